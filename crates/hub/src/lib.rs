@@ -1,0 +1,1 @@
+//! Sessions, rooms and fan-out: the part of Switchboard that knows no protocol.
