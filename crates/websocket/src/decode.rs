@@ -1,0 +1,273 @@
+//! The decoder: bytes in, messages out, in place (RFC 6455 §5 and §6.2).
+//!
+//! Data meets three paths. A short whole frame that lies in the input, which is nearly every frame, is
+//! unmasked and returned at the top of [`Decoder::decode`]. Any other whole frame that is a message by
+//! itself is returned in place too, a little later. What is left, frames that are not whole and messages
+//! that come in fragments, is kept in a [`Partial`] that is allocated then and freed after.
+
+use crate::{
+    Limits, Message, Opcode, OwnedMessage, ProtocolError, Role,
+    frame::{Header, MAX_HEADER},
+    mask::{mask, mask_short},
+    partial::Partial,
+};
+
+/// The longest payload that a header of two bytes announces.
+const MAX_SHORT_PAYLOAD: usize = 125;
+
+/// Where in the stream of frames the decoder stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Between messages, holding nothing.
+    Boundary,
+    /// Within a header, a frame or a message; or one was just delivered from what is held.
+    Held,
+    /// A Close frame came, or an error: the rest of the stream means nothing.
+    Ended,
+}
+
+/// Turns the bytes of one connection into messages.
+///
+/// While nothing is incomplete it is small (at most 64 bytes) and owns no memory. What a message that is
+/// not whole needs is allocated when its bytes come and freed with the next call after it was returned.
+///
+/// ```
+/// use switchboard_websocket::{Decoder, Limits, Message, Role};
+///
+/// let mut decoder = Decoder::new(Role::Client, Limits::default());
+/// let mut input = *b"\x81\x05hello\x89\x00\x82";
+/// let mut pos = 0;
+/// assert_eq!(decoder.decode(&mut input, &mut pos).unwrap(), Some(Message::Text("hello")));
+/// assert_eq!(decoder.decode(&mut input, &mut pos).unwrap(), Some(Message::Ping(b"")));
+/// assert_eq!(decoder.decode(&mut input, &mut pos).unwrap(), None);
+/// assert_eq!(pos, input.len());
+/// assert!(!decoder.is_idle()); // the first byte of a binary frame
+/// ```
+#[derive(Debug)]
+pub struct Decoder {
+    limits: Limits,
+    partial: Option<Box<Partial>>,
+    /// A header of which some bytes have come.
+    head: [u8; MAX_HEADER],
+    head_len: u8,
+    role: Role,
+    phase: Phase,
+}
+
+impl Decoder {
+    /// A decoder for what this end receives: a server takes masked frames only, a client takes none.
+    pub const fn new(role: Role, limits: Limits) -> Self {
+        Self { limits, partial: None, head: [0; MAX_HEADER], head_len: 0, role, phase: Phase::Boundary }
+    }
+
+    /// Decodes the next message from `input[*pos..]` and moves `*pos` behind it.
+    ///
+    /// `Ok(None)` means that more bytes are needed: all of `input` was taken (`*pos == input.len()`), and
+    /// its bytes may be thrown away, the decoder holds what it needs of them. Call it until then: that
+    /// last call also frees what the message before it was held in. The bytes of `input` that lie before
+    /// `*pos` have been unmasked in place.
+    ///
+    /// A message that lies whole and in one frame in `input` is a slice of it: nothing is copied and
+    /// nothing allocated.
+    ///
+    /// After a [`Message::Close`] or an error the stream means nothing more: every further call takes all
+    /// of `input` and returns `Ok(None)`.
+    ///
+    /// # Errors
+    ///
+    /// A [`ProtocolError`] as soon as the byte that breaks a rule or a limit is there, also within a frame
+    /// that is not whole.
+    #[inline]
+    pub fn decode<'a>(
+        &'a mut self,
+        input: &'a mut [u8],
+        pos: &mut usize,
+    ) -> Result<Option<Message<'a>>, ProtocolError> {
+        let Some(frame) = self.short_frame(input, *pos) else { return self.decode_any(input, pos) };
+        let Some(payload) = input.get_mut(frame.start..frame.end) else { return Ok(None) };
+        *pos = frame.end;
+        let ascii = match self.role {
+            Role::Server => mask_short(payload, frame.key),
+            Role::Client => payload.is_ascii(),
+        };
+        if !frame.text {
+            return Ok(Some(Message::Binary(payload)));
+        }
+        if ascii {
+            // SAFETY: every byte is ASCII, and ASCII is UTF-8.
+            #[allow(unsafe_code)]
+            return Ok(Some(Message::Text(unsafe { std::str::from_utf8_unchecked(payload) })));
+        }
+        self.give(Opcode::Text, payload)
+    }
+
+    /// Whether nothing is held: no part of a header, a frame or a message, and none delivered from memory
+    /// that the next call of [`decode`](Self::decode) would free.
+    #[inline]
+    pub fn is_idle(&self) -> bool {
+        self.head_len == 0 && self.partial.is_none()
+    }
+
+    /// After [`decode`](Self::decode) returned a text or binary message that had been put together from
+    /// pieces: gives that message away without a copy. `None` if it was a slice of the input, or anything
+    /// else was returned last.
+    pub fn take_assembled(&mut self) -> Option<OwnedMessage> {
+        self.partial.as_mut()?.take_delivered()
+    }
+
+    /// The frame at `pos` if it is short, a whole message by itself, and lies in the input.
+    #[inline(always)]
+    fn short_frame(&self, input: &[u8], pos: usize) -> Option<ShortFrame> {
+        let rest = input.get(pos..)?;
+        let (&[first, second], rest) = rest.split_first_chunk::<2>()?;
+        let (key, masked) = match self.role {
+            Role::Server => (*rest.first_chunk::<4>()?, 0x80),
+            Role::Client => ([0; 4], 0),
+        };
+        let len = usize::from(second ^ masked);
+        let start = pos + 2 + if masked == 0 { 0 } else { 4 };
+        let end = start + len;
+        let is_message = first == 0x81 || first == 0x82;
+        let in_limits =
+            len <= MAX_SHORT_PAYLOAD.min(self.limits.max_frame_bytes).min(self.limits.max_message_bytes);
+        (self.phase == Phase::Boundary && is_message && in_limits && end <= input.len())
+            .then_some(ShortFrame { start, end, key, text: first == 0x81 })
+    }
+
+    /// Any frame: whole and in place, or kept.
+    #[inline(never)]
+    fn decode_any<'a>(
+        &'a mut self,
+        input: &'a mut [u8],
+        pos: &mut usize,
+    ) -> Result<Option<Message<'a>>, ProtocolError> {
+        if self.partial.as_mut().is_some_and(|partial| partial.free_delivered()) {
+            self.partial = None;
+        }
+        if self.phase == Phase::Ended {
+            *pos = input.len();
+            return Ok(None);
+        }
+        let found = self.next(input, pos);
+        self.phase = match found {
+            Ok(_) if self.is_idle() => Phase::Boundary,
+            Ok(_) => Phase::Held,
+            Err(_) => Phase::Ended,
+        };
+        match found? {
+            None => Ok(None),
+            Some(Found::InPlace { header, end }) => {
+                let Some(payload) = input.get_mut(*pos..end) else { return Ok(None) };
+                *pos = end;
+                mask(payload, header.key, 0);
+                self.give(header.opcode, payload)
+            }
+            Some(Found::Held) => {
+                let Some(partial) = &self.partial else { return Ok(None) };
+                let message = partial.delivered();
+                if matches!(message, Err(_) | Ok(Some(Message::Close(_)))) {
+                    self.phase = Phase::Ended;
+                }
+                message
+            }
+        }
+    }
+
+    /// Finds the next message or control frame that is whole; `None` when the input is used up.
+    fn next(&mut self, input: &mut [u8], pos: &mut usize) -> Result<Option<Found>, ProtocolError> {
+        loop {
+            if !self.partial.as_ref().is_some_and(|partial| partial.in_frame()) {
+                let Some(header) = self.header(input, pos)? else { return Ok(None) };
+                self.check(&header)?;
+                let in_place = header.fin && header.opcode != Opcode::Continuation;
+                let end = pos.checked_add(header.payload).filter(|&end| end <= input.len());
+                if let (true, Some(end)) = (in_place, end) {
+                    return Ok(Some(Found::InPlace { header, end }));
+                }
+                self.partial.get_or_insert_default().begin(&header);
+            }
+            let Some(partial) = &mut self.partial else { return Ok(None) };
+            if !partial.take(input, pos)? {
+                return Ok(None);
+            }
+            if partial.end_frame()? {
+                return Ok(Some(Found::Held));
+            }
+        }
+    }
+
+    /// The next header, put together from what earlier calls brought where it came in pieces.
+    fn header(&mut self, input: &[u8], pos: &mut usize) -> Result<Option<Header>, ProtocolError> {
+        let rest = input.get(*pos..).unwrap_or_default();
+        if self.head_len == 0
+            && let Some(header) = Header::parse(rest, self.role, &self.limits)?
+        {
+            *pos += header.len;
+            return Ok(Some(header));
+        }
+        for &byte in rest {
+            let len = usize::from(self.head_len) + 1;
+            let Some((last, _)) = self.head.get_mut(..len).and_then(<[u8]>::split_last_mut) else { break };
+            *last = byte;
+            self.head_len += 1;
+            *pos += 1;
+            let head = self.head.get(..len).unwrap_or_default();
+            if let Some(header) = Header::parse(head, self.role, &self.limits)? {
+                self.head_len = 0;
+                return Ok(Some(header));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether a frame may come now (RFC 6455 §5.4), and its message stay within the limits.
+    fn check(&self, header: &Header) -> Result<(), ProtocolError> {
+        let opcode = header.opcode;
+        if opcode.is_control() {
+            return Ok(());
+        }
+        let held = self.partial.as_ref().and_then(|partial| partial.message_so_far());
+        let (bytes, fragments) = match held {
+            Some(_) if opcode != Opcode::Continuation => {
+                return Err(ProtocolError::ExpectedContinuation { opcode });
+            }
+            None if opcode == Opcode::Continuation => return Err(ProtocolError::UnexpectedContinuation),
+            held => held.unwrap_or_default(),
+        };
+        let limit = self.limits.max_message_bytes;
+        let length = (bytes as u64).saturating_add(header.payload as u64);
+        if length > limit as u64 {
+            return Err(ProtocolError::MessageTooLarge { length, limit });
+        }
+        if fragments >= self.limits.max_fragments {
+            return Err(ProtocolError::TooManyFragments { limit: self.limits.max_fragments });
+        }
+        Ok(())
+    }
+
+    /// Makes a message of a payload that lies in the input.
+    fn give<'a>(&mut self, opcode: Opcode, payload: &'a [u8]) -> Result<Option<Message<'a>>, ProtocolError> {
+        let message = Message::parse(opcode, payload);
+        if matches!(message, Err(_) | Ok(Message::Close(_))) {
+            self.phase = Phase::Ended;
+        }
+        message.map(Some)
+    }
+}
+
+/// A message or control frame that is whole.
+#[derive(Clone, Copy)]
+enum Found {
+    /// It lies in the input, up to `end`.
+    InPlace { header: Header, end: usize },
+    /// It lies in what the decoder holds.
+    Held,
+}
+
+/// A short frame that lies whole in the input.
+struct ShortFrame {
+    start: usize,
+    end: usize,
+    key: [u8; 4],
+    text: bool,
+}

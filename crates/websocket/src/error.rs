@@ -1,0 +1,119 @@
+//! What a peer's bytes can do wrong, and the close code that answers each.
+
+use thiserror::Error;
+
+use crate::{CloseCode, Opcode};
+
+/// A peer broke the protocol or a limit. The connection is over: send a Close frame with
+/// [`close_code`](Self::close_code) and end it (RFC 6455 §7.1.7, "fail the connection").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ProtocolError {
+    /// A reserved bit is set though no extension that defines it was negotiated (§5.2).
+    #[error("reserved bits {bits:03b} are set without an extension")]
+    ReservedBits {
+        /// RSV1, RSV2 and RSV3, the first in the highest of three bits.
+        bits: u8,
+    },
+    /// An opcode the standard keeps for later (§5.2).
+    #[error("opcode {opcode:#x} is reserved")]
+    ReservedOpcode {
+        /// The four bits as they came.
+        opcode: u8,
+    },
+    /// A client's frame came without a mask (§5.1).
+    #[error("a client's frame is not masked")]
+    UnmaskedFrame,
+    /// A server's frame came with a mask (§5.1).
+    #[error("a server's frame is masked")]
+    MaskedFrame,
+    /// A control frame without FIN (§5.5).
+    #[error("a {opcode:?} frame is fragmented")]
+    FragmentedControl {
+        /// Which control frame.
+        opcode: Opcode,
+    },
+    /// A control frame with more than 125 bytes (§5.5).
+    #[error("a {opcode:?} frame announces more than 125 bytes")]
+    ControlTooLong {
+        /// Which control frame.
+        opcode: Opcode,
+    },
+    /// A 64-bit length with its highest bit set (§5.2).
+    #[error("a frame's length {length} is over 2^63")]
+    LengthTooLarge {
+        /// The length as announced.
+        length: u64,
+    },
+    /// A length that fits in fewer bytes than it was written in (§5.2).
+    #[error("a frame's length {length} is not in its shortest form")]
+    NonMinimalLength {
+        /// The length as announced.
+        length: u64,
+    },
+    /// A continuation frame with no message to continue (§5.4).
+    #[error("a continuation frame continues nothing")]
+    UnexpectedContinuation,
+    /// A new message began before the last fragment of another (§5.4).
+    #[error("a {opcode:?} frame came where a continuation was due")]
+    ExpectedContinuation {
+        /// What came instead.
+        opcode: Opcode,
+    },
+    /// A frame over [`Limits::max_frame_bytes`](crate::Limits::max_frame_bytes).
+    #[error("a frame of {length} bytes is over the limit of {limit}")]
+    FrameTooLarge {
+        /// The length as announced.
+        length: u64,
+        /// The limit it is over.
+        limit: usize,
+    },
+    /// A message over [`Limits::max_message_bytes`](crate::Limits::max_message_bytes).
+    #[error("a message of {length} bytes or more is over the limit of {limit}")]
+    MessageTooLarge {
+        /// What has come of the message, and what its current frame announces.
+        length: u64,
+        /// The limit it is over.
+        limit: usize,
+    },
+    /// A message in more frames than [`Limits::max_fragments`](crate::Limits::max_fragments).
+    #[error("a message comes in more than {limit} fragments")]
+    TooManyFragments {
+        /// The limit it is over.
+        limit: usize,
+    },
+    /// A text message that is not UTF-8 (§8.1).
+    #[error("a text message is not UTF-8 at byte {offset}")]
+    InvalidUtf8 {
+        /// Where in the message the bad sequence begins.
+        offset: usize,
+    },
+    /// A Close frame with a body of one byte (§5.5.1).
+    #[error("a close frame has half a code")]
+    TruncatedCloseCode,
+    /// A close code that may not be sent (§7.4).
+    #[error("close code {code} may not be sent")]
+    InvalidCloseCode {
+        /// The code as it came.
+        code: u16,
+    },
+    /// The reason of a Close frame is not UTF-8 (§5.5.1).
+    #[error("a close reason is not UTF-8 at byte {offset}")]
+    InvalidCloseReason {
+        /// Where in the reason the bad sequence begins.
+        offset: usize,
+    },
+}
+
+impl ProtocolError {
+    /// The code to close the connection with: 1007 for what is not UTF-8, 1009 for what is too big,
+    /// 1008 for too many fragments, 1002 for the rest.
+    pub const fn close_code(&self) -> CloseCode {
+        match self {
+            Self::InvalidUtf8 { .. } | Self::InvalidCloseReason { .. } => CloseCode::InvalidPayload,
+            Self::FrameTooLarge { .. } | Self::MessageTooLarge { .. } => CloseCode::MessageTooBig,
+            Self::TooManyFragments { .. } => CloseCode::PolicyViolation,
+            _ => CloseCode::ProtocolError,
+        }
+    }
+}

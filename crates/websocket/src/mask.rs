@@ -1,0 +1,116 @@
+//! Masking (RFC 6455 §5.3): byte `i` of a payload is XORed with byte `i % 4` of the key.
+//!
+//! Up to [`SHORT`] bytes are masked inline, a word at a time: most messages are short, and a call
+//! through run-time detection would cost more than the work. Longer payloads take the widest vectors
+//! the processor has. Both have the scalar twin [`mask_scalar`], which the tests hold them to.
+
+/// Below this many bytes masking is inlined.
+const SHORT: usize = 128;
+
+/// Masks or unmasks `data` in place. `offset` is how many bytes of the payload came before `data`, so
+/// that a payload can be masked in pieces.
+#[inline]
+pub fn mask(data: &mut [u8], key: [u8; 4], offset: usize) {
+    let key = rotate(key, offset);
+    if data.len() < SHORT {
+        mask_short(data, key);
+    } else {
+        mask_long(data, key);
+    }
+}
+
+/// The definition of masking, byte by byte: what [`mask`] is tested against.
+pub fn mask_scalar(data: &mut [u8], key: [u8; 4], offset: usize) {
+    for (byte, key) in data.iter_mut().zip(rotate(key, offset).iter().cycle()) {
+        *byte ^= key;
+    }
+}
+
+/// The key as it applies `offset` bytes into a payload.
+#[inline(always)]
+fn rotate(key: [u8; 4], offset: usize) -> [u8; 4] {
+    u32::from_le_bytes(key).rotate_right(8 * (offset as u32 & 3)).to_le_bytes()
+}
+
+/// Masks with 16-, 8- or 4-byte words of which the last overlaps the one before it, and says whether
+/// the result is all ASCII. The last word is read before any is written, so the overlap is masked once.
+#[inline(always)]
+pub(crate) fn mask_short(data: &mut [u8], key: [u8; 4]) -> bool {
+    let len = data.len();
+    if let Some(&last) = data.last_chunk::<16>() {
+        let last = u128::from_le_bytes(last) ^ wide_key(rotate(key, len));
+        let mut seen = last;
+        let wide = wide_key(key);
+        for word in data.as_chunks_mut::<16>().0 {
+            let masked = u128::from_le_bytes(*word) ^ wide;
+            seen |= masked;
+            *word = masked.to_le_bytes();
+        }
+        if let Some(word) = data.last_chunk_mut::<16>() {
+            *word = last.to_le_bytes();
+        }
+        return seen & wide_key([0x80; 4]) == 0;
+    }
+    mask_under_16(data, key)
+}
+
+#[inline(always)]
+fn mask_under_16(data: &mut [u8], key: [u8; 4]) -> bool {
+    let len = data.len();
+    if let (Some(&first), Some(&last)) = (data.first_chunk::<8>(), data.last_chunk::<8>()) {
+        let first = u64::from_le_bytes(first) ^ wide_key(key) as u64;
+        let last = u64::from_le_bytes(last) ^ wide_key(rotate(key, len)) as u64;
+        if let Some(word) = data.first_chunk_mut::<8>() {
+            *word = first.to_le_bytes();
+        }
+        if let Some(word) = data.last_chunk_mut::<8>() {
+            *word = last.to_le_bytes();
+        }
+        return (first | last) & 0x8080_8080_8080_8080 == 0;
+    }
+    let mut seen = 0;
+    for (byte, key) in data.iter_mut().zip(key.iter().cycle()) {
+        *byte ^= key;
+        seen |= *byte;
+    }
+    seen < 0x80
+}
+
+/// The key four times over.
+#[inline(always)]
+fn wide_key(key: [u8; 4]) -> u128 {
+    let [a, b, c, d] = key;
+    u128::from_le_bytes([a, b, c, d, a, b, c, d, a, b, c, d, a, b, c, d])
+}
+
+/// Masks with the widest vectors this processor has. On x86-64 that is found out at run time; where the
+/// vectors are part of the target (SSE2 on x86-64, NEON on aarch64) the plain loop already uses them.
+fn mask_long(data: &mut [u8], key: [u8; 4]) {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") {
+        // SAFETY: the processor has AVX2, which is all that `mask_avx2` asks for.
+        #[allow(unsafe_code)]
+        return unsafe { mask_avx2(data, key) };
+    }
+    mask_vector(data, key);
+}
+
+/// [`mask_vector`] compiled for AVX2.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn mask_avx2(data: &mut [u8], key: [u8; 4]) {
+    mask_vector(data, key);
+}
+
+/// A loop shaped so that the compiler turns it into vectors of whatever target it is inlined into.
+#[inline(always)]
+fn mask_vector(data: &mut [u8], key: [u8; 4]) {
+    let (blocks, tail) = data.as_chunks_mut::<64>();
+    let word_key = u32::from_le_bytes(key);
+    for block in blocks {
+        for word in block.as_chunks_mut::<4>().0 {
+            *word = (u32::from_le_bytes(*word) ^ word_key).to_le_bytes();
+        }
+    }
+    mask_short(tail, key);
+}

@@ -1,0 +1,150 @@
+//! What the decoder holds of frames that are not whole and messages that come in fragments
+//! (RFC 6455 §5.4). It grows with the bytes that come, never by what a header announces.
+
+use crate::{
+    Message, Opcode, OwnedMessage, ProtocolError,
+    frame::Header,
+    mask::mask,
+    utf8::{BadUtf8, TextBuffer},
+};
+
+/// One frame and one message in progress; a control frame may come between a message's fragments.
+#[derive(Debug, Default)]
+pub(crate) struct Partial {
+    frame: Option<Frame>,
+    message: Option<Body>,
+    /// Frames that began the message in progress or continued it.
+    fragments: usize,
+    control: Vec<u8>,
+    delivered: Option<Delivered>,
+}
+
+/// A frame of which some payload is still to come.
+#[derive(Debug)]
+struct Frame {
+    opcode: Opcode,
+    fin: bool,
+    key: [u8; 4],
+    taken: usize,
+    payload: usize,
+}
+
+#[derive(Debug)]
+enum Body {
+    Text(TextBuffer),
+    Binary(Vec<u8>),
+}
+
+/// What was returned last, to be freed with the next call.
+#[derive(Clone, Copy, Debug)]
+enum Delivered {
+    Message,
+    Control(Opcode),
+}
+
+impl Partial {
+    /// Whether the payload of a frame is still to come.
+    pub(crate) fn in_frame(&self) -> bool {
+        self.frame.is_some()
+    }
+
+    /// Bytes and fragments of the message in progress, if there is one.
+    pub(crate) fn message_so_far(&self) -> Option<(usize, usize)> {
+        let bytes = match self.message.as_ref()? {
+            Body::Text(text) => text.len(),
+            Body::Binary(bytes) => bytes.len(),
+        };
+        Some((bytes, self.fragments))
+    }
+
+    /// Begins a frame that may come now.
+    pub(crate) fn begin(&mut self, header: &Header) {
+        match header.opcode {
+            Opcode::Text => self.message = Some(Body::Text(TextBuffer::default())),
+            Opcode::Binary => self.message = Some(Body::Binary(Vec::new())),
+            _ => {}
+        }
+        if !header.opcode.is_control() {
+            self.fragments += 1;
+        }
+        let Header { fin, opcode, payload, key, .. } = *header;
+        self.frame = Some(Frame { opcode, fin, key, taken: 0, payload });
+    }
+
+    /// Takes what the input has of the frame's payload, and says whether that was the rest of it.
+    pub(crate) fn take(&mut self, input: &mut [u8], pos: &mut usize) -> Result<bool, ProtocolError> {
+        let Some(frame) = &mut self.frame else { return Ok(true) };
+        let rest = input.get_mut(*pos..).unwrap_or_default();
+        let take = rest.len().min(frame.payload - frame.taken);
+        let piece = rest.get_mut(..take).unwrap_or_default();
+        *pos += take;
+        mask(piece, frame.key, frame.taken);
+        frame.taken += take;
+        let whole = frame.taken == frame.payload;
+        if frame.opcode.is_control() {
+            self.control.extend_from_slice(piece);
+        } else {
+            match &mut self.message {
+                Some(Body::Text(text)) => text.push(piece)?,
+                Some(Body::Binary(bytes)) => bytes.extend_from_slice(piece),
+                None => {}
+            }
+        }
+        Ok(whole)
+    }
+
+    /// Ends the frame, and says whether something can be delivered.
+    pub(crate) fn end_frame(&mut self) -> Result<bool, ProtocolError> {
+        let Some(frame) = self.frame.take() else { return Ok(false) };
+        if frame.opcode.is_control() {
+            self.delivered = Some(Delivered::Control(frame.opcode));
+        } else if frame.fin {
+            if let Some(Body::Text(text)) = &self.message {
+                text.finish()?;
+            }
+            self.delivered = Some(Delivered::Message);
+        }
+        Ok(self.delivered.is_some())
+    }
+
+    /// What [`end_frame`](Self::end_frame) said can be delivered.
+    pub(crate) fn delivered(&self) -> Result<Option<Message<'_>>, ProtocolError> {
+        Ok(match (self.delivered, &self.message) {
+            (Some(Delivered::Control(opcode)), _) => Some(Message::parse(opcode, &self.control)?),
+            (Some(Delivered::Message), Some(Body::Text(text))) => Some(Message::Text(text.finish()?)),
+            (Some(Delivered::Message), Some(Body::Binary(bytes))) => Some(Message::Binary(bytes)),
+            _ => None,
+        })
+    }
+
+    /// Gives away the message that was delivered.
+    pub(crate) fn take_delivered(&mut self) -> Option<OwnedMessage> {
+        match (self.delivered, self.message.take()) {
+            (Some(Delivered::Message), Some(Body::Text(text))) => Some(OwnedMessage::Text(text.into_text())),
+            (Some(Delivered::Message), Some(Body::Binary(bytes))) => Some(OwnedMessage::Binary(bytes)),
+            (_, message) => {
+                self.message = message;
+                None
+            }
+        }
+    }
+
+    /// Frees what was delivered, and says whether nothing is left.
+    pub(crate) fn free_delivered(&mut self) -> bool {
+        match self.delivered.take() {
+            Some(Delivered::Control(_)) => self.control = Vec::new(),
+            Some(Delivered::Message) => {
+                self.message = None;
+                self.fragments = 0;
+            }
+            None => {}
+        }
+        self.frame.is_none() && self.message.is_none()
+    }
+}
+
+impl From<BadUtf8> for ProtocolError {
+    fn from(bad: BadUtf8) -> Self {
+        Self::InvalidUtf8 { offset: bad.offset }
+    }
+}

@@ -1,0 +1,38 @@
+//! What the codec's tests share.
+
+use switchboard_websocket::{Decoder, Limits, OwnedMessage, ProtocolError, Role};
+
+/// Feeds `pieces` one after another, as reads would bring them, and collects what comes out.
+pub(crate) fn decode_pieces<'a>(
+    decoder: &mut Decoder,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> (Vec<OwnedMessage>, Option<ProtocolError>) {
+    let mut messages = Vec::new();
+    for piece in pieces {
+        let mut input = piece.to_vec();
+        let mut pos = 0;
+        loop {
+            match decoder.decode(&mut input, &mut pos) {
+                Ok(Some(message)) => messages.push(message.into()),
+                Ok(None) => break,
+                Err(error) => return (messages, Some(error)),
+            }
+        }
+        assert_eq!(pos, input.len(), "`None` means that all of the input was taken");
+    }
+    (messages, None)
+}
+
+/// Decodes what comes in one read.
+pub(crate) fn decode(role: Role, limits: Limits, bytes: &[u8]) -> (Vec<OwnedMessage>, Option<ProtocolError>) {
+    decode_pieces(&mut Decoder::new(role, limits), [bytes])
+}
+
+/// Decodes what comes byte by byte.
+pub(crate) fn decode_trickle(
+    role: Role,
+    limits: Limits,
+    bytes: &[u8],
+) -> (Vec<OwnedMessage>, Option<ProtocolError>) {
+    decode_pieces(&mut Decoder::new(role, limits), bytes.chunks(1))
+}
