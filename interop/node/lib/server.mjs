@@ -1,0 +1,116 @@
+// Starts the server under test, one for each set of options in a test file, and ends it after the file's tests.
+//
+//   SWITCHBOARD_SERVER   the command, split at white space (`path/to/conformance`)
+//   INTEROP_ARGS         arguments of this run of the matrix (`--workers 4`, `--mount axum`)
+//   INTEROP_REFERENCE    1 if the command is reference.mjs
+
+import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { createInterface } from "node:readline";
+import { after } from "node:test";
+import { within } from "./deadline.mjs";
+
+export const isReference = process.env.INTEROP_REFERENCE === "1";
+
+/** Option for a test that the reference implementation does not pass, with what it does instead. */
+export const referenceDeviates = (what) => ({ skip: isReference ? `the reference ${what}` : false });
+
+/** Heartbeats that never come within a test: for everything that is not about heartbeats. */
+export const CALM = { "ping-interval": 25_000, "ping-timeout": 20_000 };
+
+/** Heartbeats as the protocols' public suites have them. */
+export const BRISK = { "ping-interval": 300, "ping-timeout": 200 };
+
+const STARTS = 3;
+const STDERR_KEPT = 8_000;
+
+const words = (text) => (text ?? "").split(/\s+/).filter(Boolean);
+const running = new Map();
+
+/** The server with these options (names of its flags without dashes), started if it is not there yet. */
+export function serverWith(options = CALM) {
+  const key = JSON.stringify(options);
+  if (!running.has(key)) running.set(key, start(options));
+  return running.get(key);
+}
+
+async function start(options) {
+  const flags = Object.entries(options).flatMap(([name, value]) =>
+    value === true ? [`--${name}`] : [`--${name}`, String(value)],
+  );
+  let failure;
+  for (let attempt = 0; attempt < STARTS; attempt += 1) {
+    // The port was free a moment ago; another program may still take it first, hence more than one attempt.
+    const server = new Server(await freePort(), flags);
+    try {
+      await within(server.listening, `server with ${flags.join(" ")}`, 30_000);
+      return server;
+    } catch (error) {
+      failure = error;
+      server.stop();
+    }
+  }
+  throw failure;
+}
+
+function freePort() {
+  return new Promise((resolve, reject) => {
+    const probe = createServer().once("error", reject);
+    probe.listen(0, "127.0.0.1", () => {
+      const { port } = probe.address();
+      probe.close(() => resolve(port));
+    });
+  });
+}
+
+class Server {
+  #stopped = false;
+  #stderr = "";
+
+  constructor(port, flags) {
+    const [program, ...args] = words(process.env.SWITCHBOARD_SERVER);
+    if (!program) throw new Error("SWITCHBOARD_SERVER names no command; run this through run.mjs or interop/run");
+    this.host = "127.0.0.1";
+    this.port = port;
+    this.http = `http://${this.host}:${port}`;
+    this.ws = `ws://${this.host}:${port}`;
+    const own = ["--addr", `${this.host}:${port}`, ...words(process.env.INTEROP_ARGS), ...flags];
+    this.process = spawn(program, [...args, ...own], { stdio: ["ignore", "pipe", "pipe"] });
+    this.process.stderr.setEncoding("utf8").on("data", (text) => {
+      this.#stderr = (this.#stderr + text).slice(-STDERR_KEPT);
+    });
+    this.listening = new Promise((resolve, reject) => {
+      this.process.once("error", reject);
+      this.process.once("exit", (code, signal) => {
+        const words = `server exited (${signal ?? code}); its last words: ${this.#stderr || "none"}`;
+        if (!this.#stopped) console.error(words);
+        reject(new Error(words));
+      });
+      createInterface({ input: this.process.stdout }).on("line", (line) => {
+        if (line.includes("listening on")) resolve();
+      });
+    });
+  }
+
+  get alive() {
+    return this.process.exitCode === null && this.process.signalCode === null;
+  }
+
+  /** Resident memory in bytes: now, or the most it ever was. */
+  memory(field = "VmRSS") {
+    const status = readFileSync(`/proc/${this.process.pid}/status`, "utf8");
+    return Number(status.match(new RegExp(`${field}:\\s+(\\d+)`))[1]) * 1024;
+  }
+
+  stop() {
+    this.#stopped = true;
+    this.process.kill("SIGKILL");
+  }
+}
+
+async function stopAll() {
+  for (const server of await Promise.allSettled(running.values())) server.value?.stop();
+}
+
+after(stopAll);

@@ -1,0 +1,59 @@
+// Runs the suites against one server of the matrix and ends with one line of counts.
+//
+//   node run.mjs [--reference] [--workers N] [--mount axum] [--suite PART-OF-FILE-NAME] [--test PATTERN]
+
+import { readdirSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { run } from "node:test";
+import { spec } from "node:test/reporters";
+
+const FILES_AT_ONCE = 3;
+
+const { values: option } = parseArgs({
+  options: {
+    reference: { type: "boolean", default: false },
+    workers: { type: "string" },
+    mount: { type: "string" },
+    suite: { type: "string", default: "" },
+    test: { type: "string" },
+  },
+});
+
+const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+
+const serverArgs = [];
+for (const name of ["workers", "mount"]) if (option[name]) serverArgs.push(`--${name}`, option[name]);
+process.env.INTEROP_ARGS = serverArgs.join(" ");
+if (option.reference) {
+  process.env.SWITCHBOARD_SERVER = `${process.execPath} ${here("reference.mjs")}`;
+  process.env.INTEROP_REFERENCE = "1";
+}
+
+const files = readdirSync(here("suites"))
+  .filter((name) => name.endsWith(".test.mjs") && name.includes(option.suite))
+  .map((name) => here(`suites/${name}`));
+if (!files.length) throw new Error(`no suite has "${option.suite}" in its name`);
+
+const count = { passed: 0, failed: 0, skipped: 0 };
+const isTest = (event) => event.details?.type !== "suite";
+
+const tests = run({ files, concurrency: FILES_AT_ONCE, testNamePatterns: option.test ? [option.test] : undefined });
+tests.on("test:pass", (event) => {
+  if (isTest(event)) count[event.skip === undefined ? "passed" : "skipped"] += 1;
+});
+tests.on("test:fail", (event) => {
+  if (isTest(event)) count.failed += 1;
+});
+tests.on("end", () => {
+  process.exitCode = count.failed || !count.passed ? 1 : 0;
+});
+
+const what = option.reference ? "reference" : serverArgs.join(" ") || "defaults";
+const started = performance.now();
+tests.compose(new spec()).pipe(process.stdout, { end: false });
+process.on("exit", () => {
+  const skipped = count.skipped ? `, ${count.skipped} skipped` : "";
+  const seconds = ((performance.now() - started) / 1000).toFixed(1);
+  console.log(`node (${what}, ${seconds} s): ${count.passed} passed, ${count.failed} failed${skipped}`);
+});

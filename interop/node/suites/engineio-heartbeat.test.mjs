@@ -1,0 +1,113 @@
+// Engine.IO v4: the server pings, the client answers; whoever does not answer is closed, whoever does stays.
+
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { ENDPOINTS, openWebSocket, PollingSession } from "../lib/engine.mjs";
+import { BRISK, serverWith } from "../lib/server.mjs";
+
+const server = await serverWith(BRISK);
+
+const INTERVAL = BRISK["ping-interval"];
+const TIMEOUT = BRISK["ping-timeout"];
+/** A shared timer wheel may be this much early: a fifth. */
+const EARLIEST = 0.8;
+/** Late is a matter of the machine's load; this is out of all proportion. */
+const LATEST = 10;
+
+function isOnTime(what, started, expected) {
+  const elapsed = performance.now() - started;
+  assert.ok(elapsed >= expected * EARLIEST, `${what} after ${elapsed} ms, expected ${expected}`);
+  assert.ok(elapsed <= expected * LATEST, `${what} after ${elapsed} ms, expected ${expected}`);
+}
+
+for (const endpoint of ENDPOINTS) {
+  describe(`heartbeats at ${endpoint}`, { concurrency: 8 }, () => {
+    it("tell their times in the handshake", async () => {
+      const { handshake } = await PollingSession.open(server, { endpoint });
+      assert.deepEqual([handshake.pingInterval, handshake.pingTimeout], [INTERVAL, TIMEOUT]);
+    });
+
+    it("go back and forth over polling", async () => {
+      const session = await PollingSession.open(server, { endpoint });
+      for (let i = 0; i < 4; i += 1) {
+        const started = performance.now();
+        assert.deepEqual(await session.packets(), ["2"]);
+        if (i > 0) isOnTime("ping", started, INTERVAL);
+        await session.send("3");
+      }
+    });
+
+    it("go back and forth over WebSocket", async () => {
+      const peer = await openWebSocket(server, { endpoint });
+      for (let i = 0; i < 4; i += 1) {
+        const started = performance.now();
+        assert.equal(await peer.next("ping"), "2");
+        if (i > 0) isOnTime("ping", started, INTERVAL);
+        peer.send("3");
+      }
+      await peer.close();
+    });
+
+    it("that go unanswered close the session over polling", async () => {
+      const started = performance.now();
+      const session = await PollingSession.open(server, { endpoint });
+      assert.deepEqual(await session.packets(), ["2"]);
+      // The poll that was waiting is told; one that was not finds the sid unknown.
+      const last = await session.poll();
+      isOnTime("close", started, INTERVAL + TIMEOUT);
+      if (last.status === 200) assert.equal(last.text, "1");
+      await session.gone();
+    });
+
+    it("that are never even fetched close the session over polling", async () => {
+      const started = performance.now();
+      const session = await PollingSession.open(server, { endpoint });
+      await session.gone();
+      isOnTime("close", started, INTERVAL + TIMEOUT);
+    });
+
+    it("that go unanswered close the session over WebSocket", async () => {
+      const started = performance.now();
+      const peer = await openWebSocket(server, { endpoint });
+      await peer.end();
+      isOnTime("close", started, INTERVAL + TIMEOUT);
+      assert.equal(await peer.next(), "2");
+    });
+
+    it("go on after an upgrade", async () => {
+      const session = await PollingSession.open(server, { endpoint });
+      const peer = await session.probe();
+      peer.send("5");
+      for (let i = 0; i < 3; i += 1) {
+        assert.equal(await peer.next("ping"), "2");
+        peer.send("3");
+      }
+      await peer.close();
+    });
+
+    it("that go unanswered close an upgraded session", async () => {
+      const session = await PollingSession.open(server, { endpoint });
+      const peer = await session.probe();
+      peer.send("5");
+      await peer.end();
+      await session.gone();
+    });
+  });
+}
+
+describe("a pong that nobody asked for", () => {
+  it("harms nothing", async () => {
+    const peer = await openWebSocket(server);
+    peer.send("3");
+    peer.send("4hello");
+    assert.equal(await peer.next(), "4hello");
+    await peer.close();
+  });
+
+  it("is no way to live without answering", async () => {
+    const session = await PollingSession.open(server);
+    // Messages are not heartbeats: only a pong is.
+    await session.send("4chatter");
+    await session.gone();
+  });
+});
