@@ -55,6 +55,12 @@ class Packets {
     return { sid, auth: data };
   }
 
+  /** DISCONNECT from `/`; that it was handled is known by the answer to a CONNECT of `/custom` behind it. */
+  async leave() {
+    this.send("1");
+    await this.connect("/custom");
+  }
+
   /** Asks for an echo: the connection and its `/` socket are well, and nothing else came before. */
   async lives(word = "still here") {
     this.send(`2["message","${word}"]`);
