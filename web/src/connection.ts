@@ -1,0 +1,153 @@
+// The connection to the server as the page sees it: its state, its transport, its round-trip time. Reconnecting is done
+// here rather than by the client's own timer, because the page counts down to it and lets the visitor say "now".
+import { io, type Socket } from "socket.io-client";
+import type { ClientEvents, ServerEvents } from "./events.ts";
+
+export type Status =
+  | { kind: "connecting" }
+  | { kind: "connected" }
+  /** Open, but the server has not answered since `since` (milliseconds). */
+  | { kind: "silent"; since: number }
+  /** Closed; the next attempt is at `until` (milliseconds). */
+  | { kind: "waiting"; until: number }
+  | { kind: "retrying" }
+  | { kind: "offline" }
+  /** Another page of this visitor took over. */
+  | { kind: "replaced" };
+
+/** `upgradedAfter`: milliseconds from polling's handshake to the change of transport. */
+export interface Transport {
+  name: string;
+  upgradedAfter?: number;
+}
+
+export type ChatSocket = Socket<ServerEvents, ClientEvents>;
+
+const FIRST_DELAY = 800;
+const LONGEST_DELAY = 15_000;
+const PROBE_EVERY = 3_000;
+const PROBE_PATIENCE = 5_000;
+/** How long one attempt may take before it counts as failed. */
+const ATTEMPT_PATIENCE = 8_000;
+
+export class Connection {
+  readonly socket: ChatSocket;
+  status: Status = { kind: "connecting" };
+  transport: Transport | undefined;
+  /** The last round-trip times in milliseconds, newest last. */
+  rtts: number[] = [];
+
+  #failures = 0;
+  #abandoning = false;
+  #retry: number | undefined;
+  #probe: number | undefined;
+  #opened = 0;
+  readonly #changed: () => void;
+
+  /** `changed` is called after any change of what is public here. */
+  constructor(visitor: string, changed: () => void) {
+    this.#changed = changed;
+    this.socket = io("/chat", { auth: { visitor }, reconnection: false, autoConnect: false, timeout: ATTEMPT_PATIENCE });
+    this.socket.on("connect", () => this.#onConnect());
+    this.socket.on("connect_error", () => this.#onClosed());
+    this.socket.on("disconnect", () => this.#onClosed());
+    this.socket.on("replaced", () => this.#set({ kind: "replaced" }));
+    this.socket.io.on("open", () => this.#watchTransport());
+    window.addEventListener("online", () => this.#hurry());
+    window.addEventListener("offline", () => this.#onOffline());
+    document.addEventListener("visibilitychange", () => {
+      if (document.visibilityState === "visible") this.#hurry();
+    });
+  }
+
+  get connected(): boolean {
+    return this.socket.connected;
+  }
+
+  /** Starts, or starts anew at once whatever the state. */
+  connectNow(): void {
+    clearTimeout(this.#retry);
+    this.#set({ kind: this.#opened === 0 ? "connecting" : "retrying" });
+    // A connection that is silent, or an attempt that hangs, is given up first; this is no failure to wait after.
+    if (this.socket.active || this.socket.connected) this.#abandon();
+    this.socket.connect();
+  }
+
+  #abandon(): void {
+    this.#abandoning = true;
+    this.socket.disconnect();
+    this.#abandoning = false;
+  }
+
+  #hurry(): void {
+    if (this.status.kind === "waiting" || this.status.kind === "offline") this.connectNow();
+  }
+
+  #onConnect(): void {
+    this.#failures = 0;
+    this.#opened += 1;
+    this.#set({ kind: "connected" });
+    this.#stopProbing();
+    void this.#measure();
+  }
+
+  #onClosed(): void {
+    this.#stopProbing();
+    // Events given to a connection that was already dying would go out before `enter` on the next.
+    this.socket.sendBuffer = [];
+    this.transport = undefined;
+    if (this.#abandoning) return;
+    if (this.status.kind === "replaced") return this.#changed();
+    clearTimeout(this.#retry);
+    if (!navigator.onLine) return this.#set({ kind: "offline" });
+    const delay = Math.min(LONGEST_DELAY, FIRST_DELAY * 2 ** this.#failures) * (0.75 + Math.random() / 2);
+    this.#failures += 1;
+    this.#retry = window.setTimeout(() => this.connectNow(), delay);
+    this.#set({ kind: "waiting", until: Date.now() + delay });
+  }
+
+  #onOffline(): void {
+    if (this.status.kind !== "waiting") return;
+    clearTimeout(this.#retry);
+    this.#set({ kind: "offline" });
+  }
+
+  #watchTransport(): void {
+    const engine = this.socket.io.engine;
+    const since = performance.now();
+    this.transport = { name: engine.transport.name };
+    engine.on("upgrade", (to) => {
+      if (engine !== this.socket.io.engine) return;
+      this.transport = { name: to.name, upgradedAfter: performance.now() - since };
+      this.#changed();
+    });
+  }
+
+  async #measure(): Promise<void> {
+    const sent = performance.now();
+    const asked = Date.now();
+    const patience = window.setTimeout(() => {
+      if (this.status.kind === "connected") this.#set({ kind: "silent", since: asked });
+    }, PROBE_PATIENCE);
+    try {
+      await this.socket.emitWithAck("rtt");
+    } catch {
+      return; // The connection broke, which is told by its own event.
+    } finally {
+      clearTimeout(patience);
+    }
+    this.rtts = [...this.rtts.slice(-29), performance.now() - sent];
+    if (this.status.kind === "silent") this.status = { kind: "connected" };
+    this.#probe = window.setTimeout(() => void this.#measure(), PROBE_EVERY);
+    this.#changed();
+  }
+
+  #stopProbing(): void {
+    clearTimeout(this.#probe);
+  }
+
+  #set(status: Status): void {
+    this.status = status;
+    this.#changed();
+  }
+}

@@ -1,0 +1,74 @@
+// The page: one chat, its views, and one drawing for each turn of events however many changes it brought.
+import { Chat } from "./chat.ts";
+import type { Message } from "./events.ts";
+import { roomOfAddress, visitorName, visitorSecret } from "./identity.ts";
+import { Composer } from "./ui/composer.ts";
+import { byId, setText } from "./ui/dom.ts";
+import { Log } from "./ui/log.ts";
+import { Side } from "./ui/side.ts";
+import { StatusView } from "./ui/status.ts";
+
+let scheduled = false;
+
+const chat = new Chat(visitorSecret(), visitorName(), roomOfAddress(), {
+  changed: schedule,
+  message: onMessage,
+  notice: say,
+  turnedAway: goTo,
+});
+const itself = () => chat;
+const log = new Log(itself);
+const side = new Side(itself);
+const status = new StatusView(itself);
+const composer = new Composer(itself, () => log.toEnd(), say);
+
+window.addEventListener("hashchange", () => {
+  chat.goTo(roomOfAddress());
+  if (matchMedia("(pointer: fine)").matches) composer.focus();
+});
+// A keyboard that rises over the page unasked is no welcome.
+if (matchMedia("(pointer: fine)").matches) composer.focus();
+schedule();
+
+/** A task, not an animation frame: a page in the background keeps itself true too. */
+function schedule(): void {
+  if (scheduled) return;
+  scheduled = true;
+  setTimeout(() => {
+    scheduled = false;
+    draw();
+  });
+}
+
+function draw(): void {
+  side.draw();
+  status.draw();
+  composer.draw();
+  log.draw();
+  setText(byId("typing", HTMLParagraphElement), typingLine());
+}
+
+function typingLine(): string {
+  const names = [...chat.typing.values()].map(({ member }) => member.name);
+  if (names.length === 0) return "";
+  if (names.length > 3) return "Several people are typing…";
+  const last = names.pop() ?? "";
+  return names.length === 0 ? `${last} is typing…` : `${names.join(", ")} and ${last} are typing…`;
+}
+
+function onMessage(message: Message): void {
+  log.noteNew();
+  setText(byId("said", HTMLParagraphElement), `${message.from.name}: ${message.text ?? `picture ${message.image?.name ?? ""}`}`);
+}
+
+function goTo(room: string): void {
+  history.replaceState(null, "", `#${room}`);
+  chat.goTo(room);
+}
+
+/** A sentence for the visitor, put among the messages. */
+function say(text: string): void {
+  chat.timeline.note(text);
+  setText(byId("said", HTMLParagraphElement), text);
+  schedule();
+}

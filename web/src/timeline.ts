@@ -1,0 +1,100 @@
+// The messages of one room as the page shows them: in order of their numbers, each once, with notes between them.
+// Pure: what comes in is a message or an answer to `enter`, what comes out is `rows`.
+import type { Entered, Message } from "./events.ts";
+
+export type Row =
+  | { kind: "message"; key: string; message: Message }
+  | { kind: "note"; key: string; text: string };
+
+/** Older rows are let go beyond this many. */
+const ROWS_KEPT = 300;
+
+export function messageKey(memberId: string, clientId: string): string {
+  return `${memberId}/${clientId}`;
+}
+
+export class Timeline {
+  readonly room: string;
+  rows: Row[] = [];
+  /** The life of the room's numbering; empty until the first answer to `enter`. */
+  epoch = "";
+  /** Every message up to this number is here, or was never to be had. */
+  through = 0;
+
+  /** Where the rows of this epoch begin; those before it are out of the numbering's reach. */
+  #start = 0;
+  #ids = new Set<number>();
+  #notes = 0;
+
+  constructor(room: string) {
+    this.room = room;
+  }
+
+  /** True when a message is missing between those that are here: one that is late, or lost. */
+  get hasHole(): boolean {
+    return this.#ids.size > 0 && Math.max(...this.#ids) > this.through;
+  }
+
+  /** Takes the answer to `enter`; returns how many messages are new, and how many are beyond the server's history. */
+  resync(entered: Entered): { added: number; lost: number } {
+    const first = this.epoch === "";
+    if (entered.epoch !== this.epoch) {
+      if (!first && this.rows.length > 0) this.note("The server started afresh. What is above is kept on this page only.");
+      this.epoch = entered.epoch;
+      this.through = 0;
+      this.#start = this.rows.length;
+      this.#ids.clear();
+    }
+    const oldest = entered.history[0]?.id ?? entered.last + 1;
+    const lost = this.through > 0 ? Math.max(0, oldest - this.through - 1) : 0;
+    if (lost > 0) this.note(lost === 1 ? "One message is no longer kept." : `${lost} messages are no longer kept.`);
+    this.through = Math.max(this.through, oldest - 1);
+    let added = 0;
+    for (const message of entered.history) if (this.add(message)) added += 1;
+    this.#advance();
+    return { added, lost };
+  }
+
+  /** Puts a message in its place; false when it is already there. */
+  add(message: Message): boolean {
+    if (this.#ids.has(message.id) || message.id <= this.through) return false;
+    this.#ids.add(message.id);
+    let place = this.rows.length;
+    while (place > this.#start) {
+      const before = this.rows[place - 1];
+      if (before?.kind === "message" && before.message.id < message.id) break;
+      // A note stays where it was put, unless the message belongs before one that stands above it.
+      if (before?.kind === "note" && !this.#laterAbove(place - 1, message.id)) break;
+      place -= 1;
+    }
+    const key = messageKey(message.from.id, message.clientId);
+    this.rows.splice(place, 0, { kind: "message", key, message });
+    this.#advance();
+    this.#trim();
+    return true;
+  }
+
+  note(text: string): void {
+    this.#notes += 1;
+    this.rows.push({ kind: "note", key: `note/${this.#notes}`, text });
+  }
+
+  #laterAbove(place: number, id: number): boolean {
+    for (let i = place - 1; i >= this.#start; i -= 1) {
+      const row = this.rows[i];
+      if (row?.kind === "message") return row.message.id > id;
+    }
+    return false;
+  }
+
+  #advance(): void {
+    while (this.#ids.delete(this.through + 1)) this.through += 1;
+  }
+
+  #trim(): void {
+    const excess = this.rows.length - ROWS_KEPT;
+    if (excess <= 0) return;
+    this.rows.splice(0, excess);
+    this.#start = Math.max(0, this.#start - excess);
+  }
+}
