@@ -1,0 +1,367 @@
+//! From a payload's JSON to a handler's types.
+//!
+//! The list of arguments is walked here, and each argument is handed to `serde_json` in place, so
+//! that the text is read once and no more is allocated than the types themselves need.
+
+use bytes::Bytes;
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
+use serde::forward_to_deserialize_any;
+
+use super::error::ArgsError;
+use super::json::{MAX_DEPTH, nests_within_limit, skip_space};
+use super::tree::Node;
+
+/// Reads the arguments of an event or an acknowledgement.
+///
+/// A tuple (a tuple struct, an array, the unit) is the argument list; anything else is one argument.
+/// Arguments that are missing at the end are `None` where the type is an `Option`; those that are
+/// too many are checked for syntax and dropped, as JavaScript would. `&str` borrows from `data`
+/// where the text has no escapes; [`Binary`](super::Binary) shares an attachment.
+///
+/// `data` is a payload's JSON, or empty for an acknowledgement without any. `offset` is where the
+/// arguments begin: what [`event_name`](super::event_name) gave for an event, 0 for an
+/// acknowledgement.
+///
+/// # Errors
+/// [`ArgsError`]; malformed JSON anywhere in the list is [`ArgsError::Syntax`] even if what comes
+/// before it does not fit the type either.
+#[inline]
+pub fn from_args<'de, T: Deserialize<'de>>(
+    data: &'de str,
+    offset: usize,
+    attachments: &'de [Bytes],
+) -> Result<T, ArgsError> {
+    let mut cursor = Cursor::new(data, offset);
+    if attachments.is_empty() {
+        return read(&mut cursor).map_err(|error| classify(error, data, offset));
+    }
+    let mut nodes = cursor.nodes(attachments).map_err(|error| classify(error, data, offset))?;
+    read(&mut nodes)
+}
+
+/// Checks arguments nobody reads: their syntax, their nesting (at most 128 levels in one argument)
+/// and their placeholders.
+///
+/// `data` is a whole payload, or empty.
+///
+/// # Errors
+/// [`ArgsError::Syntax`] and [`ArgsError::Attachment`]; with attachments also [`ArgsError::Data`]
+/// for what Rust cannot hold: a number beyond `f64`, an unpaired surrogate.
+pub fn validate(data: &str, attachments: &[Bytes]) -> Result<(), ArgsError> {
+    check_syntax(data, 0)?;
+    if !attachments.is_empty() {
+        Cursor::new(data, 0).nodes(attachments)?;
+    }
+    Ok(())
+}
+
+/// Checks the syntax and nesting of a list from `offset` on.
+pub(super) fn check_syntax(data: &str, offset: usize) -> Result<(), ArgsError> {
+    Cursor::new(data, offset).finish().map_err(|error| match error {
+        ArgsError::Data(message) => ArgsError::Syntax(message),
+        other => other,
+    })?;
+    if nests_within_limit(data) {
+        Ok(())
+    } else {
+        Err(ArgsError::Syntax(format!("nested deeper than {MAX_DEPTH} levels")))
+    }
+}
+
+/// An error found while reading as a type is one of syntax if the text has one anywhere.
+#[cold]
+fn classify(error: ArgsError, data: &str, offset: usize) -> ArgsError {
+    match error {
+        ArgsError::Data(_) => check_syntax(data, offset).err().unwrap_or(error),
+        other => other,
+    }
+}
+
+#[inline]
+fn read<'de, T: Deserialize<'de>, S: Source<'de>>(source: &mut S) -> Result<T, ArgsError> {
+    let value = T::deserialize(List { source, index: 0 })?;
+    source.finish()?;
+    Ok(value)
+}
+
+/// A list of arguments being read.
+trait Source<'de> {
+    /// Whether another argument follows; it must be read before this is asked again.
+    fn more(&mut self) -> Result<bool, ArgsError>;
+    /// Reads the argument that follows.
+    fn read<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, ArgsError>;
+    /// Checks what is left.
+    fn finish(&mut self) -> Result<(), ArgsError>;
+}
+
+/// Arguments as text.
+struct Cursor<'de> {
+    data: &'de str,
+    at: usize,
+    place: Place,
+}
+
+/// Where a [`Cursor`] is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Before,
+    Within,
+    After,
+}
+
+impl<'de> Cursor<'de> {
+    #[inline]
+    fn new(data: &'de str, offset: usize) -> Self {
+        let place = match offset {
+            0 if data.is_empty() => Place::After,
+            0 => Place::Before,
+            _ => Place::Within,
+        };
+        Self { data, at: offset, place }
+    }
+
+    /// The byte at the cursor after white space, which is skipped.
+    #[inline]
+    fn peek(&mut self) -> Option<u8> {
+        self.at = skip_space(self.data.as_bytes(), self.at);
+        self.data.as_bytes().get(self.at).copied()
+    }
+
+    #[cold]
+    fn unexpected(&self) -> ArgsError {
+        ArgsError::Syntax(format!("unexpected character or end at offset {}", self.at))
+    }
+
+    /// Reads all that is left, with attachments in their places.
+    fn nodes(&mut self, attachments: &'de [Bytes]) -> Result<Nodes<'de>, ArgsError> {
+        let mut nodes = Vec::new();
+        while self.more()? {
+            let mut node: Node<'de> = self.read(std::marker::PhantomData)?;
+            node.resolve(attachments)?;
+            nodes.push(node);
+        }
+        self.finish()?;
+        Ok(Nodes(nodes.into_iter()))
+    }
+}
+
+impl<'de> Source<'de> for Cursor<'de> {
+    #[inline]
+    fn more(&mut self) -> Result<bool, ArgsError> {
+        match self.place {
+            Place::After => return Ok(false),
+            Place::Within => match self.peek() {
+                Some(b',') => {
+                    self.at += 1;
+                    return Ok(true);
+                }
+                Some(b']') => {}
+                _ => return Err(self.unexpected()),
+            },
+            Place::Before => {
+                if self.peek() != Some(b'[') {
+                    return Err(self.unexpected());
+                }
+                self.at += 1;
+                self.place = Place::Within;
+                if self.peek() != Some(b']') {
+                    return Ok(true);
+                }
+            }
+        }
+        self.at += 1;
+        self.place = Place::After;
+        Ok(false)
+    }
+
+    #[inline]
+    fn read<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, ArgsError> {
+        let rest = self.data.get(self.at..).unwrap_or_default();
+        let mut json = serde_json::Deserializer::from_str(rest);
+        let value = seed.deserialize(&mut json).map_err(ArgsError::custom)?;
+        self.at += json.into_iter::<IgnoredAny>().byte_offset();
+        Ok(value)
+    }
+
+    #[inline]
+    fn finish(&mut self) -> Result<(), ArgsError> {
+        while self.more()? {
+            let _: IgnoredAny = self.read(std::marker::PhantomData)?;
+        }
+        match self.peek() {
+            None => Ok(()),
+            Some(_) => Err(self.unexpected()),
+        }
+    }
+}
+
+/// Arguments with their attachments.
+struct Nodes<'de>(std::vec::IntoIter<Node<'de>>);
+
+impl<'de> Source<'de> for Nodes<'de> {
+    fn more(&mut self) -> Result<bool, ArgsError> {
+        Ok(self.0.len() > 0)
+    }
+
+    fn read<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, ArgsError> {
+        seed.deserialize(self.0.next().unwrap_or(Node::Null))
+    }
+
+    fn finish(&mut self) -> Result<(), ArgsError> {
+        Ok(())
+    }
+}
+
+/// The deserializer a handler's type meets: it tells the list from the one argument.
+struct List<'a, S> {
+    source: &'a mut S,
+    index: usize,
+}
+
+impl<'de, S: Source<'de>> List<'_, S> {
+    /// Reads the next argument, or what stands for one that is missing.
+    #[inline]
+    fn one<H: DeserializeSeed<'de>>(&mut self, seed: H) -> Result<H::Value, ArgsError> {
+        if self.source.more()? {
+            self.index += 1;
+            self.source.read(seed)
+        } else {
+            seed.deserialize(Missing(self.index))
+        }
+    }
+}
+
+/// Implements `Deserializer` methods for types that are one argument.
+macro_rules! one_argument {
+    ($($method:ident($($name:ident: $type:ty),*);)*) => {$(
+        #[inline]
+        fn $method<V: Visitor<'de>>(
+            mut self,
+            $($name: $type,)*
+            visitor: V,
+        ) -> Result<V::Value, ArgsError> {
+            struct Hint<V>($($type,)* V);
+            impl<'de, V: Visitor<'de>> DeserializeSeed<'de> for Hint<V> {
+                type Value = V::Value;
+                #[inline]
+                fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
+                    let Self($($name,)* visitor) = self;
+                    inner.$method($($name,)* visitor)
+                }
+            }
+            self.one(Hint($($name,)* visitor))
+        }
+    )*};
+}
+
+impl<'de, S: Source<'de>> Deserializer<'de> for List<'_, S> {
+    type Error = ArgsError;
+
+    one_argument! {
+        deserialize_any(); deserialize_bool(); deserialize_char();
+        deserialize_i8(); deserialize_i16(); deserialize_i32(); deserialize_i64();
+        deserialize_i128(); deserialize_u8(); deserialize_u16(); deserialize_u32();
+        deserialize_u64(); deserialize_u128(); deserialize_f32(); deserialize_f64();
+        deserialize_str(); deserialize_string(); deserialize_bytes(); deserialize_byte_buf();
+        deserialize_option(); deserialize_seq(); deserialize_map(); deserialize_identifier();
+        deserialize_struct(name: &'static str, fields: &'static [&'static str]);
+        deserialize_enum(name: &'static str, variants: &'static [&'static str]);
+    }
+
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ArgsError> {
+        visitor.visit_unit()
+    }
+
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, ArgsError> {
+        visitor.visit_unit()
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ArgsError> {
+        visitor.visit_unit()
+    }
+
+    /// A newtype is what it wraps: a list around a tuple, one argument around anything else. But
+    /// the newtypes by which a format is told something (`serde_json`'s `RawValue`) go to it.
+    #[inline]
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        mut self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, ArgsError> {
+        struct Private<V>(&'static str, V);
+        impl<'de, V: Visitor<'de>> DeserializeSeed<'de> for Private<V> {
+            type Value = V::Value;
+            fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
+                inner.deserialize_newtype_struct(self.0, self.1)
+            }
+        }
+        if name.starts_with('$') {
+            return self.one(Private(name, visitor));
+        }
+        visitor.visit_newtype_struct(self)
+    }
+
+    #[inline]
+    fn deserialize_tuple<V: Visitor<'de>>(self, _len: usize, visitor: V) -> Result<V::Value, ArgsError> {
+        visitor.visit_seq(self)
+    }
+
+    #[inline]
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _len: usize,
+        visitor: V,
+    ) -> Result<V::Value, ArgsError> {
+        visitor.visit_seq(self)
+    }
+}
+
+impl<'de, S: Source<'de>> SeqAccess<'de> for List<'_, S> {
+    type Error = ArgsError;
+
+    #[inline]
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, ArgsError> {
+        self.one(seed).map(Some)
+    }
+}
+
+/// An argument the peer did not send, by its index.
+struct Missing(usize);
+
+impl<'de> Deserializer<'de> for Missing {
+    type Error = ArgsError;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, ArgsError> {
+        Err(ArgsError::Data(format!("argument {} is missing", self.0)))
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ArgsError> {
+        visitor.visit_none()
+    }
+
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ArgsError> {
+        visitor.visit_unit()
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ArgsError> {
+        visitor.visit_unit()
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, ArgsError> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf
+        unit_struct seq tuple tuple_struct map struct enum identifier
+    }
+}

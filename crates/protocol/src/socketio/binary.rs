@@ -1,0 +1,119 @@
+//! Binary arguments, and how they pass through serde without being copied.
+//!
+//! serde's data model knows bytes as a slice only. Where a `Bytes` goes through it from or to code of
+//! this crate on both sides, the giver leaves a reference to it in a cell of the thread for as long
+//! as the call takes, and the taker picks it up if it is for the very slice it was given. Through
+//! anything else the slice is copied, as ever.
+
+use std::cell::Cell;
+use std::fmt;
+use std::ops::Deref;
+
+use bytes::Bytes;
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use serde::ser::{Serialize, Serializer};
+
+/// A binary argument, or a binary value anywhere inside one.
+///
+/// It is written as an attachment and read from one, sharing the memory of the message it came in.
+/// Other types that serialise as bytes (`serde_bytes`, `bytes::Bytes`) work too, but copy.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct Binary(pub Bytes);
+
+impl Deref for Binary {
+    type Target = Bytes;
+
+    fn deref(&self) -> &Bytes {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Binary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl From<Bytes> for Binary {
+    fn from(bytes: Bytes) -> Self {
+        Self(bytes)
+    }
+}
+
+impl From<Vec<u8>> for Binary {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes.into())
+    }
+}
+
+impl From<&'static [u8]> for Binary {
+    fn from(bytes: &'static [u8]) -> Self {
+        Self(Bytes::from_static(bytes))
+    }
+}
+
+impl From<Binary> for Bytes {
+    fn from(binary: Binary) -> Self {
+        binary.0
+    }
+}
+
+impl AsRef<[u8]> for Binary {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Serialize for Binary {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        hand_over(&self.0, || serializer.serialize_bytes(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Binary {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Not `deserialize_bytes`: there serde_json would let a string pass for its bytes.
+        deserializer.deserialize_any(BinaryVisitor)
+    }
+}
+
+struct BinaryVisitor;
+
+impl Visitor<'_> for BinaryVisitor {
+    type Value = Binary;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("binary data")
+    }
+
+    fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Binary, E> {
+        Ok(Binary(receive(bytes)))
+    }
+
+    fn visit_byte_buf<E: Error>(self, bytes: Vec<u8>) -> Result<Binary, E> {
+        Ok(Binary(bytes.into()))
+    }
+}
+
+thread_local! {
+    static HANDED: Cell<Option<Bytes>> = const { Cell::new(None) };
+}
+
+/// Calls `pass`, which gives the slice of `bytes` to serde; meanwhile [`receive`] of that slice is
+/// `bytes` itself.
+pub(super) fn hand_over<R>(bytes: &Bytes, pass: impl FnOnce() -> R) -> R {
+    let _ = HANDED.try_with(|cell| cell.set(Some(bytes.clone())));
+    let result = pass();
+    let _ = HANDED.try_with(Cell::take);
+    result
+}
+
+/// The slice as `Bytes`: those that are being handed over if they are the slice's own, else a copy.
+pub(super) fn receive(slice: &[u8]) -> Bytes {
+    HANDED
+        .try_with(Cell::take)
+        .ok()
+        .flatten()
+        .filter(|bytes| std::ptr::eq(bytes.as_ref(), slice))
+        .unwrap_or_else(|| Bytes::copy_from_slice(slice))
+}

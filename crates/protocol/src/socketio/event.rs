@@ -1,0 +1,95 @@
+//! The name of an event: the first element of an event packet's payload.
+
+use std::borrow::Cow;
+
+use super::error::DecodeError;
+use super::json::skip_space;
+
+/// Whether Node keeps this name for its own events, so that no peer may send and no user emit it.
+#[inline]
+pub fn is_reserved(name: &str) -> bool {
+    matches!(
+        name,
+        "connect" | "connect_error" | "disconnect" | "disconnecting" | "newListener" | "removeListener"
+    )
+}
+
+/// Reads the name of an event from its payload, and where the arguments begin: an offset into
+/// `data` just after the name, which [`from_args`](super::from_args) takes.
+///
+/// The name borrows from `data` unless it has escapes. An integer names the event its decimal text
+/// names, as in Node.
+///
+/// # Errors
+/// [`DecodeError::EventName`] if the first element is anything else or there is none,
+/// [`DecodeError::ReservedEvent`] if the name [is reserved](is_reserved).
+#[inline]
+pub fn event_name(data: &str) -> Result<(Cow<'_, str>, usize), DecodeError> {
+    let bytes = data.as_bytes();
+    let open = skip_space(bytes, 0);
+    if bytes.get(open) != Some(&b'[') {
+        return Err(DecodeError::EventName);
+    }
+    let start = skip_space(bytes, open + 1);
+    let (name, end) = match bytes.get(start) {
+        Some(b'"') => string(data, start)?,
+        Some(b'-' | b'0'..=b'9') => integer(data, start)?,
+        _ => return Err(DecodeError::EventName),
+    };
+    if is_reserved(&name) {
+        return Err(DecodeError::ReservedEvent);
+    }
+    Ok((name, end))
+}
+
+/// The string that begins at `start`, and the offset after its closing quote.
+#[inline]
+fn string(data: &str, start: usize) -> Result<(Cow<'_, str>, usize), DecodeError> {
+    let bytes = data.as_bytes();
+    let mut at = start + 1;
+    loop {
+        match bytes.get(at) {
+            Some(b'"') => break,
+            Some(b'\\') => return escaped(data, start, at),
+            Some(0x20..) => at += 1,
+            _ => return Err(DecodeError::EventName),
+        }
+    }
+    let name = data.get(start + 1..at).ok_or(DecodeError::EventName)?;
+    Ok((Cow::Borrowed(name), at + 1))
+}
+
+/// The rest of [`string`] for a name that has its first escape at `escape`.
+#[cold]
+fn escaped(data: &str, start: usize, escape: usize) -> Result<(Cow<'_, str>, usize), DecodeError> {
+    let bytes = data.as_bytes();
+    let mut at = escape;
+    loop {
+        match bytes.get(at) {
+            Some(b'"') => break,
+            Some(b'\\') => at += 2,
+            Some(_) => at += 1,
+            None => return Err(DecodeError::EventName),
+        }
+    }
+    let quoted = data.get(start..=at).ok_or(DecodeError::EventName)?;
+    let name: String = serde_json::from_str(quoted).map_err(|_| DecodeError::EventName)?;
+    Ok((Cow::Owned(name), at + 1))
+}
+
+/// The integer that begins at `start`. Other numbers have no one text that both ends would use.
+#[cold]
+fn integer(data: &str, start: usize) -> Result<(Cow<'_, str>, usize), DecodeError> {
+    let text = data.get(start..).unwrap_or_default();
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let length = digits.bytes().take_while(u8::is_ascii_digit).count();
+    let end = start + (text.len() - digits.len()) + length;
+    let ends = matches!(data.as_bytes().get(end), Some(b',' | b']' | b' ' | b'\t' | b'\n' | b'\r'));
+    // -0 and leading zeros are not how JavaScript writes an integer, nor is what exceeds 2^53.
+    let plain = text == digits && digits.starts_with('0');
+    if !ends || length == 0 || length > 15 || (digits.starts_with('0') && !(plain && length == 1)) {
+        return Err(DecodeError::EventName);
+    }
+    let name = data.get(start..end).ok_or(DecodeError::EventName)?;
+    Ok((Cow::Borrowed(name), end))
+}

@@ -1,0 +1,26 @@
+//! Socket.IO protocol 5: namespaces, events and acknowledgements over Engine.IO messages.
+//!
+//! The behaviour is that of socket.io-parser 4.2; see the protocol's document,
+//! `docs/socket.io-protocol/v5-current.md` in the `socketio/socket.io` repository.
+//!
+//! A text message goes through [`decode`]; an event's name through [`event_name`], which also says
+//! where its arguments begin; the arguments through [`from_args`]. Outwards, [`write_head`] and then
+//! [`write_args`] append to one buffer.
+
+mod args_read;
+mod args_write;
+mod binary;
+mod error;
+mod event;
+mod json;
+mod packet;
+mod tree;
+mod write;
+
+pub use args_read::{from_args, validate};
+pub use args_write::write_args;
+pub use binary::Binary;
+pub use error::{ArgsError, DecodeError, WriteError};
+pub use event::{event_name, is_reserved};
+pub use packet::{Limits, Packet, PacketType, decode};
+pub use write::{connect, connect_error, connect_reply, disconnect, write_head};

@@ -1,0 +1,168 @@
+//! One Socket.IO packet's text: `<type>[<attachments>-][<namespace>,][<ack id>][JSON]`. Protocol 5,
+//! section "Packet encoding".
+
+use super::error::DecodeError;
+
+/// The type of a packet. The numbers are those on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum PacketType {
+    /// Joins a namespace, or says that it was joined.
+    Connect = 0,
+    /// Leaves a namespace.
+    Disconnect = 1,
+    /// An event: its name and arguments.
+    Event = 2,
+    /// The acknowledgement of an event: arguments.
+    Ack = 3,
+    /// The server refuses a namespace.
+    ConnectError = 4,
+    /// An event with attachments.
+    BinaryEvent = 5,
+    /// An acknowledgement with attachments.
+    BinaryAck = 6,
+}
+
+impl PacketType {
+    /// Whether attachments follow as binary messages.
+    pub const fn is_binary(self) -> bool {
+        matches!(self, Self::BinaryEvent | Self::BinaryAck)
+    }
+
+    /// The type with attachments of an event or an acknowledgement, the type itself otherwise.
+    #[must_use]
+    pub const fn with_attachments(self) -> Self {
+        match self {
+            Self::Event => Self::BinaryEvent,
+            Self::Ack => Self::BinaryAck,
+            other => other,
+        }
+    }
+
+    /// The type's character on the wire.
+    pub const fn digit(self) -> u8 {
+        b'0' + self as u8
+    }
+}
+
+/// A packet's parts, borrowed from its text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Packet<'a> {
+    /// What the packet is.
+    pub kind: PacketType,
+    /// The namespace, `/` where the packet names none. Clients of protocols 3 and 4 append a query
+    /// string, see [`split_query`](Self::split_query); Node with protocol 5 takes one as part of
+    /// the name, and so does this.
+    pub namespace: &'a str,
+    /// The acknowledgement the sender of an event asks for, or the one this is.
+    pub ack: Option<u64>,
+    /// How many binary messages follow and belong to this packet.
+    pub attachments: usize,
+    /// The payload's raw JSON, empty if there is none. Its first character fits the packet's type;
+    /// its syntax has not been checked.
+    pub data: &'a str,
+}
+
+/// What a peer may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The most attachments of one packet. Default: 10, as in Node.
+    pub max_attachments: usize,
+    /// The most bytes the attachments of one packet may have in all. Default: 10 000 000, what Node
+    /// comes to with its defaults of ten attachments in messages of at most 1 000 000 bytes.
+    pub max_attachment_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_attachments: 10, max_attachment_bytes: 10_000_000 }
+    }
+}
+
+impl<'a> Packet<'a> {
+    /// The namespace's path and the query string after it, which may be empty.
+    pub fn split_query(&self) -> (&'a str, &'a str) {
+        self.namespace.split_once('?').unwrap_or((self.namespace, ""))
+    }
+}
+
+/// Decodes the text of one packet.
+///
+/// The payload's first character is held against the packet's type, as are the parts without which
+/// the packet means nothing. The payload's JSON is checked by whoever reads it:
+/// [`from_args`](super::from_args), [`validate`](super::validate) or serde. A binary packet with
+/// zero attachments, which Node refuses, is let through: it is complete as it is.
+///
+/// # Errors
+/// [`DecodeError`], where Node closes the connection with `parse error`. Node drops an event
+/// without payload in silence; here it is an error.
+#[inline]
+pub fn decode<'a>(text: &'a str, limits: &Limits) -> Result<Packet<'a>, DecodeError> {
+    let (&digit, _) = text.as_bytes().split_first().ok_or(DecodeError::UnknownType)?;
+    let kind = match digit {
+        b'0' => PacketType::Connect,
+        b'1' => PacketType::Disconnect,
+        b'2' => PacketType::Event,
+        b'3' => PacketType::Ack,
+        b'4' => PacketType::ConnectError,
+        b'5' => PacketType::BinaryEvent,
+        b'6' => PacketType::BinaryAck,
+        _ => return Err(DecodeError::UnknownType),
+    };
+    let mut rest = text.get(1..).unwrap_or_default();
+    let mut attachments = 0;
+    if kind.is_binary() {
+        (attachments, rest) = split_attachments(rest, limits)?;
+    }
+    let mut namespace = "/";
+    if rest.as_bytes().first() == Some(&b'/') {
+        (namespace, rest) = match memchr::memchr(b',', rest.as_bytes()) {
+            Some(comma) => (rest.get(..comma).unwrap_or_default(), rest.get(comma + 1..).unwrap_or_default()),
+            None => (rest, ""),
+        };
+    }
+    let mut ack = None;
+    if rest.as_bytes().first().is_some_and(u8::is_ascii_digit) {
+        let (id, after) = split_number(rest).ok_or(DecodeError::AckId)?;
+        ack = Some(id);
+        rest = after;
+    }
+    let fits = match (kind, rest.trim_ascii_start().as_bytes().first()) {
+        (PacketType::Connect, first) => matches!(first, None | Some(b'{')),
+        (PacketType::Disconnect, first) => first.is_none(),
+        (PacketType::Event | PacketType::BinaryEvent, first) => first == Some(&b'['),
+        (PacketType::Ack | PacketType::BinaryAck, first) => matches!(first, None | Some(b'[')),
+        (PacketType::ConnectError, first) => matches!(first, None | Some(b'{' | b'"')),
+    };
+    if !fits {
+        return Err(DecodeError::Payload);
+    }
+    Ok(Packet { kind, namespace, ack, attachments, data: rest })
+}
+
+/// Splits `<attachments>-` off.
+fn split_attachments<'a>(text: &'a str, limits: &Limits) -> Result<(usize, &'a str), DecodeError> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    if digits == 0 || text.as_bytes().get(digits) != Some(&b'-') {
+        return Err(DecodeError::Attachments);
+    }
+    let limit = limits.max_attachments;
+    let got =
+        split_number(text).map_or(usize::MAX, |(number, _)| usize::try_from(number).unwrap_or(usize::MAX));
+    if got > limit {
+        return Err(DecodeError::TooManyAttachments { got, limit });
+    }
+    Ok((got, text.get(digits + 1..).unwrap_or_default()))
+}
+
+/// Splits the decimal number off that `text` begins with; `None` when it does not fit.
+#[inline]
+fn split_number(text: &str) -> Option<(u64, &str)> {
+    let mut number = 0_u64;
+    let mut length = 0;
+    for digit in text.bytes().take_while(u8::is_ascii_digit) {
+        number = number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
+        length += 1;
+    }
+    Some((number, text.get(length..)?))
+}

@@ -1,0 +1,100 @@
+//! Packets without arguments, and the head of those with.
+
+use serde::Serialize;
+
+use super::error::WriteError;
+use super::packet::PacketType;
+
+/// Appends what stands before a packet's JSON: type, attachments, namespace and acknowledgement id.
+///
+/// `attachments` is written for binary types only. Neither the namespace nor anything else is
+/// checked: a namespace with a comma would not be read back as it was.
+#[inline]
+pub fn write_head(
+    out: &mut Vec<u8>,
+    kind: PacketType,
+    attachments: usize,
+    namespace: &str,
+    ack: Option<u64>,
+) {
+    out.push(kind.digit());
+    if kind.is_binary() {
+        write_number(out, attachments);
+        out.push(b'-');
+    }
+    if namespace != "/" && !namespace.is_empty() {
+        out.extend_from_slice(namespace.as_bytes());
+        out.push(b',');
+    }
+    if let Some(id) = ack {
+        write_number(out, id);
+    }
+}
+
+fn write_number(out: &mut Vec<u8>, number: impl itoa::Integer) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// Appends the client's CONNECT; `auth` must serialise as an object.
+///
+/// # Errors
+/// [`WriteError::Serialize`]; `out` is then as it was.
+pub fn connect<T: Serialize + ?Sized>(
+    out: &mut Vec<u8>,
+    namespace: &str,
+    auth: Option<&T>,
+) -> Result<(), WriteError> {
+    let start = out.len();
+    write_head(out, PacketType::Connect, 0, namespace, None);
+    if let Some(auth) = auth
+        && let Err(error) = serde_json::to_writer(&mut *out, auth)
+    {
+        out.truncate(start);
+        return Err(WriteError::Serialize(error));
+    }
+    Ok(())
+}
+
+/// Appends the server's answer to CONNECT: `{"sid":…}`, the socket's id.
+pub fn connect_reply(out: &mut Vec<u8>, namespace: &str, sid: &str) {
+    write_head(out, PacketType::Connect, 0, namespace, None);
+    out.extend_from_slice(b"{\"sid\":");
+    write_string(out, sid);
+    out.push(b'}');
+}
+
+/// Appends CONNECT_ERROR: `{"message":…}`, with `"data":…` where there is any.
+///
+/// # Errors
+/// [`WriteError::Serialize`] when `data` does not serialise; `out` is then as it was.
+pub fn connect_error<T: Serialize + ?Sized>(
+    out: &mut Vec<u8>,
+    namespace: &str,
+    message: &str,
+    data: Option<&T>,
+) -> Result<(), WriteError> {
+    let start = out.len();
+    write_head(out, PacketType::ConnectError, 0, namespace, None);
+    out.extend_from_slice(b"{\"message\":");
+    write_string(out, message);
+    if let Some(data) = data {
+        out.extend_from_slice(b",\"data\":");
+        if let Err(error) = serde_json::to_writer(&mut *out, data) {
+            out.truncate(start);
+            return Err(WriteError::Serialize(error));
+        }
+    }
+    out.push(b'}');
+    Ok(())
+}
+
+/// Appends DISCONNECT.
+pub fn disconnect(out: &mut Vec<u8>, namespace: &str) {
+    write_head(out, PacketType::Disconnect, 0, namespace, None);
+}
+
+/// Appends a JSON string.
+pub(super) fn write_string(out: &mut Vec<u8>, text: &str) {
+    // A string into memory: there is nothing that could fail.
+    let _ = serde_json::to_writer(out, text);
+}

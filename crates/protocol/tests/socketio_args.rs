@@ -1,0 +1,187 @@
+//! Arguments: how a list becomes types and types become a list.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use switchboard_protocol::socketio::{
+    ArgsError, Binary, WriteError, event_name, from_args, validate, write_args,
+};
+
+/// Reads the arguments of an event's payload.
+fn read<'de, T: Deserialize<'de>>(data: &'de str) -> Result<T, ArgsError> {
+    let (_, offset) = event_name(data).unwrap();
+    from_args(data, offset, &[])
+}
+
+/// Reads the arguments of an event's payload with the attachments `one` and `two`.
+fn read_binary<T: for<'de> Deserialize<'de>>(data: &str) -> Result<T, ArgsError> {
+    let attachments = [Bytes::from_static(b"one"), Bytes::from_static(b"two")];
+    let (_, offset) = event_name(data).unwrap();
+    from_args(data, offset, &attachments)
+}
+
+/// What an event `e` with these arguments is written as.
+fn written<T: Serialize + ?Sized>(args: &T) -> (String, Vec<Bytes>) {
+    let (mut out, mut attachments) = (Vec::new(), Vec::new());
+    write_args(&mut out, &mut attachments, Some("e"), args).unwrap();
+    (String::from_utf8(out).unwrap(), attachments)
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Point {
+    x: i32,
+    y: Option<i32>,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Pair(i32, String);
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Wrapped<T>(T);
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Nothing;
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+enum Shape {
+    Dot,
+    Circle(u8),
+    Line { to: u8 },
+}
+
+#[test]
+fn a_tuple_is_the_list_and_anything_else_one_argument() {
+    assert_eq!(read(r#"["e"]"#), Ok(()));
+    assert_eq!(read(r#"["e",1,2]"#), Ok(()));
+    assert_eq!(read(r#"["e",1,2]"#), Ok(Nothing));
+    assert_eq!(read(r#"["e","a"]"#), Ok("a".to_owned()));
+    assert_eq!(read(r#"["e","a"]"#), Ok(("a".to_owned(),)));
+    assert_eq!(read(r#"["e",1,"b"]"#), Ok((1, "b".to_owned())));
+    assert_eq!(read(r#"["e",1,"b"]"#), Ok(Pair(1, "b".to_owned())));
+    assert_eq!(read(r#"["e",[1,2],3]"#), Ok(vec![1, 2]));
+    assert_eq!(read(r#"["e",[1,2],3]"#), Ok(((1, 2), 3)));
+    assert_eq!(read(r#"["e",1,2,3]"#), Ok([1, 2, 3]));
+    assert_eq!(read(r#"["e",7]"#), Ok(Wrapped(7)));
+    assert_eq!(read(r#"["e",7,8]"#), Ok(Wrapped((7, 8))));
+    assert_eq!(read(r#"["e",{"x":1}]"#), Ok(Point { x: 1, y: None }));
+    assert_eq!(read(r#"["e","Dot"]"#), Ok(Shape::Dot));
+    assert_eq!(read(r#"["e",{"Circle":3}]"#), Ok(Shape::Circle(3)));
+    assert_eq!(read(r#"["e",{"Line":{"to":3}}]"#), Ok(Shape::Line { to: 3 }));
+    assert_eq!(read(r#"["e",{"1":"a"}]"#), Ok(BTreeMap::from([(1, "a".to_owned())])));
+}
+
+#[test]
+fn types_are_written_as_they_are_read() {
+    assert_eq!(written(&()).0, r#"["e"]"#);
+    assert_eq!(written(&Nothing).0, r#"["e"]"#);
+    assert_eq!(written("a").0, r#"["e","a"]"#);
+    assert_eq!(written(&("a",)).0, r#"["e","a"]"#);
+    assert_eq!(written(&(1, "b")).0, r#"["e",1,"b"]"#);
+    assert_eq!(written(&Pair(1, "b".to_owned())).0, r#"["e",1,"b"]"#);
+    assert_eq!(written(&vec![1, 2]).0, r#"["e",[1,2]]"#);
+    assert_eq!(written(&Vec::<u8>::new()).0, r#"["e",[]]"#);
+    assert_eq!(written(&((1, 2), 3)).0, r#"["e",[1,2],3]"#);
+    assert_eq!(written(&((), vec![((),)])).0, r#"["e",null,[[null]]]"#);
+    assert_eq!(written(&[1, 2, 3]).0, r#"["e",1,2,3]"#);
+    assert_eq!(written(&[0_u8; 0]).0, r#"["e"]"#);
+    assert_eq!(written(&Wrapped((7, 8))).0, r#"["e",7,8]"#);
+    assert_eq!(written(&Some((7, 8))).0, r#"["e",[7,8]]"#);
+    assert_eq!(written(&None::<u8>).0, r#"["e",null]"#);
+    assert_eq!(written(&Point { x: 1, y: None }).0, r#"["e",{"x":1,"y":null}]"#);
+    assert_eq!(written(&Shape::Line { to: 3 }).0, r#"["e",{"Line":{"to":3}}]"#);
+    assert_eq!(written(&(f64::NAN, f32::INFINITY)).0, r#"["e",null,null]"#);
+}
+
+#[test]
+fn an_acknowledgement_has_no_name() {
+    let mut out = Vec::new();
+    for (args, expected) in
+        [(written_ack(&()), "[]"), (written_ack("a"), r#"["a"]"#), (written_ack(&("a", 1)), r#"["a",1]"#)]
+    {
+        assert_eq!(args, expected);
+    }
+    write_args(&mut out, &mut Vec::new(), None, &[0; 0]).unwrap();
+    assert_eq!(out, b"[]");
+    assert_eq!(from_args(r#"["a",1]"#, 0, &[]), Ok(("a", 1)));
+    assert_eq!(from_args("[]", 0, &[]), Ok(()));
+    assert_eq!(from_args("", 0, &[]), Ok(()));
+    assert_eq!(from_args("", 0, &[]), Ok(None::<String>));
+}
+
+fn written_ack<T: Serialize + ?Sized>(args: &T) -> String {
+    let mut out = Vec::new();
+    write_args(&mut out, &mut Vec::new(), None, args).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn what_is_missing_is_none_and_what_is_too_much_is_dropped() {
+    assert_eq!(read(r#"["e",1]"#), Ok((1, None::<String>, None::<u8>)));
+    assert_eq!(read(r#"["e"]"#), Ok(None::<String>));
+    assert_eq!(read(r#"["e",null]"#), Ok(None::<String>));
+    assert_eq!(read(r#"["e",1,2,3]"#), Ok((1,)));
+    assert_eq!(read(r#"["e",1,{"a":[2]},"x"]"#), Ok(1));
+    for data in [r#"["e"]"#, r#"["e",1]"#] {
+        assert!(matches!(read::<(u8, u8)>(data), Err(ArgsError::Data(_))));
+    }
+    assert!(matches!(read::<String>(r#"["e"]"#), Err(ArgsError::Data(_))));
+}
+
+#[test]
+fn malformed_json_is_a_syntax_error_whatever_the_type() {
+    for data in [
+        r#"["e""#,
+        r#"["e","#,
+        r#"["e",]"#,
+        r#"["e",1"#,
+        r#"["e",1,]"#,
+        r#"["e",1 2]"#,
+        r#"["e",1]]"#,
+        r#"["e",1]x"#,
+        r#"["e"1]"#,
+        r#"["e",tru]"#,
+        r#"["e",01]"#,
+        r#"["e","a]"#,
+        r#"["e",{"a":}]"#,
+        "[\"e\",\"\u{1}\"]",
+    ] {
+        assert!(matches!(read::<()>(data), Err(ArgsError::Syntax(_))), "{data}");
+        assert!(matches!(read::<u8>(data), Err(ArgsError::Syntax(_))), "{data}");
+        assert!(matches!(read::<(bool, bool)>(data), Err(ArgsError::Syntax(_))), "{data}");
+        assert!(matches!(read_binary::<u8>(data), Err(ArgsError::Syntax(_))), "{data}");
+        assert!(matches!(validate(data, &[]), Err(ArgsError::Syntax(_))), "{data}");
+    }
+}
+
+#[test]
+fn strings_borrow_where_they_have_no_escapes() {
+    assert_eq!(read::<&str>(r#"["e","a"]"#), Ok("a"));
+    assert!(matches!(read::<&str>(r#"["e","\n"]"#), Err(ArgsError::Data(_))));
+    let attachments = [Bytes::from_static(b"x")];
+    let data = r#"["a",{"_placeholder":true,"num":0}]"#;
+    assert_eq!(from_args::<(&str, &[u8])>(data, 0, &attachments), Ok(("a", &b"x"[..])));
+}
+
+#[test]
+fn an_attachment_is_shared_and_not_copied() {
+    let attachments = [Bytes::from(vec![7; 1000])];
+    let data = r#"[{"a":[{"_placeholder":true,"num":0}]}]"#;
+    let read: BTreeMap<String, Vec<Binary>> = from_args(data, 0, &attachments).unwrap();
+    assert_eq!(read["a"][0].as_ptr(), attachments[0].as_ptr());
+    let (text, written) = written(&read);
+    assert_eq!(text, r#"["e",{"a":[{"_placeholder":true,"num":0}]}]"#);
+    assert_eq!(written[0].as_ptr(), attachments[0].as_ptr());
+}
+
+#[test]
+fn nothing_stays_written_after_an_error() {
+    let mut out = b"before".to_vec();
+    let mut attachments = vec![Bytes::new()];
+    let bad = (Binary::from(vec![1]), BTreeMap::from([((1, 2), 3)]));
+    let error = write_args(&mut out, &mut attachments, Some("e"), &bad);
+    assert!(matches!(error, Err(WriteError::Serialize(_))));
+    let error = write_args(&mut out, &mut attachments, Some("disconnect"), &1);
+    assert!(matches!(error, Err(WriteError::ReservedEvent(name)) if name == "disconnect"));
+    assert_eq!((out.as_slice(), attachments.len()), (&b"before"[..], 1));
+}
