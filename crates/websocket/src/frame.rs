@@ -90,18 +90,21 @@ impl FrameHeader {
     }
 
     /// The same header with FIN as given: `false` for a fragment that is not the last.
+    #[must_use]
     pub const fn fin(mut self, fin: bool) -> Self {
         self.bytes[0] = if fin { self.bytes[0] | FIN } else { self.bytes[0] & !FIN };
         self
     }
 
     /// The same header with RSV1 set: the first frame of a compressed message (RFC 7692 §6).
+    #[must_use]
     pub const fn rsv1(mut self) -> Self {
         self.bytes[0] |= RSV1;
         self
     }
 
     /// The same header announcing a payload masked with `key`. To be called once.
+    #[must_use]
     pub const fn masked(mut self, key: [u8; 4]) -> Self {
         let at = self.len as usize;
         self.bytes[1] |= MASKED;

@@ -11,6 +11,7 @@ mod close;
 mod decode;
 mod error;
 mod frame;
+pub mod handshake;
 mod limits;
 mod mask;
 mod message;

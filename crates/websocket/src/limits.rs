@@ -22,18 +22,21 @@ impl Limits {
         Self { max_message_bytes: 64 << 20, max_frame_bytes: 64 << 20, max_fragments: 128 << 10 };
 
     /// The same limits with another bound for the bytes of a message.
+    #[must_use]
     pub const fn max_message_bytes(mut self, bytes: usize) -> Self {
         self.max_message_bytes = bytes;
         self
     }
 
     /// The same limits with another bound for the bytes of a frame.
+    #[must_use]
     pub const fn max_frame_bytes(mut self, bytes: usize) -> Self {
         self.max_frame_bytes = bytes;
         self
     }
 
     /// The same limits with another bound for the frames of a message.
+    #[must_use]
     pub const fn max_fragments(mut self, fragments: usize) -> Self {
         self.max_fragments = fragments;
         self

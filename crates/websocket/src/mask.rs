@@ -1,4 +1,4 @@
-//! Masking (RFC 6455 §5.3): byte `i` of a payload is XORed with byte `i % 4` of the key.
+//! Masking (RFC 6455 §5.3): byte `i` of a payload is combined by exclusive or with byte `i % 4` of the key.
 //!
 //! Up to [`SHORT`] bytes are masked inline, a word at a time: most messages are short, and a call
 //! through run-time detection would cost more than the work. Longer payloads take the widest vectors

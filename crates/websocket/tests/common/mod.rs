@@ -1,4 +1,5 @@
 //! What the codec's tests share.
+#![allow(dead_code, reason = "each test takes what it needs")]
 
 use switchboard_websocket::{Decoder, Limits, OwnedMessage, ProtocolError, Role};
 

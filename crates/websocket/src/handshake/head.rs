@@ -1,0 +1,216 @@
+//! The head of an HTTP/1.1 request or response (RFC 9112 §2), among bytes that come in pieces.
+//!
+//! A head is parsed once, when its last byte is there; until then each piece is only searched for the
+//! empty line, from where the search before it stopped. So a head that comes byte by byte costs no more
+//! than one that comes whole.
+
+use std::mem::MaybeUninit;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, request, response};
+use thiserror::Error;
+
+/// More header lines than this are refused, whatever [`HeadLimits::max_headers`] says.
+const MAX_HEADERS: usize = 128;
+const END: &[u8] = b"\r\n\r\n";
+
+/// Bounds on the head of a request or response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HeadLimits {
+    /// Bytes of the whole head, with its empty line. Default 16 KiB.
+    pub max_bytes: usize,
+    /// Header lines. Default 100, at most 128.
+    pub max_headers: usize,
+}
+
+impl HeadLimits {
+    /// The default limits, for use in constants.
+    pub const DEFAULT: Self = Self { max_bytes: 16 << 10, max_headers: 100 };
+
+    /// The same limits with another bound for the bytes of a head.
+    #[must_use]
+    pub const fn max_bytes(mut self, bytes: usize) -> Self {
+        self.max_bytes = bytes;
+        self
+    }
+
+    /// The same limits with another bound for the lines of a head.
+    #[must_use]
+    pub const fn max_headers(mut self, headers: usize) -> Self {
+        self.max_headers = headers;
+        self
+    }
+}
+
+impl Default for HeadLimits {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// A head that is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum HeadError {
+    /// The head is over [`HeadLimits::max_bytes`], whole or not.
+    #[error("the head is over the limit of {limit} bytes")]
+    TooLarge {
+        /// The limit it is over.
+        limit: usize,
+    },
+    /// The head has more lines than [`HeadLimits::max_headers`].
+    #[error("the head has more than {limit} header lines")]
+    TooManyHeaders {
+        /// The limit it is over.
+        limit: usize,
+    },
+    /// Bytes that make no head.
+    #[error("the head is malformed: {what}")]
+    Malformed {
+        /// What is wrong with it.
+        what: &'static str,
+    },
+}
+
+impl HeadError {
+    /// The status that answers such a request: 431 for a head over a limit, else 400.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Malformed { .. } => StatusCode::BAD_REQUEST,
+            _ => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        }
+    }
+}
+
+const fn malformed(what: &'static str) -> HeadError {
+    HeadError::Malformed { what }
+}
+
+/// Reads one head from a buffer that grows; tell it of the buffer each time bytes were appended.
+///
+/// ```
+/// use switchboard_websocket::handshake::head::{Head, HeadLimits};
+///
+/// let mut head = Head::new(HeadLimits::default());
+/// let mut buffer = b"GET /chat HTTP/1.1\r\nHost: exam".to_vec();
+/// assert!(head.request(&buffer).unwrap().is_none());
+/// buffer.extend_from_slice(b"ple.org\r\n\r\n");
+/// let (parts, len) = head.request(&buffer).unwrap().unwrap();
+/// assert_eq!((parts.uri.path(), len), ("/chat", buffer.len()));
+/// ```
+#[derive(Debug)]
+pub struct Head {
+    limits: HeadLimits,
+    /// How much of the buffer holds no end of a head.
+    searched: usize,
+}
+
+impl Head {
+    /// A reader of one head.
+    pub const fn new(limits: HeadLimits) -> Self {
+        Self { limits, searched: 0 }
+    }
+
+    /// The parts of the request that `buffer` begins with, and how many bytes its head takes; what follows
+    /// is not touched. `None` while the head is incomplete.
+    ///
+    /// The values of the headers share one allocation of the head's size.
+    ///
+    /// # Errors
+    ///
+    /// A [`HeadError`] when the head is over a limit, which is known before its end, or malformed.
+    pub fn request(&mut self, buffer: &[u8]) -> Result<Option<(request::Parts, usize)>, HeadError> {
+        let Some(head) = self.whole(buffer)? else { return Ok(None) };
+        let mut lines = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+        let mut request = httparse::Request::new(&mut []);
+        let status = request.parse_with_uninit_headers(&head, lines_within(&mut lines, self.limits));
+        check_end(status, &head, self.limits)?;
+        let method = Method::from_bytes(request.method.unwrap_or_default().as_bytes());
+        let target = request.path.unwrap_or_default().as_bytes();
+        let (mut parts, ()) = http::Request::new(()).into_parts();
+        parts.method = method.map_err(|_| malformed("method"))?;
+        parts.uri =
+            Uri::from_maybe_shared(head.slice_ref(target)).map_err(|_| malformed("request target"))?;
+        parts.version = version(request.version);
+        parts.headers = headers(&head, request.headers)?;
+        Ok(Some((parts, head.len())))
+    }
+
+    /// The parts of the response that `buffer` begins with, and how many bytes its head takes. `None` while
+    /// the head is incomplete.
+    ///
+    /// # Errors
+    ///
+    /// As [`request`](Self::request).
+    pub fn response(&mut self, buffer: &[u8]) -> Result<Option<(response::Parts, usize)>, HeadError> {
+        let Some(head) = self.whole(buffer)? else { return Ok(None) };
+        let mut lines = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+        let mut response = httparse::Response::new(&mut []);
+        let status = httparse::ParserConfig::default().parse_response_with_uninit_headers(
+            &mut response,
+            &head,
+            lines_within(&mut lines, self.limits),
+        );
+        check_end(status, &head, self.limits)?;
+        let (mut parts, ()) = http::Response::new(()).into_parts();
+        let status = StatusCode::from_u16(response.code.unwrap_or_default());
+        parts.status = status.map_err(|_| malformed("status"))?;
+        parts.version = version(response.version);
+        parts.headers = headers(&head, response.headers)?;
+        Ok(Some((parts, head.len())))
+    }
+
+    /// The whole head, copied into an allocation of its size, once its end is there.
+    fn whole(&mut self, buffer: &[u8]) -> Result<Option<Bytes>, HeadError> {
+        let limit = self.limits.max_bytes;
+        let from = self.searched.saturating_sub(END.len() - 1);
+        let unseen = buffer.get(from..).unwrap_or_default();
+        let end = memchr::memmem::find(unseen, END).map(|at| from + at + END.len());
+        self.searched = buffer.len();
+        if end.unwrap_or(buffer.len()) > limit {
+            return Err(HeadError::TooLarge { limit });
+        }
+        Ok(end.and_then(|end| buffer.get(..end)).map(Bytes::copy_from_slice))
+    }
+}
+
+fn lines_within<'a, 'b>(
+    lines: &'a mut [MaybeUninit<httparse::Header<'b>>; MAX_HEADERS],
+    limits: HeadLimits,
+) -> &'a mut [MaybeUninit<httparse::Header<'b>>] {
+    let max = limits.max_headers.min(MAX_HEADERS);
+    lines.get_mut(..max).unwrap_or_default()
+}
+
+/// A head must end where its empty line was found: the parser also takes bare line feeds, which other
+/// parsers do not, and what two read differently can be smuggled past one of them.
+fn check_end(status: httparse::Result<usize>, head: &Bytes, limits: HeadLimits) -> Result<(), HeadError> {
+    match status {
+        Ok(httparse::Status::Complete(len)) if len == head.len() => Ok(()),
+        Ok(_) | Err(httparse::Error::NewLine) => Err(malformed("line endings")),
+        Err(httparse::Error::TooManyHeaders) => {
+            Err(HeadError::TooManyHeaders { limit: limits.max_headers.min(MAX_HEADERS) })
+        }
+        Err(httparse::Error::HeaderName) => Err(malformed("header name")),
+        Err(httparse::Error::HeaderValue) => Err(malformed("header value")),
+        Err(httparse::Error::Status) => Err(malformed("status")),
+        Err(httparse::Error::Token) => Err(malformed("first line")),
+        Err(httparse::Error::Version) => Err(malformed("HTTP version")),
+    }
+}
+
+fn version(minor: Option<u8>) -> Version {
+    if minor == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 }
+}
+
+fn headers(head: &Bytes, lines: &[httparse::Header<'_>]) -> Result<HeaderMap, HeadError> {
+    let mut headers = HeaderMap::with_capacity(lines.len());
+    for line in lines {
+        let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| malformed("header name"))?;
+        let value = if line.value.is_empty() { Bytes::new() } else { head.slice_ref(line.value) };
+        let value = HeaderValue::from_maybe_shared(value).map_err(|_| malformed("header value"))?;
+        headers.append(name, value);
+    }
+    Ok(headers)
+}
