@@ -31,6 +31,8 @@ export interface ChatEvents {
   message(message: Message): void;
   /** A sentence the visitor should see and hear. */
   notice(text: string): void;
+  /** A message was refused; its row says so already. */
+  refused(why: string): void;
   /** The server would not have the visitor in the room on show; this one is left. */
   turnedAway(to: string): void;
 }
@@ -265,7 +267,7 @@ export class Chat {
       return;
     } else {
       this.outbox.fail(item, reply.message);
-      this.#tell.notice(`Not sent: ${reply.message}`);
+      this.#tell.refused(reply.message);
     }
     this.#flush();
     this.#tell.changed();

@@ -14,6 +14,7 @@ const chat = new Chat(visitorSecret(), visitorName(), roomOfAddress(), {
   changed: schedule,
   message: onMessage,
   notice: say,
+  refused: (why) => announce(`Not sent. ${why}`),
   turnedAway: goTo,
 });
 const itself = () => chat;
@@ -58,7 +59,7 @@ function typingLine(): string {
 
 function onMessage(message: Message): void {
   log.noteNew();
-  setText(byId("said", HTMLParagraphElement), `${message.from.name}: ${message.text ?? `picture ${message.image?.name ?? ""}`}`);
+  announce(`${message.from.name}: ${message.text ?? `picture ${message.image?.name ?? ""}`}`);
 }
 
 function goTo(room: string): void {
@@ -69,6 +70,11 @@ function goTo(room: string): void {
 /** A sentence for the visitor, put among the messages. */
 function say(text: string): void {
   chat.timeline.note(text);
-  setText(byId("said", HTMLParagraphElement), text);
+  announce(text);
   schedule();
+}
+
+/** For those who listen to the page. */
+function announce(text: string): void {
+  setText(byId("said", HTMLParagraphElement), text);
 }

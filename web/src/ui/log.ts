@@ -10,6 +10,9 @@ import { openViewer } from "./viewer.ts";
 const ONE_BREATH = 5 * 60_000;
 /** Within so many pixels of the end the log follows what is said. */
 const NEAR_END = 80;
+/** Pixels a picture may take; on a narrow page less. */
+const PICTURE_WIDTH = 420;
+const PICTURE_HEIGHT = 300;
 
 interface Shown {
   key: string;
@@ -196,8 +199,10 @@ function entry(chat: Chat, row: Shown, joined: boolean, picture: string | undefi
 function pictureOf(image: Picture, picture: string | undefined): HTMLElement {
   if (picture === "gone") return make("p", "gone", `${image.name}: this picture is no longer kept.`);
   const element = make("img");
-  element.width = image.width;
-  element.height = image.height;
+  // The size on show is known before the bytes are here, so that nothing moves when they come.
+  const scale = Math.min(1, PICTURE_WIDTH / image.width, PICTURE_HEIGHT / image.height);
+  element.width = Math.round(image.width * scale);
+  element.height = Math.round(image.height * scale);
   element.alt = image.name;
   if (picture && picture !== "coming") element.src = picture;
   const button = make("button", "picture", element);

@@ -33,8 +33,8 @@ export class StatusView {
     const time = rtt === undefined ? "–" : `${rtt < 10 ? rtt.toFixed(1) : Math.round(rtt)} ms`;
     setText(byId("rtt", HTMLSpanElement), time);
     setText(byId("chip", HTMLSpanElement), settled ? `${transport?.name ?? ""} ${rtt === undefined ? "" : time}`.trim() : wordOf(status));
-    setText(byId("upgrade", HTMLParagraphElement), upgradeOf(transport?.name, transport?.upgradedAfter));
-    drawSpark(rtts);
+    setText(byId("upgrade", HTMLElement), upgradeOf(transport?.name, transport?.upgradedAfter));
+    drawSpark(settled ? rtts : []);
     this.#drawBanner(status);
     this.#speak(status, settled);
   }
@@ -111,12 +111,13 @@ function bannerOf(status: Status): string {
 }
 
 function upgradeOf(name: string | undefined, after: number | undefined): string {
-  if (after !== undefined) return `Upgraded from polling after ${Math.round(after)} ms`;
-  return name === "polling" ? "Started on polling; WebSocket is being tried" : "";
+  if (after !== undefined) return `after ${Math.round(after)} ms`;
+  return name === "polling" ? "being tried" : "–";
 }
 
 function drawSpark(rtts: readonly number[]): void {
   const line = byId("spark", SVGSVGElement).firstElementChild;
+  if (rtts.length < 3) return line?.setAttribute("points", "");
   const top = Math.max(5, ...rtts) * 1.15;
   const points = rtts.map((rtt, i) => `${(60 - (rtts.length - 1 - i) * 2).toFixed(1)},${(15 - (rtt / top) * 14).toFixed(1)}`);
   line?.setAttribute("points", points.join(" "));
