@@ -1,5 +1,7 @@
 //! Arguments: how a list becomes types and types become a list.
 
+#![allow(clippy::unwrap_used)] // helpers of tests are tests too
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;

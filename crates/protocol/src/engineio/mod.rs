@@ -4,14 +4,18 @@
 //! `docs/engine.io-protocol/v4-current.md` in the `socketio/socket.io` repository.
 
 mod error;
+mod heartbeat;
 mod open;
 mod packet;
 pub mod payload;
 mod query;
 mod session_id;
+mod upgrade;
 
 pub use error::ErrorCode;
+pub use heartbeat::{Heartbeat, HeartbeatAction};
 pub use open::{OpenPacket, ReceivedOpen};
 pub use packet::{DecodeError, Packet};
 pub use query::Query;
 pub use session_id::SessionId;
+pub use upgrade::{FLUSH_INTERVAL, Upgrade, UpgradeAction, UpgradeRefused, UpgradeStep};

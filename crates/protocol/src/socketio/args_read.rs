@@ -31,12 +31,10 @@ pub fn from_args<'de, T: Deserialize<'de>>(
     offset: usize,
     attachments: &'de [Bytes],
 ) -> Result<T, ArgsError> {
-    let mut cursor = Cursor::new(data, offset);
     if attachments.is_empty() {
-        return read(&mut cursor).map_err(|error| classify(error, data, offset));
+        return read(&mut Cursor::new(data, offset)).map_err(|error| classify(error, data, offset));
     }
-    let mut nodes = cursor.nodes(attachments).map_err(|error| classify(error, data, offset))?;
-    read(&mut nodes)
+    read(&mut Nodes(nodes(data, offset, attachments)?.into_iter()))
 }
 
 /// Checks arguments nobody reads: their syntax, their nesting (at most 128 levels in one argument)
@@ -50,9 +48,18 @@ pub fn from_args<'de, T: Deserialize<'de>>(
 pub fn validate(data: &str, attachments: &[Bytes]) -> Result<(), ArgsError> {
     check_syntax(data, 0)?;
     if !attachments.is_empty() {
-        Cursor::new(data, 0).nodes(attachments)?;
+        nodes(data, 0, attachments)?;
     }
     Ok(())
+}
+
+/// The arguments from `offset` on, each with its attachments in place.
+pub(super) fn nodes<'de>(
+    data: &'de str,
+    offset: usize,
+    attachments: &'de [Bytes],
+) -> Result<Vec<Node<'de>>, ArgsError> {
+    Cursor::new(data, offset).nodes(attachments).map_err(|error| classify(error, data, offset))
 }
 
 /// Checks the syntax and nesting of a list from `offset` on.
@@ -133,7 +140,7 @@ impl<'de> Cursor<'de> {
     }
 
     /// Reads all that is left, with attachments in their places.
-    fn nodes(&mut self, attachments: &'de [Bytes]) -> Result<Nodes<'de>, ArgsError> {
+    fn nodes(&mut self, attachments: &'de [Bytes]) -> Result<Vec<Node<'de>>, ArgsError> {
         let mut nodes = Vec::new();
         while self.more()? {
             let mut node: Node<'de> = self.read(std::marker::PhantomData)?;
@@ -141,7 +148,7 @@ impl<'de> Cursor<'de> {
             nodes.push(node);
         }
         self.finish()?;
-        Ok(Nodes(nodes.into_iter()))
+        Ok(nodes)
     }
 }
 

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use serde::ser::{Serialize, Serializer};
 use serde_json::ser::Formatter;
 
+use super::args::{RAW_LIST, as_text};
 use super::binary::receive;
 use super::error::WriteError;
 use super::event::is_reserved;
@@ -75,6 +76,8 @@ enum Brackets {
     Next,
     /// That array has begun; `serde_json` writes the closing bracket.
     Json,
+    /// [`write_args`] does, and the next bytes are the list's text.
+    Text,
 }
 
 /// The formatter: compact JSON, except that bytes go to the attachments.
@@ -188,9 +191,13 @@ impl<'a, 'b> Serializer for List<'a, 'b> {
     #[inline]
     fn serialize_newtype_struct<T: Serialize + ?Sized>(
         self,
-        _name: &'static str,
+        name: &'static str,
         value: &T,
     ) -> Result<(), Self::Error> {
+        if name == RAW_LIST {
+            self.list.set(Brackets::Text);
+            return as_text(|| value.serialize(self.json));
+        }
         value.serialize(self)
     }
 

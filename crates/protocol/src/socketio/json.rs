@@ -1,5 +1,7 @@
 //! What this crate looks at in JSON text itself; the rest is `serde_json`'s.
 
+use std::borrow::Cow;
+
 /// The most levels of arrays and objects an argument may nest; the limit of `serde_json`.
 pub(super) const MAX_DEPTH: usize = 128;
 
@@ -47,4 +49,50 @@ fn skip_string(bytes: &mut std::str::Bytes<'_>) {
             _ => {}
         }
     }
+}
+
+/// Replaces each `\\u` escape that is half of a surrogate pair without the other half by `\\ufffd`.
+///
+/// JavaScript's strings may hold such halves (cut an emoji in two), its `JSON.stringify` writes them
+/// so, and Node takes them. Rust's strings cannot hold them: read as a type they are
+/// [`ArgsError::Data`](super::ArgsError::Data). Called on a packet's text before
+/// [`decode`](super::decode), this makes them the character that says something was lost. Text
+/// without escapes costs one search for a backslash.
+pub fn replace_unpaired_surrogates(text: &str) -> Cow<'_, str> {
+    let bytes = text.as_bytes();
+    let Some(mut at) = memchr::memchr(b'\\', bytes) else {
+        return Cow::Borrowed(text);
+    };
+    let mut replaced: Option<Vec<u8>> = None;
+    while let Some(found) = bytes.get(at..).and_then(|rest| memchr::memchr(b'\\', rest)) {
+        at += found;
+        match escape(bytes, at) {
+            Some(0xd800..=0xdbff) if matches!(escape(bytes, at + 6), Some(0xdc00..=0xdfff)) => {
+                at += 12;
+            }
+            Some(0xd800..=0xdfff) => {
+                let copy = replaced.get_or_insert_with(|| bytes.to_vec());
+                if let Some(digits) = copy.get_mut(at + 2..at + 6) {
+                    digits.copy_from_slice(b"fffd");
+                }
+                at += 6;
+            }
+            Some(_) => at += 6,
+            None => at += 2,
+        }
+    }
+    match replaced.map(String::from_utf8) {
+        Some(Ok(text)) => Cow::Owned(text),
+        // Only ASCII was replaced, by ASCII: there is no other error to be had.
+        _ => Cow::Borrowed(text),
+    }
+}
+
+/// The code unit of the `\u` escape at `at`, if there is one.
+fn escape(bytes: &[u8], at: usize) -> Option<u16> {
+    let digits = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
+    digits.iter().try_fold(0, |unit, digit| {
+        let digit = char::from(*digit).to_digit(16)?;
+        Some(unit << 4 | u16::try_from(digit).ok()?)
+    })
 }

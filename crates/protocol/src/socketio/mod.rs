@@ -7,20 +7,27 @@
 //! where its arguments begin; the arguments through [`from_args`]. Outwards, [`write_head`] and then
 //! [`write_args`] append to one buffer.
 
+mod args;
 mod args_read;
 mod args_write;
+mod assembler;
 mod binary;
 mod error;
 mod event;
 mod json;
 mod packet;
 mod tree;
+mod value;
 mod write;
 
+pub use args::Args;
 pub use args_read::{from_args, validate};
 pub use args_write::write_args;
+pub use assembler::{AssembleError, Assembled, Assembler, OwnedPacket, Started};
 pub use binary::Binary;
 pub use error::{ArgsError, DecodeError, WriteError};
 pub use event::{event_name, is_reserved};
+pub use json::replace_unpaired_surrogates;
 pub use packet::{Limits, Packet, PacketType, decode};
+pub use value::Value;
 pub use write::{connect, connect_error, connect_reply, disconnect, write_head};

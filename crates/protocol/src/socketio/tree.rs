@@ -16,6 +16,7 @@ use serde_json::Number;
 
 use super::binary::hand_over;
 use super::error::ArgsError;
+use super::value::Value;
 
 /// A JSON value in which attachments have their place.
 #[derive(Debug, Clone)]
@@ -51,6 +52,38 @@ impl<'de> Node<'de> {
         match self {
             Self::Binary(_) => Err(ArgsError::Attachment("the type holds no binary data here".into())),
             other => Ok(other),
+        }
+    }
+}
+
+impl<'a> From<&'a Value> for Node<'a> {
+    fn from(value: &'a Value) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Bool(value) => Self::Bool(*value),
+            Value::Number(number) => Self::Number(number.clone()),
+            Value::String(text) => Self::String(Cow::Borrowed(text)),
+            Value::Array(items) => Self::Array(items.iter().map(Self::from).collect()),
+            Value::Object(entries) => Self::Object(
+                entries.iter().map(|(key, value)| (Cow::Borrowed(key.as_str()), Self::from(value))).collect(),
+            ),
+            Value::Binary(bytes) => Self::Binary(bytes),
+        }
+    }
+}
+
+impl From<Node<'_>> for Value {
+    fn from(node: Node<'_>) -> Self {
+        match node {
+            Node::Null => Self::Null,
+            Node::Bool(value) => Self::Bool(value),
+            Node::Number(number) => Self::Number(number),
+            Node::String(text) => Self::String(text.into_owned()),
+            Node::Array(items) => items.into_iter().collect(),
+            Node::Object(entries) => {
+                entries.into_iter().map(|(key, value)| (key.into_owned(), value)).collect()
+            }
+            Node::Binary(bytes) => Self::Binary(bytes.clone()),
         }
     }
 }

@@ -63,7 +63,7 @@ pub fn connect_reply(out: &mut Vec<u8>, namespace: &str, sid: &str) {
     out.push(b'}');
 }
 
-/// Appends CONNECT_ERROR: `{"message":…}`, with `"data":…` where there is any.
+/// Appends `CONNECT_ERROR`: `{"message":…}`, with `"data":…` where there is any.
 ///
 /// # Errors
 /// [`WriteError::Serialize`] when `data` does not serialise; `out` is then as it was.

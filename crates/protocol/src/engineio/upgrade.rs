@@ -1,0 +1,257 @@
+//! The upgrade of a session to another transport, at the server's end. Protocol 4, section
+//! "Upgrade".
+//!
+//! The client opens the new transport while the old one goes on and sends `2probe` there. Answered
+//! with `3probe`, it lets its last poll return, and then sends `5`. Until then the session stays
+//! where it is; a probe that fails changes nothing.
+
+use std::time::Duration;
+
+use super::packet::Packet;
+
+/// How often a pending poll is released while a probe goes on.
+pub const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The upgrade of one session.
+///
+/// Time is what has passed since a moment of the caller's choice, the same for every call. Once
+/// [`start`](Self::start)ed, pass every packet of the new transport to
+/// [`on_packet`](Self::on_packet), and call [`poll`](Self::poll) at [`deadline`](Self::deadline).
+/// When the new transport closes, call [`fail`](Self::fail).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Upgrade(State);
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Idle,
+    Probing {
+        /// When the probe fails.
+        end: Duration,
+        /// When the next poll is released; from the probe's ping on.
+        flush: Option<Duration>,
+    },
+    Upgraded,
+}
+
+/// Why a transport may not probe. Node closes it; the session goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum UpgradeRefused {
+    /// Another transport is probing.
+    #[error("another transport is probing")]
+    Probing,
+    /// The session has been upgraded.
+    #[error("the session has been upgraded")]
+    Upgraded,
+}
+
+/// What to do with the new transport after a packet of its.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpgradeStep {
+    /// Answer the probe there: [`Packet::Pong`] with `probe`. Then call [`Upgrade::poll`].
+    SendPong,
+    /// The session moves to it, with all that is queued. The old transport is done with.
+    Swap,
+    /// The probe has failed: close the new transport. The session stays on the old one.
+    Fail,
+}
+
+/// What [`Upgrade::poll`] asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpgradeAction {
+    /// Nothing before [`Upgrade::deadline`].
+    None,
+    /// Send [`Packet::Noop`] by the old transport if that is polling and a poll is pending.
+    FlushPolling,
+    /// The client did not complete the upgrade: close the new transport. The session stays on the
+    /// old one.
+    TimedOut,
+}
+
+impl Upgrade {
+    /// The machine of a session on polling, that may be upgraded.
+    pub const fn new() -> Self {
+        Self(State::Idle)
+    }
+
+    /// The machine of a session on a transport there is no upgrade from.
+    pub const fn done() -> Self {
+        Self(State::Upgraded)
+    }
+
+    /// A new transport asks to take over; it has `timeout` to do so (Node: 10 s).
+    ///
+    /// # Errors
+    /// [`UpgradeRefused`] if another is at it or has done it.
+    pub fn start(&mut self, now: Duration, timeout: Duration) -> Result<(), UpgradeRefused> {
+        match self.0 {
+            State::Idle => {
+                self.0 = State::Probing { end: now.saturating_add(timeout), flush: None };
+                Ok(())
+            }
+            State::Probing { .. } => Err(UpgradeRefused::Probing),
+            State::Upgraded => Err(UpgradeRefused::Upgraded),
+        }
+    }
+
+    /// A packet came by the new transport. Without a probe going on the answer is `Fail`.
+    ///
+    /// Like Node, this takes an upgrade without a ping before it.
+    pub fn on_packet(&mut self, packet: &Packet<'_>, now: Duration) -> UpgradeStep {
+        match (&mut self.0, packet) {
+            (State::Probing { flush, .. }, Packet::Ping("probe")) => {
+                *flush = Some(now);
+                UpgradeStep::SendPong
+            }
+            (State::Probing { .. }, Packet::Upgrade) => {
+                self.0 = State::Upgraded;
+                UpgradeStep::Swap
+            }
+            _ => {
+                self.fail();
+                UpgradeStep::Fail
+            }
+        }
+    }
+
+    /// The new transport is gone, or sent what is not a packet: the probe has failed, and another
+    /// may start. Does nothing unless a probe is going on.
+    pub fn fail(&mut self) {
+        if self.is_probing() {
+            self.0 = State::Idle;
+        }
+    }
+
+    /// What there is to do now.
+    ///
+    /// The first release of the poll is due at once after the ping, so that the client, which lets
+    /// its poll return before it upgrades, need not wait; the next ones every [`FLUSH_INTERVAL`],
+    /// for the client may have polled again before it saw the pong.
+    pub fn poll(&mut self, now: Duration) -> UpgradeAction {
+        let State::Probing { end, flush } = &mut self.0 else {
+            return UpgradeAction::None;
+        };
+        if now >= *end {
+            self.0 = State::Idle;
+            return UpgradeAction::TimedOut;
+        }
+        match flush {
+            Some(due) if now >= *due => {
+                *due = now.saturating_add(FLUSH_INTERVAL);
+                UpgradeAction::FlushPolling
+            }
+            _ => UpgradeAction::None,
+        }
+    }
+
+    /// When to call [`poll`](Self::poll); `None` unless a probe is going on.
+    pub fn deadline(&self) -> Option<Duration> {
+        match self.0 {
+            State::Probing { end, flush } => Some(flush.map_or(end, |flush| flush.min(end))),
+            State::Idle | State::Upgraded => None,
+        }
+    }
+
+    /// Whether a transport is probing.
+    pub const fn is_probing(&self) -> bool {
+        matches!(self.0, State::Probing { .. })
+    }
+
+    /// Whether the session has been upgraded.
+    pub const fn is_upgraded(&self) -> bool {
+        matches!(self.0, State::Upgraded)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use super::*;
+
+    const fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    fn probing() -> Upgrade {
+        let mut upgrade = Upgrade::new();
+        upgrade.start(ms(0), ms(10_000)).unwrap();
+        upgrade
+    }
+
+    #[test]
+    fn a_probe_then_an_upgrade_swaps_the_transport() {
+        let mut upgrade = probing();
+        assert_eq!(upgrade.deadline(), Some(ms(10_000)));
+        assert_eq!(upgrade.on_packet(&Packet::Ping("probe"), ms(50)), UpgradeStep::SendPong);
+        assert_eq!(upgrade.on_packet(&Packet::Upgrade, ms(90)), UpgradeStep::Swap);
+        assert!(upgrade.is_upgraded());
+        assert_eq!(upgrade.deadline(), None);
+    }
+
+    #[test]
+    fn polls_are_released_from_the_ping_on_every_100_ms() {
+        let mut upgrade = probing();
+        assert_eq!(upgrade.poll(ms(40)), UpgradeAction::None);
+        upgrade.on_packet(&Packet::Ping("probe"), ms(50));
+        assert_eq!(upgrade.poll(ms(50)), UpgradeAction::FlushPolling);
+        assert_eq!(upgrade.poll(ms(50)), UpgradeAction::None);
+        assert_eq!(upgrade.deadline(), Some(ms(150)));
+        assert_eq!(upgrade.poll(ms(150)), UpgradeAction::FlushPolling);
+        assert_eq!(upgrade.deadline(), Some(ms(250)));
+    }
+
+    #[test]
+    fn a_second_transport_is_refused_while_one_probes_and_after() {
+        let mut upgrade = probing();
+        assert_eq!(upgrade.start(ms(1), ms(10_000)), Err(UpgradeRefused::Probing));
+        upgrade.on_packet(&Packet::Upgrade, ms(2));
+        assert_eq!(upgrade.start(ms(3), ms(10_000)), Err(UpgradeRefused::Upgraded));
+        assert_eq!(Upgrade::done().start(ms(3), ms(10_000)), Err(UpgradeRefused::Upgraded));
+    }
+
+    #[test]
+    fn anything_but_a_probe_or_an_upgrade_fails_and_leaves_room_for_another() {
+        for packet in [
+            Packet::Ping(""),
+            Packet::Ping("probed"),
+            Packet::Pong("probe"),
+            Packet::Message("early"),
+            Packet::Binary(Cow::Borrowed(b"early")),
+            Packet::Open("{}"),
+            Packet::Close,
+            Packet::Noop,
+        ] {
+            let mut upgrade = probing();
+            assert_eq!(upgrade.on_packet(&packet, ms(1)), UpgradeStep::Fail);
+            assert_eq!(upgrade.deadline(), None);
+            assert_eq!(upgrade.start(ms(2), ms(10_000)), Ok(()));
+        }
+    }
+
+    #[test]
+    fn an_upgrade_that_stalls_times_out_and_leaves_room_for_another() {
+        let mut upgrade = probing();
+        upgrade.on_packet(&Packet::Ping("probe"), ms(50));
+        upgrade.poll(ms(9_999));
+        assert_eq!(upgrade.deadline(), Some(ms(10_000)));
+        assert_eq!(upgrade.poll(ms(10_000)), UpgradeAction::TimedOut);
+        assert_eq!(upgrade.poll(ms(10_000)), UpgradeAction::None);
+        assert_eq!(upgrade.start(ms(10_001), ms(10_000)), Ok(()));
+    }
+
+    #[test]
+    fn a_transport_that_closes_late_does_not_undo_the_upgrade() {
+        let mut upgrade = probing();
+        upgrade.on_packet(&Packet::Upgrade, ms(1));
+        upgrade.fail();
+        assert!(upgrade.is_upgraded());
+    }
+
+    #[test]
+    fn packets_without_a_probe_fail() {
+        let mut upgrade = Upgrade::new();
+        assert_eq!(upgrade.on_packet(&Packet::Upgrade, ms(0)), UpgradeStep::Fail);
+        assert!(!upgrade.is_upgraded());
+    }
+}

@@ -1,0 +1,154 @@
+//! An argument list as it came, for those who pass it on.
+
+use std::cell::Cell;
+
+use bytes::Bytes;
+use serde::de::Deserialize;
+use serde::ser::{Serialize, SerializeSeq, SerializeTuple, Serializer};
+
+use super::args_read::{check_syntax, from_args, nodes};
+use super::args_write::write_args;
+use super::error::{ArgsError, WriteError};
+use super::json::skip_space;
+use super::value::Value;
+
+/// An argument list with its attachments, checked but not read.
+///
+/// Emitted again it is copied as text if it has no attachments; if it has, they are numbered anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Args {
+    /// `[argument,…]`: well-formed, with no white space around it.
+    list: Box<str>,
+    /// Each placeholder in `list` names one of these.
+    attachments: Vec<Bytes>,
+}
+
+impl Default for Args {
+    /// No arguments.
+    fn default() -> Self {
+        Self { list: "[]".into(), attachments: Vec::new() }
+    }
+}
+
+impl Args {
+    /// Takes the arguments out of a payload. `data` and `offset` are as for
+    /// [`from_args`](super::from_args).
+    ///
+    /// # Errors
+    /// As for [`validate`](super::validate).
+    pub fn parse(data: &str, offset: usize, attachments: Vec<Bytes>) -> Result<Self, ArgsError> {
+        check_syntax(data, offset)?;
+        if !attachments.is_empty() {
+            nodes(data, offset, &attachments)?;
+        }
+        let list = if offset == 0 {
+            match data.trim_ascii() {
+                "" => "[]".into(),
+                list => list.into(),
+            }
+        } else {
+            let next = skip_space(data.as_bytes(), offset);
+            match data.as_bytes().get(next) {
+                Some(b',') => ["[", data.get(next + 1..).unwrap_or_default().trim_ascii()].concat().into(),
+                _ => "[]".into(),
+            }
+        };
+        Ok(Self { list, attachments })
+    }
+
+    /// The list a value is: a tuple's fields, or the one argument anything else is.
+    ///
+    /// # Errors
+    /// [`WriteError::Serialize`].
+    pub fn of<T: Serialize + ?Sized>(args: &T) -> Result<Self, WriteError> {
+        let (mut list, mut attachments) = (Vec::new(), Vec::new());
+        write_args(&mut list, &mut attachments, None, args)?;
+        // serde_json writes UTF-8 only.
+        let list = String::from_utf8(list).unwrap_or_default();
+        Ok(Self { list: list.into(), attachments })
+    }
+
+    /// Reads the arguments, as [`from_args`](super::from_args) does.
+    ///
+    /// # Errors
+    /// [`ArgsError::Data`] and [`ArgsError::Attachment`].
+    pub fn get<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ArgsError> {
+        from_args(&self.list, 0, &self.attachments)
+    }
+
+    /// The arguments one by one.
+    ///
+    /// # Errors
+    /// [`ArgsError::Data`] for what a [`Value`] cannot hold: a number beyond `f64`, an unpaired
+    /// surrogate.
+    pub fn values(&self) -> Result<Vec<Value>, ArgsError> {
+        Ok(nodes(&self.list, 0, &self.attachments)?.into_iter().map(Value::from).collect())
+    }
+
+    /// The list as JSON, attachments as placeholders.
+    pub fn as_json(&self) -> &str {
+        &self.list
+    }
+
+    /// The attachments.
+    pub fn attachments(&self) -> &[Bytes] {
+        &self.attachments
+    }
+
+    /// Whether there are no arguments.
+    pub fn is_empty(&self) -> bool {
+        self.inner().trim_ascii().is_empty()
+    }
+
+    /// What stands between the brackets.
+    fn inner(&self) -> &str {
+        self.list.strip_prefix('[').and_then(|list| list.strip_suffix(']')).unwrap_or_default()
+    }
+}
+
+/// The name by which [`write_args`] knows an [`Args`] without attachments.
+pub(super) const RAW_LIST: &str = "$switchboard::Args";
+
+thread_local! {
+    /// Set by [`write_args`] while the value it serialises is asked for its text.
+    static AS_TEXT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Calls `serialize`, in which a value named [`RAW_LIST`] gives its text as bytes.
+pub(super) fn as_text<R>(serialize: impl FnOnce() -> R) -> R {
+    let _ = AS_TEXT.try_with(|asked| asked.set(true));
+    let result = serialize();
+    let _ = AS_TEXT.try_with(|asked| asked.set(false));
+    result
+}
+
+impl Serialize for Args {
+    /// As the argument list through [`write_args`]; as an array within another value.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.attachments.is_empty() {
+            return serializer.serialize_newtype_struct(RAW_LIST, &RawList(self));
+        }
+        let values = self.values().map_err(serde::ser::Error::custom)?;
+        let mut list = serializer.serialize_tuple(values.len())?;
+        for value in &values {
+            list.serialize_element(value)?;
+        }
+        list.end()
+    }
+}
+
+struct RawList<'a>(&'a Args);
+
+impl Serialize for RawList<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if AS_TEXT.try_with(Cell::take).unwrap_or(false) {
+            return serializer.serialize_bytes(self.0.inner().trim_ascii().as_bytes());
+        }
+        let values = self.0.values().map_err(serde::ser::Error::custom)?;
+        let mut list = serializer.serialize_seq(Some(values.len()))?;
+        for value in &values {
+            list.serialize_element(value)?;
+        }
+        list.end()
+    }
+}
