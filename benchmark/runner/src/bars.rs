@@ -1,0 +1,153 @@
+//! The bars: what was promised, beside what was measured.
+
+use serde::{Deserialize, Serialize};
+
+use crate::report::WorkloadReport;
+use crate::sample::Metric;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    NotMeasured,
+    Missed,
+    Reached,
+    /// The stretch goal too.
+    Stretch,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BarReport {
+    pub what: String,
+    pub at_least: String,
+    pub stretch: String,
+    pub measured: String,
+    pub verdict: Verdict,
+}
+
+/// One promise about one workload.
+struct Bar {
+    what: &'static str,
+    workload: &'static str,
+    /// Whose figure it is.
+    of: &'static str,
+    goal: Goal,
+    at_least: Limit,
+    stretch: Limit,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Goal {
+    /// More is better.
+    High(Metric),
+    /// Less is better.
+    Low(Metric),
+}
+
+/// A figure, alone or as a multiple of another server's in the same run.
+enum Limit {
+    Absolute(f64),
+    Times(f64, &'static str),
+}
+
+const WS: &str = "switchboard-ws";
+const SIO: &str = "switchboard";
+const AXUM: &str = "switchboard-axum";
+const TWO: &str = "switchboard-2-workers";
+const RATE: Goal = Goal::High(Metric::PerSecond);
+const CPU: Goal = Goal::Low(Metric::CpuNs);
+
+#[rustfmt::skip]
+const BARS: [Bar; 17] = [
+    bar("raw WebSocket echo, 100 connections, 1 in flight", "echo-100x1", WS, RATE, Limit::Times(0.95, "floor-echo"), Limit::Times(1.0, "floor-echo")),
+    bar("raw WebSocket echo, 50 connections, 64 in flight", "echo-50x64", WS, RATE, Limit::Times(0.7, "floor-echo"), Limit::Times(0.9, "floor-echo")),
+    bar("Socket.IO echo, 100 connections, 1 in flight", "echo-100x1", SIO, RATE, Limit::Times(0.85, "floor-echo"), Limit::Times(0.95, "floor-echo")),
+    bar("Socket.IO echo, 50 connections, 64 in flight", "echo-50x64", SIO, RATE, Limit::Times(4.0, "socketioxide"), Limit::Times(8.0, "socketioxide")),
+    bar("Socket.IO fan-out to 1000, 1 in flight", "fanout-x1", SIO, RATE, Limit::Times(1.4, "socketioxide"), Limit::Times(0.95, "floor-broadcast")),
+    bar("Socket.IO fan-out to 1000, 16 in flight", "fanout-x16", SIO, RATE, Limit::Times(2.5, "socketioxide"), Limit::Times(0.9, "floor-broadcast")),
+    bar("RSS for each idle Socket.IO connection (10 000)", "idle", SIO, Goal::Low(Metric::RssBytes), Limit::Absolute(4096.0), Limit::Absolute(2048.0)),
+    bar("CPU to accept and connect one Socket.IO client", "idle", SIO, Goal::Low(Metric::ConnectUs), Limit::Times(0.7, "socketioxide"), Limit::Times(0.45, "socketioxide")),
+    bar("mounted in axum, Socket.IO echo, 1 in flight", "echo-100x1", AXUM, RATE, Limit::Times(0.8, SIO), Limit::Times(0.95, SIO)),
+    bar("mounted in axum, Socket.IO echo, 64 in flight", "echo-50x64", AXUM, RATE, Limit::Times(0.8, SIO), Limit::Times(0.95, SIO)),
+    bar("mounted in axum, fan-out, 1 in flight", "fanout-x1", AXUM, RATE, Limit::Times(0.8, SIO), Limit::Times(0.95, SIO)),
+    bar("mounted in axum, fan-out, 16 in flight", "fanout-x16", AXUM, RATE, Limit::Times(0.8, SIO), Limit::Times(0.95, SIO)),
+    bar("Socket.IO polling echo, 100 clients", "polling", SIO, RATE, Limit::Times(0.85, "bare-hyper"), Limit::Times(1.0, "bare-hyper")),
+    bar("CPU for each message, 2 workers: echo, 1 in flight", "echo-100x1", TWO, CPU, Limit::Times(1.15, SIO), Limit::Times(1.05, SIO)),
+    bar("CPU for each message, 2 workers: echo, 64 in flight", "echo-50x64", TWO, CPU, Limit::Times(1.15, SIO), Limit::Times(1.05, SIO)),
+    bar("CPU for each message, 2 workers: fan-out, 1 in flight", "fanout-x1", TWO, CPU, Limit::Times(1.15, SIO), Limit::Times(1.05, SIO)),
+    bar("CPU for each message, 2 workers: fan-out, 16 in flight", "fanout-x16", TWO, CPU, Limit::Times(1.15, SIO), Limit::Times(1.05, SIO)),
+];
+
+const fn bar(
+    what: &'static str,
+    workload: &'static str,
+    of: &'static str,
+    goal: Goal,
+    at_least: Limit,
+    stretch: Limit,
+) -> Bar {
+    Bar { what, workload, of, goal, at_least, stretch }
+}
+
+/// Every bar that touches one of `workloads`, with its verdict.
+pub fn evaluate(workloads: &[WorkloadReport]) -> Vec<BarReport> {
+    BARS.iter()
+        .filter_map(|bar| {
+            let workload = workloads.iter().find(|workload| workload.id == bar.workload)?;
+            Some(bar.evaluate(workload))
+        })
+        .collect()
+}
+
+impl Bar {
+    fn evaluate(&self, workload: &WorkloadReport) -> BarReport {
+        let at_least = self.compare(&self.at_least, workload);
+        let stretch = self.compare(&self.stretch, workload);
+        let verdict = match (&at_least, &stretch) {
+            (_, Some((true, _))) => Verdict::Stretch,
+            (Some((true, _)), _) => Verdict::Reached,
+            (Some((false, _)), _) => Verdict::Missed,
+            (None, _) => Verdict::NotMeasured,
+        };
+        let mut measured: Vec<String> =
+            [at_least, stretch].into_iter().flatten().map(|(_, shown)| shown).collect();
+        measured.dedup();
+        BarReport {
+            what: self.what.to_owned(),
+            at_least: self.limit(&self.at_least),
+            stretch: self.limit(&self.stretch),
+            measured: measured.join(", "),
+            verdict,
+        }
+    }
+
+    /// Whether the limit is kept, and the figure as it compares; none where either side was not measured.
+    fn compare(&self, limit: &Limit, workload: &WorkloadReport) -> Option<(bool, String)> {
+        let (Goal::High(metric) | Goal::Low(metric)) = self.goal;
+        let own = workload.median(self.of, metric)?;
+        let (figure, bound, shown) = match limit {
+            Limit::Absolute(bound) => (own, *bound, format!("{own:.0} bytes")),
+            Limit::Times(bound, other) => {
+                let ratio = own / workload.median(other, metric)?;
+                (ratio, *bound, format!("{ratio:.2} × {}", short(other)))
+            }
+        };
+        let kept = if matches!(self.goal, Goal::High(_)) { figure >= bound } else { figure <= bound };
+        Some((kept, shown))
+    }
+
+    fn limit(&self, limit: &Limit) -> String {
+        let sign = if matches!(self.goal, Goal::High(_)) { "≥" } else { "≤" };
+        match limit {
+            Limit::Absolute(bound) => format!("{sign} {bound:.0} bytes"),
+            Limit::Times(factor, other) => format!("{sign} {factor} × {}", short(other)),
+        }
+    }
+}
+
+fn short(id: &str) -> &str {
+    match id {
+        "floor-echo" | "floor-broadcast" => "floor",
+        SIO => "own listener, 1 worker",
+        other => other,
+    }
+}

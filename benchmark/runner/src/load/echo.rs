@@ -1,0 +1,78 @@
+//! Echo: every connection keeps a fixed number of messages on the way.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use super::connection::Connection;
+use super::meter::Meter;
+use super::wire::{Traffic, Wire};
+use super::{Poller, RECEIVE_BUFFER, STALL, Timing, connect};
+use crate::sample::Sample;
+use crate::server::Server;
+
+struct Client {
+    connection: Connection,
+    /// When the messages on the way were sent, oldest first: a time, and how many went then.
+    sent: VecDeque<(Instant, usize)>,
+}
+
+pub(super) fn run(
+    wire: Wire,
+    connections: usize,
+    in_flight: usize,
+    payload: usize,
+    server: &Server,
+    timing: Timing,
+) -> Result<Sample> {
+    let traffic = Traffic::new(wire, "echo", payload);
+    let opened = connect::open(wire, server.addr(), connections)?;
+    let mut poller = Poller::new()?;
+    let mut clients = Vec::with_capacity(connections);
+    for (index, mut connection) in opened.into_iter().enumerate() {
+        poller.add(connection.socket(), index)?;
+        connection.send(&traffic, in_flight)?;
+        clients.push(Client { connection, sent: VecDeque::from([(Instant::now(), in_flight)]) });
+    }
+
+    let mut buffer = vec![0; RECEIVE_BUFFER];
+    let mut meter = Meter::start(server, timing)?;
+    let mut last_message = Instant::now();
+    loop {
+        for index in poller.wait(Duration::from_millis(100))? {
+            let client = &mut clients[index];
+            client.connection.flush(&traffic)?;
+            let received = client.connection.receive(&traffic, &mut buffer)?;
+            if received > 0 {
+                last_message = Instant::now();
+                client.answered(received, last_message, &mut meter);
+                client.connection.send(&traffic, received)?;
+            }
+        }
+        if last_message.elapsed() > STALL {
+            bail!("no message came back for {STALL:?}: the server lost some");
+        }
+        if let Some(sample) = meter.tick()? {
+            return Ok(sample);
+        }
+    }
+}
+
+impl Client {
+    /// Takes the oldest `received` messages off the way and puts as many on it.
+    fn answered(&mut self, received: usize, now: Instant, meter: &mut Meter) {
+        let mut left = received;
+        while left > 0 {
+            let Some((at, n)) = self.sent.front_mut() else { break };
+            let taken = left.min(*n);
+            meter.record(now - *at, taken as u64);
+            *n -= taken;
+            left -= taken;
+            if *n == 0 {
+                self.sent.pop_front();
+            }
+        }
+        self.sent.push_back((now, received));
+    }
+}

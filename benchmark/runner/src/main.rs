@@ -1,0 +1,175 @@
+//! `./bench`: measures Switchboard and its peers side by side, one core for the server and one for the load, and
+//! writes a table, a chart and the raw samples.
+
+mod bars;
+mod catalogue;
+mod load;
+mod report;
+mod sample;
+mod server;
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use catalogue::{Programs, Workload};
+use load::Timing;
+use report::{ContenderReport, Report, WorkloadReport};
+use sample::{Metric, Sample};
+use server::{Cores, Server};
+
+/// Measures Switchboard and its peers side by side on this machine.
+#[derive(Parser)]
+#[command(name = "./bench", max_term_width = 100)]
+struct Options {
+    /// Only what has this in `workload/server`, as `--list` shows it.
+    filter: Option<String>,
+    /// Three short rounds: some six minutes rather than twenty.
+    #[arg(long)]
+    quick: bool,
+    /// How often each server is measured; the rounds interleave the servers. [default: 5, or 3 with --quick]
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// Seconds of one measurement. [default: 3, or 1 with --quick]
+    #[arg(long)]
+    seconds: Option<f64>,
+    /// Says what would be measured.
+    #[arg(long)]
+    list: bool,
+    /// The conformance server to measure as Switchboard.
+    #[arg(long, hide = true)]
+    conformance: Option<PathBuf>,
+    /// Node's binary.
+    #[arg(long, hide = true)]
+    node: Option<PathBuf>,
+    /// The benchmark's folder.
+    #[arg(long, hide = true, default_value = "benchmark")]
+    benchmark: PathBuf,
+}
+
+fn main() -> Result<()> {
+    let options = Options::parse();
+    let binary = std::env::current_exe()?;
+    let programs = Programs {
+        peers: binary.parent().context("the binary lies in a folder")?.to_owned(),
+        conformance: options.conformance.clone(),
+        node: options.node.clone(),
+        benchmark: options.benchmark.clone(),
+    };
+    let mut workloads = catalogue::workloads(&programs)?;
+    if let Some(filter) = &options.filter {
+        for workload in &mut workloads {
+            let id = workload.id;
+            workload.contenders.retain(|contender| format!("{id}/{}", contender.id).contains(filter));
+        }
+        workloads.retain(|workload| !workload.contenders.is_empty());
+    }
+    if options.list {
+        for workload in &workloads {
+            println!("{}: {}", workload.id, workload.title);
+            for contender in &workload.contenders {
+                println!(
+                    "    {}/{} ({}, {})",
+                    workload.id,
+                    contender.id,
+                    contender.name,
+                    contender.protocol()
+                );
+            }
+        }
+        return Ok(());
+    }
+    ensure!(!workloads.is_empty(), "nothing matches; ./bench --list shows what there is");
+    measure_all(&options, &workloads)
+}
+
+fn measure_all(options: &Options, workloads: &[Workload]) -> Result<()> {
+    let (rounds, seconds, warm_up) = if options.quick { (3, 1.0, 0.4) } else { (5, 3.0, 1.0) };
+    let rounds = options.rounds.unwrap_or(rounds).max(1);
+    let measure = Duration::try_from_secs_f64(options.seconds.unwrap_or(seconds)).context("--seconds")?;
+    let timing = Timing { warm_up: Duration::from_secs_f64(warm_up), measure };
+    raise_open_files()?;
+
+    let runner =
+        Runner { cores: Cores::choose()?, timing, rounds, begun: Instant::now(), logs: options.logs()? };
+    let measured = workloads.iter().map(|workload| runner.measure(workload)).collect();
+    let report = Report::new(&options.benchmark, rounds, timing, measured);
+    print!("\n{}", report.to_text());
+
+    // Only a whole and unhurried run replaces the published results.
+    let whole = options.filter.is_none() && rounds >= 5 && options.seconds.is_none() && !options.quick;
+    let whole = whole && options.conformance.is_some() && options.node.is_some();
+    let name = if whole { "latest" } else { "partial" };
+    let paths = report.write(&options.benchmark.join("results"), name)?;
+    println!("\nwritten: {}", paths.join(", "));
+    Ok(())
+}
+
+impl Options {
+    fn logs(&self) -> Result<PathBuf> {
+        let logs = self.benchmark.join("results/logs");
+        fs::create_dir_all(&logs)?;
+        Ok(logs)
+    }
+}
+
+/// Ten thousand connections need as many descriptors, on either side; servers inherit the limit.
+fn raise_open_files() -> Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    if hard < 10_500 {
+        eprintln!("!! only {hard} open files are allowed: the idle workload will fail (ulimit -Hn)");
+    }
+    Ok(())
+}
+
+struct Runner {
+    cores: Cores,
+    timing: Timing,
+    rounds: usize,
+    begun: Instant,
+    logs: PathBuf,
+}
+
+impl Runner {
+    /// All rounds of one workload: A B C, A B C, so that a change of the machine's mood falls on all alike.
+    fn measure(&self, workload: &Workload) -> WorkloadReport {
+        eprintln!("\n{}", workload.title);
+        let mut outcomes: Vec<Vec<Result<Sample>>> = workload.contenders.iter().map(|_| Vec::new()).collect();
+        for round in 1..=self.rounds {
+            for (contender, outcomes) in workload.contenders.iter().zip(&mut outcomes) {
+                let log = self.logs.join(format!("{}.log", contender.id));
+                let outcome = Server::start(&contender.launch, self.cores, contender.both_cores, &log)
+                    .and_then(|server| load::run(workload.shape, contender.wire, &server, self.timing));
+                let elapsed = self.begun.elapsed().as_secs();
+                let shown = outcome.as_ref().map_or_else(|error| format!("FAILED: {error:#}"), brief);
+                let (name, rounds) = (&contender.name, self.rounds);
+                eprintln!("{:3}:{:02}  {round}/{rounds}  {name:26} {shown}", elapsed / 60, elapsed % 60);
+                outcomes.push(outcome);
+            }
+        }
+        let contenders = workload.contenders.iter().zip(outcomes);
+        WorkloadReport {
+            id: workload.id.to_owned(),
+            title: workload.title.to_owned(),
+            contenders: contenders
+                .map(|(contender, outcomes)| ContenderReport::new(contender, outcomes))
+                .collect(),
+        }
+    }
+}
+
+fn brief(sample: &Sample) -> String {
+    match (sample.get(&Metric::PerSecond), sample.get(&Metric::CpuNs)) {
+        (Some(rate), Some(cpu)) => format!("{:>12} /s {cpu:>8.0} ns CPU each", report::grouped(*rate)),
+        _ => format!(
+            "{:>12} bytes, {:.0} µs CPU each",
+            report::grouped(sample[&Metric::RssBytes]),
+            sample[&Metric::ConnectUs]
+        ),
+    }
+}

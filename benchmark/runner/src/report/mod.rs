@@ -1,0 +1,204 @@
+//! The result of a run, and its three shapes: JSON with every sample, tables, and a chart.
+
+mod svg;
+mod table;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::bars::{self, BarReport};
+use crate::catalogue::{Contender, Role};
+use crate::load::Timing;
+use crate::sample::{self, Metric, Sample};
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// When the run ended, UTC.
+    pub taken: String,
+    /// What was measured: the commit.
+    pub revision: String,
+    pub machine: String,
+    pub rounds: usize,
+    pub seconds: f64,
+    pub bars: Vec<BarReport>,
+    pub workloads: Vec<WorkloadReport>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct WorkloadReport {
+    pub id: String,
+    pub title: String,
+    pub contenders: Vec<ContenderReport>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ContenderReport {
+    pub id: String,
+    pub name: String,
+    pub protocol: String,
+    pub role: Role,
+    /// The median of each metric; empty where every round failed.
+    pub median: Sample,
+    /// What a reader of the figures must know.
+    pub notes: Vec<String>,
+    pub samples: Vec<Sample>,
+}
+
+impl ContenderReport {
+    pub fn new(contender: &Contender, outcomes: Vec<Result<Sample>>) -> Self {
+        let rounds = outcomes.len();
+        let (samples, failures): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
+        let samples: Vec<Sample> = samples.into_iter().flatten().collect();
+        let median = sample::median(&samples);
+        let mut notes = Vec::new();
+        if let Some(Err(error)) = failures.first() {
+            notes.push(format!("FAILED in {} of {rounds} rounds: {error:#}", failures.len()));
+        }
+        notes.extend(caveats(contender, &median));
+        Self {
+            id: contender.id.to_owned(),
+            name: contender.name.clone(),
+            protocol: contender.protocol().to_owned(),
+            role: contender.role,
+            median,
+            notes,
+            samples,
+        }
+    }
+
+    fn get(&self, metric: Metric) -> Option<f64> {
+        self.median.get(&metric).copied()
+    }
+}
+
+/// What makes a figure less than it seems.
+fn caveats(contender: &Contender, median: &Sample) -> Vec<String> {
+    let share = |metric| median.get(&metric).copied().unwrap_or_default();
+    let mut notes = Vec::new();
+    if contender.both_cores {
+        notes.push("shares the load's core: only its CPU time for each message counts".to_owned());
+    } else if share(Metric::LoadBusy) > 0.97 && share(Metric::ServerBusy) < 0.95 {
+        let idle = (1.0 - share(Metric::ServerBusy)) * 100.0;
+        notes.push(format!(
+            "THE LOAD GENERATOR WAS THE SLOWER SIDE: the server idled {idle:.0} % of the time"
+        ));
+    }
+    if share(Metric::OthersBusy) > 0.05 {
+        let others = share(Metric::OthersBusy) * 100.0;
+        notes.push(format!("NOISY: other processes took {others:.0} % of a core"));
+    }
+    notes
+}
+
+impl WorkloadReport {
+    pub fn median(&self, id: &str, metric: Metric) -> Option<f64> {
+        self.contenders.iter().find(|contender| contender.id == id)?.get(metric)
+    }
+
+    fn floor(&self) -> Option<&ContenderReport> {
+        self.contenders.iter().find(|contender| contender.role == Role::Floor)
+    }
+
+    /// Switchboard on its own listener with one worker, speaking the protocol of `other`.
+    fn switchboard_beside(&self, other: &ContenderReport) -> Option<&ContenderReport> {
+        self.contenders.iter().find(|contender| {
+            ["switchboard", "switchboard-ws"].contains(&contender.id.as_str())
+                && contender.protocol == other.protocol
+        })
+    }
+
+    fn is_idle(&self) -> bool {
+        self.contenders.iter().any(|contender| contender.median.contains_key(&Metric::RssBytes))
+    }
+}
+
+impl Report {
+    pub fn new(benchmark: &Path, rounds: usize, timing: Timing, workloads: Vec<WorkloadReport>) -> Self {
+        let git = |args: &[&str]| said(Command::new("git").arg("-C").arg(benchmark).args(args));
+        let revision = git(&["describe", "--always", "--dirty"]);
+        Self {
+            taken: said(Command::new("date").args(["-u", "+%F %H:%M UTC"])),
+            revision,
+            machine: machine(),
+            rounds,
+            seconds: timing.measure.as_secs_f64(),
+            bars: bars::evaluate(&workloads),
+            workloads,
+        }
+    }
+
+    /// One line on where the figures come from.
+    fn provenance(&self) -> String {
+        format!(
+            "{}, {}; {}; median of {} rounds of {} s",
+            self.revision, self.taken, self.machine, self.rounds, self.seconds
+        )
+    }
+
+    pub fn to_text(&self) -> String {
+        table::render(self, table::Style::Terminal)
+    }
+
+    /// Writes `name.json`, `name.md` and `name.svg`; their paths.
+    pub fn write(&self, folder: &Path, name: &str) -> Result<Vec<String>> {
+        fs::create_dir_all(folder)?;
+        let files = [
+            ("json", serde_json::to_string_pretty(self)? + "\n"),
+            ("md", table::render(self, table::Style::Markdown)),
+            ("svg", svg::render(self)),
+        ];
+        files
+            .into_iter()
+            .map(|(extension, content)| {
+                let path = folder.join(name).with_extension(extension);
+                fs::write(&path, content).with_context(|| format!("writing {}", path.display()))?;
+                Ok(path.display().to_string())
+            })
+            .collect()
+    }
+}
+
+fn machine() -> String {
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = model.map_or("unknown processor", |(_, model)| model.trim());
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let cores = cores.max(info.lines().filter(|line| line.starts_with("processor")).count());
+    format!("{model}, {cores} cores, Linux {}", said(Command::new("uname").arg("-r")))
+}
+
+/// What a command prints, or `unknown`.
+fn said(command: &mut Command) -> String {
+    let output = command.output().ok().filter(|output| output.status.success());
+    output.map_or_else(
+        || "unknown".to_owned(),
+        |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+    )
+}
+
+/// A whole number in groups of three: `1 234 567`.
+pub fn grouped(value: f64) -> String {
+    let digits = format!("{value:.0}");
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(' ');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn numbers_are_grouped_by_thousands() {
+        for (value, shown) in [(0.0, "0"), (999.4, "999"), (1000.0, "1 000"), (12_170_000.0, "12 170 000")] {
+            assert_eq!(super::grouped(value), shown);
+        }
+    }
+}
