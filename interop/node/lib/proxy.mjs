@@ -1,0 +1,107 @@
+// A TCP proxy in front of the server that breaks connections as networks do: by a reset, by silence, by holding back.
+
+import net from "node:net";
+import { until } from "./deadline.mjs";
+
+const isUpgrade = (head) => /^GET .*upgrade: websocket/is.test(head.toString("latin1"));
+
+/** What to do with a connection that asks to become a WebSocket. */
+export const UPGRADES = { pass: "pass", hold: "hold", reset: "reset" };
+
+export class Proxy {
+  #pairs = new Set();
+  #sockets = new Set();
+  #held = [];
+  #upgrades = UPGRADES.pass;
+  /** New connections are reset at once. */
+  refusing = false;
+  /** Connections that asked for a WebSocket, so far. */
+  upgradesSeen = 0;
+
+  /** A proxy on a port of its own, closed after the test. */
+  static async open(t, server, { upgrades = UPGRADES.pass } = {}) {
+    const proxy = new Proxy();
+    proxy.#upgrades = upgrades;
+    proxy.listener = net.createServer((client) => proxy.#accept(client, server));
+    await new Promise((resolve) => proxy.listener.listen(0, "127.0.0.1", resolve));
+    const { port } = proxy.listener.address();
+    Object.assign(proxy, { host: "127.0.0.1", port, http: `http://127.0.0.1:${port}`, ws: `ws://127.0.0.1:${port}` });
+    t.after(() => proxy.close());
+    return proxy;
+  }
+
+  #accept(client, server) {
+    this.#keep(client);
+    if (this.refusing) return client.resetAndDestroy();
+    client.once("data", (head) => {
+      if (!isUpgrade(head)) return this.#join(client, head, server);
+      this.upgradesSeen += 1;
+      if (this.#upgrades === UPGRADES.reset) client.resetAndDestroy();
+      else if (this.#upgrades === UPGRADES.hold) this.#held.push(() => this.#join(client, head, server));
+      else this.#join(client, head, server);
+      if (this.#upgrades === UPGRADES.hold) client.pause();
+    });
+  }
+
+  #join(client, head, server) {
+    const upstream = net.connect(server.port, server.host);
+    const pair = { client, upstream, silent: false };
+    this.#pairs.add(pair);
+    this.#keep(upstream);
+    upstream.write(head);
+    const forward = (from, to) => {
+      from.on("data", (chunk) => {
+        if (!pair.silent && !to.write(chunk)) from.pause();
+      });
+      to.on("drain", () => from.resume());
+      from.on("close", () => {
+        if (!pair.silent) to.destroy();
+      });
+    };
+    forward(client, upstream);
+    forward(upstream, client);
+    upstream.on("close", () => this.#pairs.delete(pair));
+    client.resume();
+  }
+
+  #keep(socket) {
+    this.#sockets.add(socket);
+    socket.on("error", () => {});
+    socket.on("close", () => this.#sockets.delete(socket));
+  }
+
+  /** Resets every connection, towards both ends. */
+  reset() {
+    for (const { client, upstream } of this.#pairs) {
+      client.resetAndDestroy();
+      upstream.resetAndDestroy();
+    }
+  }
+
+  /** Breaks connections (by `reset` or `silence`) until each of these clients of socket.io has noticed: once is not
+   *  enough, for one over polling may have no connection open just then. */
+  async cutOff(how, ...clients) {
+    const left = new Set(clients);
+    for (const client of clients) client.once("disconnect", () => left.delete(client));
+    await until(() => {
+      if (left.size) this[how]();
+      return !left.size;
+    }, "clients to be cut off");
+  }
+
+  /** From now on no byte of the present connections gets through, and neither end hears of the other's leaving. */
+  silence() {
+    for (const pair of this.#pairs) pair.silent = true;
+  }
+
+  /** Lets the WebSocket connections through that were held back. */
+  releaseUpgrades() {
+    this.#upgrades = UPGRADES.pass;
+    for (const join of this.#held.splice(0)) join();
+  }
+
+  close() {
+    this.listener.close();
+    for (const socket of this.#sockets) socket.destroy();
+  }
+}
