@@ -88,6 +88,7 @@ cast.on("connection", (socket) => {
 const rawEndpoints = { "/ws": echo, "/ws-cast": cast };
 
 http.on("upgrade", (request, socket, head) => {
+  socket.on("error", () => {});
   const path = request.url.split("?")[0];
   const endpoint = rawEndpoints[path];
   if (endpoint) {
