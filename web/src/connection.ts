@@ -39,6 +39,7 @@ export class Connection {
 
   #failures = 0;
   #abandoning = false;
+  #upgraded = false;
   #retry: number | undefined;
   #probe: number | undefined;
   #opened = 0;
@@ -70,7 +71,16 @@ export class Connection {
     this.#set({ kind: this.#opened === 0 ? "connecting" : "retrying" });
     // A connection that is silent, or an attempt that hangs, is given up first; this is no failure to wait after.
     if (this.socket.active || this.socket.connected) this.#abandon();
+    this.socket.io.opts.transports = this.#startsOnWebSocket() ? ["websocket"] : ["polling", "websocket"];
     this.socket.connect();
+  }
+
+  /**
+   * Where WebSocket has worked before, coming back goes straight to it: it always has a TCP connection of its own, while
+   * polling may be given a kept one that died in the silence. Each third attempt is on polling, in case that is all that works now.
+   */
+  #startsOnWebSocket(): boolean {
+    return this.#upgraded && this.#failures % 3 !== 0;
   }
 
   #abandon(): void {
@@ -118,6 +128,7 @@ export class Connection {
     this.transport = { name: engine.transport.name };
     engine.on("upgrade", (to) => {
       if (engine !== this.socket.io.engine) return;
+      this.#upgraded = true;
       this.transport = { name: to.name, upgradedAfter: performance.now() - since };
       this.#changed();
     });

@@ -112,7 +112,8 @@ function bannerOf(status: Status): string {
 
 function upgradeOf(name: string | undefined, after: number | undefined): string {
   if (after !== undefined) return `after ${Math.round(after)} ms`;
-  return name === "polling" ? "being tried" : "–";
+  if (name === undefined) return "–";
+  return name === "polling" ? "being tried" : "not needed";
 }
 
 function drawSpark(rtts: readonly number[]): void {
