@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use switchboard_protocol::socketio::{
-    ArgsError, Binary, WriteError, event_name, from_args, validate, write_args,
+    Args, ArgsError, Binary, Value, WriteError, event_name, from_args, validate, write_args,
 };
 
 /// Reads the arguments of an event's payload.
@@ -186,4 +187,52 @@ fn nothing_stays_written_after_an_error() {
     let error = write_args(&mut out, &mut attachments, Some("disconnect"), &1);
     assert!(matches!(error, Err(WriteError::ReservedEvent(name)) if name == "disconnect"));
     assert_eq!((out.as_slice(), attachments.len()), (&b"before"[..], 1));
+}
+
+#[test]
+fn nesting_is_bounded_whoever_reads() {
+    fn nested(levels: usize, open: &str, inner: &str, close: &str) -> String {
+        format!(r#"["e",{}{inner}{}]"#, open.repeat(levels), close.repeat(levels))
+    }
+    for (open, close) in [("[", "]"), (r#"{"a":"#, "}")] {
+        let fits = nested(127, open, r#""[[{{\"[[""#, close);
+        assert!(read::<Value>(&fits).is_ok());
+        assert!(read_binary::<Value>(&fits).is_ok());
+        assert_eq!(read::<()>(&fits), Ok(()));
+        assert_eq!(validate(&fits, &[]), Ok(()));
+        assert!(Args::parse(&fits, 4, Vec::new()).is_ok());
+        for levels in [128, 129, 1000, 100_000] {
+            let deep = nested(levels, open, "0", close);
+            for result in [
+                read::<Value>(&deep).map(|_| ()),
+                read::<u8>(&deep).map(|_| ()),
+                read_binary::<Value>(&deep).map(|_| ()),
+                validate(&deep, &[]),
+                Args::parse(&deep, 4, Vec::new()).map(|_| ()),
+            ] {
+                assert!(matches!(result, Err(ArgsError::Syntax(_))), "{levels}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_rust_cannot_hold_is_no_syntax_error() {
+    for data in [r#"["e","\ud800"]"#, r#"["e",1e999]"#] {
+        assert!(matches!(read::<Value>(data), Err(ArgsError::Data(_))), "{data}");
+        assert!(matches!(read_binary::<Value>(data), Err(ArgsError::Data(_))), "{data}");
+        assert_eq!(read::<()>(data), Ok(()));
+        assert_eq!(validate(data, &[]), Ok(()));
+        assert!(Args::parse(data, 4, Vec::new()).is_ok());
+    }
+}
+
+#[test]
+fn raw_json_is_read_and_written_untouched() {
+    let raw: &RawValue = read(r#"["e",{"a": 1.00}]"#).unwrap();
+    assert_eq!(raw.get(), r#"{"a": 1.00}"#);
+    assert_eq!(written(raw).0, r#"["e",{"a": 1.00}]"#);
+    let (number, raw): (u8, &RawValue) = read(r#"["e",1, [ ] ]"#).unwrap();
+    assert_eq!((number, raw.get()), (1, "[ ]"));
+    assert_eq!(written(&(number, raw)).0, r#"["e",1,[ ]]"#);
 }

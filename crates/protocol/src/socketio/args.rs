@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use bytes::Bytes;
 use serde::de::Deserialize;
-use serde::ser::{Serialize, SerializeSeq, SerializeTuple, Serializer};
+use serde::ser::{Serialize, SerializeTuple, Serializer};
 
 use super::args_read::{check_syntax, from_args, nodes};
 use super::args_write::write_args;
@@ -106,6 +106,27 @@ impl Args {
     }
 }
 
+impl From<Vec<Value>> for Args {
+    /// The list of these arguments.
+    fn from(args: Vec<Value>) -> Self {
+        // Whatever a `Value` holds can be written.
+        Self::of(&Tuple(&args)).unwrap_or_default()
+    }
+}
+
+/// Arguments as a tuple of whatever length.
+struct Tuple<'a>(&'a [Value]);
+
+impl Serialize for Tuple<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_tuple(self.0.len())?;
+        for value in self.0 {
+            list.serialize_element(value)?;
+        }
+        list.end()
+    }
+}
+
 /// The name by which [`write_args`] knows an [`Args`] without attachments.
 pub(super) const RAW_LIST: &str = "$switchboard::Args";
 
@@ -129,11 +150,7 @@ impl Serialize for Args {
             return serializer.serialize_newtype_struct(RAW_LIST, &RawList(self));
         }
         let values = self.values().map_err(serde::ser::Error::custom)?;
-        let mut list = serializer.serialize_tuple(values.len())?;
-        for value in &values {
-            list.serialize_element(value)?;
-        }
-        list.end()
+        Tuple(&values).serialize(serializer)
     }
 }
 
@@ -144,11 +161,6 @@ impl Serialize for RawList<'_> {
         if AS_TEXT.try_with(Cell::take).unwrap_or(false) {
             return serializer.serialize_bytes(self.0.inner().trim_ascii().as_bytes());
         }
-        let values = self.0.values().map_err(serde::ser::Error::custom)?;
-        let mut list = serializer.serialize_seq(Some(values.len()))?;
-        for value in &values {
-            list.serialize_element(value)?;
-        }
-        list.end()
+        self.0.values().map_err(serde::ser::Error::custom)?.serialize(serializer)
     }
 }

@@ -37,7 +37,7 @@ pub fn from_args<'de, T: Deserialize<'de>>(
     read(&mut Nodes(nodes(data, offset, attachments)?.into_iter()))
 }
 
-/// Checks arguments nobody reads: their syntax, their nesting (at most 128 levels in one argument)
+/// Checks arguments nobody reads: their syntax, their nesting (at most 127 levels in one argument)
 /// and their placeholders.
 ///
 /// `data` is a whole payload, or empty.

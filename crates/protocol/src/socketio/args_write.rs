@@ -97,6 +97,10 @@ impl Formatter for Placeholders<'_> {
     }
 
     fn write_byte_array<W: ?Sized + Write>(&mut self, writer: &mut W, value: &[u8]) -> io::Result<()> {
+        if self.list.get() == Brackets::Text {
+            self.list.set(Brackets::Ours);
+            return writer.write_all(value);
+        }
         writer.write_all(b"{\"_placeholder\":true,\"num\":")?;
         writer.write_all(itoa::Buffer::new().format(self.attachments.len()).as_bytes())?;
         self.attachments.push(receive(value));

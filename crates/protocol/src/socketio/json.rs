@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-/// The most levels of arrays and objects an argument may nest; the limit of `serde_json`.
-pub(super) const MAX_DEPTH: usize = 128;
+/// The most levels of arrays and objects an argument may nest: what `serde_json` reads.
+pub(super) const MAX_DEPTH: usize = 127;
 
 /// The offset of the first byte from `at` on that is not JSON's white space.
 #[inline]
