@@ -108,11 +108,26 @@ impl Decoder {
         self.head_len == 0 && self.partial.is_none()
     }
 
-    /// After [`decode`](Self::decode) returned a text or binary message that had been put together from
-    /// pieces: gives that message away without a copy. `None` if it was a slice of the input, or anything
-    /// else was returned last.
-    pub fn take_assembled(&mut self) -> Option<OwnedMessage> {
-        self.partial.as_mut()?.take_delivered()
+    /// As [`decode`](Self::decode), but the message owns its payload. One that was put together from pieces
+    /// is given away without a copy.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`](Self::decode).
+    pub fn decode_owned(
+        &mut self,
+        input: &mut [u8],
+        pos: &mut usize,
+    ) -> Result<Option<OwnedMessage>, ProtocolError> {
+        if self.short_frame(input, *pos).is_some() {
+            return self.decode(input, pos).map(|message| message.map(OwnedMessage::from));
+        }
+        let found = self.find(input, pos)?;
+        let held = self.partial.as_mut().filter(|_| matches!(found, Some(Found::Held)));
+        if let Some(message) = held.and_then(|partial| partial.take_delivered()) {
+            return Ok(Some(message));
+        }
+        self.found(found, input, pos).map(|message| message.map(OwnedMessage::from))
     }
 
     /// The frame at `pos` if it is short, a whole message by itself, and lies in the input.
@@ -141,6 +156,12 @@ impl Decoder {
         input: &'a mut [u8],
         pos: &mut usize,
     ) -> Result<Option<Message<'a>>, ProtocolError> {
+        let found = self.find(input, pos)?;
+        self.found(found, input, pos)
+    }
+
+    /// Frees what was delivered last, finds what comes next, and says where in the stream that leaves us.
+    fn find(&mut self, input: &mut [u8], pos: &mut usize) -> Result<Option<Found>, ProtocolError> {
         if self.partial.as_mut().is_some_and(|partial| partial.free_delivered()) {
             self.partial = None;
         }
@@ -154,7 +175,17 @@ impl Decoder {
             Ok(_) => Phase::Held,
             Err(_) => Phase::Ended,
         };
-        match found? {
+        found
+    }
+
+    /// Makes a message of what was found.
+    fn found<'a>(
+        &'a mut self,
+        found: Option<Found>,
+        input: &'a mut [u8],
+        pos: &mut usize,
+    ) -> Result<Option<Message<'a>>, ProtocolError> {
+        match found {
             None => Ok(None),
             Some(Found::InPlace { header, end }) => {
                 let Some(payload) = input.get_mut(*pos..end) else { return Ok(None) };

@@ -16,6 +16,7 @@ mod limits;
 mod mask;
 mod message;
 mod partial;
+mod stream;
 mod utf8;
 
 pub use close::{CloseCode, CloseFrame};
@@ -25,6 +26,7 @@ pub use frame::{FrameHeader, MAX_CONTROL_PAYLOAD, Opcode, encode_close, encode_f
 pub use limits::Limits;
 pub use mask::{mask, mask_scalar};
 pub use message::{Message, OwnedMessage};
+pub use stream::{Config, Error, OriginCheck, Reader, Split, WebSocketStream, Writer};
 
 /// Which end of a connection this is: it decides which frames must be masked (RFC 6455 §5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

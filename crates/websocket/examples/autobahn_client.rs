@@ -1,0 +1,52 @@
+//! Runs every case of an Autobahn fuzzing server with the client end, then has it write its report:
+//!
+//! ```text
+//! cargo run --release -p switchboard-websocket --example autobahn_client -- ws://127.0.0.1:9002 --agent NAME
+//! ```
+
+use std::error::Error;
+
+use clap::Parser;
+use switchboard_websocket::{Config, Error as SocketError, OwnedMessage, WebSocketStream};
+
+#[derive(Parser)]
+struct Args {
+    /// The fuzzing server, as `ws://host:port`.
+    url: String,
+    /// The name the report is filed under.
+    #[arg(long, default_value = "switchboard-websocket")]
+    agent: String,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let Args { url, agent } = Args::parse();
+    let mut socket = WebSocketStream::connect(&format!("{url}/getCaseCount"), &Config::default()).await?;
+    let Some(OwnedMessage::Text(count)) = socket.recv().await? else {
+        return Err("the fuzzing server gave no count of cases".into());
+    };
+    while socket.recv().await?.is_some() {}
+    for case in 1..=count.parse::<u32>()? {
+        if let Err(error) = echo(&format!("{url}/runCase?case={case}&agent={agent}")).await {
+            println!("case {case} of {count}: {error}");
+        }
+    }
+    let update = format!("{url}/updateReports?agent={agent}");
+    let mut socket = WebSocketStream::connect(&update, &Config::default()).await?;
+    while socket.recv().await?.is_some() {}
+    Ok(())
+}
+
+/// Sends every message back until the connection ends. Errors are what many cases are about.
+async fn echo(url: &str) -> Result<(), SocketError> {
+    let mut socket = WebSocketStream::connect(url, &Config::default()).await?;
+    while let Some(message) = socket.recv().await? {
+        if let OwnedMessage::Text(_) | OwnedMessage::Binary(_) = message {
+            match socket.feed(message) {
+                Err(SocketError::WriteBufferFull { message, .. }) => socket.send(*message).await?,
+                fed => fed?,
+            }
+        }
+    }
+    Ok(())
+}

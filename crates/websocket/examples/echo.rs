@@ -1,0 +1,52 @@
+//! A WebSocket server that sends every message back as it came:
+//!
+//! ```text
+//! cargo run --release -p switchboard-websocket --example echo -- --addr 127.0.0.1:9001
+//! ```
+
+use std::{error::Error, time::Duration};
+
+use clap::Parser;
+use switchboard_websocket::{Config, Error as SocketError, OwnedMessage, WebSocketStream};
+use tokio::net::{TcpListener, TcpStream};
+
+#[derive(Parser)]
+struct Args {
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:9001")]
+    addr: String,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let args = Args::parse();
+    let listener = TcpListener::bind(&args.addr).await?;
+    println!("listening on {}", listener.local_addr()?);
+    loop {
+        let Ok((stream, peer)) = listener.accept().await else {
+            // Out of file descriptors, as a rule: some will come back.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        tokio::spawn(async move {
+            if let Err(error) = echo(stream).await {
+                eprintln!("{peer}: {error}");
+            }
+        });
+    }
+}
+
+async fn echo(stream: TcpStream) -> Result<(), SocketError> {
+    stream.set_nodelay(true)?;
+    let mut socket = WebSocketStream::accept(stream, &Config::default()).await?;
+    while let Some(message) = socket.recv().await? {
+        if let OwnedMessage::Text(_) | OwnedMessage::Binary(_) = message {
+            // `feed` refuses when much waits to be written already; `recv` flushes what was fed.
+            match socket.feed(message) {
+                Err(SocketError::WriteBufferFull { message, .. }) => socket.send(*message).await?,
+                fed => fed?,
+            }
+        }
+    }
+    Ok(())
+}

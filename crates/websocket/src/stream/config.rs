@@ -1,0 +1,80 @@
+//! What a connection is set up with.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use http::{HeaderMap, HeaderValue};
+
+use crate::{Limits, handshake::head::HeadLimits};
+
+/// How a connection is opened, bounded and closed. Begin with [`Config::default`] and set what differs.
+///
+/// ```
+/// use switchboard_websocket::{Config, Limits};
+///
+/// let mut config = Config::default();
+/// config.limits = Limits::default().max_message_bytes(1 << 20);
+/// config.protocols = vec!["chat".to_owned()];
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Bounds on what the peer sends.
+    pub limits: Limits,
+    /// Bounds on the head of the handshake's request or response.
+    pub head_limits: HeadLimits,
+    /// The subprotocols that a server supports, or a client offers, the best first. Default none.
+    pub protocols: Vec<String>,
+    /// Headers that a client's request or a server's answer carries besides the handshake's own. Default none.
+    pub headers: HeaderMap,
+    /// Which origins a server lets in. Default all.
+    pub origin: OriginCheck,
+    /// Bytes that may wait to be written before [`feed`](crate::WebSocketStream::feed) refuses, and
+    /// reading waits for writing. A message over it is taken when nothing else waits. Default 1 MiB.
+    pub max_write_buffer_bytes: usize,
+    /// Bytes asked for in one read. The buffer is there only while something is read. Default 16 KiB.
+    pub read_buffer_bytes: usize,
+    /// How long the whole handshake may take. Default 10 seconds.
+    pub handshake_timeout: Duration,
+    /// How long the peer has to answer a close, and a closed connection to end. Default 5 seconds.
+    pub close_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            limits: Limits::DEFAULT,
+            head_limits: HeadLimits::DEFAULT,
+            protocols: Vec::new(),
+            headers: HeaderMap::new(),
+            origin: OriginCheck::default(),
+            max_write_buffer_bytes: 1 << 20,
+            read_buffer_bytes: 16 << 10,
+            handshake_timeout: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+type Allowed = dyn Fn(Option<&HeaderValue>) -> bool + Send + Sync;
+
+/// Decides whether a request's `Origin` is let in; the default lets in all.
+#[derive(Clone, Default)]
+pub struct OriginCheck(Option<Arc<Allowed>>);
+
+impl OriginCheck {
+    /// Lets in the origins for which `allowed` is true. A request without one gives `None`.
+    pub fn new(allowed: impl Fn(Option<&HeaderValue>) -> bool + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(allowed)))
+    }
+
+    /// Whether this origin is let in.
+    pub fn allows(&self, origin: Option<&HeaderValue>) -> bool {
+        self.0.as_ref().is_none_or(|allowed| allowed(origin))
+    }
+}
+
+impl fmt::Debug for OriginCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "OriginCheck(..)" } else { "OriginCheck(all)" })
+    }
+}

@@ -1,0 +1,69 @@
+//! What can go wrong with a connection.
+
+use std::io;
+
+use thiserror::Error;
+
+use crate::{
+    CloseCode, OwnedMessage, ProtocolError,
+    handshake::{client::ClientError, head::HeadError, server::HandshakeError},
+};
+
+/// Why an operation on a connection failed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Reading or writing failed; the connection is over.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The peer broke the protocol or a limit. It was told so with a Close frame; the connection is over.
+    #[error(transparent)]
+    Protocol(#[from] ProtocolError),
+    /// A server refused a request, and has answered it so.
+    #[error(transparent)]
+    Refused(#[from] HandshakeError),
+    /// A client's handshake failed.
+    #[error(transparent)]
+    Handshake(#[from] ClientError),
+    /// The handshake took longer than [`Config::handshake_timeout`](crate::Config::handshake_timeout).
+    #[error("the handshake took too long")]
+    HandshakeTimeout,
+    /// The peer ended the connection without a Close frame (what close code 1006 stands for).
+    #[error("the connection ended without a close frame")]
+    ConnectionLost,
+    /// The peer did not answer a close within [`Config::close_timeout`](crate::Config::close_timeout).
+    #[error("the peer did not answer the close in time")]
+    CloseTimeout,
+    /// A Close frame was sent, or the connection is over: nothing can be sent any more.
+    #[error("the connection is closed")]
+    Closed,
+    /// What waits to be written would go over
+    /// [`Config::max_write_buffer_bytes`](crate::Config::max_write_buffer_bytes). Flush, then feed the message again.
+    #[error("{pending} bytes wait to be written, at a limit of {limit}")]
+    WriteBufferFull {
+        /// The message, untouched.
+        message: Box<OwnedMessage>,
+        /// Bytes that wait.
+        pending: usize,
+        /// The limit that the message would go over.
+        limit: usize,
+    },
+    /// A ping or pong with more than 125 bytes was to be sent.
+    #[error("a control frame of {length} bytes is over the limit of 125")]
+    ControlTooLong {
+        /// Bytes of its payload.
+        length: usize,
+    },
+    /// A close code was to be sent that may not be.
+    #[error("close code {code} may not be sent")]
+    InvalidCloseCode {
+        /// The code.
+        code: CloseCode,
+    },
+}
+
+impl From<HeadError> for Error {
+    fn from(error: HeadError) -> Self {
+        Self::Handshake(ClientError::Head(error))
+    }
+}

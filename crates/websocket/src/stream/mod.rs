@@ -1,0 +1,280 @@
+//! A WebSocket connection over anything that reads and writes.
+
+mod config;
+mod error;
+mod inbound;
+mod keys;
+mod open;
+mod outbound;
+mod split;
+
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::BytesMut;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Sleep, sleep, timeout},
+};
+
+pub use config::{Config, OriginCheck};
+pub use error::Error;
+pub use split::{Reader, Split, Writer};
+
+use crate::{CloseCode, Decoder, OwnedMessage, Role};
+use inbound::Inbound;
+use outbound::Outbound;
+
+/// A WebSocket connection, of either end, over any `AsyncRead + AsyncWrite`.
+///
+/// It answers pings and closes by itself, within [`recv`](Self::recv): a connection is to be read, also by
+/// who only sends (or [`split`](Self::split)). While nothing moves it holds neither a read nor a write buffer.
+///
+/// ```no_run
+/// use switchboard_websocket::{Config, OwnedMessage, WebSocketStream};
+///
+/// # async fn run() -> Result<(), switchboard_websocket::Error> {
+/// let mut socket = WebSocketStream::connect("ws://127.0.0.1:9001/chat", &Config::default()).await?;
+/// socket.send("hello").await?;
+/// while let Some(message) = socket.recv().await? {
+///     if let OwnedMessage::Text(text) = message {
+///         println!("{text}");
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct WebSocketStream<S> {
+    io: S,
+    role: Role,
+    inbound: Inbound,
+    outbound: Outbound,
+    end: End,
+    close_timeout: Duration,
+    protocol: Option<String>,
+}
+
+/// How far the end of a connection has come.
+#[derive(Debug)]
+enum End {
+    /// It has not begun.
+    Open,
+    /// A Close frame or an error came; it is given when what follows from it is done.
+    Closing(Box<Closing>),
+    /// The connection is over, and everything about it was said.
+    Over,
+}
+
+#[derive(Debug)]
+struct Closing {
+    outcome: Result<OwnedMessage, Error>,
+    deadline: Pin<Box<Sleep>>,
+    is_shut: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
+    /// A connection whose handshake was done elsewhere, and of which nothing was read beyond it.
+    pub fn from_raw(io: S, role: Role, config: &Config) -> Self {
+        Self::from_parts(io, BytesMut::new(), role, config)
+    }
+
+    /// A connection whose handshake was done elsewhere; `read` is what was read behind it.
+    pub fn from_parts(io: S, read: BytesMut, role: Role, config: &Config) -> Self {
+        Self {
+            io,
+            role,
+            inbound: Inbound::new(Decoder::new(role, config.limits), read, config.read_buffer_bytes),
+            outbound: Outbound::new(role, config.max_write_buffer_bytes),
+            end: End::Open,
+            close_timeout: config.close_timeout,
+            protocol: None,
+        }
+    }
+
+    /// The subprotocol that was agreed on.
+    pub fn protocol(&self) -> Option<&str> {
+        self.protocol.as_deref()
+    }
+
+    /// What the connection runs over.
+    pub fn get_ref(&self) -> &S {
+        &self.io
+    }
+
+    /// The next message. Pings are answered before they are given; a [`OwnedMessage::Close`] is given when it
+    /// was answered and the connection has ended, and after it comes `None`.
+    ///
+    /// Before it waits for the peer, what was fed is flushed: a loop of `recv` and [`feed`](Self::feed)
+    /// answers all that one read brought with one write. While more than
+    /// [`Config::max_write_buffer_bytes`] wait to be written nothing is read.
+    ///
+    /// Cancel safe: a call that is dropped loses nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Protocol`] once the peer was told, [`Error::ConnectionLost`] where no Close frame came,
+    /// [`Error::Io`]. The connection is over after each of them, and the next call gives `None`. That
+    /// writing failed is said by [`feed`](Self::feed) and [`flush`](Self::flush), not here.
+    pub async fn recv(&mut self) -> Result<Option<OwnedMessage>, Error> {
+        poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// [`recv`](Self::recv) as a poll.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<OwnedMessage>, Error>> {
+        loop {
+            if !matches!(self.end, End::Open) {
+                return self.poll_end(cx).map(Option::transpose);
+            }
+            // What a peer asks of us without reading it must not pile up.
+            if self.outbound.is_full() && self.outbound.poll_flush(cx, &mut self.io).is_pending() {
+                return Poll::Pending;
+            }
+            match self.inbound.next() {
+                Ok(None) => {
+                    // A failure is kept by `outbound`; the peer's last words may still be read.
+                    let _ = self.outbound.poll_flush(cx, &mut self.io);
+                    if let Err(error) = ready!(self.poll_read(cx)) {
+                        self.end = End::Over;
+                        return Poll::Ready(Err(error));
+                    }
+                }
+                Ok(Some(OwnedMessage::Close(frame))) => {
+                    // Refused if ours went out already, which this then is the answer to.
+                    let _ = self.outbound.close(frame.as_ref().map(|(code, _)| *code), "");
+                    self.begin_end(Ok(OwnedMessage::Close(frame)));
+                }
+                Ok(Some(message)) => {
+                    if let OwnedMessage::Ping(payload) = &message {
+                        let _ = self.outbound.pong(payload.clone());
+                    }
+                    return Poll::Ready(Ok(Some(message)));
+                }
+                Err(error) => {
+                    let _ = self.outbound.close(Some(error.close_code()), &error.to_string());
+                    self.begin_end(Err(error.into()));
+                }
+            }
+        }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        match ready!(self.inbound.poll_read(cx, &mut self.io)) {
+            Ok(0) => Poll::Ready(Err(Error::ConnectionLost)),
+            Ok(_) => Poll::Ready(Ok(())),
+            Err(error) => Poll::Ready(Err(Error::Io(error))),
+        }
+    }
+
+    fn begin_end(&mut self, outcome: Result<OwnedMessage, Error>) {
+        let deadline = Box::pin(sleep(self.close_timeout));
+        self.end = End::Closing(Box::new(Closing { outcome, deadline, is_shut: false }));
+    }
+
+    /// Ends the connection, within the deadline, and gives the outcome once.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<OwnedMessage, Error>>> {
+        if let End::Closing(closing) = &mut self.end
+            && closing.deadline.as_mut().poll(cx).is_pending()
+        {
+            // Whatever fails here, the connection is at its end.
+            if self.outbound.poll_flush(cx, &mut self.io).is_pending() {
+                return Poll::Pending;
+            }
+            // The server ends the TCP connection first (RFC 6455 §7.1.1), whoever began to close.
+            if self.role == Role::Server && !closing.is_shut {
+                let _ = ready!(Pin::new(&mut self.io).poll_shutdown(cx));
+                closing.is_shut = true;
+            }
+            // To drop a connection with bytes unread would reset it, and the peer might lose our Close frame.
+            let drain = self.role == Role::Client || closing.outcome.is_err();
+            loop {
+                self.inbound.discard();
+                if !drain || !matches!(ready!(self.inbound.poll_read(cx, &mut self.io)), Ok(1..)) {
+                    break;
+                }
+            }
+        }
+        Poll::Ready(match std::mem::replace(&mut self.end, End::Over) {
+            End::Closing(closing) => Some(closing.outcome),
+            End::Open | End::Over => None,
+        })
+    }
+
+    /// Queues a message without writing it, so that several go out in one write: see
+    /// [`flush`](Self::flush).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WriteBufferFull`] with the message, [`Error::Closed`] after a close,
+    /// [`Error::ControlTooLong`], [`Error::InvalidCloseCode`], and [`Error::Io`] when writing has failed.
+    pub fn feed(&mut self, message: impl Into<OwnedMessage>) -> Result<(), Error> {
+        if matches!(self.end, End::Over) {
+            return Err(Error::Closed);
+        }
+        self.outbound.queue(message.into())
+    }
+
+    /// Writes all that was fed.
+    ///
+    /// Cancel safe: what a dropped call did not write goes out with the next.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when writing fails, with every call from then on.
+    pub async fn flush(&mut self) -> Result<(), Error> {
+        poll_fn(|cx| self.outbound.poll_flush(cx, &mut self.io)).await?;
+        Ok(())
+    }
+
+    /// Sends a message: waits for room, feeds it, and flushes. It does not read meanwhile; two ends that
+    /// both send more than the network holds and never read wait for each other.
+    ///
+    /// Cancel safe in that no message is torn: one whose call was dropped is either not sent at all or
+    /// goes out with the next flush.
+    ///
+    /// # Errors
+    ///
+    /// As [`feed`](Self::feed), without [`Error::WriteBufferFull`], and [`flush`](Self::flush).
+    pub async fn send(&mut self, message: impl Into<OwnedMessage>) -> Result<(), Error> {
+        let message = message.into();
+        if !self.outbound.has_room(&message) {
+            self.flush().await?;
+        }
+        self.feed(message)?;
+        self.flush().await
+    }
+
+    /// Closes the connection: sends a Close frame, unless one was sent already, and waits for the peer's
+    /// answer and the end of the connection. Messages that come before that answer are thrown away: to have
+    /// them, feed a [`OwnedMessage::Close`] and go on with [`recv`](Self::recv).
+    ///
+    /// Cancel safe: call it again to go on waiting; the time-out begins anew.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::CloseTimeout`] when no answer came within [`Config::close_timeout`],
+    /// [`Error::InvalidCloseCode`], and what [`recv`](Self::recv) gives.
+    pub async fn close(&mut self, code: CloseCode, reason: &str) -> Result<(), Error> {
+        if !self.outbound.is_closed() && matches!(self.end, End::Open) {
+            self.outbound.close(Some(code), reason)?;
+        }
+        let time = self.close_timeout;
+        let answer = async {
+            while self.recv().await?.is_some() {}
+            Ok(())
+        };
+        let Ok(closed) = timeout(time, answer).await else {
+            self.end = End::Over;
+            return Err(Error::CloseTimeout);
+        };
+        closed
+    }
+}

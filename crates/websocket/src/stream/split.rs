@@ -1,0 +1,328 @@
+//! A connection in two halves that different tasks own, with no lock between them.
+//!
+//! Only the [`Writer`] writes. What the [`Reader`] finds must be answered (a ping, a close, a broken
+//! rule) goes into a small lock-free queue, and the writer sends it: at the beginning of every
+//! [`feed`](Writer::feed), [`flush`](Writer::flush) and [`send`](Writer::send), and as it comes while
+//! [`answer`](Writer::answer) is awaited. A writer with nothing to say awaits `answer`.
+
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::BytesMut;
+use crossbeam_queue::ArrayQueue;
+use futures_util::task::AtomicWaker;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    net::{TcpStream, tcp},
+    time::timeout,
+};
+
+use super::{Config, End, Error, WebSocketStream, inbound::Inbound, outbound::Outbound};
+use crate::{CloseCode, Decoder, OwnedMessage, Role};
+
+/// Answers that may wait for the writer. Beyond it the oldest pong is given up: only the latest ping needs
+/// an answer (RFC 6455 §5.5.3).
+const MAX_OWED: usize = 32;
+
+/// A stream that comes apart into two halves without a lock between them.
+///
+/// `tokio::io::split` puts one there; for a stream that has nothing better, build the halves from
+/// it and use [`WebSocketStream::from_halves`].
+pub trait Split {
+    /// The half that reads.
+    type ReadHalf: AsyncRead + Unpin;
+    /// The half that writes.
+    type WriteHalf: AsyncWrite + Unpin;
+
+    /// Takes the stream apart.
+    fn split(self) -> (Self::ReadHalf, Self::WriteHalf);
+}
+
+impl Split for TcpStream {
+    type ReadHalf = tcp::OwnedReadHalf;
+    type WriteHalf = tcp::OwnedWriteHalf;
+
+    fn split(self) -> (Self::ReadHalf, Self::WriteHalf) {
+        self.into_split()
+    }
+}
+
+#[cfg(unix)]
+impl Split for tokio::net::UnixStream {
+    type ReadHalf = tokio::net::unix::OwnedReadHalf;
+    type WriteHalf = tokio::net::unix::OwnedWriteHalf;
+
+    fn split(self) -> (Self::ReadHalf, Self::WriteHalf) {
+        self.into_split()
+    }
+}
+
+/// What the halves share.
+#[derive(Debug)]
+struct Shared {
+    owed: ArrayQueue<Owed>,
+    /// The peer has closed, the connection has ended, or the reader is gone: nothing more will be owed.
+    over: AtomicBool,
+    writer: AtomicWaker,
+}
+
+/// What the reader found must be answered.
+#[derive(Debug)]
+enum Owed {
+    Pong(Vec<u8>),
+    Close(Option<CloseCode>, String),
+}
+
+impl Shared {
+    fn new() -> Arc<Self> {
+        let owed = ArrayQueue::new(MAX_OWED);
+        Arc::new(Self { owed, over: AtomicBool::new(false), writer: AtomicWaker::new() })
+    }
+
+    fn owe(&self, owed: Owed) {
+        self.owed.force_push(owed);
+        self.writer.wake();
+    }
+
+    fn end(&self) {
+        self.over.store(true, Ordering::Release);
+        self.writer.wake();
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Split> WebSocketStream<S> {
+    /// Takes the connection apart, so that one task can read while another writes.
+    pub fn split(self) -> (Reader<S::ReadHalf>, Writer<S::WriteHalf>) {
+        let shared = Shared::new();
+        let (read, write) = self.io.split();
+        let is_over = !matches!(self.end, End::Open);
+        let reader = Reader { io: read, inbound: self.inbound, is_over, shared: shared.clone() };
+        if is_over {
+            shared.end();
+        }
+        let Self { role, outbound, close_timeout, .. } = self;
+        (reader, Writer { io: write, role, outbound, close_timeout, shared })
+    }
+}
+
+impl<R: AsyncRead + Unpin> WebSocketStream<R> {
+    /// A connection over two streams, whose handshake was done elsewhere; `read` is what was read behind it.
+    pub fn from_halves<W: AsyncWrite + Unpin>(
+        io: (R, W),
+        read: BytesMut,
+        role: Role,
+        config: &Config,
+    ) -> (Reader<R>, Writer<W>) {
+        let shared = Shared::new();
+        let inbound = Inbound::new(Decoder::new(role, config.limits), read, config.read_buffer_bytes);
+        let outbound = Outbound::new(role, config.max_write_buffer_bytes);
+        let close_timeout = config.close_timeout;
+        let reader = Reader { io: io.0, inbound, is_over: false, shared: shared.clone() };
+        (reader, Writer { io: io.1, role, outbound, close_timeout, shared })
+    }
+}
+
+/// The half of a connection that reads.
+#[derive(Debug)]
+pub struct Reader<R> {
+    io: R,
+    inbound: Inbound,
+    is_over: bool,
+    shared: Arc<Shared>,
+}
+
+impl<R: AsyncRead + Unpin> Reader<R> {
+    /// The next message. Pings and closes are given too; the [`Writer`] answers them. After a
+    /// [`OwnedMessage::Close`] or an error comes `None`.
+    ///
+    /// Cancel safe: a call that is dropped loses nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Protocol`], which the writer tells the peer; [`Error::ConnectionLost`]; [`Error::Io`].
+    pub async fn recv(&mut self) -> Result<Option<OwnedMessage>, Error> {
+        poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// [`recv`](Self::recv) as a poll.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<OwnedMessage>, Error>> {
+        loop {
+            if self.is_over {
+                return Poll::Ready(Ok(None));
+            }
+            match self.inbound.next() {
+                Ok(None) => match ready!(self.inbound.poll_read(cx, &mut self.io)) {
+                    Ok(1..) => {}
+                    Ok(0) => return self.end(None, Err(Error::ConnectionLost)),
+                    Err(error) => return self.end(None, Err(Error::Io(error))),
+                },
+                Ok(Some(OwnedMessage::Close(frame))) => {
+                    let code = frame.as_ref().map(|(code, _)| *code);
+                    let reply = Owed::Close(code, String::new());
+                    return self.end(Some(reply), Ok(Some(OwnedMessage::Close(frame))));
+                }
+                Ok(Some(message)) => {
+                    if let OwnedMessage::Ping(payload) = &message {
+                        self.shared.owe(Owed::Pong(payload.clone()));
+                    }
+                    return Poll::Ready(Ok(Some(message)));
+                }
+                Err(error) => {
+                    let reply = Owed::Close(Some(error.close_code()), error.to_string());
+                    return self.end(Some(reply), Err(error.into()));
+                }
+            }
+        }
+    }
+
+    fn end<T>(&mut self, reply: Option<Owed>, outcome: Result<T, Error>) -> Poll<Result<T, Error>> {
+        self.is_over = true;
+        if let Some(reply) = reply {
+            self.shared.owe(reply);
+        }
+        self.shared.end();
+        Poll::Ready(outcome)
+    }
+}
+
+impl<R> Drop for Reader<R> {
+    fn drop(&mut self) {
+        self.shared.end();
+    }
+}
+
+/// The half of a connection that writes, and sends what the [`Reader`] owes the peer.
+#[derive(Debug)]
+pub struct Writer<W> {
+    io: W,
+    role: Role,
+    outbound: Outbound,
+    close_timeout: Duration,
+    shared: Arc<Shared>,
+}
+
+impl<W: AsyncWrite + Unpin> Writer<W> {
+    /// Queues a message without writing it, so that several go out in one write.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocketStream::feed`].
+    pub fn feed(&mut self, message: impl Into<OwnedMessage>) -> Result<(), Error> {
+        self.queue_owed();
+        self.outbound.queue(message.into())
+    }
+
+    /// Writes all that was fed or is owed.
+    ///
+    /// Cancel safe: what a dropped call did not write goes out with the next.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when writing fails, with every call from then on.
+    pub async fn flush(&mut self) -> Result<(), Error> {
+        poll_fn(|cx| self.poll_flush(cx)).await
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        loop {
+            self.queue_owed();
+            ready!(self.outbound.poll_flush(cx, &mut self.io))?;
+            // What found no room is owed still.
+            if self.shared.owed.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// Sends a message: waits for room, feeds it, and flushes.
+    ///
+    /// Cancel safe in that no message is torn: one whose call was dropped is either not sent at all or
+    /// goes out with the next flush.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocketStream::send`].
+    pub async fn send(&mut self, message: impl Into<OwnedMessage>) -> Result<(), Error> {
+        let message = message.into();
+        self.queue_owed();
+        if !self.outbound.has_room(&message) {
+            self.flush().await?;
+        }
+        self.feed(message)?;
+        self.flush().await
+    }
+
+    /// Sends what the reader owes, as it comes. Ready when nothing more will be owed, because the peer has
+    /// closed (and was answered), the connection has ended, or the reader was dropped. To be awaited beside
+    /// whatever else the writer waits for.
+    ///
+    /// Cancel safe: a call that is dropped loses nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when writing fails.
+    pub async fn answer(&mut self) -> Result<(), Error> {
+        poll_fn(|cx| self.poll_answer(cx)).await
+    }
+
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.shared.writer.register(cx.waker());
+        // Read before what is owed, which is written before it: what came with the end is not missed.
+        let over = self.shared.over.load(Ordering::Acquire);
+        ready!(self.poll_flush(cx))?;
+        if !over {
+            return Poll::Pending;
+        }
+        // The server ends the TCP connection first (RFC 6455 §7.1.1).
+        if self.role == Role::Server && self.outbound.is_closed() {
+            let _ = ready!(Pin::new(&mut self.io).poll_shutdown(cx));
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Closes the connection: sends a Close frame, unless one was sent already, and waits until the reader,
+    /// which is to be polled meanwhile, has the peer's answer.
+    ///
+    /// Cancel safe: call it again to go on waiting; the time-out begins anew.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::CloseTimeout`] when no answer came within [`Config::close_timeout`],
+    /// [`Error::InvalidCloseCode`], and [`Error::Io`] when writing fails.
+    pub async fn close(&mut self, code: CloseCode, reason: &str) -> Result<(), Error> {
+        self.queue_owed();
+        if !self.outbound.is_closed() {
+            self.outbound.close(Some(code), reason)?;
+        }
+        let answered = timeout(self.close_timeout, self.answer()).await;
+        let shut = timeout(self.close_timeout, self.io.shutdown()).await;
+        answered.unwrap_or(Err(Error::CloseTimeout))?;
+        // The peer may have ended the connection first.
+        drop(shut);
+        Ok(())
+    }
+
+    /// Queues what the reader owes. What cannot be sent, as after our own Close frame, is not owed any more.
+    fn queue_owed(&mut self) {
+        while !self.outbound.is_full()
+            && let Some(owed) = self.shared.owed.pop()
+        {
+            let _ = match owed {
+                Owed::Pong(payload) => self.outbound.pong(payload),
+                Owed::Close(code, reason) => self.outbound.close(code, &reason),
+            };
+        }
+    }
+}
