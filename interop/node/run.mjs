@@ -1,6 +1,7 @@
-// Runs the suites against one server of the matrix and ends with one line of counts.
+// Runs the suites against the server that the environment names (see lib/server.mjs; interop/run sets it) and ends with
+// one line of counts.
 //
-//   node run.mjs [--reference] [--workers N] [--mount axum] [--suite PART-OF-FILE-NAME] [--test PATTERN]
+//   node run.mjs [--suite PART-OF-FILE-NAME] [--test PATTERN]
 
 import { readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -12,23 +13,12 @@ const FILES_AT_ONCE = 3;
 
 const { values: option } = parseArgs({
   options: {
-    reference: { type: "boolean", default: false },
-    workers: { type: "string" },
-    mount: { type: "string" },
     suite: { type: "string", default: "" },
     test: { type: "string" },
   },
 });
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
-
-const serverArgs = [];
-for (const name of ["workers", "mount"]) if (option[name]) serverArgs.push(`--${name}`, option[name]);
-process.env.INTEROP_ARGS = serverArgs.join(" ");
-if (option.reference) {
-  process.env.SWITCHBOARD_SERVER = `${process.execPath} ${here("reference.mjs")}`;
-  process.env.INTEROP_REFERENCE = "1";
-}
 
 const files = readdirSync(here("suites"))
   .filter((name) => name.endsWith(".test.mjs") && name.includes(option.suite))
@@ -49,7 +39,7 @@ tests.on("end", () => {
   process.exitCode = count.failed || !count.passed ? 1 : 0;
 });
 
-const what = option.reference ? "reference" : serverArgs.join(" ") || "defaults";
+const what = process.env.INTEROP_REFERENCE ? "reference" : process.env.INTEROP_ARGS || "defaults";
 const started = performance.now();
 tests.compose(new spec()).pipe(process.stdout, { end: false });
 process.on("exit", () => {

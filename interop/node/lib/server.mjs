@@ -70,7 +70,7 @@ class Server {
 
   constructor(port, flags) {
     const [program, ...args] = words(process.env.SWITCHBOARD_SERVER);
-    if (!program) throw new Error("SWITCHBOARD_SERVER names no command; run this through run.mjs or interop/run");
+    if (!program) throw new Error("SWITCHBOARD_SERVER names no command; start the suites by interop/run");
     this.host = "127.0.0.1";
     this.port = port;
     this.http = `http://${this.host}:${port}`;

@@ -19,6 +19,9 @@ const settle = async (client, mode) => {
   if (mode === "polling that upgrades") await upgraded(client);
 };
 
+/** Connected again, be it after failed attempts. */
+const back = (client) => until(() => client.connected, "reconnection");
+
 for (const [mode, transport] of Object.entries(MODES)) {
   describe(`a broken connection, ${mode}`, together, () => {
     it("by reset: the client comes back as another socket and has lost nothing it said meanwhile", async (t) => {
@@ -31,7 +34,7 @@ for (const [mode, transport] of Object.entries(MODES)) {
       const [reason] = await reasons.next();
       assert.ok(["transport close", "transport error"].includes(reason), reason);
       client.emit("message", "said while away");
-      if (!client.connected) await connection(client);
+      await back(client);
       assert.notEqual(client.id, before);
       assert.ok(!client.recovered);
       assert.deepEqual(await answers.next(), ["said while away"]);
@@ -45,7 +48,7 @@ for (const [mode, transport] of Object.entries(MODES)) {
       const session = new PollingSession(brisk, "/socket.io/", { sid: client.io.engine.id });
       await proxy.cutOff("silence", client);
       assert.equal((await reasons.next())[0], "ping timeout");
-      if (!client.connected) await connection(client);
+      await back(client);
       assert.equal(await client.emitWithAck("message-with-ack", "back"), "back");
       await session.gone("the silent session");
     });
@@ -59,7 +62,7 @@ for (const [mode, transport] of Object.entries(MODES)) {
       await proxy.cutOff("reset", client);
       await attempts.take(3);
       proxy.refusing = false;
-      await connection(client);
+      await back(client);
       assert.equal(await client.emitWithAck("message-with-ack", "back"), "back");
     });
 
@@ -72,7 +75,7 @@ for (const [mode, transport] of Object.entries(MODES)) {
       client.emit("join", room);
       await client.emitWithAck("message-with-ack");
       await proxy.cutOff("reset", client);
-      if (!client.connected) await connection(client);
+      await back(client);
       const heard = received(client, "said");
       other.emit("to", room, "said", "to the socket that was");
       await other.emitWithAck("message-with-ack");
