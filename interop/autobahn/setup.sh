@@ -66,41 +66,43 @@ candidates() {
 
 # Installs the suite beside its Python, never into it.
 install_suite() {
-    local pip=(-m pip)
+    local tools='' install
     "$python" -c 'import sys; assert sys.version_info[:2] == (2, 7)' 2>"$cache/install.log" || return 1
     if ! "$python" -m pip --version >/dev/null 2>&1; then
-        fetch_wheel pip 20.3.4 && fetch_wheel setuptools 44.1.1 && fetch_wheel wheel 0.37.1 || return 1
-        pip=("$cache/wheels/pip-20.3.4-py2.py3-none-any.whl/pip")
+        tools=$cache/tools
+        rm -rf "$tools"
+        fetch pip 20.3.4 && fetch setuptools 44.1.1 && fetch wheel 0.37.1 || return 1
     fi
     rm -rf "$cache/site"
-    PYTHONPATH=$(wheels) "$python" "${pip[@]}" --disable-pip-version-check install --quiet --no-warn-script-location \
-        --target "$cache/site" "${requirements[@]}" >"$cache/install.log" 2>&1 || return 1
-    # Masking and UTF-8 in C: an hour of Python otherwise. Not every machine has a compiler.
-    PYTHONPATH=$(wheels) "$python" "${pip[@]}" --disable-pip-version-check install --quiet --no-deps \
-        --target "$cache/site" wsaccel==0.6.2 >>"$cache/install.log" 2>&1 ||
-        say "wsaccel could not be built (no compiler, no Python headers?): the suite will be slow"
+    install=("$python" -m pip --disable-pip-version-check install --quiet --no-warn-script-location --target "$cache/site")
+    PYTHONPATH=$tools "${install[@]}" "${requirements[@]}" >"$cache/install.log" 2>&1 || return 1
+    # Masking and UTF-8 in C. Not every machine has a compiler and Python's headers.
+    PYTHONPATH=$tools "${install[@]}" --no-deps wsaccel==0.6.2 >>"$cache/install.log" 2>&1 ||
+        say "wsaccel could not be built (no compiler?): the suite will be slow"
     "$python" "$here/wstest.py" "$cache/site" --help >>"$cache/install.log" 2>&1
 }
 
-wheels() {
-    [ -d "$cache/wheels" ] && printf '%s:' "$cache"/wheels/*.whl
-}
-
-# Gets a wheel for a Python that comes without pip, by the pip of the Python that is there.
-fetch_wheel() {
+# Unpacks a package into $tools for a Python that comes without pip, by the pip of the Python 3 that is there.
+fetch() {
     python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
         --python-version 27 --implementation py --abi none --platform any \
-        --dest "$cache/wheels" "$1==$2" >"$cache/install.log" 2>&1
+        --dest "$cache/wheels" "$1==$2" >"$cache/install.log" 2>&1 &&
+        python3 -m zipfile -e "$cache/wheels/$1-$2"-*.whl "$tools"
 }
 
 # Unpacks Debian 11's python2.7 into the cache. Nothing is installed on the system.
 unpack_debian() {
-    local dir=$cache/debian arch package
+    local dir=$cache/debian arch package mirror
     command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || return 1
     arch=$(dpkg --print-architecture)
     say "unpacking Python 2.7 of Debian 11 into .cache/autobahn"
     rm -rf "$dir" && mkdir -p "$dir/lists/partial" "$dir/archives/partial" "$dir/root"
-    echo "deb [trusted=no] ${DEBIAN_MIRROR:-$(debian_mirror)} bullseye main" >"$dir/sources.list"
+    mirror=${DEBIAN_MIRROR:-$(debian_mirror)}
+    if [ -z "$mirror" ]; then
+        say "this machine has no Debian mirror; name one in DEBIAN_MIRROR"
+        return 1
+    fi
+    echo "deb $mirror bullseye main" >"$dir/sources.list"
     local apt=(
         -o "Dir::Etc::sourcelist=$dir/sources.list" -o "Dir::Etc::sourceparts=-" -o "Dir::State::lists=$dir/lists"
         -o "Dir::Cache::archives=$dir/archives" -o "Dir::Cache::pkgcache=" -o "Dir::Cache::srcpkgcache="
@@ -114,11 +116,12 @@ unpack_debian() {
     for package in "$dir"/archives/*.deb; do
         dpkg-deb --extract "$package" "$dir/root" || return 1
     done
-    # A Python that finds its library and its shared objects where they were unpacked.
+    # A Python that finds its library, shared objects and headers where they were unpacked.
     python=$dir/python2.7
     cat >"$python" <<SCRIPT
 #!/bin/sh
 export PYTHONHOME='$dir/root/usr' LD_LIBRARY_PATH='$dir/root/usr/lib/$(uname -m)-linux-gnu'
+export C_INCLUDE_PATH='$dir/root/usr/include/python2.7:$dir/root/usr/include'
 exec '$dir/root/usr/bin/python2.7' "\$@"
 SCRIPT
     chmod +x "$python"
@@ -126,10 +129,8 @@ SCRIPT
 
 # The mirror this machine gets its packages from, so that one without the open network works too.
 debian_mirror() {
-    local found
-    found=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
-        sed -n -E -e 's/^deb( \[[^]]*\])? ([^ ]*\/debian\/?) .*/\2/p' -e 's/^URIs: *([^ ]*\/debian\/?)$/\1/p' | head -n 1)
-    echo "${found:-http://deb.debian.org/debian}"
+    cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
+        sed -n -E -e 's/^deb( \[[^]]*\])? ([^ ]*\/debian\/?) .*/\2/p' -e 's/^URIs: *([^ ]*\/debian\/?)$/\1/p' | head -n 1
 }
 
 wstest() {
