@@ -223,6 +223,42 @@ test("a message whose acknowledgement was lost is not said twice", async (t) => 
   nothingBroke(ada, tom);
 });
 
+test("a message is not said twice though the history has moved past it", async (t) => {
+  const { ada, tom } = await pair(t);
+  await ada.say("before");
+  await ada.reads("#transport", /^websocket$/);
+  network.deafen();
+  await ada.write("did you get this?");
+  await tom.shows(["before", "did you get this?"]);
+  const lines = Array.from({ length: 52 }, (_, i) => `line ${i + 1}`);
+  for (const line of lines) await tom.write(line);
+  await tom.delivered();
+  await ada.away();
+  network.heal();
+  await ada.settled();
+  await ada.delivered();
+  await ada.say("after");
+  await tom.shows(["before", "did you get this?", ...lines, "after"]);
+  await ada.shows(["before", "did you get this?", ...lines.slice(-50), "after"]);
+  await ada.reads("#rows", /3 messages are no longer kept/);
+});
+
+test("what was written away in one room is delivered there though its writer has moved on", async (t) => {
+  const { ada, tom, room } = await pair(t);
+  network.reset();
+  await ada.away();
+  await ada.write("for the first room");
+  await ada.page.waitForSelector("[data-state=waiting]");
+  await ada.page.fill("#room-name", `${room} B`);
+  await ada.page.press("#room-name", "Enter");
+  await ada.reads("#room-title", new RegExp(`^${room}-b$`));
+  network.heal();
+  await tom.shows(["for the first room"]);
+  await ada.sees(["Ada"]);
+  await ada.shows([]);
+  nothingBroke(ada, tom);
+});
+
 test("cuts in quick succession, at any moment of connecting, end well", async (t) => {
   const { ada, tom } = await pair(t);
   const all = [];
@@ -258,6 +294,17 @@ test("a second window of the same visitor takes over, and the first can take it 
   await tom.sees(["Ada", "Tom"]);
   await ada.say("mine again");
   await tom.shows(["mine again"]);
+});
+
+test("a page over plain HTTP from another machine works too", async (t) => {
+  const { tom, room } = await pair(t);
+  const plain = network.url.replace("127.0.0.1", "plain.test");
+  const eve = await visit(browser, plain, { name: "Eve", room, ...PHONE });
+  t.after(() => eve.close());
+  assert.equal(await eve.page.evaluate(() => window.isSecureContext), false);
+  await eve.say("from the other machine");
+  await tom.shows(["from the other machine"]);
+  nothingBroke(eve);
 });
 
 test("on a phone the side is a drawer that the keyboard can open and leave", async (t) => {
@@ -300,6 +347,7 @@ if (folder) {
     network.reset();
     await ada.away();
     await ada.write("I will be back in a moment");
+    await ada.page.waitForSelector("[data-state=waiting]");
     await ada.page.screenshot({ path: join(folder, "chat-away.png") });
   });
 }

@@ -9,6 +9,8 @@ const FLAGS = [
   "--disable-background-networking",
   "--disable-component-update",
   "--disable-sync",
+  // A name for this machine that is no secure context, as a laptop's address is to a phone.
+  "--host-resolver-rules=MAP plain.test 127.0.0.1",
   // Several pages are alive at once, and none of them is to be put to sleep for standing behind another.
   "--disable-renderer-backgrounding",
   "--disable-backgrounding-occluded-windows",

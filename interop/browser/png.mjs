@@ -38,7 +38,7 @@ export function hills(width, height) {
     const ridge = ridges.findLast(({ top }) => down > top);
     if (ridge) return ridge.colour;
     const sun = Math.hypot((across - 0.7) * (width / height), down - 0.34) < 0.09;
-    return sun ? [255, 236, 200] : [250 - 90 * (0.5 - down), 206 - 30 * (0.5 - down), 170 + 110 * (0.5 - down)];
+    return sun ? [255, 236, 200] : [160 + 150 * down, 170 + 60 * down, 215 - 70 * down].map((level) => Math.min(255, level));
   });
 }
 

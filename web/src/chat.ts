@@ -13,6 +13,7 @@ import {
   type Rooms,
   type Typing,
 } from "./events.ts";
+import { randomId } from "./identity.ts";
 import { Outbox, type Item } from "./outbox.ts";
 import { Pictures } from "./pictures.ts";
 import { Timeline } from "./timeline.ts";
@@ -100,11 +101,11 @@ export class Chat {
   }
 
   say(text: string): void {
-    this.#send({ clientId: crypto.randomUUID(), room: this.room, at: Date.now(), text });
+    this.#send({ clientId: randomId(), room: this.room, at: Date.now(), text });
   }
 
   sendPicture(image: Picture, data: ArrayBuffer): void {
-    this.#send({ clientId: crypto.randomUUID(), room: this.room, at: Date.now(), image, data });
+    this.#send({ clientId: randomId(), room: this.room, at: Date.now(), image, data });
   }
 
   retry(clientId: string): void {

@@ -55,7 +55,9 @@ export class Connection {
     this.socket.on("replaced", () => this.#set({ kind: "replaced" }));
     this.socket.io.on("open", () => this.#watchTransport());
     window.addEventListener("online", () => this.#hurry());
-    window.addEventListener("offline", () => this.#onOffline());
+    window.addEventListener("offline", () => {
+      if (this.status.kind === "waiting") this.#onOffline();
+    });
     document.addEventListener("visibilitychange", () => {
       if (document.visibilityState === "visible") this.#hurry();
     });
@@ -94,7 +96,6 @@ export class Connection {
   }
 
   #onConnect(): void {
-    this.#failures = 0;
     this.#opened += 1;
     this.#set({ kind: "connected" });
     this.#stopProbing();
@@ -109,16 +110,17 @@ export class Connection {
     if (this.#abandoning) return;
     if (this.status.kind === "replaced") return this.#changed();
     clearTimeout(this.#retry);
-    if (!navigator.onLine) return this.#set({ kind: "offline" });
+    if (!navigator.onLine) return this.#onOffline();
     const delay = Math.min(LONGEST_DELAY, FIRST_DELAY * 2 ** this.#failures) * (0.75 + Math.random() / 2);
     this.#failures += 1;
     this.#retry = window.setTimeout(() => this.connectNow(), delay);
     this.#set({ kind: "waiting", until: Date.now() + delay });
   }
 
+  /** Still tried now and then: a browser may think itself offline with the server on the same machine. */
   #onOffline(): void {
-    if (this.status.kind !== "waiting") return;
     clearTimeout(this.#retry);
+    this.#retry = window.setTimeout(() => this.connectNow(), LONGEST_DELAY);
     this.#set({ kind: "offline" });
   }
 
@@ -147,6 +149,8 @@ export class Connection {
     } finally {
       clearTimeout(patience);
     }
+    // Only a connection that carries something ends the row of failures: a server may accept and drop.
+    this.#failures = 0;
     this.rtts = [...this.rtts.slice(-29), performance.now() - sent];
     if (this.status.kind === "silent") this.status = { kind: "connected" };
     this.#probe = window.setTimeout(() => void this.#measure(), PROBE_EVERY);

@@ -111,7 +111,7 @@ export interface Members {
   members: Member[];
 }
 
-/** The rooms to list, at most 100, most people first; the lobby is always one of them. */
+/** The rooms to list: the standing ones (`lobby`, `ideas`, `pictures`), then those with people, most people first; 100 at most. */
 export interface Rooms {
   version: number;
   rooms: RoomCount[];

@@ -9,7 +9,7 @@ const BIRDS = ["Heron", "Wren", "Finch", "Lark", "Plover", "Swift", "Kestrel", "
 
 /** The same over reloads of this tab, so that the server takes a reload for the same visitor. */
 export function visitorSecret(): string {
-  return remembered(sessionStorage, VISITOR, () => crypto.randomUUID());
+  return remembered(sessionStorage, VISITOR, randomId);
 }
 
 export function visitorName(): string {
@@ -18,6 +18,12 @@ export function visitorName(): string {
 
 export function rememberName(name: string): void {
   store(localStorage, NAME, name);
+}
+
+/** 128 bits that nobody guesses. (`crypto.randomUUID` is missing from pages over plain HTTP, as from a phone to a laptop.) */
+export function randomId(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /** A name the server takes, or undefined. */

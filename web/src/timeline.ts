@@ -23,6 +23,7 @@ export class Timeline {
 
   /** Where the rows of this epoch begin; those before it are out of the numbering's reach. */
   #start = 0;
+  /** The numbers above `through` that are here. */
   #ids = new Set<number>();
   #notes = 0;
 
@@ -32,7 +33,7 @@ export class Timeline {
 
   /** True when a message is missing between those that are here: one that is late, or lost. */
   get hasHole(): boolean {
-    return this.#ids.size > 0 && Math.max(...this.#ids) > this.through;
+    return this.#ids.size > 0;
   }
 
   /** Takes the answer to `enter`; returns how many messages are new, and how many are beyond the server's history. */
@@ -57,8 +58,9 @@ export class Timeline {
 
   /** Puts a message in its place; false when it is already there. */
   add(message: Message): boolean {
-    if (this.#ids.has(message.id) || message.id <= this.through) return false;
-    this.#ids.add(message.id);
+    const key = messageKey(message.from.id, message.clientId);
+    if (this.rows.some((row) => row.key === key)) return false;
+    if (message.id > this.through) this.#ids.add(message.id);
     let place = this.rows.length;
     while (place > this.#start) {
       const before = this.rows[place - 1];
@@ -67,7 +69,6 @@ export class Timeline {
       if (before?.kind === "note" && !this.#laterAbove(place - 1, message.id)) break;
       place -= 1;
     }
-    const key = messageKey(message.from.id, message.clientId);
     this.rows.splice(place, 0, { kind: "message", key, message });
     this.#advance();
     this.#trim();
@@ -89,6 +90,7 @@ export class Timeline {
 
   #advance(): void {
     while (this.#ids.delete(this.through + 1)) this.through += 1;
+    for (const id of this.#ids) if (id <= this.through) this.#ids.delete(id);
   }
 
   #trim(): void {

@@ -4,13 +4,13 @@ import { test } from "node:test";
 import type { Entered, Message } from "../src/events.ts";
 import { Timeline } from "../src/timeline.ts";
 
-function message(id: number): Message {
-  return { room: "lobby", id, clientId: `c${id}`, from: { id: "m", name: "M" }, at: id, text: `text ${id}` };
+function message(id: number, epoch = "a"): Message {
+  return { room: "lobby", id, clientId: `${epoch}${id}`, from: { id: "m", name: "M" }, at: id, text: `text ${id}` };
 }
 
 function entered(epoch: string, ids: number[], last = ids.at(-1) ?? 0): Entered {
   const nobody = { version: 1, count: 0, members: [], rooms: [], you: { id: "y", name: "Y" } };
-  return { room: "lobby", epoch, history: ids.map(message), last, ...nobody };
+  return { room: "lobby", epoch, history: ids.map((id) => message(id, epoch)), last, ...nobody };
 }
 
 function shown(timeline: Timeline): (number | string)[] {
@@ -44,6 +44,16 @@ test("messages beyond the server's history are counted, not passed over in silen
   timeline.resync(entered("a", [1, 2]));
   assert.deepEqual(timeline.resync(entered("a", [60, 61])), { added: 2, lost: 57 });
   assert.deepEqual(shown(timeline), [1, 2, "57 messages are no longer kept.", 60, 61]);
+  assert.equal(timeline.hasHole, false);
+});
+
+test("one's own message stands in its place though the server's history is past it", () => {
+  const timeline = new Timeline("lobby");
+  timeline.resync(entered("a", [1]));
+  timeline.resync(entered("a", [60, 61]));
+  assert.equal(timeline.add(message(2)), true);
+  assert.deepEqual(shown(timeline), [1, "58 messages are no longer kept.", 2, 60, 61]);
+  assert.equal(timeline.through, 61);
   assert.equal(timeline.hasHole, false);
 });
 
