@@ -146,6 +146,13 @@ fn a_placeholder_that_points_nowhere_is_an_error_whoever_asks() {
 }
 
 #[test]
+fn malformed_json_after_a_bad_placeholder_is_still_malformed_json() {
+    let data = r#"["e",{"_placeholder":true,"num":2},[/]]"#;
+    let result = from_args::<Value>(data, 4, &[ONE, TWO]);
+    assert!(matches!(result, Err(ArgsError::Syntax(_))));
+}
+
+#[test]
 fn without_attachments_a_placeholder_is_an_object_like_any_other() {
     let data = format!(r#"["e",{}]"#, placeholder(0));
     let value: Value = from_args(&data, 4, &[]).unwrap();

@@ -59,7 +59,11 @@ pub(super) fn nodes<'de>(
     offset: usize,
     attachments: &'de [Bytes],
 ) -> Result<Vec<Node<'de>>, ArgsError> {
-    Cursor::new(data, offset).nodes(attachments).map_err(|error| classify(error, data, offset))
+    let mut nodes = Cursor::new(data, offset).nodes().map_err(|error| classify(error, data, offset))?;
+    for node in &mut nodes {
+        node.resolve(attachments)?;
+    }
+    Ok(nodes)
 }
 
 /// Checks the syntax and nesting of a list from `offset` on.
@@ -139,13 +143,11 @@ impl<'de> Cursor<'de> {
         ArgsError::Syntax(format!("unexpected character or end at offset {}", self.at))
     }
 
-    /// Reads all that is left, with attachments in their places.
-    fn nodes(&mut self, attachments: &'de [Bytes]) -> Result<Vec<Node<'de>>, ArgsError> {
+    /// Reads all that is left, placeholders as they are.
+    fn nodes(&mut self) -> Result<Vec<Node<'de>>, ArgsError> {
         let mut nodes = Vec::new();
         while self.more()? {
-            let mut node: Node<'de> = self.read(std::marker::PhantomData)?;
-            node.resolve(attachments)?;
-            nodes.push(node);
+            nodes.push(self.read(std::marker::PhantomData)?);
         }
         self.finish()?;
         Ok(nodes)
