@@ -1,1 +1,30 @@
 //! Sessions, rooms and fan-out: the part of Switchboard that knows no protocol.
+//!
+//! - A [`Hub`] is a set of [`Worker`]s: threads with a current-thread runtime each, which talk to one another by
+//!   [`Command`]s only.
+//! - A [`Session`] is one conversation with one peer. It belongs to one worker for life, and what is to be written to the peer
+//!   waits in its [`Outbox`].
+//! - A *member* is a session in one scope (a namespace), with an id and in any number of rooms. Fan-out goes to members:
+//!   a [`Broadcast`] names its [`Target`] and carries a [`Payload`], which is encoded once for each [`Variant`] and
+//!   [`Framing`] among its recipients.
+//!
+//! Protocols implement [`Session`], [`Endpoint`] and [`Payload`]; nothing here has heard of any of them.
+
+mod command;
+mod error;
+mod fanout;
+mod inbox;
+mod member;
+mod outbox;
+mod rooms;
+mod timers;
+mod worker;
+
+pub use command::{Broadcast, Command, Target};
+pub use error::HubError;
+pub use fanout::{Payload, Variant};
+pub use member::{Endpoint, MemberId, MemberKey, ScopeId};
+pub use outbox::{Framing, Full, Outbox};
+pub use rooms::RoomName;
+pub use timers::Timers;
+pub use worker::{Count, Hub, HubOptions, Session, SessionKey, Stats, Worker, WorkerId};

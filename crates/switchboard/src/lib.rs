@@ -1,1 +1,58 @@
-//! A realtime server: WebSocket, Engine.IO and Socket.IO on one port, in one set of rooms, behind one API.
+//! Switchboard is a realtime server for Rust: WebSocket, Engine.IO and Socket.IO on one port, in one set of rooms, behind one API.
+//! Every official Socket.IO client works with it unchanged.
+//!
+//! ```no_run
+//! use switchboard::{Data, Socket, Switchboard};
+//!
+//! # async fn run() -> std::io::Result<()> {
+//! let io = Switchboard::builder().build()?;
+//! let chat = io.of("/chat");
+//! chat.on_connect(|socket: Socket| socket.join("lobby"));
+//! chat.on("say", |socket: Socket, Data(text): Data<String>| socket.to("lobby").emit("said", text));
+//! chat.on("sum", async |Data((a, b)): Data<(i64, i64)>| a + b); // the return value is the acknowledgement
+//! io.websocket("/echo").on_message(|socket, message| socket.send(message));
+//! io.listen("0.0.0.0:3000").await
+//! # }
+//! ```
+//!
+//! - Handlers belong to a [`Namespace`] and are registered once; their arguments say what they want ([`Data`], [`Socket`], [`Ack`],
+//!   [`State`], [`Auth`] ...).
+//! - [`Switchboard::listen`] serves on threads of its own; [`Switchboard::layer`] mounts the same in axum or any tower service.
+//! - Every bound is an option of the [`Builder`], [`EngineOptions`], [`WebSocketOptions`] or [`ListenerOptions`].
+
+mod builder;
+mod engineio;
+mod error;
+mod handshake;
+mod http;
+mod listener;
+mod proxies;
+mod reason;
+mod socketio;
+mod states;
+mod switchboard;
+mod transport;
+mod websocket;
+
+pub use builder::Builder;
+pub use engineio::{AllowRequest, ClientFile, EngineOptions, EngineService, EngineSocket};
+pub use error::{AckError, EmitError, Error, Result};
+pub use handshake::{Handshake, KeepHeaders, Peer};
+pub use http::cors::Origins;
+pub use http::service::{NotFound, ResponseBody, SwitchboardLayer, SwitchboardService};
+pub use listener::{ListenerOptions, Listening};
+pub use proxies::TrustedProxies;
+pub use reason::DisconnectReason;
+pub use socketio::ack::AckFuture;
+pub use socketio::extract::{
+    Ack, Auth, Connecting, Data, Disconnected, Event, EventContext, FromEvent, FromSocket, HasSocket, State,
+};
+pub use socketio::handler::{Async, EventHandler, IntoReply, Outcome, Plain, Reply, ReturnsResult, ReturnsValue, SocketHandler};
+pub use socketio::namespace::Namespace;
+pub use socketio::operator::{BroadcastOperator, Rooms};
+pub use socketio::server::SocketIoOptions;
+pub use socketio::socket::{Emitter, Socket};
+pub use switchboard::Switchboard;
+pub use switchboard_hub::{HubError, MemberId as SocketId, RoomName};
+pub use switchboard_protocol::socketio::{Args, ArgsError, Binary, Value, WriteError};
+pub use websocket::{CloseCode, IntoResult, Message, WebSocket, WebSocketOptions, WebSocketService};

@@ -1,0 +1,32 @@
+//! What can go wrong in the hub, as values a caller can act on.
+
+use thiserror::Error;
+
+use crate::WorkerId;
+
+/// Why the hub did not do what it was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum HubError {
+    /// The inbox of another worker is full. Nothing was sent to that worker; what was meant for others (this worker
+    /// among them) has been sent. The connection whose handler met this is not read again until there is room.
+    #[error("the inbox of worker {0} is full")]
+    InboxFull(WorkerId),
+    /// The worker has stopped: the server is shutting down.
+    #[error("worker {0} has stopped")]
+    Stopped(WorkerId),
+    /// The member has gone.
+    #[error("the socket is disconnected")]
+    Gone,
+    /// The peer does not read what is sent to it: its outbox holds as many bytes as it may.
+    #[error("the outbox holds {bytes} bytes, its limit is {limit}")]
+    OutboxFull {
+        /// Bytes that wait.
+        bytes: usize,
+        /// The bound that was met.
+        limit: usize,
+    },
+    /// The member is in as many rooms as one may be.
+    #[error("the socket is in {0} rooms, and may not join more")]
+    TooManyRooms(usize),
+}

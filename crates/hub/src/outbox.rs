@@ -1,0 +1,341 @@
+//! What waits to be written to one peer.
+//!
+//! An outbox is a queue of byte chunks: small owned buffers that packets are encoded into back to back, and references to
+//! broadcasts that other outboxes hold too. Idle, it holds no buffer at all: its queue and its buffers come from the
+//! worker's [`Pool`] and go back there when all is written.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::rc::Rc;
+
+/// Shared bytes up to this length are copied into the buffer before them rather than referenced: a small copy
+/// is cheaper than another slice of a vectored write.
+const COPY_UP_TO: usize = 512;
+
+/// An owned buffer is not extended past this length, so that a large packet does not move what is before it.
+const BUFFER_UP_TO: usize = 16 * 1024;
+
+/// Buffers that grew past this capacity are freed rather than pooled.
+const POOL_BUFFER_UP_TO: usize = 64 * 1024;
+
+/// Buffers and queues that a worker keeps at most.
+const POOL_UP_TO: usize = 256;
+
+/// Slices of one vectored write at most.
+const SLICES: usize = 64;
+
+/// How packets are laid behind one another in an outbox, as its transport needs it. Opaque to the hub but for the separator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Framing {
+    /// Tells framings apart; the protocols give it its meaning.
+    pub id: u8,
+    /// Written between two packets.
+    pub separator: Option<u8>,
+}
+
+/// The outbox holds as many bytes as it may; what was to be added was not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Full {
+    /// Bytes that wait.
+    pub bytes: usize,
+    /// The bound that was met.
+    pub limit: usize,
+}
+
+#[derive(Debug)]
+enum Chunk {
+    Owned(Vec<u8>),
+    Shared(Rc<[u8]>),
+}
+
+impl Chunk {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Chunk::Owned(bytes) => bytes,
+            Chunk::Shared(bytes) => bytes,
+        }
+    }
+}
+
+/// Buffers and queues that outboxes of one worker take turns with.
+#[derive(Debug, Default)]
+pub(crate) struct Pool {
+    buffers: RefCell<Vec<Vec<u8>>>,
+    queues: RefCell<Vec<VecDeque<Chunk>>>,
+}
+
+impl Pool {
+    fn buffer(&self) -> Vec<u8> {
+        self.buffers.borrow_mut().pop().unwrap_or_default()
+    }
+
+    fn put_chunk(&self, chunk: Chunk) {
+        if let Chunk::Owned(mut buffer) = chunk {
+            let mut buffers = self.buffers.borrow_mut();
+            if buffers.len() < POOL_UP_TO && buffer.capacity() <= POOL_BUFFER_UP_TO {
+                buffer.clear();
+                buffers.push(buffer);
+            }
+        }
+    }
+
+    fn queue(&self) -> VecDeque<Chunk> {
+        self.queues.borrow_mut().pop().unwrap_or_default()
+    }
+
+    fn put_queue(&self, queue: VecDeque<Chunk>) {
+        let mut queues = self.queues.borrow_mut();
+        if queues.len() < POOL_UP_TO * 16 && queue.capacity() <= 1024 {
+            queues.push(queue);
+        }
+    }
+}
+
+/// The bytes that wait to be written to one peer, bounded.
+#[derive(Debug)]
+pub struct Outbox {
+    chunks: RefCell<VecDeque<Chunk>>,
+    /// Bytes of the first chunk that are written already.
+    written: Cell<usize>,
+    bytes: Cell<usize>,
+    limit: usize,
+    framing: Cell<Framing>,
+    /// In the worker's list of outboxes to flush.
+    pub(crate) dirty: Cell<bool>,
+    /// Met its bound; its session is to be closed.
+    pub(crate) overflowed: Cell<bool>,
+}
+
+impl Outbox {
+    /// An empty outbox that takes up to `limit` bytes (one packet may pass it: the bound is checked before a packet is added).
+    pub fn new(limit: usize, framing: Framing) -> Self {
+        Self {
+            chunks: RefCell::default(),
+            written: Cell::new(0),
+            bytes: Cell::new(0),
+            limit,
+            framing: Cell::new(framing),
+            dirty: Cell::new(false),
+            overflowed: Cell::new(false),
+        }
+    }
+
+    /// Bytes that wait.
+    pub fn bytes(&self) -> usize {
+        self.bytes.get()
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.get() == 0
+    }
+
+    /// How packets are laid out now.
+    pub fn framing(&self) -> Framing {
+        self.framing.get()
+    }
+
+    /// Changes the layout for packets to come. The outbox must be empty: what it holds is in the old layout.
+    pub fn set_framing(&self, framing: Framing) {
+        debug_assert!(self.is_empty(), "a framing changed under packets that wait");
+        self.framing.set(framing);
+    }
+
+    /// Fails where no further packet is taken.
+    ///
+    /// # Errors
+    /// [`Full`] at or above the limit.
+    pub fn check(&self) -> Result<(), Full> {
+        let bytes = self.bytes.get();
+        if bytes >= self.limit { Err(Full { bytes, limit: self.limit }) } else { Ok(()) }
+    }
+
+    /// Encodes a packet with `encode`, which may only append to the buffer it is given.
+    pub(crate) fn write(&self, pool: &Pool, encode: impl FnOnce(&mut Vec<u8>)) {
+        let mut chunks = self.chunks_mut(pool);
+        let buffer = match chunks.back_mut() {
+            Some(Chunk::Owned(buffer)) if buffer.len() < BUFFER_UP_TO => buffer,
+            _ => {
+                chunks.push_back(Chunk::Owned(pool.buffer()));
+                let Some(Chunk::Owned(buffer)) = chunks.back_mut() else { return };
+                buffer
+            }
+        };
+        let before = buffer.len();
+        if let Some(separator) = self.framing.get().separator
+            && !self.is_empty()
+        {
+            buffer.push(separator);
+        }
+        encode(buffer);
+        let added = buffer.len().saturating_sub(before);
+        self.bytes.set(self.bytes.get() + added);
+    }
+
+    /// Adds a packet that other outboxes hold as well.
+    pub(crate) fn push_shared(&self, pool: &Pool, packet: &Rc<[u8]>) {
+        let mut chunks = self.chunks_mut(pool);
+        let mut added = packet.len();
+        let separator = self.framing.get().separator.filter(|_| !self.is_empty());
+        added += usize::from(separator.is_some());
+        match chunks.back_mut() {
+            Some(Chunk::Owned(buffer)) if packet.len() <= COPY_UP_TO && buffer.len() < BUFFER_UP_TO => {
+                buffer.extend(separator);
+                buffer.extend_from_slice(packet);
+            }
+            back => {
+                if let Some(separator) = separator {
+                    if let Some(Chunk::Owned(buffer)) = back {
+                        buffer.push(separator);
+                    } else {
+                        let mut buffer = pool.buffer();
+                        buffer.push(separator);
+                        chunks.push_back(Chunk::Owned(buffer));
+                    }
+                }
+                chunks.push_back(Chunk::Shared(Rc::clone(packet)));
+            }
+        }
+        self.bytes.set(self.bytes.get() + added);
+    }
+
+    fn chunks_mut(&self, pool: &Pool) -> std::cell::RefMut<'_, VecDeque<Chunk>> {
+        let mut chunks = self.chunks.borrow_mut();
+        if chunks.capacity() == 0 {
+            *chunks = pool.queue();
+        }
+        chunks
+    }
+
+    /// Shows the waiting bytes, as many slices as one vectored write takes, to `write`, which returns how many it wrote;
+    /// they are gone then. `write` must not touch this outbox.
+    pub(crate) fn drain<E>(
+        &self,
+        pool: &Pool,
+        write: impl FnOnce(&[IoSlice<'_>]) -> Result<usize, E>,
+    ) -> Result<usize, E> {
+        let n = {
+            let chunks = self.chunks.borrow();
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let mut count = 0;
+            let mut skip = self.written.get();
+            for (slot, chunk) in slices.iter_mut().zip(chunks.iter()) {
+                *slot = IoSlice::new(chunk.as_slice().get(skip..).unwrap_or_default());
+                skip = 0;
+                count += 1;
+            }
+            write(slices.get(..count).unwrap_or_default())?
+        };
+        self.consume(pool, n);
+        Ok(n)
+    }
+
+    /// Takes all that waits as one buffer; the outbox is empty then.
+    pub(crate) fn take(&self, pool: &Pool) -> Vec<u8> {
+        let mut body = Vec::with_capacity(self.bytes.get());
+        let mut skip = self.written.get();
+        for chunk in self.chunks.borrow().iter() {
+            body.extend_from_slice(chunk.as_slice().get(skip..).unwrap_or_default());
+            skip = 0;
+        }
+        self.consume(pool, body.len());
+        body
+    }
+
+    fn consume(&self, pool: &Pool, n: usize) {
+        self.bytes.set(self.bytes.get().saturating_sub(n));
+        let mut chunks = self.chunks.borrow_mut();
+        let mut done = self.written.get() + n;
+        while let Some(front) = chunks.front() {
+            let len = front.as_slice().len();
+            if done < len {
+                break;
+            }
+            done -= len;
+            if let Some(chunk) = chunks.pop_front() {
+                pool.put_chunk(chunk);
+            }
+        }
+        self.written.set(done);
+        if chunks.is_empty() {
+            pool.put_queue(std::mem::take(&mut *chunks));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PLAIN: Framing = Framing { id: 0, separator: None };
+    const LINES: Framing = Framing { id: 1, separator: Some(b'|') };
+
+    #[test]
+    fn a_separator_stands_between_packets_only() {
+        let pool = Pool::default();
+        let outbox = Outbox::new(1000, LINES);
+        let shared: Rc<[u8]> = Rc::from(*b"shared");
+        outbox.push_shared(&pool, &shared);
+        outbox.push_shared(&pool, &shared);
+        outbox.write(&pool, |buffer| buffer.extend_from_slice(b"own"));
+        outbox.push_shared(&pool, &shared);
+        assert_eq!(outbox.take(&pool), b"shared|shared|own|shared");
+        outbox.write(&pool, |buffer| buffer.extend_from_slice(b"first"));
+        assert_eq!(outbox.take(&pool), b"first");
+    }
+
+    #[test]
+    fn an_outbox_at_its_limit_takes_no_more() {
+        let pool = Pool::default();
+        let outbox = Outbox::new(4, PLAIN);
+        outbox.write(&pool, |buffer| buffer.extend_from_slice(b"12345"));
+        assert_eq!(outbox.check(), Err(Full { bytes: 5, limit: 4 }));
+    }
+
+    #[test]
+    fn an_idle_outbox_holds_no_memory() {
+        let pool = Pool::default();
+        let outbox = Outbox::new(1000, PLAIN);
+        outbox.write(&pool, |buffer| buffer.extend_from_slice(b"12345"));
+        outbox.take(&pool);
+        assert_eq!(outbox.chunks.borrow().capacity(), 0);
+        assert_eq!(pool.buffers.borrow().len(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn any_writes_drained_in_any_steps_come_out_in_order(
+            packets in prop::collection::vec((any::<bool>(), prop::collection::vec(any::<u8>(), 0..1500)), 0..40),
+            steps in prop::collection::vec(1usize..4000, 1..20),
+        ) {
+            let pool = Pool::default();
+            let outbox = Outbox::new(usize::MAX, PLAIN);
+            let mut expected = Vec::new();
+            for (shared, packet) in &packets {
+                if *shared {
+                    outbox.push_shared(&pool, &Rc::from(packet.as_slice()));
+                } else {
+                    outbox.write(&pool, |buffer| buffer.extend_from_slice(packet));
+                }
+                expected.extend_from_slice(packet);
+            }
+            let mut seen = Vec::new();
+            for step in steps.iter().cycle() {
+                if outbox.is_empty() { break; }
+                outbox.drain(&pool, |slices| {
+                    let mut left = *step;
+                    for slice in slices {
+                        let n = slice.len().min(left);
+                        seen.extend_from_slice(&slice[..n]);
+                        left -= n;
+                    }
+                    Ok::<_, ()>(step - left)
+                }).unwrap();
+            }
+            prop_assert_eq!(seen, expected);
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Who is in which room, for the members of one worker.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use slab::Slab;
+
+use crate::member::{Member, MemberId, ScopeId, Seat};
+use crate::{HubError, Target};
+
+/// A room's name. Rooms come to be when the first member joins and go when the last one leaves.
+pub type RoomName = Arc<str>;
+
+#[derive(Debug)]
+struct Room {
+    name: RoomName,
+    members: Vec<u32>,
+}
+
+#[derive(Debug, Default)]
+struct Scope {
+    members: Vec<u32>,
+    ids: HashMap<MemberId, u32, foldhash::fast::RandomState>,
+    names: HashMap<RoomName, u32, foldhash::fast::RandomState>,
+    rooms: Slab<Room>,
+}
+
+/// Members of one worker, their scopes and rooms.
+#[derive(Default)]
+pub(crate) struct Rooms {
+    members: Slab<Member>,
+    scopes: Vec<Scope>,
+    next_generation: u32,
+}
+
+impl Rooms {
+    pub(crate) fn insert(&mut self, make: impl FnOnce(u32) -> Member) -> (u32, u32) {
+        self.next_generation = self.next_generation.wrapping_add(1);
+        let mut member = make(self.next_generation);
+        let index = self.members.vacant_key() as u32;
+        let slot = member.scope.0 as usize;
+        if self.scopes.len() <= slot {
+            self.scopes.resize_with(slot + 1, Scope::default);
+        }
+        if let Some(scope) = self.scopes.get_mut(slot) {
+            member.position = scope.members.len() as u32;
+            scope.members.push(index);
+            scope.ids.insert(member.id, index);
+        }
+        let generation = member.generation;
+        self.members.insert(member);
+        (index, generation)
+    }
+
+    pub(crate) fn get(&self, index: u32, generation: u32) -> Option<&Member> {
+        self.members.get(index as usize).filter(|member| member.generation == generation)
+    }
+
+    pub(crate) fn remove(&mut self, index: u32, generation: u32) -> Option<Member> {
+        self.get(index, generation)?;
+        let seats = std::mem::take(&mut self.members.get_mut(index as usize)?.seats);
+        for seat in seats {
+            let scope = self.members.get(index as usize)?.scope;
+            self.unseat(scope, seat);
+        }
+        let member = self.members.try_remove(index as usize)?;
+        if let Some(scope) = self.scopes.get_mut(member.scope.0 as usize) {
+            scope.ids.remove(&member.id);
+            scope.members.swap_remove(member.position as usize);
+            if let Some(&moved) = scope.members.get(member.position as usize)
+                && let Some(moved) = self.members.get_mut(moved as usize)
+            {
+                moved.position = member.position;
+            }
+        }
+        Some(member)
+    }
+
+    pub(crate) fn join(
+        &mut self,
+        index: u32,
+        generation: u32,
+        room: &str,
+        limit: usize,
+    ) -> Result<bool, HubError> {
+        let Self { members, scopes, .. } = self;
+        let member = members.get_mut(index as usize).filter(|member| member.generation == generation);
+        let member = member.ok_or(HubError::Gone)?;
+        let scope = scopes.get_mut(member.scope.0 as usize).ok_or(HubError::Gone)?;
+        let number = match scope.names.get(room) {
+            Some(&number) if member.seats.iter().any(|seat| seat.room == number) => return Ok(false),
+            Some(&number) => number,
+            None if member.seats.len() >= limit => return Err(HubError::TooManyRooms(limit)),
+            None => {
+                let name: RoomName = Arc::from(room);
+                let number = scope.rooms.insert(Room { name: Arc::clone(&name), members: Vec::new() }) as u32;
+                scope.names.insert(name, number);
+                number
+            }
+        };
+        if member.seats.len() >= limit {
+            return Err(HubError::TooManyRooms(limit));
+        }
+        let room = scope.rooms.get_mut(number as usize).ok_or(HubError::Gone)?;
+        member.seats.push(Seat { room: number, position: room.members.len() as u32 });
+        room.members.push(index);
+        Ok(true)
+    }
+
+    pub(crate) fn leave(&mut self, index: u32, generation: u32, room: &str) -> Result<bool, HubError> {
+        let member = self.get(index, generation).ok_or(HubError::Gone)?;
+        let scope_id = member.scope;
+        let number = self.scopes.get(scope_id.0 as usize).and_then(|scope| scope.names.get(room).copied());
+        let Some(at) = number.and_then(|number| member.seats.iter().position(|seat| seat.room == number)) else {
+            return Ok(false);
+        };
+        if let Some(member) = self.members.get_mut(index as usize) {
+            let seat = member.seats.swap_remove(at);
+            self.unseat(scope_id, seat);
+        }
+        Ok(true)
+    }
+
+    /// Takes a member out of a room's list; its own list of seats is the caller's.
+    fn unseat(&mut self, scope: ScopeId, seat: Seat) {
+        let Some(scope) = self.scopes.get_mut(scope.0 as usize) else { return };
+        let Some(room) = scope.rooms.get_mut(seat.room as usize) else { return };
+        room.members.swap_remove(seat.position as usize);
+        let moved = room.members.get(seat.position as usize).copied();
+        if room.members.is_empty() {
+            let room = scope.rooms.remove(seat.room as usize);
+            scope.names.remove(&room.name);
+        }
+        if let Some(moved) = moved.and_then(|moved| self.members.get_mut(moved as usize))
+            && let Some(other) = moved.seats.iter_mut().find(|other| other.room == seat.room)
+        {
+            other.position = seat.position;
+        }
+    }
+
+    pub(crate) fn rooms_of(&self, index: u32, generation: u32) -> Option<Vec<RoomName>> {
+        let member = self.get(index, generation)?;
+        let scope = self.scopes.get(member.scope.0 as usize)?;
+        let names = member.seats.iter().filter_map(|seat| scope.rooms.get(seat.room as usize));
+        Some(names.map(|room| Arc::clone(&room.name)).collect())
+    }
+
+    /// Calls `visit` once for each member that the target names. `mark` must be new for each call.
+    pub(crate) fn visit(&self, target: &Target, mark: u64, mut visit: impl FnMut(u32, &Member)) {
+        let Some(scope) = self.scopes.get(target.scope.0 as usize) else { return };
+        let mut first_visit = |index: u32| {
+            if let Some(member) = self.members.get(index as usize)
+                && member.mark.replace(mark) != mark
+            {
+                visit(index, member);
+            }
+        };
+        // Those excepted are marked as met before any is visited.
+        for index in target.except.iter().flat_map(|room| scope.in_room(room)) {
+            if let Some(member) = self.members.get(index as usize) {
+                member.mark.set(mark);
+            }
+        }
+        if let Some(&index) = target.except_member.as_ref().and_then(|id| scope.ids.get(id))
+            && let Some(member) = self.members.get(index as usize)
+        {
+            member.mark.set(mark);
+        }
+        if target.rooms.is_empty() {
+            scope.members.iter().copied().for_each(&mut first_visit);
+        } else {
+            target.rooms.iter().flat_map(|room| scope.in_room(room)).for_each(&mut first_visit);
+        }
+    }
+}
+
+impl Scope {
+    /// The members of a room; a member's id names a room of its own.
+    fn in_room<'a>(&'a self, name: &str) -> impl Iterator<Item = u32> + use<'a> {
+        let room = self.names.get(name).and_then(|&number| self.rooms.get(number as usize));
+        let own = MemberId::parse(name).and_then(|id| self.ids.get(&id).copied());
+        room.into_iter().flat_map(|room| room.members.iter().copied()).chain(own)
+    }
+}

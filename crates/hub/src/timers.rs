@@ -1,0 +1,101 @@
+//! The timers of one worker: deadlines in coarse buckets, with one sleep for all of them.
+//!
+//! Sans-I/O: time is an argument. A heartbeat 25 s away may fire a fraction of a second late and share its wake-up with
+//! hundreds of others; one 300 ms away is kept to a few milliseconds.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// The finest step in which deadlines are kept, in milliseconds.
+const TICK_MS: u64 = 4;
+
+/// Deadlines for keys of type `K`, fired in order of their buckets.
+///
+/// A deadline never fires early. It fires late by at most 4 ms and one sixty-fourth of the time it was set ahead.
+#[derive(Debug)]
+pub struct Timers<K> {
+    epoch: Instant,
+    buckets: BTreeMap<u64, Vec<K>>,
+}
+
+impl<K> Timers<K> {
+    /// No deadlines; `now` is the origin that ticks are counted from.
+    pub fn new(now: Instant) -> Self {
+        Self { epoch: now, buckets: BTreeMap::new() }
+    }
+
+    /// Sets a deadline and returns the tick it will fire at, which tells this setting from other ones of the same key.
+    pub fn insert(&mut self, now: Instant, deadline: Instant, key: K) -> u64 {
+        let ahead = deadline.saturating_duration_since(now).as_millis() as u64;
+        // Coarser the further away: a power of two of ticks, at most 1/64 of the distance.
+        let step = (ahead / 64 / TICK_MS).max(1).next_power_of_two() / 2;
+        let step = step.max(1) * TICK_MS;
+        let due = self.millis(deadline).saturating_add(1);
+        let tick = due.div_ceil(step).saturating_mul(step);
+        self.buckets.entry(tick).or_default().push(key);
+        tick
+    }
+
+    /// When [`expire`](Self::expire) has something to do next.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let (&tick, _) = self.buckets.first_key_value()?;
+        Some(self.epoch + Duration::from_millis(tick))
+    }
+
+    /// Takes one bucket that is due, with its tick. Call until it returns `None`.
+    pub fn expire(&mut self, now: Instant) -> Option<(u64, Vec<K>)> {
+        let entry = self.buckets.first_entry()?;
+        if *entry.key() > now.saturating_duration_since(self.epoch).as_millis() as u64 {
+            return None;
+        }
+        Some(entry.remove_entry())
+    }
+
+    fn millis(&self, at: Instant) -> u64 {
+        at.saturating_duration_since(self.epoch).as_millis() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_due_before_its_deadline() {
+        let start = Instant::now();
+        let mut timers = Timers::new(start);
+        timers.insert(start, start + Duration::from_millis(300), 'a');
+        assert!(timers.expire(start + Duration::from_millis(299)).is_none());
+        let (_, keys) = timers.expire(start + Duration::from_millis(310)).expect("due");
+        assert_eq!(keys, ['a']);
+        assert!(timers.next_deadline().is_none());
+    }
+
+    #[test]
+    fn heartbeats_set_close_together_share_a_bucket() {
+        let start = Instant::now();
+        let mut timers = Timers::new(start);
+        for ms in 0..50 {
+            let now = start + Duration::from_millis(ms);
+            timers.insert(now, now + Duration::from_secs(25), ms);
+        }
+        assert!(timers.buckets.len() <= 2, "{} buckets", timers.buckets.len());
+    }
+
+    proptest! {
+        #[test]
+        fn a_deadline_fires_late_by_at_most_a_tick_and_a_sixty_fourth(offset in 0u64..100_000, ahead in 0u64..200_000) {
+            let start = Instant::now();
+            let now = start + Duration::from_millis(offset);
+            let deadline = now + Duration::from_millis(ahead);
+            let mut timers = Timers::new(start);
+            timers.insert(now, deadline, ());
+            let fires = timers.next_deadline().expect("one is set");
+            prop_assert!(fires >= deadline);
+            prop_assert!(fires <= deadline + Duration::from_millis(TICK_MS + 1 + ahead / 64));
+            prop_assert!(timers.expire(fires).is_some());
+        }
+    }
+}

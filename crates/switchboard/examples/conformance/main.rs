@@ -1,0 +1,124 @@
+//! The server that suites, benchmarks and foreign clients are pointed at, written with nothing but the library's public API.
+//!
+//! ```sh
+//! cargo run --release -p switchboard --example conformance -- --addr 127.0.0.1:3000
+//! ```
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Parser;
+use switchboard::{
+    Args, Auth, Data, Event, Message, Origins, Socket, Switchboard, Value, WebSocket, WebSocketOptions,
+};
+
+/// The conformance server of Switchboard.
+#[derive(Debug, Parser)]
+struct Options {
+    /// Where to listen.
+    #[arg(long, default_value = "127.0.0.1:3000")]
+    addr: SocketAddr,
+    /// Worker threads; the number of cores unless given.
+    #[arg(long)]
+    workers: Option<usize>,
+    /// How often the server pings, in milliseconds.
+    #[arg(long, default_value_t = 25_000)]
+    ping_interval: u64,
+    /// How long a client has to answer, in milliseconds.
+    #[arg(long, default_value_t = 20_000)]
+    ping_timeout: u64,
+    /// How long a client has to join a namespace, in milliseconds.
+    #[arg(long, default_value_t = 45_000)]
+    connect_timeout: u64,
+    /// Bytes of a message of Engine.IO or Socket.IO.
+    #[arg(long, default_value_t = 1_000_000)]
+    max_payload: usize,
+    /// Serve through this framework instead of the library's own listener.
+    #[arg(long, value_parser = ["axum"])]
+    mount: Option<String>,
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).with_writer(std::io::stderr).init();
+    let options = Options::parse();
+    let io = build(&options)?;
+    let mounted = options.mount.is_some();
+    // Its own listener needs this thread for nothing but waiting.
+    let mut runtime = if mounted { tokio::runtime::Builder::new_multi_thread() } else { tokio::runtime::Builder::new_current_thread() };
+    runtime.enable_all().build()?.block_on(async {
+        if mounted { serve_in_axum(&io, options.addr).await } else { serve(&io, options.addr).await }
+    })
+}
+
+fn build(options: &Options) -> std::io::Result<Switchboard> {
+    let mut builder = Switchboard::builder()
+        .ping_interval(Duration::from_millis(options.ping_interval))
+        .ping_timeout(Duration::from_millis(options.ping_timeout))
+        .connect_timeout(Duration::from_millis(options.connect_timeout))
+        .max_payload(options.max_payload)
+        .origins(Origins::any());
+    if let Some(workers) = options.workers {
+        builder = builder.workers(workers);
+    }
+    let io = builder.build()?;
+    socketio(&io);
+    io.engine("/engine.io").on_message(|socket, message| socket.send(message));
+    let mut raw = WebSocketOptions::default();
+    raw.origins = Origins::any();
+    io.websocket_with("/ws", raw.clone()).on_message(|socket: &WebSocket, message: Message<'_>| socket.send(message));
+    io.websocket_with("/ws-cast", raw).share(&io.of("/cast"), "cast");
+    Ok(io)
+}
+
+fn socketio(io: &Switchboard) {
+    let root = io.root();
+    for namespace in [&root, &io.of("/custom")] {
+        namespace.on_connect(|socket: Socket, Auth(auth): Auth<Value>| socket.emit("auth", auth));
+    }
+    root.on("message", |socket: Socket, args: Args| socket.emit("message-back", args));
+    root.on("message-with-ack", |args: Args| args);
+    root.on("echo", |socket: Socket, Data(text): Data<String>| socket.emit("echo", text));
+    root.on("broadcast", |socket: Socket, args: Args| socket.namespace().emit("broadcast", args));
+    root.on("join", |socket: Socket, Data(room): Data<String>| socket.join(room));
+    root.on("leave", |socket: Socket, Data(room): Data<String>| socket.leave(room));
+    root.on("to", |socket: Socket, args: Args| to_room(&socket, &args));
+    io.of("/cast").on("cast", |socket: Socket, Event(event): Event, Data(text): Data<String>| {
+        socket.namespace().emit(&event, text)
+    });
+}
+
+/// Takes a room, the name of an event and its arguments.
+fn to_room(socket: &Socket, args: &Args) -> switchboard::Result {
+    let mut values = args.values()?.into_iter();
+    let (Some(Value::String(room)), Some(Value::String(event))) = (values.next(), values.next()) else {
+        return Err(switchboard::Error::new("`to` takes a room, the name of an event and its arguments"));
+    };
+    let rest = Args::from(values.collect::<Vec<_>>());
+    Ok(socket.namespace().to(room).emit(&event, rest)?)
+}
+
+async fn serve(io: &Switchboard, address: SocketAddr) -> Result<(), Box<dyn std::error::Error>> {
+    let listening = io.bind(address).await?;
+    announce(listening.local_addr())?;
+    tokio::select! {
+        () = listening.done() => {}
+        _ = tokio::signal::ctrl_c() => {
+            io.shutdown(Duration::from_secs(5)).await;
+        }
+    }
+    Ok(())
+}
+
+async fn serve_in_axum(io: &Switchboard, address: SocketAddr) -> Result<(), Box<dyn std::error::Error>> {
+    let listener = tokio::net::TcpListener::bind(address).await?;
+    announce(listener.local_addr()?)?;
+    axum::serve(listener, axum::Router::new().layer(io.layer())).await?;
+    Ok(())
+}
+
+fn announce(address: SocketAddr) -> std::io::Result<()> {
+    let mut out = std::io::stdout();
+    writeln!(out, "listening on {address}")?;
+    out.flush()
+}

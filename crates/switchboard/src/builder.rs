@@ -1,0 +1,221 @@
+//! The options of a server.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use http::request::Parts;
+use http::HeaderValue;
+use switchboard_hub::{Hub, HubOptions};
+use tokio::sync::watch;
+
+use crate::engineio::{ClientFile, EngineOptions};
+use crate::handshake::{KeepHeaders, Peer};
+use crate::http::cors::Origins;
+use crate::listener::ListenerOptions;
+use crate::listener::gate::Gate;
+use crate::proxies::TrustedProxies;
+use crate::socketio::server::{SocketIo, SocketIoApplication, SocketIoOptions};
+use crate::states::States;
+use crate::switchboard::{Inner, Switchboard};
+
+/// The options of a server, each with its default. Made by [`Switchboard::builder`].
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct Builder {
+    engine: EngineOptions,
+    socketio: SocketIoOptions,
+    hub: HubOptions,
+    listener: ListenerOptions,
+    proxies: TrustedProxies,
+    states: States,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            engine: EngineOptions::new("/socket.io"),
+            socketio: SocketIoOptions::default(),
+            hub: HubOptions::default(),
+            listener: ListenerOptions::default(),
+            proxies: TrustedProxies::default(),
+            states: States::default(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder").field("engine", &self.engine).field("hub", &self.hub).finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    /// The path of Socket.IO. Default `/socket.io`.
+    pub fn path(mut self, path: impl Into<String>) -> Self {
+        self.engine.path = path.into();
+        self
+    }
+
+    /// Worker threads, 1 to 256. Default: the number of cores.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.hub.workers = workers;
+        self
+    }
+
+    /// How often the server pings. Default 25 s.
+    pub fn ping_interval(mut self, interval: Duration) -> Self {
+        self.engine.ping_interval = interval;
+        self
+    }
+
+    /// How long a client has to answer a ping. Default 20 s.
+    pub fn ping_timeout(mut self, timeout: Duration) -> Self {
+        self.engine.ping_timeout = timeout;
+        self
+    }
+
+    /// How long a client has to join a first namespace. Default 45 s.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.socketio.connect_timeout = timeout;
+        self
+    }
+
+    /// How long an upgrade from polling to WebSocket may take. Default 10 s.
+    pub fn upgrade_timeout(mut self, timeout: Duration) -> Self {
+        self.engine.upgrade_timeout = timeout;
+        self
+    }
+
+    /// Bytes of a POST's body or of a WebSocket message (`maxHttpBufferSize`). Default 1 000 000.
+    pub fn max_payload(mut self, bytes: usize) -> Self {
+        self.engine.max_payload = bytes;
+        self
+    }
+
+    /// Attachments of one packet. Default 10.
+    pub fn max_attachments(mut self, attachments: usize) -> Self {
+        self.socketio.packets.max_attachments = attachments;
+        self
+    }
+
+    /// Bytes that may wait to be written to one client. Default 16 MiB.
+    pub fn max_outbox_bytes(mut self, bytes: usize) -> Self {
+        self.engine.max_outbox_bytes = bytes;
+        self
+    }
+
+    /// Rooms that one socket may be in. Default 10 000.
+    pub fn max_rooms(mut self, rooms: usize) -> Self {
+        self.hub.max_rooms = rooms;
+        self
+    }
+
+    /// Namespaces that one client may be in. Default 1000.
+    pub fn max_namespaces(mut self, namespaces: usize) -> Self {
+        self.socketio.max_namespaces = namespaces;
+        self
+    }
+
+    /// Which transports are on. Default: both.
+    pub fn transports(mut self, polling: bool, websocket: bool) -> Self {
+        (self.engine.polling, self.engine.websocket) = (polling, websocket);
+        self
+    }
+
+    /// Whether a session may go from polling to WebSocket. Default: yes.
+    pub fn allow_upgrades(mut self, allow: bool) -> Self {
+        self.engine.allow_upgrades = allow;
+        self
+    }
+
+    /// Pages of which origins may connect, and read what they are answered (CORS). Default: those of the server's own host.
+    pub fn origins(mut self, origins: Origins) -> Self {
+        self.engine.origins = origins;
+        self
+    }
+
+    /// The `Set-Cookie` sent with each handshake. Default: none.
+    pub fn cookie(mut self, cookie: HeaderValue) -> Self {
+        self.engine.cookie = Some(cookie);
+        self
+    }
+
+    /// A check of one's own on each handshake of Engine.IO; its error is the message of a 403. Default: none.
+    pub fn allow_request(
+        mut self,
+        check: impl Fn(&Parts, Peer) -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
+        self.engine.allow_request = Some(Arc::new(check));
+        self
+    }
+
+    /// Which headers of the request a socket's handshake keeps.
+    pub fn keep_headers(mut self, keep: KeepHeaders) -> Self {
+        self.engine.keep_headers = keep;
+        self
+    }
+
+    /// Files served below the path, such as `socket.io.js`. Default: none.
+    pub fn client_files(mut self, files: impl IntoIterator<Item = ClientFile>) -> Self {
+        self.engine.client_files = files.into_iter().collect();
+        self
+    }
+
+    /// A value that handlers get with [`State`](crate::State), one of each type.
+    pub fn state<T: Send + Sync + 'static>(mut self, state: T) -> Self {
+        self.states.insert(state);
+        self
+    }
+
+    /// Proxies whose word on a client's address (`X-Forwarded-For`, `X-Forwarded-Proto`) is taken. Default: none.
+    pub fn trusted_proxies(mut self, proxies: TrustedProxies) -> Self {
+        self.proxies = proxies;
+        self
+    }
+
+    /// The options of the server's own listener.
+    pub fn listener(mut self, options: ListenerOptions) -> Self {
+        self.listener = options;
+        self
+    }
+
+    /// Starts the workers.
+    ///
+    /// # Errors
+    /// Those of starting threads; [`InvalidInput`](io::ErrorKind::InvalidInput) for options that make no sense, with a message that names them.
+    pub fn build(self) -> io::Result<Switchboard> {
+        self.check().map_err(|message| io::Error::new(io::ErrorKind::InvalidInput, message))?;
+        let hub = Hub::start(&self.hub)?;
+        let socketio = SocketIo::new(self.socketio, &hub, self.states);
+        let gate = Gate::new(&self.listener);
+        let inner = Inner {
+            hub,
+            routes: ArcSwap::default(),
+            socketio: Arc::clone(&socketio),
+            engine: self.engine.clone(),
+            proxies: self.proxies,
+            listener: self.listener,
+            gate,
+            fallback: std::sync::OnceLock::new(),
+            closing: AtomicBool::new(false),
+            closed: watch::Sender::new(false),
+        };
+        inner.add_engine(self.engine, Arc::new(SocketIoApplication(socketio)));
+        Ok(Switchboard::from_inner(inner))
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let nothing = |what: &str| Err(format!("`{what}` must be more than nothing"));
+        match self {
+            _ if self.hub.workers == 0 || self.hub.workers > 256 => Err("`workers` must be from 1 to 256".to_owned()),
+            _ if !self.engine.path.starts_with('/') => Err(format!("`path` must begin with a slash: {:?}", self.engine.path)),
+            _ if self.engine.ping_interval.is_zero() => nothing("ping_interval"),
+            _ if self.engine.ping_timeout.is_zero() => nothing("ping_timeout"),
+            _ if self.engine.max_payload == 0 => nothing("max_payload"),
+            _ if !self.engine.polling && !self.engine.websocket => Err("`transports` must leave one on".to_owned()),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! Engine.IO protocol 4, the server's end: sessions over polling and WebSocket, and the upgrade between them.
+//!
+//! [`EngineOptions`] are its options; a bare Engine.IO service is made by [`Switchboard::engine`](crate::Switchboard::engine).
+
+pub(crate) mod bare;
+mod options;
+pub(crate) mod polling;
+pub(crate) mod probe;
+pub(crate) mod session;
+
+use std::sync::Arc;
+
+use switchboard_hub::Hub;
+
+pub use bare::{EngineService, EngineSocket};
+pub use options::{AllowRequest, ClientFile, EngineOptions};
+pub(crate) use session::Application;
+
+/// One Engine.IO endpoint.
+pub(crate) struct EngineServer {
+    pub(crate) options: EngineOptions,
+    pub(crate) application: Arc<dyn Application>,
+    pub(crate) hub: Arc<Hub>,
+}

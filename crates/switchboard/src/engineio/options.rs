@@ -1,0 +1,104 @@
+//! The options of an Engine.IO endpoint. Names and defaults are those of engine.io 6.6 unless it says otherwise.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use http::request::Parts;
+
+use crate::handshake::{KeepHeaders, Peer};
+use crate::http::cors::Origins;
+
+/// Decides whether a conversation may begin. Its error is the message that the peer gets, with a 403.
+pub type AllowRequest = Arc<dyn Fn(&Parts, Peer) -> Result<(), String> + Send + Sync>;
+
+/// A file served below the path of an endpoint, such as the client's bundle `socket.io.js`.
+#[derive(Debug, Clone)]
+pub struct ClientFile {
+    /// Its name below the path.
+    pub name: &'static str,
+    /// The `Content-Type`.
+    pub content_type: &'static str,
+    /// The `ETag`, quotes included.
+    pub etag: HeaderValue,
+    /// The content.
+    pub body: Bytes,
+}
+
+/// The options of an Engine.IO endpoint.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct EngineOptions {
+    /// The path. Default `/socket.io` for Socket.IO, `/engine.io` for a bare service. A trailing slash makes no difference.
+    pub path: String,
+    /// How often the server pings. Default 25 s.
+    pub ping_interval: Duration,
+    /// How long a client has to answer a ping before its session is closed. Default 20 s.
+    pub ping_timeout: Duration,
+    /// How long a probe may take. Default 10 s.
+    pub upgrade_timeout: Duration,
+    /// How long the body of a POST may take to arrive. Default 30 s; then the session is closed.
+    pub body_timeout: Duration,
+    /// Bytes of a POST's body, or of a WebSocket message. Default 1 000 000. A larger POST gets a 413, a larger WebSocket message closes
+    /// the connection with 1009.
+    pub max_payload: usize,
+    /// Bytes that may wait to be written to one client. Default 16 MiB; a client that lets more wait is disconnected with
+    /// `forced server close`.
+    pub max_outbox_bytes: usize,
+    /// Whether long polling is on. Default: on.
+    pub polling: bool,
+    /// Whether WebSocket is on. Default: on.
+    pub websocket: bool,
+    /// Whether a session may go from polling to WebSocket. Default: yes.
+    pub allow_upgrades: bool,
+    /// The `Set-Cookie` sent with each handshake. Default: none.
+    pub cookie: Option<HeaderValue>,
+    /// Pages of which origins may connect, and read what they are answered (CORS). Default: those of the server's own host.
+    pub origins: Origins,
+    /// A check of one's own on each handshake. Default: none.
+    pub allow_request: Option<AllowRequest>,
+    /// Which headers a handshake keeps.
+    pub keep_headers: KeepHeaders,
+    /// Files served below the path.
+    pub client_files: Arc<[ClientFile]>,
+}
+
+impl EngineOptions {
+    pub(crate) fn new(path: &str) -> Self {
+        Self {
+            path: path.to_owned(),
+            ping_interval: Duration::from_secs(25),
+            ping_timeout: Duration::from_secs(20),
+            upgrade_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            max_payload: 1_000_000,
+            max_outbox_bytes: 16 << 20,
+            polling: true,
+            websocket: true,
+            allow_upgrades: true,
+            cookie: None,
+            origins: Origins::default(),
+            allow_request: None,
+            keep_headers: KeepHeaders::default(),
+            client_files: Arc::from([]),
+        }
+    }
+
+    pub(crate) fn upgrades(&self) -> bool {
+        self.allow_upgrades && self.websocket
+    }
+}
+
+impl fmt::Debug for EngineOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EngineOptions")
+            .field("path", &self.path)
+            .field("ping_interval", &self.ping_interval)
+            .field("ping_timeout", &self.ping_timeout)
+            .field("max_payload", &self.max_payload)
+            .field("origins", &self.origins)
+            .finish_non_exhaustive()
+    }
+}

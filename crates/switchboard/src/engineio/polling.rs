@@ -1,0 +1,134 @@
+//! The polling transport: a GET that waits for packets, a POST that brings some.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+use switchboard_hub::{Session, Worker};
+use switchboard_protocol::engineio::{ErrorCode, payload};
+use tokio::sync::oneshot;
+
+use super::session::{EngineSession, Registry, Transport};
+use crate::DisconnectReason;
+use crate::http::{Answer, engine_error, text};
+
+/// Where the answer to a request goes.
+pub(crate) type Reply = oneshot::Sender<Answer>;
+
+/// The requests of one session that wait.
+#[derive(Default)]
+pub(super) struct Polling {
+    poll: RefCell<Option<Reply>>,
+    /// POSTs that are answered when the application takes input again.
+    posts: RefCell<SmallVec<[Reply; 1]>>,
+}
+
+impl Polling {
+    /// Whether a GET waits.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.poll.borrow().as_ref().is_some_and(|reply| !reply.is_closed())
+    }
+
+    /// Answers the GET that waits, if one does.
+    pub(super) fn release(&self, body: Bytes) {
+        if let Some(reply) = self.poll.take() {
+            // The caller may have gone this moment; its guard has said so, or will.
+            let _gone = reply.send(text(body));
+        }
+    }
+
+    /// Answers the POSTs that were held back.
+    pub(super) fn release_posts(&self) {
+        for reply in self.posts.take() {
+            let _gone = reply.send(text(Bytes::from_static(b"ok")));
+        }
+    }
+}
+
+impl EngineSession {
+    /// Whether the session is on polling.
+    fn polls(&self) -> bool {
+        matches!(&*self.transport.borrow(), Transport::Polling(_))
+    }
+
+    /// A GET: answered at once where packets wait, else when some do.
+    pub(crate) fn poll(self: &Rc<Self>, worker: &Rc<Worker>, reply: Reply) {
+        let overlap = match &*self.transport.borrow() {
+            Transport::Polling(polling) if !polling.is_waiting() => {
+                *polling.poll.borrow_mut() = Some(reply);
+                None
+            }
+            Transport::Polling(_) => Some((reply, true)),
+            Transport::WebSocket(_) | Transport::None => Some((reply, false)),
+        };
+        match overlap {
+            None => self.flush(worker),
+            Some((reply, two_polls)) => {
+                let _gone = reply.send(engine_error(ErrorCode::BadRequest));
+                if two_polls {
+                    self.close(worker, DisconnectReason::TransportError);
+                    self.flush(worker);
+                }
+            }
+        }
+    }
+
+    /// A POST with its whole body.
+    pub(crate) fn post(self: &Rc<Self>, worker: &Rc<Worker>, body: &Bytes, reply: Reply) {
+        if !self.is_open() || !self.polls() {
+            let _gone = reply.send(engine_error(ErrorCode::BadRequest));
+            return;
+        }
+        worker.stats().bytes_received.add(body.len() as u64);
+        let Ok(body) = std::str::from_utf8(body) else {
+            return self.refuse(worker, reply);
+        };
+        for packet in payload::decode(body, payload::DEFAULT_MAX_PACKETS) {
+            match packet {
+                Ok(packet) => {
+                    worker.stats().messages_received.add(1);
+                    self.on_packet(worker, packet);
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "not a payload");
+                    return self.refuse(worker, reply);
+                }
+            }
+            if !self.is_open() {
+                break;
+            }
+        }
+        match &*self.transport.borrow() {
+            Transport::Polling(polling) if self.is_paused() => polling.posts.borrow_mut().push(reply),
+            _ => {
+                let _gone = reply.send(text(Bytes::from_static(b"ok")));
+            }
+        }
+    }
+
+    fn refuse(self: &Rc<Self>, worker: &Rc<Worker>, reply: Reply) {
+        let _gone = reply.send(engine_error(ErrorCode::BadRequest));
+        self.close(worker, DisconnectReason::ParseError);
+    }
+
+    /// Lets the GET that waits return with nothing, so that its client can go on to another transport.
+    pub(super) fn release_poll(&self) {
+        if let Transport::Polling(polling) = &*self.transport.borrow()
+            && polling.is_waiting()
+            && self.outbox.is_empty()
+        {
+            polling.release(Bytes::from_static(b"6"));
+        }
+    }
+}
+
+/// The caller of a request went away before it had its answer: its session is closed, as Node does.
+pub(crate) fn abandoned(worker: &Rc<Worker>, sid: &switchboard_protocol::engineio::SessionId) {
+    let session = worker.extension::<Registry>().get(sid);
+    if let Some(session) = session.filter(|session| session.polls()) {
+        metrics::counter!("switchboard_requests_abandoned_total").increment(1);
+        session.close(worker, DisconnectReason::TransportError);
+        session.forget(worker);
+    }
+}

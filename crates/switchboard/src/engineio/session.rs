@@ -1,0 +1,463 @@
+//! An Engine.IO session over the hub: one conversation, which may begin on polling and go on over WebSocket.
+//!
+//! [Engine.IO protocol 4](https://github.com/socketio/socket.io/blob/main/docs/engine.io-protocol/v4-current.md).
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+use switchboard_hub::{Framing, HubError, Outbox, Session, SessionKey, Worker};
+use switchboard_protocol::engineio::{Heartbeat, HeartbeatAction, OpenPacket, Packet, SessionId, Upgrade, payload};
+use switchboard_websocket::{CloseCode, Limits, Message, Opcode, encode_frame};
+
+use super::EngineServer;
+use super::polling::Polling;
+use crate::DisconnectReason;
+use crate::handshake::Handshake;
+use crate::transport::io::Io;
+use crate::transport::link::{Link, LinkEnd, LinkOwner};
+
+/// Packets laid out as WebSocket frames.
+pub(crate) const WEBSOCKET: Framing = Framing { id: 0, separator: None };
+
+/// Packets laid out as a polling payload.
+pub(crate) const PAYLOAD: Framing = Framing { id: 1, separator: Some(payload::SEPARATOR) };
+
+/// How long a closed session waits for one more poll to tell its client so.
+const LINGER: Duration = Duration::from_secs(30);
+
+/// What talks over sessions: Socket.IO, or a bare Engine.IO service.
+pub(crate) trait Application: Send + Sync + 'static {
+    /// A session has opened.
+    fn open(&self, worker: &Rc<Worker>, session: &Rc<EngineSession>) -> Rc<dyn Conversation>;
+}
+
+/// The application's side of one session.
+pub(crate) trait Conversation: 'static {
+    /// A text message.
+    fn text(&self, worker: &Rc<Worker>, text: &str);
+    /// A binary message.
+    fn binary(&self, worker: &Rc<Worker>, bytes: &[u8]);
+    /// The session has closed; nothing more will come.
+    fn closed(&self, worker: &Rc<Worker>, reason: DisconnectReason);
+    /// A deadline of the application's own may have come. Returns the next one.
+    fn on_timer(&self, worker: &Rc<Worker>, now: Instant) -> Option<Instant>;
+}
+
+/// The sessions of a worker by their ids.
+#[derive(Default)]
+pub(crate) struct Registry {
+    sessions: RefCell<HashMap<SessionId, Rc<EngineSession>, foldhash::fast::RandomState>>,
+}
+
+impl Registry {
+    pub(crate) fn get(&self, sid: &SessionId) -> Option<Rc<EngineSession>> {
+        self.sessions.borrow().get(sid).cloned()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    /// Closed, but its client on polling has not been told yet.
+    Lingering,
+    Closed,
+}
+
+pub(super) enum Transport {
+    None,
+    Polling(Polling),
+    WebSocket(Rc<Link>),
+}
+
+/// One Engine.IO session, on its worker.
+pub(crate) struct EngineSession {
+    pub(super) sid: SessionId,
+    key: Cell<Option<SessionKey>>,
+    pub(super) outbox: Outbox,
+    pub(super) server: Arc<EngineServer>,
+    pub(super) transport: RefCell<Transport>,
+    state: Cell<State>,
+    pub(super) upgrade: RefCell<Upgrade>,
+    heartbeat: RefCell<Heartbeat>,
+    /// A ping was sent that no pong has answered yet.
+    awaits_pong: Cell<bool>,
+    /// The application holds back more than it may: no input is taken, and its silence is not the peer's.
+    paused: Cell<bool>,
+    conversation: RefCell<Option<Rc<dyn Conversation>>>,
+    handshake: Handshake,
+}
+
+impl EngineSession {
+    /// Opens a session over a WebSocket connection.
+    pub(crate) fn open_websocket(worker: &Rc<Worker>, server: &Arc<EngineServer>, handshake: Handshake, io: Io, unread: Bytes, answer: &[u8]) {
+        let Some(session) = Self::new(worker, server, handshake, WEBSOCKET) else { return };
+        let limits = server.websocket_limits();
+        let link = Link::start(worker, io, unread, answer, limits, Rc::clone(&session) as Rc<dyn LinkOwner>);
+        *session.transport.borrow_mut() = Transport::WebSocket(link);
+        session.start(worker, &[]);
+    }
+
+    /// Opens a session on polling. The open packet waits in its outbox.
+    pub(crate) fn open_polling(worker: &Rc<Worker>, server: &Arc<EngineServer>, handshake: Handshake) -> Option<Rc<Self>> {
+        let session = Self::new(worker, server, handshake, PAYLOAD)?;
+        *session.transport.borrow_mut() = Transport::Polling(Polling::default());
+        let upgrades: &[&str] = if server.options.upgrades() { &["websocket"] } else { &[] };
+        session.start(worker, upgrades);
+        Some(session)
+    }
+
+    fn new(worker: &Rc<Worker>, server: &Arc<EngineServer>, handshake: Handshake, framing: Framing) -> Option<Rc<Self>> {
+        let mut random = [0; 14];
+        if let Err(error) = getrandom::fill(&mut random) {
+            tracing::error!(%error, "no randomness for a session id");
+            return None;
+        }
+        let options = &server.options;
+        let session = Rc::new(Self {
+            sid: SessionId::new(worker.id().0, random),
+            key: Cell::new(None),
+            outbox: Outbox::new(options.max_outbox_bytes, framing),
+            server: Arc::clone(server),
+            transport: RefCell::new(Transport::None),
+            state: Cell::new(State::Open),
+            upgrade: RefCell::new(if framing == WEBSOCKET { Upgrade::done() } else { Upgrade::new() }),
+            heartbeat: RefCell::new(Heartbeat::pinging(worker.elapsed(), options.ping_interval, options.ping_timeout)),
+            awaits_pong: Cell::new(false),
+            paused: Cell::new(false),
+            conversation: RefCell::default(),
+            handshake,
+        });
+        session.key.set(Some(worker.add_session(Rc::clone(&session) as Rc<dyn Session>)));
+        let registry = worker.extension::<Registry>();
+        registry.sessions.borrow_mut().insert(session.sid, Rc::clone(&session));
+        metrics::counter!("switchboard_sessions_opened_total").increment(1);
+        metrics::gauge!("switchboard_sessions").increment(1.0);
+        Some(session)
+    }
+
+    fn start(self: &Rc<Self>, worker: &Rc<Worker>, upgrades: &[&str]) {
+        let options = &self.server.options;
+        let open = OpenPacket {
+            sid: self.sid.as_str(),
+            upgrades,
+            ping_interval: options.ping_interval,
+            ping_timeout: options.ping_timeout,
+            max_payload: options.max_payload,
+        };
+        worker.with_scratch(|packet| {
+            open.encode(packet);
+            let _full = self.send_text(worker, packet);
+        });
+        let conversation = self.server.application.open(worker, self);
+        let first = conversation.on_timer(worker, Worker::clock());
+        *self.conversation.borrow_mut() = Some(conversation);
+        if let Some(deadline) = first {
+            self.arm(worker, deadline);
+        }
+        self.arm_heartbeat(worker);
+    }
+
+    fn conversation(&self) -> Option<Rc<dyn Conversation>> {
+        self.conversation.borrow().clone()
+    }
+
+    fn arm_heartbeat(&self, worker: &Worker) {
+        let deadline = worker.origin() + self.heartbeat.borrow().deadline();
+        self.arm(worker, deadline);
+    }
+
+    /// The request the session began with.
+    pub(crate) fn handshake(&self) -> &Handshake {
+        &self.handshake
+    }
+
+    /// Makes sure the application's timer is called at `deadline` at the latest.
+    pub(crate) fn arm(&self, worker: &Worker, deadline: Instant) {
+        if let Some(key) = self.key.get() {
+            worker.arm(key, deadline);
+        }
+    }
+
+    /// Whether the session still takes packets.
+    pub(crate) fn is_open(&self) -> bool {
+        self.state.get() == State::Open
+    }
+
+    /// The transport's name, as Socket.IO users know it.
+    pub(crate) fn transport_name(&self) -> &'static str {
+        if self.outbox.framing() == WEBSOCKET { "websocket" } else { "polling" }
+    }
+
+    /// Queues one text packet, its type character included.
+    pub(crate) fn send_text(self: &Rc<Self>, worker: &Rc<Worker>, packet: &[u8]) -> Result<(), HubError> {
+        self.send(worker, |framing, out| {
+            if framing == WEBSOCKET {
+                encode_frame(out, Opcode::Text, packet);
+            } else {
+                out.extend_from_slice(packet);
+            }
+        })
+    }
+
+    /// Queues one binary packet.
+    pub(crate) fn send_binary(self: &Rc<Self>, worker: &Rc<Worker>, bytes: &[u8]) -> Result<(), HubError> {
+        self.send(worker, |framing, out| write_binary(framing, out, bytes))
+    }
+
+    fn send(self: &Rc<Self>, worker: &Rc<Worker>, encode: impl FnOnce(Framing, &mut Vec<u8>)) -> Result<(), HubError> {
+        if !self.is_open() {
+            return Err(HubError::Gone);
+        }
+        let framing = self.outbox.framing();
+        worker.write(&(Rc::clone(self) as Rc<dyn Session>), |out| encode(framing, out))
+    }
+
+    /// Handles one packet of the session's own transport.
+    pub(super) fn on_packet(self: &Rc<Self>, worker: &Rc<Worker>, packet: Packet<'_>) {
+        let Some(conversation) = self.conversation() else { return };
+        if self.awaits_pong.get() {
+            self.heartbeat.borrow_mut().on_packet(worker.elapsed());
+        }
+        match packet {
+            Packet::Message(text) => conversation.text(worker, text),
+            Packet::Binary(bytes) => conversation.binary(worker, &bytes),
+            Packet::Pong(_) => self.on_sign_of_life(worker),
+            Packet::Close => self.close(worker, DisconnectReason::TransportClose),
+            // In protocol 4 only servers ping.
+            Packet::Ping(_) => self.close(worker, DisconnectReason::TransportError),
+            Packet::Open(_) | Packet::Upgrade | Packet::Noop => {}
+        }
+    }
+
+    fn on_sign_of_life(&self, worker: &Worker) {
+        self.awaits_pong.set(false);
+        self.heartbeat.borrow_mut().on_pong(worker.elapsed());
+        self.arm_heartbeat(worker);
+    }
+
+    /// Takes no more input until [`resume`](Self::resume).
+    pub(crate) fn pause(&self) {
+        self.paused.set(true);
+        if let Transport::WebSocket(link) = &*self.transport.borrow() {
+            link.pause();
+        }
+    }
+
+    /// Takes input again.
+    pub(crate) fn resume(self: &Rc<Self>, worker: &Rc<Worker>) {
+        if self.paused.replace(false) {
+            match &*self.transport.borrow() {
+                Transport::WebSocket(link) => link.resume(),
+                Transport::Polling(polling) => polling.release_posts(),
+                Transport::None => {}
+            }
+            self.on_sign_of_life(worker);
+        }
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused.get()
+    }
+
+    /// Moves the session to a WebSocket connection whose probe has succeeded.
+    pub(super) fn upgrade_to(self: &Rc<Self>, worker: &Rc<Worker>, link: &Rc<Link>) {
+        let before = std::mem::replace(&mut *self.transport.borrow_mut(), Transport::WebSocket(Rc::clone(link)));
+        let waiting = worker.take(&self.outbox);
+        self.outbox.set_framing(WEBSOCKET);
+        if let Transport::Polling(polling) = before {
+            polling.release(Bytes::from_static(b"6"));
+        }
+        link.set_owner(Rc::clone(self) as Rc<dyn LinkOwner>);
+        if self.is_paused() {
+            link.pause();
+        }
+        // What waited for a poll goes on as frames.
+        let waiting = std::str::from_utf8(&waiting).unwrap_or_default();
+        for packet in waiting.split(char::from(payload::SEPARATOR)).filter(|packet| !packet.is_empty()) {
+            let _full = match Packet::decode_text(packet) {
+                Ok(Packet::Binary(bytes)) => self.send_binary(worker, &bytes),
+                _ => self.send_text(worker, packet.as_bytes()),
+            };
+        }
+        metrics::counter!("switchboard_upgrades_total").increment(1);
+    }
+
+    /// Closes the session: the application is told, what waits is still written, then the transport is closed.
+    pub(crate) fn close(self: &Rc<Self>, worker: &Rc<Worker>, reason: DisconnectReason) {
+        self.close_with(worker, reason, None);
+    }
+
+    fn close_with(self: &Rc<Self>, worker: &Rc<Worker>, reason: DisconnectReason, code: Option<CloseCode>) {
+        if self.state.get() != State::Open {
+            return;
+        }
+        self.resume(worker);
+        let polls = matches!(&*self.transport.borrow(), Transport::Polling(_));
+        if polls {
+            let _full = self.send_text(worker, b"1");
+        }
+        self.state.set(State::Lingering);
+        tracing::debug!(%reason, "session closed");
+        metrics::counter!("switchboard_sessions_closed_total", "reason" => reason.as_str()).increment(1);
+        metrics::gauge!("switchboard_sessions").decrement(1.0);
+        let conversation = self.conversation.take();
+        if let Some(conversation) = conversation {
+            conversation.closed(worker, reason);
+        }
+        if polls {
+            self.arm(worker, Worker::clock() + LINGER);
+        } else {
+            let transport = std::mem::replace(&mut *self.transport.borrow_mut(), Transport::None);
+            if let Transport::WebSocket(link) = transport {
+                link.close(worker, code, "");
+            }
+            self.forget(worker);
+        }
+    }
+
+    /// The last step: nobody finds the session any more.
+    pub(super) fn forget(&self, worker: &Worker) {
+        self.state.set(State::Closed);
+        worker.extension::<Registry>().sessions.borrow_mut().remove(&self.sid);
+        if let Some(key) = self.key.take() {
+            worker.remove_session(key);
+        }
+    }
+}
+
+/// Appends one binary message in a framing.
+pub(crate) fn write_binary(framing: Framing, out: &mut Vec<u8>, bytes: &[u8]) {
+    if framing == WEBSOCKET {
+        encode_frame(out, Opcode::Binary, bytes);
+    } else {
+        Packet::Binary(bytes.into()).encode_text(out);
+    }
+}
+
+impl Session for EngineSession {
+    fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    fn flush(&self, worker: &Rc<Worker>) {
+        match &*self.transport.borrow() {
+            Transport::WebSocket(link) => link.flush(worker, &self.outbox),
+            Transport::Polling(polling) if !self.outbox.is_empty() && polling.is_waiting() => {
+                polling.release(worker.take(&self.outbox).into());
+            }
+            Transport::Polling(_) | Transport::None => return,
+        }
+        if self.state.get() == State::Lingering && self.outbox.is_empty() {
+            self.forget(worker);
+        }
+    }
+
+    fn writable(&self) -> bool {
+        self.is_open()
+            && match &*self.transport.borrow() {
+                Transport::WebSocket(link) => link.writable(),
+                Transport::Polling(polling) => polling.is_waiting() && self.outbox.is_empty(),
+                Transport::None => false,
+            }
+    }
+
+    fn overflow(&self, worker: &Rc<Worker>) {
+        tracing::warn!(bytes = self.outbox.bytes(), "a client does not read what is sent to it: closing its session");
+        let me = worker.extension::<Registry>().get(&self.sid);
+        // The peer does not read: a close frame would wait behind the rest.
+        let transport = match &*self.transport.borrow() {
+            Transport::WebSocket(link) => Some(Rc::clone(link)),
+            _ => None,
+        };
+        if let Some(me) = me {
+            me.close(worker, DisconnectReason::ForcedServerClose);
+        }
+        if let Some(link) = transport {
+            link.abort();
+        }
+    }
+
+    fn on_timer(&self, worker: &Rc<Worker>, now: Instant) -> Option<Instant> {
+        if !self.is_open() {
+            self.forget(worker);
+            return None;
+        }
+        let me = worker.extension::<Registry>().get(&self.sid)?;
+        let elapsed = now.saturating_duration_since(worker.origin());
+        if self.paused.get() {
+            self.heartbeat.borrow_mut().on_pong(elapsed);
+        }
+        let action = self.heartbeat.borrow_mut().poll(elapsed);
+        match action {
+            HeartbeatAction::SendPing => {
+                self.awaits_pong.set(true);
+                let _full = me.send_text(worker, b"2");
+            }
+            HeartbeatAction::TimedOut => {
+                me.close(worker, DisconnectReason::PingTimeout);
+                return None;
+            }
+            HeartbeatAction::None => {}
+        }
+        let application = self.conversation()?.on_timer(worker, now);
+        let own = worker.origin() + self.heartbeat.borrow().deadline();
+        self.is_open().then(|| application.map_or(own, |deadline| deadline.min(own)))
+    }
+
+    fn shut_down(&self, worker: &Rc<Worker>) {
+        if let Some(me) = worker.extension::<Registry>().get(&self.sid) {
+            me.close_with(worker, DisconnectReason::ServerShuttingDown, Some(CloseCode::GoingAway));
+        }
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl LinkOwner for EngineSession {
+    fn on_message(self: Rc<Self>, worker: &Rc<Worker>, _link: &Rc<Link>, message: Message<'_>) {
+        match message {
+            Message::Text(text) => match Packet::decode_text(text) {
+                Ok(packet) => self.on_packet(worker, packet),
+                Err(error) => {
+                    tracing::debug!(%error, "not a packet");
+                    self.close(worker, DisconnectReason::ParseError);
+                }
+            },
+            Message::Binary(bytes) => self.on_packet(worker, Packet::Binary(bytes.into())),
+            _ => {}
+        }
+    }
+
+    fn on_link_end(self: Rc<Self>, worker: &Rc<Worker>, _link: &Rc<Link>, end: LinkEnd) {
+        let reason = match end {
+            LinkEnd::Closed { .. } => DisconnectReason::TransportClose,
+            LinkEnd::Protocol(error) => {
+                tracing::debug!(%error, "not a WebSocket peer");
+                DisconnectReason::TransportError
+            }
+            LinkEnd::Io(error) => {
+                tracing::debug!(%error, "a connection failed");
+                DisconnectReason::TransportError
+            }
+        };
+        self.close(worker, reason);
+    }
+
+    fn as_session(self: Rc<Self>) -> Rc<dyn Session> {
+        self
+    }
+}
+
+impl EngineServer {
+    pub(crate) fn websocket_limits(&self) -> Limits {
+        let max = self.options.max_payload;
+        Limits::DEFAULT.max_message_bytes(max).max_frame_bytes(max)
+    }
+}

@@ -1,0 +1,179 @@
+//! Who may read our answers from a page of another origin (CORS), and who may open a WebSocket from one.
+//!
+//! [Fetch, CORS protocol](https://fetch.spec.whatwg.org/#http-cors-protocol);
+//! [RFC 6455, 10.2](https://www.rfc-editor.org/rfc/rfc6455#section-10.2).
+
+use std::sync::Arc;
+
+use http::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_REQUEST_HEADERS, HOST, ORIGIN, VARY,
+};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue};
+
+/// A function that decides on an origin.
+type OriginCheck = dyn Fn(&str) -> bool + Send + Sync;
+
+/// Pages of which origins may talk to the server.
+///
+/// The default, [`same`](Self::same), lets in pages of the host and port that the request was sent to, and clients that are no browsers
+/// (they send no `Origin`). Pages of other origins get a 403, on every transport alike.
+#[derive(Clone)]
+pub struct Origins {
+    kind: Kind,
+    credentials: bool,
+}
+
+#[derive(Clone)]
+enum Kind {
+    Same,
+    Any,
+    List(Arc<[String]>),
+    Check(Arc<OriginCheck>),
+}
+
+impl Default for Origins {
+    fn default() -> Self {
+        Self::same()
+    }
+}
+
+impl std::fmt::Debug for Origins {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.kind {
+            Kind::Same => f.write_str("same"),
+            Kind::Any => f.write_str("any"),
+            Kind::List(list) => list.fmt(f),
+            Kind::Check(_) => f.write_str("check"),
+        }
+    }
+}
+
+impl Origins {
+    /// The request's own host and port only.
+    pub fn same() -> Self {
+        Self { kind: Kind::Same, credentials: false }
+    }
+
+    /// Every origin.
+    pub fn any() -> Self {
+        Self { kind: Kind::Any, credentials: false }
+    }
+
+    /// These origins (`https://example.org`, `http://localhost:8080`), and the request's own host and port.
+    pub fn list<S: Into<String>>(origins: impl IntoIterator<Item = S>) -> Self {
+        Self { kind: Kind::List(origins.into_iter().map(Into::into).collect()), credentials: false }
+    }
+
+    /// Those that `check` lets in, and the request's own host and port.
+    pub fn check(check: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        Self { kind: Kind::Check(Arc::new(check)), credentials: false }
+    }
+
+    /// Lets pages of these origins send cookies with their requests (`withCredentials`). Default: off.
+    #[must_use]
+    pub fn credentials(mut self, credentials: bool) -> Self {
+        self.credentials = credentials;
+        self
+    }
+
+    /// Whether a request is let in. Requests without an `Origin` are: no browser's page is behind them, or one of our own host.
+    pub(crate) fn allow(&self, parts: &Parts) -> bool {
+        let Some(origin) = parts.headers.get(ORIGIN) else { return true };
+        let Ok(origin) = origin.to_str() else { return false };
+        self.is_listed(origin) || is_same(origin, parts)
+    }
+
+    fn is_listed(&self, origin: &str) -> bool {
+        match &self.kind {
+            Kind::Same => false,
+            Kind::Any => true,
+            Kind::List(list) => list.iter().any(|listed| listed.eq_ignore_ascii_case(origin)),
+            Kind::Check(check) => check(origin),
+        }
+    }
+
+    /// Adds what lets a page of another origin read the answer. Nothing for one of the request's own.
+    pub(crate) fn add_headers(&self, request: &HeaderMap, answer: &mut HeaderMap) {
+        let Some(origin) = request.get(ORIGIN) else { return };
+        if !origin.to_str().is_ok_and(|origin| self.is_listed(origin)) {
+            return;
+        }
+        if matches!(self.kind, Kind::Any) && !self.credentials {
+            answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        } else {
+            answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+            answer.append(VARY, HeaderValue::from_static("Origin"));
+        }
+        if self.credentials {
+            answer.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        }
+    }
+
+    /// Adds the answer to a preflight request.
+    pub(crate) fn add_preflight_headers(&self, request: &HeaderMap, answer: &mut HeaderMap) {
+        self.add_headers(request, answer);
+        if answer.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
+            answer.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET,POST,OPTIONS"));
+            if let Some(headers) = request.get(ACCESS_CONTROL_REQUEST_HEADERS) {
+                answer.insert(ACCESS_CONTROL_ALLOW_HEADERS, headers.clone());
+                answer.append(VARY, HeaderValue::from_static("Access-Control-Request-Headers"));
+            }
+        }
+    }
+}
+
+/// Whether an origin is the host and port that the request was sent to, whatever the scheme: a proxy may have ended TLS.
+fn is_same(origin: &str, parts: &Parts) -> bool {
+    let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).or_else(|| parts.uri.authority().map(|host| host.as_str()));
+    let (Some((scheme, authority)), Some(host)) = (origin.split_once("://"), host) else { return false };
+    let port = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
+    let bare = |authority: &str| authority.strip_suffix(port).unwrap_or(authority).to_ascii_lowercase();
+    bare(authority) == bare(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(origin: Option<&str>) -> Parts {
+        let mut request = http::Request::get("/").header(HOST, "chat.example:3000");
+        if let Some(origin) = origin {
+            request = request.header(ORIGIN, origin);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn origins_are_let_in_by_their_rule() {
+        let list = Origins::list(["https://app.example"]);
+        let check = Origins::check(|origin| origin.ends_with(".example"));
+        for (origins, origin, allowed) in [
+            (Origins::same(), None, true),
+            (Origins::same(), Some("http://chat.example:3000"), true),
+            (Origins::same(), Some("https://CHAT.example:3000"), true),
+            (Origins::same(), Some("http://chat.example"), false),
+            (Origins::same(), Some("http://chat.example:3000.evil.example"), false),
+            (Origins::same(), Some("null"), false),
+            (list.clone(), Some("https://app.example"), true),
+            (list.clone(), Some("http://chat.example:3000"), true),
+            (list, Some("https://app.example.evil"), false),
+            (check.clone(), Some("https://a.example"), true),
+            (check, Some("https://a.test"), false),
+            (Origins::any(), Some("null"), true),
+        ] {
+            assert_eq!(origins.allow(&request(origin)), allowed, "{origins:?} {origin:?}");
+        }
+    }
+
+    #[test]
+    fn no_header_lets_others_read_unless_they_are_listed() {
+        let mut answer = HeaderMap::new();
+        Origins::same().add_headers(&request(Some("https://evil.example")).headers, &mut answer);
+        assert!(answer.is_empty());
+        Origins::any().credentials(true).add_headers(&request(Some("https://a.example")).headers, &mut answer);
+        assert_eq!(answer.get(ACCESS_CONTROL_ALLOW_ORIGIN).unwrap(), "https://a.example");
+        assert_eq!(answer.get(ACCESS_CONTROL_ALLOW_CREDENTIALS).unwrap(), "true");
+    }
+}

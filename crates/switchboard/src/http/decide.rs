@@ -1,0 +1,234 @@
+//! The one decision on every request, whichever way it came in: the listener's fast path, hyper, axum.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use http::header::{ETAG, IF_NONE_MATCH, ORIGIN, SET_COOKIE, UPGRADE};
+use http::request::Parts;
+use http::{HeaderValue, Method, Response, StatusCode};
+use switchboard_hub::{Hub, Worker, WorkerId};
+use switchboard_protocol::engineio::{ErrorCode, Query, SessionId};
+use switchboard_websocket::handshake::server as websocket;
+
+use super::cors::Origins;
+use super::routes::Route;
+use super::{Answer, engine_error, engine_error_with, plain, refused};
+use crate::engineio::session::{EngineSession, Registry};
+use crate::engineio::{ClientFile, EngineServer, probe};
+use crate::handshake::{Handshake, Peer};
+use crate::switchboard::Inner;
+use crate::transport::io::Io;
+use crate::websocket::RawService;
+
+/// What is to be done with a request.
+pub(crate) enum Decision {
+    /// It is not ours.
+    Pass,
+    /// It is answered at once.
+    Answer(Answer),
+    /// It becomes a WebSocket connection: the answer, and whom the connection belongs to.
+    Upgrade(Response<()>, Attach),
+    /// It is a request of the polling transport.
+    Poll(PollRequest),
+}
+
+/// Whom an upgraded connection belongs to.
+pub(crate) enum Attach {
+    /// A new Engine.IO session.
+    Session(Arc<EngineServer>, Handshake),
+    /// An Engine.IO session that exists, on polling: the connection is a probe.
+    Probe(Arc<EngineServer>, SessionId),
+    /// A raw WebSocket service.
+    Raw { service: Arc<RawService>, handshake: Handshake, protocol: Option<Box<str>> },
+}
+
+impl Attach {
+    /// The worker that must drive the connection.
+    pub(crate) fn worker(&self, hub: &Hub) -> WorkerId {
+        match self {
+            Attach::Probe(_, sid) => WorkerId(sid.worker()),
+            Attach::Session(..) | Attach::Raw { .. } => hub.next_worker(),
+        }
+    }
+
+    /// Starts the connection on this worker's thread. `unread`: what came behind the request's head.
+    /// `answer`: the head of the answer where it is still to be written.
+    pub(crate) fn land(self, worker: &Rc<Worker>, io: Io, unread: Bytes, answer: &[u8]) {
+        metrics::counter!("switchboard_websocket_connections_total").increment(1);
+        match self {
+            Attach::Session(server, handshake) => EngineSession::open_websocket(worker, &server, handshake, io, unread, answer),
+            Attach::Probe(server, sid) => probe::start(worker, &server, sid, io, unread, answer),
+            Attach::Raw { service, handshake, protocol } => service.open(worker, handshake, protocol, io, unread, answer),
+        }
+    }
+}
+
+/// A request of the polling transport that passed its checks.
+pub(crate) struct PollRequest {
+    pub(crate) server: Arc<EngineServer>,
+    pub(crate) kind: PollKind,
+}
+
+pub(crate) enum PollKind {
+    /// Opens a session.
+    Open(Handshake),
+    /// Waits for packets.
+    Get(SessionId),
+    /// Brings packets.
+    Post(SessionId),
+}
+
+/// Decides on a request by its head.
+pub(crate) fn decide(inner: &Inner, parts: &Parts, peer: Peer) -> Decision {
+    let route = inner.routes.load().find(parts.uri.path());
+    if route.is_some() && inner.closing.load(Ordering::Acquire) {
+        refused("http", "shutting down");
+        return Decision::Answer(plain(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n"));
+    }
+    match route {
+        None => Decision::Pass,
+        Some(Route::Engine(server)) => match decide_engine(&server, parts, peer) {
+            Ok(Decision::Answer(answer)) => Decision::Answer(finish(&server, parts, answer)),
+            Ok(decision) => decision,
+            Err(answer) => Decision::Answer(finish(&server, parts, answer)),
+        },
+        Some(Route::Client(server, file)) => {
+            Decision::Answer(server.options.client_files.get(file).map_or_else(not_found, |file| serve_file(file, parts)))
+        }
+        Some(Route::WebSocket(service)) => decide_websocket(&service, parts, peer),
+    }
+}
+
+/// Adds what every answer of an engine carries.
+pub(crate) fn finish(server: &EngineServer, parts: &Parts, mut answer: Answer) -> Answer {
+    server.options.origins.add_headers(&parts.headers, answer.headers_mut());
+    answer
+}
+
+/// The checks of Engine.IO, in Node's order.
+fn decide_engine(server: &Arc<EngineServer>, parts: &Parts, peer: Peer) -> Result<Decision, Answer> {
+    let options = &server.options;
+    check_origin(&options.origins, parts, |origin| {
+        engine_error_with(ErrorCode::Forbidden, &format!("origin {origin} is not allowed: see the option `origins`"))
+    })?;
+    if parts.method == Method::OPTIONS && parts.headers.contains_key(ORIGIN) {
+        return Ok(Decision::Answer(preflight(&options.origins, parts)));
+    }
+    let query = Query::parse(parts.uri.query().unwrap_or_default());
+    let websocket = match query.transport.as_deref() {
+        Some("websocket") if options.websocket => true,
+        Some("polling") if options.polling => false,
+        _ => return Err(engine_error(ErrorCode::TransportUnknown)),
+    };
+    let upgrade = parts.headers.contains_key(UPGRADE);
+    let kind = match query.session() {
+        None if parts.method != Method::GET => return Err(engine_error(ErrorCode::BadHandshakeMethod)),
+        None if websocket != upgrade => return Err(engine_error(ErrorCode::BadRequest)),
+        None => {
+            if let Some(allow) = &options.allow_request {
+                allow(parts, peer).map_err(|message| engine_error_with(ErrorCode::Forbidden, &message))?;
+            }
+            if query.protocol() != 4 {
+                return Err(engine_error(ErrorCode::UnsupportedProtocolVersion));
+            }
+            PollKind::Open(Handshake::new(parts, peer, &options.keep_headers))
+        }
+        Some(sid) => {
+            let sid = SessionId::parse(sid).filter(|sid| usize::from(sid.worker()) < server.hub.workers());
+            let sid = sid.ok_or_else(|| engine_error(ErrorCode::SessionIdUnknown))?;
+            match parts.method {
+                Method::GET => PollKind::Get(sid),
+                Method::POST if !websocket => PollKind::Post(sid),
+                _ => return Err(engine_error(ErrorCode::BadRequest)),
+            }
+        }
+    };
+    if !websocket {
+        return Ok(Decision::Poll(PollRequest { server: Arc::clone(server), kind }));
+    }
+    let response = websocket::Upgrade::check(parts).map_err(|error| refuse_websocket(&error))?.response();
+    let (response, attach) = match kind {
+        PollKind::Open(handshake) => (server.with_cookie(response), Attach::Session(Arc::clone(server), handshake)),
+        PollKind::Get(sid) | PollKind::Post(sid) if options.upgrades() => (response, Attach::Probe(Arc::clone(server), sid)),
+        PollKind::Get(_) | PollKind::Post(_) => return Err(engine_error(ErrorCode::BadRequest)),
+    };
+    Ok(Decision::Upgrade(response, attach))
+}
+
+fn decide_websocket(service: &Arc<RawService>, parts: &Parts, peer: Peer) -> Decision {
+    let options = service.options();
+    let allowed = check_origin(&options.origins, parts, |origin| {
+        plain(StatusCode::FORBIDDEN, format!("origin {origin} is not allowed: see the option `origins`\n"))
+    });
+    if let Err(answer) = allowed {
+        return Decision::Answer(answer);
+    }
+    let mut upgrade = match websocket::Upgrade::check(parts) {
+        Ok(upgrade) => upgrade,
+        Err(error) => return Decision::Answer(refuse_websocket(&error)),
+    };
+    if let Some(Err(message)) = options.allow_request.as_ref().map(|allow| allow(parts, peer)) {
+        refused("websocket", "not allowed");
+        return Decision::Answer(plain(StatusCode::FORBIDDEN, message));
+    }
+    let protocol = upgrade.select(&options.protocols).map(Into::into);
+    let handshake = Handshake::new(parts, peer, &options.keep_headers);
+    Decision::Upgrade(upgrade.response(), Attach::Raw { service: Arc::clone(service), handshake, protocol })
+}
+
+fn check_origin(origins: &Origins, parts: &Parts, refuse: impl FnOnce(&str) -> Answer) -> Result<(), Answer> {
+    if origins.allow(parts) {
+        return Ok(());
+    }
+    refused("http", "origin");
+    let origin = parts.headers.get(ORIGIN).and_then(|origin| origin.to_str().ok()).unwrap_or("(not text)");
+    Err(refuse(origin))
+}
+
+fn preflight(origins: &Origins, parts: &Parts) -> Answer {
+    let mut answer = Response::new(Bytes::new());
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    origins.add_preflight_headers(&parts.headers, answer.headers_mut());
+    answer
+}
+
+fn refuse_websocket(error: &websocket::HandshakeError) -> Answer {
+    refused("websocket", "bad handshake");
+    error.response().map(Bytes::from)
+}
+
+fn not_found() -> Answer {
+    plain(StatusCode::NOT_FOUND, "not found\n")
+}
+
+fn serve_file(file: &ClientFile, parts: &Parts) -> Answer {
+    if parts.method != Method::GET && parts.method != Method::HEAD {
+        return plain(StatusCode::METHOD_NOT_ALLOWED, "GET only\n");
+    }
+    let fresh = parts.headers.get_all(IF_NONE_MATCH).iter().any(|value| value.as_bytes() == file.etag.as_bytes());
+    let mut answer = super::answer(StatusCode::OK, file.content_type, Bytes::clone(&file.body));
+    if fresh {
+        *answer.status_mut() = StatusCode::NOT_MODIFIED;
+        *answer.body_mut() = Bytes::new();
+    }
+    answer.headers_mut().insert(ETAG, file.etag.clone());
+    answer.headers_mut().insert(http::header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=0"));
+    answer
+}
+
+impl EngineServer {
+    /// Adds the cookie that the options ask for to the answer of a handshake.
+    pub(crate) fn with_cookie<B>(&self, mut response: Response<B>) -> Response<B> {
+        if let Some(cookie) = &self.options.cookie {
+            response.headers_mut().append(SET_COOKIE, cookie.clone());
+        }
+        response
+    }
+}
+
+/// Whether a session is there to be probed. On its worker's thread.
+pub(crate) fn can_probe(worker: &Worker, sid: &SessionId) -> bool {
+    worker.extension::<Registry>().get(sid).is_some_and(|session| session.is_open())
+}

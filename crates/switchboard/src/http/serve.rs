@@ -1,0 +1,245 @@
+//! Serving one request that came by way of hyper, be it our own listener's or an outer server's.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::request::Parts;
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body::Body;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use switchboard_hub::{Command, Hub, Worker, WorkerId};
+use switchboard_protocol::engineio::{ErrorCode, SessionId};
+use tokio::sync::oneshot;
+
+use super::decide::{Attach, Decision, PollKind, PollRequest, can_probe, decide, finish};
+use super::{Answer, engine_error, plain, too_large};
+use crate::engineio::polling::{self, Reply};
+use crate::engineio::session::{EngineSession, Registry};
+use crate::handshake::Peer;
+use crate::switchboard::Inner;
+use crate::transport::io::Handover;
+
+/// What became of a request.
+pub(crate) enum Served<B> {
+    /// It is not ours: here it is again.
+    Pass(Request<B>),
+    /// Its answer.
+    Answer(Answer),
+}
+
+/// Serves a request, or gives it back.
+///
+/// Cancel safe in that a caller who goes away closes the session that the request was for, as in Node.
+pub(crate) async fn serve<B>(inner: &Arc<Inner>, request: Request<B>, peer: Peer) -> Served<B>
+where
+    B: Body<Data = Bytes> + Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let (mut parts, body) = request.into_parts();
+    match decide(inner, &parts, peer) {
+        Decision::Pass => Served::Pass(Request::from_parts(parts, body)),
+        Decision::Answer(answer) => Served::Answer(answer),
+        Decision::Poll(request) => {
+            let server = Arc::clone(&request.server);
+            let answer = poll(inner, request, &parts, body).await;
+            Served::Answer(finish(&server, &parts, answer))
+        }
+        Decision::Upgrade(response, attach) => {
+            if let Err(answer) = check_probe(&inner.hub, &attach).await {
+                return Served::Answer(answer);
+            }
+            let Some(on_upgrade) = parts.extensions.remove::<hyper::upgrade::OnUpgrade>() else {
+                // A server that cannot upgrade, such as one for HTTP/2.
+                return Served::Answer(plain(StatusCode::NOT_IMPLEMENTED, "this server cannot upgrade connections\n"));
+            };
+            tokio::spawn(hand_over(Arc::clone(&inner.hub), on_upgrade, attach));
+            Served::Answer(response.map(|()| Bytes::new()))
+        }
+    }
+}
+
+/// Refuses a probe of a session that is not there, before the connection is upgraded.
+pub(crate) async fn check_probe(hub: &Hub, attach: &Attach) -> Result<(), Answer> {
+    let Attach::Probe(_, sid) = attach else { return Ok(()) };
+    let sid = *sid;
+    let (answer, known) = oneshot::channel();
+    let asked = run_when_room(hub, WorkerId(sid.worker()), move |worker| {
+        let _gone = answer.send(can_probe(worker, &sid));
+    });
+    match asked.await {
+        Ok(()) if known.await == Ok(true) => Ok(()),
+        _ => Err(engine_error(ErrorCode::SessionIdUnknown)),
+    }
+}
+
+async fn hand_over(hub: Arc<Hub>, on_upgrade: hyper::upgrade::OnUpgrade, attach: Attach) {
+    let handover = match on_upgrade.await {
+        Ok(upgraded) => Handover::upgraded(upgraded),
+        Err(error) => {
+            tracing::debug!(%error, "an upgrade was not carried through");
+            return;
+        }
+    };
+    match handover {
+        Ok(handover) => land(&hub, attach, handover).await,
+        Err(error) => tracing::debug!(%error, "an upgraded connection was lost"),
+    }
+}
+
+/// Takes a connection to its worker.
+pub(crate) async fn land(hub: &Hub, attach: Attach, handover: Handover) {
+    let to = attach.worker(hub);
+    let landed = run_when_room(hub, to, move |worker| match handover.land() {
+        Ok((io, unread)) => attach.land(worker, io, unread, &[]),
+        Err(error) => tracing::debug!(%error, "a connection did not reach its worker"),
+    });
+    if let Err(error) = landed.await {
+        tracing::debug!(%error, "a connection did not reach its worker");
+    }
+}
+
+/// Runs `f` on a worker: at once on its own thread, else when its inbox has room.
+async fn run_when_room(
+    hub: &Hub,
+    to: WorkerId,
+    f: impl FnOnce(&Rc<Worker>) + Send + 'static,
+) -> Result<(), switchboard_hub::HubError> {
+    let here = Worker::with_current(|worker| worker.id() == to).unwrap_or(false);
+    if here {
+        // In place: `run_on` does not go through the inbox on the worker's own thread.
+        return hub.run_on(to, f);
+    }
+    hub.send_when_room(to, Command::Run(Box::new(f))).await
+}
+
+/// Asks a worker for an answer.
+async fn ask(hub: &Hub, to: WorkerId, f: impl FnOnce(&Rc<Worker>, Reply) + Send + 'static) -> Answer {
+    let (reply, answer) = oneshot::channel();
+    if run_when_room(hub, to, move |worker| f(worker, reply)).await.is_err() {
+        return plain(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n");
+    }
+    answer.await.unwrap_or_else(|_closed| engine_error(ErrorCode::SessionIdUnknown))
+}
+
+async fn poll<B>(inner: &Arc<Inner>, request: PollRequest, parts: &Parts, body: B) -> Answer
+where
+    B: Body<Data = Bytes> + Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let hub = &inner.hub;
+    let PollRequest { server, kind } = request;
+    match kind {
+        PollKind::Open(handshake) => {
+            let engine = Arc::clone(&server);
+            let answer = ask(hub, hub.next_worker(), move |worker, reply| {
+                match EngineSession::open_polling(worker, &engine, handshake) {
+                    Some(session) => session.poll(worker, reply),
+                    None => drop(reply.send(plain(StatusCode::SERVICE_UNAVAILABLE, "no randomness\n"))),
+                }
+            });
+            server.with_cookie(answer.await)
+        }
+        PollKind::Get(sid) => {
+            let guard = Caller::new(hub, sid);
+            let answer = ask(hub, WorkerId(sid.worker()), move |worker, reply| match find(worker, &sid) {
+                Some(session) => session.poll(worker, reply),
+                None => drop(reply.send(engine_error(ErrorCode::SessionIdUnknown))),
+            });
+            let answer = answer.await;
+            guard.answered();
+            answer
+        }
+        PollKind::Post(sid) => {
+            let guard = Caller::new(hub, sid);
+            let body = match read_body(&parts.headers, body, server.options.max_payload, server.options.body_timeout).await {
+                Ok(body) => body,
+                Err(NoBody::Refused(answer)) => {
+                    guard.answered();
+                    return *answer;
+                }
+                // The guard closes the session.
+                Err(NoBody::Gone) => return plain(StatusCode::BAD_REQUEST, "incomplete body\n"),
+            };
+            let answer = ask(hub, WorkerId(sid.worker()), move |worker, reply| match find(worker, &sid) {
+                Some(session) => session.post(worker, &body, reply),
+                None => drop(reply.send(engine_error(ErrorCode::SessionIdUnknown))),
+            });
+            let answer = answer.await;
+            guard.answered();
+            answer
+        }
+    }
+}
+
+fn find(worker: &Worker, sid: &SessionId) -> Option<Rc<EngineSession>> {
+    worker.extension::<Registry>().get(sid)
+}
+
+enum NoBody {
+    Refused(Box<Answer>),
+    Gone,
+}
+
+/// Reads a whole body, bounded in bytes and time.
+async fn read_body<B>(headers: &HeaderMap, body: B, limit: usize, timeout: Duration) -> Result<Bytes, NoBody>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > limit) {
+        return Err(NoBody::Refused(Box::new(too_large())));
+    }
+    let body = std::pin::pin!(Limited::new(body, limit).collect());
+    match tokio::time::timeout(timeout, body).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(NoBody::Refused(Box::new(too_large()))),
+        Ok(Err(_)) => Err(NoBody::Gone),
+        Err(_late) => {
+            super::refused("http", "body timeout");
+            Err(NoBody::Gone)
+        }
+    }
+}
+
+/// Stands for the caller of a request while its answer is awaited. Dropped before [`answered`](Self::answered): the caller went away.
+struct Caller {
+    gone: Option<(Arc<Hub>, SessionId)>,
+}
+
+impl Caller {
+    fn new(hub: &Arc<Hub>, sid: SessionId) -> Self {
+        Self { gone: Some((Arc::clone(hub), sid)) }
+    }
+
+    fn answered(mut self) {
+        self.gone = None;
+    }
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        if let Some((hub, sid)) = self.gone.take() {
+            // Where this does not get through, the heartbeat will find the session dead.
+            let _late = hub.run_on(WorkerId(sid.worker()), move |worker| polling::abandoned(worker, &sid));
+        }
+    }
+}
+
+/// The head of an answer, for the fast path, which writes it itself.
+pub(crate) fn write_head<B>(response: &Response<B>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(response.status().as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(response.status().canonical_reason().unwrap_or_default().as_bytes());
+    for (name, value) in response.headers() {
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+    }
+    out.extend_from_slice(b"\r\n\r\n");
+}

@@ -1,0 +1,115 @@
+//! Switchboard as a tower layer and service: mounted in axum, or in anything that serves `http` requests.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body::Body;
+use http_body_util::{Either, Full};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::plain;
+use super::serve::{Served, serve};
+use crate::Switchboard;
+use crate::handshake::Peer;
+
+/// The body of a response: our own, whole, or the inner service's.
+pub type ResponseBody<B> = Either<Full<Bytes>, B>;
+
+/// Puts Switchboard in front of a service: requests to its paths are answered by it, all others by the service.
+/// Made by [`Switchboard::layer`].
+#[derive(Clone)]
+pub struct SwitchboardLayer {
+    io: Switchboard,
+}
+
+impl SwitchboardLayer {
+    pub(crate) fn new(io: Switchboard) -> Self {
+        Self { io }
+    }
+}
+
+impl<S> Layer<S> for SwitchboardLayer {
+    type Service = SwitchboardService<S>;
+
+    fn layer(&self, inner: S) -> SwitchboardService<S> {
+        SwitchboardService { io: self.io.clone(), inner }
+    }
+}
+
+/// Switchboard with a service behind it. Made by [`Switchboard::layer`] and [`Switchboard::service`].
+///
+/// The address of a client is taken from the request's extensions, where the outer server puts one: a [`Peer`], or a
+/// [`SocketAddr`].
+#[derive(Clone)]
+pub struct SwitchboardService<S> {
+    io: Switchboard,
+    inner: S,
+}
+
+impl<S> SwitchboardService<S> {
+    pub(crate) fn new(io: Switchboard, inner: S) -> Self {
+        Self { io, inner }
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for SwitchboardService<S>
+where
+    S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    type Response = Response<ResponseBody<R>>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        // The service that is ready is the one to be called; its clone takes its place.
+        let clone = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, clone);
+        let io = Arc::clone(self.io.inner());
+        Box::pin(async move {
+            let peer = io.proxies.resolve(peer(&request), request.headers());
+            match serve(&io, request, peer).await {
+                Served::Answer(answer) => Ok(answer.map(|body| Either::Left(Full::new(body)))),
+                Served::Pass(request) => Ok(inner.call(request).await?.map(Either::Right)),
+            }
+        })
+    }
+}
+
+fn peer<B>(request: &Request<B>) -> Peer {
+    let extensions = request.extensions();
+    let given = extensions.get::<Peer>().copied();
+    given.or_else(|| extensions.get::<SocketAddr>().map(|address| Peer::new(*address))).unwrap_or_default()
+}
+
+/// Answers 404 to everything: the service behind Switchboard where there is no other.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NotFound;
+
+impl<B> Service<Request<B>> for NotFound {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _request: Request<B>) -> Self::Future {
+        ready(Ok(plain(StatusCode::NOT_FOUND, "not found\n").map(Full::new)))
+    }
+}
+

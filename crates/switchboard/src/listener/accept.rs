@@ -1,0 +1,95 @@
+//! Accepting connections, on each worker.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use switchboard_hub::{Command, Worker, WorkerId};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::connection;
+use crate::switchboard::Inner;
+
+/// The first pause after accepting failed for want of something; doubled up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Binds a socket for each worker and lets each accept. Returns the address.
+pub(super) async fn start(inner: &Arc<Inner>, address: SocketAddr) -> io::Result<SocketAddr> {
+    let mut sockets = vec![bind(address, inner.listener.backlog)?];
+    let address = sockets.first().map_or(Ok(address), std::net::TcpListener::local_addr)?;
+    for _ in 1..inner.hub.workers() {
+        sockets.push(bind(address, inner.listener.backlog)?);
+    }
+    for (number, socket) in sockets.into_iter().enumerate() {
+        let inner_here = Arc::clone(inner);
+        let start = Command::Run(Box::new(move |worker| {
+            tokio::task::spawn_local(run(Rc::clone(worker), inner_here, socket));
+        }));
+        inner.hub.send_when_room(WorkerId(number as u8), start).await.map_err(io::Error::other)?;
+    }
+    Ok(address)
+}
+
+fn bind(address: SocketAddr, backlog: u32) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    Ok(socket.into())
+}
+
+async fn run(worker: Rc<Worker>, inner: Arc<Inner>, socket: std::net::TcpListener) {
+    let listener = match TcpListener::from_std(socket) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "a worker cannot listen"),
+    };
+    let mut closed = inner.closed.subscribe();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = closed.wait_for(|closed| *closed) => return,
+        };
+        match accepted {
+            Ok((stream, address)) => {
+                pause = FIRST_PAUSE;
+                admit(&worker, &inner, stream, address);
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                // Out of file descriptors or memory: those who wait in the backlog are not lost, and we do not spin.
+                metrics::counter!("switchboard_accept_errors_total").increment(1);
+                tracing::warn!(%error, ?pause, "cannot accept");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+}
+
+fn admit(worker: &Rc<Worker>, inner: &Arc<Inner>, stream: TcpStream, address: SocketAddr) {
+    match inner.gate.enter(address.ip()) {
+        Ok(permit) => {
+            metrics::counter!("switchboard_connections_accepted_total").increment(1);
+            tokio::task::spawn_local(connection::serve(Rc::clone(worker), Arc::clone(inner), stream, address, permit));
+        }
+        Err(refusal) => {
+            metrics::counter!("switchboard_connections_refused_total", "reason" => refusal.as_str()).increment(1);
+            tracing::debug!(%address, reason = refusal.as_str(), "connection refused");
+        }
+    }
+}
+
+/// Errors of `accept` that only concern the connection that was to be accepted.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+    )
+}

@@ -1,0 +1,123 @@
+//! The server's own listener: each worker accepts on a socket of its own (`SO_REUSEPORT`), takes a WebSocket upgrade that comes first on a
+//! fast path, and leaves every other request to hyper. Both ways ask the same [`decide`](crate::http::decide).
+
+mod accept;
+mod connection;
+pub(crate) mod gate;
+mod rewind;
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::Incoming;
+
+pub(crate) use rewind::Rewind;
+
+use crate::Switchboard;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type FallbackBody = UnsyncBoxBody<Bytes, BoxError>;
+type FallbackFuture = Pin<Box<dyn Future<Output = Result<Response<FallbackBody>, BoxError>> + Send>>;
+
+/// The options of the server's own listener.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ListenerOptions {
+    /// Connections that wait to be accepted. Default 1024.
+    pub backlog: u32,
+    /// How long a client has to send the head of a request. Default 10 s; then its connection is closed.
+    pub head_timeout: Duration,
+    /// Bytes of the head of a request. Default 16 KiB; a larger one gets a 431.
+    pub max_head_bytes: usize,
+    /// Header lines of a request. Default 100; more get a 431.
+    pub max_headers: usize,
+    /// Connections that may be open. Default: no bound. Further ones are closed as soon as they are accepted.
+    pub max_connections: usize,
+    /// Connections that may be open from one address. Default: no bound.
+    pub max_connections_per_address: usize,
+    /// Whether connections begin with a PROXY protocol header (version 1 or 2), which names the client. Default: no.
+    pub proxy_protocol: bool,
+}
+
+impl Default for ListenerOptions {
+    fn default() -> Self {
+        Self {
+            backlog: 1024,
+            head_timeout: Duration::from_secs(10),
+            max_head_bytes: 16 << 10,
+            max_headers: 100,
+            max_connections: usize::MAX,
+            max_connections_per_address: usize::MAX,
+            proxy_protocol: false,
+        }
+    }
+}
+
+/// The service that gets the requests which are not ours.
+#[derive(Clone)]
+pub(crate) struct Fallback {
+    call: Arc<dyn Fn(Request<Incoming>) -> FallbackFuture + Send + Sync>,
+}
+
+impl Fallback {
+    pub(crate) fn new<S, R>(service: S) -> Self
+    where
+        S: tower_service::Service<Request<Incoming>, Response = Response<R>> + Clone + Send + Sync + 'static,
+        S::Future: Send,
+        S::Error: Into<BoxError>,
+        R: http_body::Body<Data = Bytes> + Send + 'static,
+        R::Error: Into<BoxError>,
+    {
+        let call = move |request| -> FallbackFuture {
+            let mut service = service.clone();
+            Box::pin(async move {
+                std::future::poll_fn(|cx| service.poll_ready(cx)).await.map_err(Into::into)?;
+                let response = service.call(request).await.map_err(Into::into)?;
+                Ok(response.map(|body| body.map_err(Into::into).boxed_unsync()))
+            })
+        };
+        Self { call: Arc::new(call) }
+    }
+
+    fn call(&self, request: Request<Incoming>) -> FallbackFuture {
+        (self.call)(request)
+    }
+}
+
+/// A server that listens. Dropped, it goes on listening until the server is shut down.
+#[derive(Debug)]
+pub struct Listening {
+    io: Switchboard,
+    address: SocketAddr,
+}
+
+impl Listening {
+    /// Binds a socket for each worker, and lets it accept.
+    pub(crate) async fn start(io: Switchboard, address: SocketAddr) -> io::Result<Self> {
+        let address = accept::start(io.inner(), address).await?;
+        tracing::info!(%address, "listening");
+        Ok(Self { io, address })
+    }
+
+    /// The address it listens on; its port is known even where the one asked for was 0.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Returns when the server is shutting down, and no connection is open any more.
+    pub async fn done(&self) {
+        let inner = self.io.inner();
+        let mut closed = inner.closed.subscribe();
+        // The sender is in `inner`, which is kept here.
+        let _never = closed.wait_for(|closed| *closed).await;
+        inner.gate.emptied().await;
+    }
+}

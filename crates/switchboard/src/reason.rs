@@ -1,0 +1,50 @@
+//! Why a socket or a session ended, in the words Socket.IO users know.
+
+use std::fmt;
+
+/// Why a socket was disconnected. [`as_str`](Self::as_str) gives the words of Socket.IO's `disconnect` event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DisconnectReason {
+    /// `transport error`: the connection failed, or broke its protocol.
+    TransportError,
+    /// `transport close`: the peer closed the connection, or it was lost.
+    TransportClose,
+    /// `forced close`: the session was closed by the server below Socket.IO.
+    ForcedClose,
+    /// `ping timeout`: the peer did not answer a ping in time.
+    PingTimeout,
+    /// `parse error`: the peer sent what is not a packet.
+    ParseError,
+    /// `server shutting down`.
+    ServerShuttingDown,
+    /// `forced server close`: the client joined no namespace in time, used one it had not joined, or did not read what was sent.
+    ForcedServerClose,
+    /// `client namespace disconnect`: the client left the namespace.
+    ClientNamespaceDisconnect,
+    /// `server namespace disconnect`: the server's code disconnected the socket.
+    ServerNamespaceDisconnect,
+}
+
+impl DisconnectReason {
+    /// The words of Socket.IO.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::TransportError => "transport error",
+            Self::TransportClose => "transport close",
+            Self::ForcedClose => "forced close",
+            Self::PingTimeout => "ping timeout",
+            Self::ParseError => "parse error",
+            Self::ServerShuttingDown => "server shutting down",
+            Self::ForcedServerClose => "forced server close",
+            Self::ClientNamespaceDisconnect => "client namespace disconnect",
+            Self::ServerNamespaceDisconnect => "server namespace disconnect",
+        }
+    }
+}
+
+impl fmt::Display for DisconnectReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,100 @@
+//! Acknowledgements that the server awaits of a client.
+
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use hashbrown::HashMap;
+use serde::de::DeserializeOwned;
+use switchboard_protocol::socketio::Args;
+use tokio::sync::oneshot;
+
+use crate::AckError;
+
+/// Acknowledgements that may be awaited of one socket.
+const MAX_PENDING: usize = 10_000;
+
+pub(crate) type AckResult = Result<Args, AckError>;
+
+struct Pending {
+    reply: oneshot::Sender<AckResult>,
+    timeout: Duration,
+    deadline: Instant,
+}
+
+/// The acknowledgements awaited of one socket.
+#[derive(Default)]
+pub(crate) struct Acks {
+    next: u64,
+    pending: HashMap<u64, Pending, foldhash::fast::RandomState>,
+}
+
+impl Acks {
+    /// Awaits one more; returns its id.
+    pub(crate) fn insert(
+        &mut self,
+        now: Instant,
+        timeout: Duration,
+        reply: oneshot::Sender<AckResult>,
+    ) -> Result<u64, oneshot::Sender<AckResult>> {
+        if self.pending.len() >= MAX_PENDING {
+            self.pending.retain(|_, pending| !pending.reply.is_closed());
+        }
+        if self.pending.len() >= MAX_PENDING {
+            return Err(reply);
+        }
+        let id = self.next;
+        self.next = self.next.wrapping_add(1);
+        self.pending.insert(id, Pending { reply, timeout, deadline: now + timeout });
+        Ok(id)
+    }
+
+    /// Takes the one with this id. `None`: it was not asked for, has come before, or too late.
+    pub(crate) fn take(&mut self, id: u64) -> Option<oneshot::Sender<AckResult>> {
+        self.pending.remove(&id).map(|pending| pending.reply)
+    }
+
+    /// Fails those whose time is over; returns when the next one's is.
+    pub(crate) fn expire(&mut self, now: Instant) -> Option<Instant> {
+        for (_, pending) in self.pending.extract_if(|_, pending| pending.deadline <= now) {
+            metrics::counter!("switchboard_ack_timeouts_total").increment(1);
+            let _gone = pending.reply.send(Err(AckError::Timeout(pending.timeout)));
+        }
+        self.pending.values().map(|pending| pending.deadline).min()
+    }
+}
+
+/// The most that can be awaited.
+pub(crate) fn too_many() -> AckError {
+    AckError::TooMany(MAX_PENDING)
+}
+
+/// An acknowledgement that is awaited: ready with what the client acknowledged with, as a `T`.
+///
+/// The event has been sent whether or not this is awaited. Dropping it gives the acknowledgement up.
+#[must_use = "the acknowledgement is lost unless this is awaited"]
+#[derive(Debug)]
+pub struct AckFuture<T> {
+    reply: Result<oneshot::Receiver<AckResult>, Option<AckError>>,
+    marker: PhantomData<fn() -> T>,
+}
+
+impl<T> AckFuture<T> {
+    pub(crate) fn new(reply: Result<oneshot::Receiver<AckResult>, AckError>) -> Self {
+        Self { reply: reply.map_err(Some), marker: PhantomData }
+    }
+}
+
+impl<T: DeserializeOwned> Future for AckFuture<T> {
+    type Output = Result<T, AckError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let result = match &mut self.reply {
+            Ok(reply) => std::task::ready!(Pin::new(reply).poll(cx)).unwrap_or(Err(AckError::Disconnected)),
+            Err(error) => Err(error.take().unwrap_or(AckError::Disconnected)),
+        };
+        Poll::Ready(result.and_then(|args| args.get().map_err(AckError::from)))
+    }
+}

@@ -1,0 +1,274 @@
+//! One session's Socket.IO packets: which namespaces it is in, and what goes to which socket.
+
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+use switchboard_hub::{MemberId, Worker};
+use switchboard_protocol::socketio::{
+    Assembler, Packet, PacketType, Started, connect_error, connect_reply, decode, event_name,
+};
+
+use super::dispatch::{EventRef, guarded, guarded_future};
+use super::extract::Connecting;
+use super::handler::{Called, Extracted, Outcome};
+use super::local::LocalSocket;
+use super::namespace::{NamespaceInner, Table};
+use super::payload::SOCKETIO;
+use super::server::SocketIo;
+use super::socket::{Socket, SocketShared};
+use crate::engineio::session::{Conversation, EngineSession};
+use crate::{DisconnectReason, Error};
+
+/// The Socket.IO side of one session.
+pub(crate) struct Client {
+    server: Arc<SocketIo>,
+    session: Rc<EngineSession>,
+    sockets: RefCell<SmallVec<[Rc<LocalSocket>; 1]>>,
+    assembler: RefCell<Assembler>,
+    /// When the client must have joined a namespace; `None` once it has.
+    join_by: Cell<Option<Instant>>,
+    me: Weak<Client>,
+}
+
+impl Client {
+    pub(crate) fn open(server: &Arc<SocketIo>, session: &Rc<EngineSession>) -> Rc<Self> {
+        let join_by = Worker::clock() + server.options.connect_timeout;
+        Rc::new_cyclic(|me| Self {
+            server: Arc::clone(server),
+            session: Rc::clone(session),
+            sockets: RefCell::default(),
+            assembler: RefCell::default(),
+            join_by: Cell::new(Some(join_by)),
+            me: Weak::clone(me),
+        })
+    }
+
+    /// Forgets a socket that leaves.
+    pub(crate) fn remove(&self, socket: &LocalSocket) {
+        self.sockets.borrow_mut().retain(|other| !std::ptr::eq(&raw const **other, socket));
+    }
+
+    fn socket(&self, namespace: &str) -> Option<Rc<LocalSocket>> {
+        self.sockets.borrow().iter().find(|socket| socket.namespace() == namespace).cloned()
+    }
+
+    fn parse_error(&self, worker: &Rc<Worker>, error: &dyn std::error::Error) {
+        tracing::debug!(%error, "not a packet");
+        metrics::counter!("switchboard_parse_errors_total").increment(1);
+        self.session.close(worker, DisconnectReason::ParseError);
+    }
+
+    fn on_packet(&self, worker: &Rc<Worker>, packet: &Packet<'_>, attachments: Vec<Bytes>) {
+        let socket = self.socket(packet.namespace);
+        match (packet.kind, socket) {
+            (PacketType::Connect, None) => self.connect(worker, packet),
+            (PacketType::Event | PacketType::BinaryEvent, Some(socket)) if socket.socket.is_connected() => {
+                match event_name(packet.data) {
+                    Ok((name, offset)) => {
+                        let event = EventRef {
+                            name,
+                            data: Cow::Borrowed(packet.data),
+                            offset,
+                            attachments: Cow::Owned(attachments),
+                            ack: packet.ack,
+                        };
+                        socket.on_event(worker, event);
+                    }
+                    Err(error) => self.parse_error(worker, &error),
+                }
+            }
+            (PacketType::Ack | PacketType::BinaryAck, Some(socket)) => match packet.ack {
+                Some(id) => socket.on_ack(worker, id, packet.data, attachments),
+                None => tracing::debug!("an acknowledgement without an id"),
+            },
+            (PacketType::Disconnect, Some(socket)) => {
+                self.remove(&socket);
+                socket.leave(worker, DisconnectReason::ClientNamespaceDisconnect);
+            }
+            // A namespace that was not joined, one that was already, or what only servers send.
+            (kind, _) => {
+                tracing::debug!(?kind, namespace = packet.namespace, "a packet out of place");
+                self.session.close(worker, DisconnectReason::ForcedServerClose);
+            }
+        }
+    }
+
+    // Joining a namespace.
+
+    fn connect(&self, worker: &Rc<Worker>, packet: &Packet<'_>) {
+        let Some(namespace) = self.server.namespace(packet.namespace) else {
+            return self.refuse(worker, packet.namespace, &Error::new("Invalid namespace"));
+        };
+        if self.sockets.borrow().len() >= self.server.options.max_namespaces {
+            return self.refuse(worker, packet.namespace, &Error::new("too many namespaces"));
+        }
+        if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(if packet.data.is_empty() { "{}" } else { packet.data }) {
+            return self.parse_error(worker, &error);
+        }
+        let Some(id) = new_id() else { return self.session.close(worker, DisconnectReason::ForcedServerClose) };
+        let shared = SocketShared::new(&namespace, id, self.session.handshake(), packet.data);
+        let local = LocalSocket::new(Socket { shared }, &self.session, &self.me);
+        // Events wait until `on_connect` has returned.
+        local.queue.set_busy();
+        self.sockets.borrow_mut().push(Rc::clone(&local));
+        let table = namespace.table.load();
+        if table.middleware.is_empty() && table.connect.is_empty() {
+            self.welcome(worker, &local, &namespace);
+            local.release(worker);
+            return;
+        }
+        let joining = Joining { worker: Rc::clone(worker), client: self.me.upgrade(), local, namespace, table: arc_swap::Guard::into_inner(table) };
+        // Most of this does not wait; what does goes on in a task.
+        let mut joining = Box::pin(joining.run());
+        if joining.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())).is_pending() {
+            tokio::task::spawn_local(joining);
+        }
+    }
+
+    /// Answers CONNECT: the socket is a member now.
+    fn welcome(&self, worker: &Rc<Worker>, local: &Rc<LocalSocket>, namespace: &NamespaceInner) {
+        self.join_by.set(None);
+        let socket = &local.socket.shared;
+        let session = Rc::clone(&self.session) as Rc<dyn switchboard_hub::Session>;
+        let endpoint = Rc::clone(local) as Rc<dyn switchboard_hub::Endpoint>;
+        worker.with_scratch(|packet| {
+            packet.push(b'4');
+            connect_reply(packet, &namespace.name, socket.id.as_str());
+            let _full = self.session.send_text(worker, packet);
+        });
+        let key = worker.add_member(namespace.scope, socket.id, SOCKETIO, session, endpoint);
+        let _unset_before = socket.key.set(key);
+        socket.connected.store(true, Ordering::Release);
+        metrics::counter!("switchboard_sockets_connected_total").increment(1);
+        metrics::gauge!("switchboard_sockets").increment(1.0);
+    }
+
+    /// Answers CONNECT with an error.
+    fn refuse(&self, worker: &Rc<Worker>, namespace: &str, error: &Error) {
+        metrics::counter!("switchboard_connects_refused_total").increment(1);
+        tracing::debug!(namespace, %error, "connect refused");
+        worker.with_scratch(|packet| {
+            packet.push(b'4');
+            let message = error.to_string();
+            // What was a JSON value serialises.
+            let _never = connect_error(packet, namespace, &message, error.data());
+            let _full = self.session.send_text(worker, packet);
+        });
+    }
+}
+
+/// A socket on its way into a namespace: middleware, extractors, the answer, `on_connect`.
+struct Joining {
+    worker: Rc<Worker>,
+    client: Option<Rc<Client>>,
+    local: Rc<LocalSocket>,
+    namespace: Arc<NamespaceInner>,
+    table: Arc<Table>,
+}
+
+impl Joining {
+    async fn run(self) {
+        let Some(client) = &self.client else { return };
+        let (worker, local) = (&self.worker, &self.local);
+        match self.admit().await {
+            Ok(_) if local.is_gone() => return,
+            Ok(handlers) => {
+                client.welcome(worker, local, &self.namespace);
+                for handler in handlers {
+                    let outcome = call(handler).await;
+                    if local.is_gone() {
+                        return;
+                    }
+                    if !matches!(outcome, Some(Ok(_))) {
+                        if let Some(Err(error)) = outcome {
+                            local.report(&error);
+                        }
+                        return switchboard_hub::Endpoint::disconnect(&**local, false);
+                    }
+                }
+                local.release(worker);
+            }
+            Err(error) => {
+                client.remove(local);
+                if !local.is_gone() {
+                    client.refuse(worker, &self.namespace.name, &error);
+                }
+            }
+        }
+    }
+
+    /// Runs the middleware, then lets each `on_connect` take its arguments.
+    async fn admit(&self) -> Result<Vec<Extracted>, Error> {
+        let context = Connecting { socket: self.local.socket.clone() };
+        let failed = || Error::new("internal error");
+        for middleware in &self.table.middleware {
+            let extracted = guarded(|| middleware(&context)).ok_or_else(failed)??;
+            call(extracted).await.ok_or_else(failed)??;
+        }
+        let extract = |handler: &super::handler::AnySocketHandler<Connecting>| guarded(|| handler(&context)).ok_or_else(failed)?;
+        self.table.connect.iter().map(extract).collect()
+    }
+}
+
+/// Calls a handler that has its arguments; `None` where it panicked.
+async fn call(extracted: Extracted) -> Option<Outcome> {
+    match guarded(extracted.0)? {
+        Called::Done(outcome) => Some(outcome),
+        Called::Waits(waiting) => guarded_future(waiting).await,
+    }
+}
+
+impl Conversation for Client {
+    fn text(&self, worker: &Rc<Worker>, text: &str) {
+        let packet = match decode(text, &self.server.options.packets) {
+            Ok(packet) => packet,
+            Err(error) => return self.parse_error(worker, &error),
+        };
+        let started = self.assembler.borrow_mut().start(&packet);
+        match started {
+            Ok(Started::Complete) => self.on_packet(worker, &packet, Vec::new()),
+            Ok(Started::Waiting) => {}
+            Err(error) => self.parse_error(worker, &error),
+        }
+    }
+
+    fn binary(&self, worker: &Rc<Worker>, bytes: &[u8]) {
+        let pushed = self.assembler.borrow_mut().push(Bytes::copy_from_slice(bytes), &self.server.options.packets);
+        match pushed {
+            Ok(Some(assembled)) => self.on_packet(worker, &assembled.packet.as_packet(), assembled.attachments),
+            Ok(None) => {}
+            Err(error) => self.parse_error(worker, &error),
+        }
+    }
+
+    fn closed(&self, worker: &Rc<Worker>, reason: DisconnectReason) {
+        let sockets = self.sockets.take();
+        for socket in sockets {
+            socket.leave(worker, reason);
+        }
+    }
+
+    fn on_timer(&self, worker: &Rc<Worker>, now: Instant) -> Option<Instant> {
+        if self.join_by.get().is_some_and(|join_by| now >= join_by) {
+            metrics::counter!("switchboard_connect_timeouts_total").increment(1);
+            self.session.close(worker, DisconnectReason::ForcedServerClose);
+            return None;
+        }
+        let acks = self.sockets.borrow().iter().filter_map(|socket| socket.expire_acks(now)).min();
+        self.join_by.get().into_iter().chain(acks).min()
+    }
+}
+
+/// A socket's id: 15 random bytes in the alphabet of URLs.
+pub(crate) fn new_id() -> Option<MemberId> {
+    let mut random = [0; 14];
+    getrandom::fill(&mut random).ok()?;
+    MemberId::parse(switchboard_protocol::engineio::SessionId::new(0, random).as_str())
+}
+

@@ -1,0 +1,244 @@
+//! What handlers may ask for by the types of their arguments.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use switchboard_hub::Worker;
+use switchboard_protocol::socketio::{Args, from_args, write_args};
+
+use super::handler::Reply;
+use super::local::LocalSocket;
+use super::namespace::Namespace;
+use super::socket::Socket;
+use crate::handshake::Handshake;
+use crate::{DisconnectReason, EmitError, Error};
+
+/// An event, as extractors see it.
+pub struct EventContext<'a> {
+    pub(crate) socket: &'a Socket,
+    pub(crate) event: &'a str,
+    /// `["event",argument,…]`, and where the arguments begin.
+    pub(crate) data: &'a str,
+    pub(crate) offset: usize,
+    pub(crate) attachments: &'a [Bytes],
+    /// The acknowledgement that is asked for, until an [`Ack`] takes it.
+    pub(crate) ack: Cell<Option<u64>>,
+}
+
+impl std::fmt::Debug for EventContext<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EventContext").field("event", &self.event).field("ack", &self.ack).finish_non_exhaustive()
+    }
+}
+
+impl EventContext<'_> {
+    /// The event's name.
+    pub fn event(&self) -> &str {
+        self.event
+    }
+
+    /// The socket it came from.
+    pub fn socket(&self) -> &Socket {
+        self.socket
+    }
+
+    pub(crate) fn wants_reply(&self) -> bool {
+        self.ack.get().is_some()
+    }
+}
+
+/// What a handler of events may have as an argument.
+#[diagnostic::on_unimplemented(
+    message = "a handler of events cannot have an argument of type `{Self}`",
+    note = "wrap the event's data in `Data<...>`; other arguments are `Socket`, `Args`, `Ack`, `Event`, `Auth<T>`, `State<T>`, `Handshake`"
+)]
+pub trait FromEvent: Sized {
+    /// Takes it from the event.
+    ///
+    /// # Errors
+    /// The handler is not called then; the error goes to `on_error`.
+    fn from_event(context: &EventContext<'_>) -> Result<Self, Error>;
+}
+
+/// A socket that connects: what extractors of `on_connect` and of middleware see.
+#[derive(Debug)]
+pub struct Connecting {
+    pub(crate) socket: Socket,
+}
+
+/// A socket that was disconnected: what extractors of `on_disconnect` see.
+#[derive(Debug)]
+pub struct Disconnected {
+    pub(crate) socket: Socket,
+    pub(crate) reason: DisconnectReason,
+}
+
+/// Has a socket.
+pub trait HasSocket {
+    /// The socket.
+    fn socket(&self) -> &Socket;
+}
+
+impl HasSocket for Connecting {
+    fn socket(&self) -> &Socket {
+        &self.socket
+    }
+}
+
+impl HasSocket for Disconnected {
+    fn socket(&self) -> &Socket {
+        &self.socket
+    }
+}
+
+/// What a handler of a socket's coming or going may have as an argument.
+#[diagnostic::on_unimplemented(
+    message = "a handler cannot have an argument of type `{Self}` here",
+    note = "arguments are `Socket`, `Auth<T>`, `State<T>` and `Handshake`; `DisconnectReason` in `on_disconnect`; `Data<T>` comes with events only"
+)]
+pub trait FromSocket<C>: Sized {
+    /// Takes it from the socket.
+    ///
+    /// # Errors
+    /// In `on_connect` and middleware the client gets a CONNECT_ERROR with it.
+    fn from_socket(context: &C) -> Result<Self, Error>;
+}
+
+impl FromEvent for Socket {
+    #[inline]
+    fn from_event(context: &EventContext<'_>) -> Result<Self, Error> {
+        Ok(context.socket.clone())
+    }
+}
+
+/// The event's data, read with serde: a tuple is the argument list, anything else the one argument.
+///
+/// Missing arguments are `None` where the type is an `Option`; further ones are ignored. Binary is [`Binary`](crate::Binary).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Data<T>(pub T);
+
+impl<T: DeserializeOwned> FromEvent for Data<T> {
+    #[inline]
+    fn from_event(context: &EventContext<'_>) -> Result<Self, Error> {
+        Ok(Self(from_args(context.data, context.offset, context.attachments)?))
+    }
+}
+
+impl FromEvent for Args {
+    fn from_event(context: &EventContext<'_>) -> Result<Self, Error> {
+        Ok(Args::parse(context.data, context.offset, context.attachments.to_vec())?)
+    }
+}
+
+/// The event's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event(pub String);
+
+impl FromEvent for Event {
+    fn from_event(context: &EventContext<'_>) -> Result<Self, Error> {
+        Ok(Self(context.event.to_owned()))
+    }
+}
+
+/// The acknowledgement, to be sent by hand, at any time, once. What the handler returns is not sent then.
+#[derive(Debug)]
+pub struct Ack {
+    socket: Socket,
+    id: Option<u64>,
+}
+
+impl Ack {
+    /// Whether the client asked for it.
+    pub fn is_wanted(&self) -> bool {
+        self.id.is_some()
+    }
+
+    /// Sends it. Nothing happens where the client did not ask.
+    ///
+    /// # Errors
+    /// As [`Socket::emit`].
+    pub fn send<T: Serialize>(self, args: T) -> Result<(), EmitError> {
+        let Some(id) = self.id else { return Ok(()) };
+        let (mut json, mut attachments) = (Vec::new(), Vec::new());
+        write_args(&mut json, &mut attachments, None, &args)?;
+        self.socket.on_worker(move |worker: &std::rc::Rc<Worker>, local: &LocalSocket| {
+            local.send_ack(worker, id, &Reply { json, attachments })
+        })
+    }
+}
+
+impl FromEvent for Ack {
+    fn from_event(context: &EventContext<'_>) -> Result<Self, Error> {
+        Ok(Self { socket: context.socket.clone(), id: context.ack.take() })
+    }
+}
+
+/// What the client sent to authenticate itself (`auth`), read with serde. `{}` where it sent nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Auth<T>(pub T);
+
+impl<T: DeserializeOwned> Auth<T> {
+    fn of(socket: &Socket) -> Result<Self, Error> {
+        Ok(Self(serde_json::from_str(socket.auth())?))
+    }
+}
+
+/// The value given to [`Switchboard::state`](crate::Builder::state).
+#[derive(Debug)]
+pub struct State<T>(pub Arc<T>);
+
+impl<T> std::ops::Deref for State<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: Send + Sync + 'static> State<T> {
+    fn of(socket: &Socket) -> Result<Self, Error> {
+        let state = socket.namespace().inner.states.get();
+        state.map(Self).ok_or_else(|| Error::new(format!("no state of type {} was given to the builder", std::any::type_name::<T>())))
+    }
+}
+
+impl<C: HasSocket> FromSocket<C> for Socket {
+    fn from_socket(context: &C) -> Result<Self, Error> {
+        Ok(context.socket().clone())
+    }
+}
+
+impl FromSocket<Disconnected> for DisconnectReason {
+    fn from_socket(context: &Disconnected) -> Result<Self, Error> {
+        Ok(context.reason)
+    }
+}
+
+/// Implements both traits for what comes of the socket alone.
+macro_rules! from_socket_alone {
+    ($([$($generics:tt)*] $type:ty => $take:expr;)*) => {$(
+        impl<$($generics)*> FromEvent for $type {
+            fn from_event(context: &EventContext<'_>) -> Result<Self, Error> {
+                let take: fn(&Socket) -> Result<Self, Error> = $take;
+                take(context.socket)
+            }
+        }
+
+        impl<C: HasSocket, $($generics)*> FromSocket<C> for $type {
+            fn from_socket(context: &C) -> Result<Self, Error> {
+                let take: fn(&Socket) -> Result<Self, Error> = $take;
+                take(context.socket())
+            }
+        }
+    )*};
+}
+
+from_socket_alone! {
+    [T: DeserializeOwned] Auth<T> => Self::of;
+    [T: Send + Sync + 'static] State<T> => Self::of;
+    [] Handshake => |socket| Ok(socket.handshake().clone());
+    [] Namespace => |socket| Ok(socket.namespace());
+}

@@ -1,0 +1,215 @@
+//! Users' functions: plain or async closures whose arguments say what they want.
+//!
+//! A handler is called with what its argument types extract ([`FromEvent`], [`FromSocket`]). What it returns is the acknowledgement: any
+//! value that serialises, or a `Result` of one. Which of these a closure is, is told by a marker type that is inferred.
+
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::Serialize;
+use switchboard_protocol::socketio::write_args;
+
+use super::extract::{EventContext, FromEvent, FromSocket};
+use crate::Error;
+
+/// The arguments of an acknowledgement, written.
+#[derive(Debug)]
+pub struct Reply {
+    pub(crate) json: Vec<u8>,
+    pub(crate) attachments: Vec<Bytes>,
+}
+
+/// What a handler came to: an acknowledgement if one is wanted, or an error.
+pub type Outcome = Result<Option<Reply>, Error>;
+
+/// A handler's future.
+pub(crate) type Waiting = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+/// What a call of a handler gives: the outcome, or what waits for it.
+pub(crate) enum Called {
+    Done(Outcome),
+    Waits(Waiting),
+}
+
+/// What a handler may return: a value that serialises, or a `Result` of one. `M` tells which.
+#[diagnostic::on_unimplemented(
+    message = "a handler cannot return `{Self}`",
+    note = "return what is to be the acknowledgement: a type that implements `serde::Serialize`, or a `Result` of one with an error that \
+            converts into `switchboard::Error` (any `std::error::Error` does)"
+)]
+pub trait IntoReply<M> {
+    /// The acknowledgement, written if `wanted`.
+    ///
+    /// # Errors
+    /// The handler's own, or that of writing.
+    fn into_reply(self, wanted: bool) -> Outcome;
+}
+
+/// Marks handlers that return a value.
+#[derive(Debug)]
+pub struct ReturnsValue;
+
+/// Marks handlers that return a `Result`.
+#[derive(Debug)]
+pub struct ReturnsResult;
+
+impl<T: Serialize> IntoReply<ReturnsValue> for T {
+    fn into_reply(self, wanted: bool) -> Outcome {
+        if !wanted {
+            return Ok(None);
+        }
+        let (mut json, mut attachments) = (Vec::new(), Vec::new());
+        write_args(&mut json, &mut attachments, None, &self)?;
+        Ok(Some(Reply { json, attachments }))
+    }
+}
+
+impl<T: Serialize, E: Into<Error>> IntoReply<ReturnsResult> for Result<T, E> {
+    fn into_reply(self, wanted: bool) -> Outcome {
+        self.map_err(Into::into)?.into_reply(wanted)
+    }
+}
+
+/// Marks plain handlers; `R` as for [`IntoReply`], `A` their arguments.
+#[derive(Debug)]
+pub struct Plain<R, A>(PhantomData<(R, A)>);
+
+/// Marks handlers that return a future; `R` as for [`IntoReply`], `A` their arguments.
+#[derive(Debug)]
+pub struct Async<R, A>(PhantomData<(R, A)>);
+
+/// A function that handles events: a plain or async closure of up to eight arguments that implement [`FromEvent`].
+///
+/// A plain one runs in place. An async one holds back the further events of its own socket while it waits, and those only.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no handler of events",
+    label = "not a handler",
+    note = "a handler is a closure or function, plain or async, of up to eight arguments; each argument must implement \
+            `switchboard::FromEvent` (`Socket`, `Data<T>`, `Args`, `Ack`, `State<T>`, `Handshake` ...), and its type must be written out; \
+            an async handler's future must be `Send`"
+)]
+pub trait EventHandler<M>: Send + Sync + 'static {
+    #[doc(hidden)]
+    fn call(&self, context: &EventContext<'_>) -> CalledOutcome;
+}
+
+/// The opaque outcome of a call.
+#[doc(hidden)]
+pub struct CalledOutcome(pub(crate) Called);
+
+/// A function that is called when a socket connects or disconnects: a plain or async closure of up to eight arguments that implement
+/// [`FromSocket<C>`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be called here",
+    label = "not a handler",
+    note = "a handler is a closure or function, plain or async, of up to eight arguments; each argument must implement \
+            `switchboard::FromSocket` (`Socket`, `Auth<T>`, `State<T>`, `Handshake`; `DisconnectReason` in `on_disconnect`), and its type \
+            must be written out; an async handler's future must be `Send`"
+)]
+pub trait SocketHandler<C, M>: Send + Sync + 'static {
+    #[doc(hidden)]
+    fn extract(&self, context: &C) -> Result<Extracted, Error>;
+}
+
+/// A handler with its arguments, to be called.
+#[doc(hidden)]
+pub struct Extracted(pub(crate) Box<dyn FnOnce() -> Called + Send>);
+
+macro_rules! handlers {
+    ($($argument:ident)*) => {
+        impl<F, R, M, $($argument),*> EventHandler<Plain<M, ($($argument,)*)>> for F
+        where
+            F: Fn($($argument),*) -> R + Send + Sync + 'static,
+            R: IntoReply<M>,
+            $($argument: FromEvent,)*
+        {
+            #[inline]
+            #[allow(non_snake_case, unused_variables, reason = "one identifier serves as type and variable")]
+            fn call(&self, context: &EventContext<'_>) -> CalledOutcome {
+                $(let $argument = match $argument::from_event(context) {
+                    Ok(argument) => argument,
+                    Err(error) => return CalledOutcome(Called::Done(Err(error))),
+                };)*
+                let returned = self($($argument),*);
+                CalledOutcome(Called::Done(returned.into_reply(context.wants_reply())))
+            }
+        }
+
+        impl<F, Fut, R, M, $($argument),*> EventHandler<Async<M, ($($argument,)*)>> for F
+        where
+            F: FnOnce($($argument),*) -> Fut + Clone + Send + Sync + 'static,
+            Fut: Future<Output = R> + Send + 'static,
+            R: IntoReply<M>,
+            $($argument: FromEvent,)*
+        {
+            #[allow(non_snake_case, unused_variables, reason = "one identifier serves as type and variable")]
+            fn call(&self, context: &EventContext<'_>) -> CalledOutcome {
+                $(let $argument = match $argument::from_event(context) {
+                    Ok(argument) => argument,
+                    Err(error) => return CalledOutcome(Called::Done(Err(error))),
+                };)*
+                let future = self.clone()($($argument),*);
+                let wanted = context.wants_reply();
+                CalledOutcome(Called::Waits(Box::pin(async move { future.await.into_reply(wanted) })))
+            }
+        }
+
+        impl<C, F, R, M, $($argument),*> SocketHandler<C, Plain<M, ($($argument,)*)>> for F
+        where
+            F: Fn($($argument),*) -> R + Clone + Send + Sync + 'static,
+            R: IntoReply<M>,
+            $($argument: FromSocket<C> + Send + 'static,)*
+        {
+            #[allow(non_snake_case, unused_variables, reason = "one identifier serves as type and variable")]
+            fn extract(&self, context: &C) -> Result<Extracted, Error> {
+                $(let $argument = $argument::from_socket(context)?;)*
+                let function = self.clone();
+                Ok(Extracted(Box::new(move || Called::Done(function($($argument),*).into_reply(false)))))
+            }
+        }
+
+        impl<C, F, Fut, R, M, $($argument),*> SocketHandler<C, Async<M, ($($argument,)*)>> for F
+        where
+            F: FnOnce($($argument),*) -> Fut + Clone + Send + Sync + 'static,
+            Fut: Future<Output = R> + Send + 'static,
+            R: IntoReply<M>,
+            $($argument: FromSocket<C> + Send + 'static,)*
+        {
+            #[allow(non_snake_case, unused_variables, reason = "one identifier serves as type and variable")]
+            fn extract(&self, context: &C) -> Result<Extracted, Error> {
+                $(let $argument = $argument::from_socket(context)?;)*
+                let function = self.clone();
+                Ok(Extracted(Box::new(move || {
+                    let future = function($($argument),*);
+                    Called::Waits(Box::pin(async move { future.await.into_reply(false) }))
+                })))
+            }
+        }
+    };
+}
+
+handlers!();
+handlers!(A1);
+handlers!(A1 A2);
+handlers!(A1 A2 A3);
+handlers!(A1 A2 A3 A4);
+handlers!(A1 A2 A3 A4 A5);
+handlers!(A1 A2 A3 A4 A5 A6);
+handlers!(A1 A2 A3 A4 A5 A6 A7);
+handlers!(A1 A2 A3 A4 A5 A6 A7 A8);
+
+/// A handler of events whose type is forgotten.
+pub(crate) type AnyEventHandler = Arc<dyn Fn(&EventContext<'_>) -> Called + Send + Sync>;
+
+/// A handler of a socket's coming or going whose type is forgotten.
+pub(crate) type AnySocketHandler<C> = Arc<dyn Fn(&C) -> Result<Extracted, Error> + Send + Sync>;
+
+pub(crate) fn event_handler<M>(handler: impl EventHandler<M>) -> AnyEventHandler {
+    Arc::new(move |context| handler.call(context).0)
+}
+
+pub(crate) fn socket_handler<C, M>(handler: impl SocketHandler<C, M>) -> AnySocketHandler<C> {
+    Arc::new(move |context| handler.extract(context))
+}

@@ -1,0 +1,245 @@
+//! A socket on its worker: what it sends, and the acknowledgements it awaits. How its events reach handlers is in [`dispatch`](super::dispatch).
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+use switchboard_hub::{Endpoint, HubError, Session, Worker};
+use switchboard_protocol::socketio::{self, Args, PacketType, write_head};
+use tokio::sync::oneshot;
+
+use super::ack::{AckResult, Acks, too_many};
+use super::client::Client;
+use super::dispatch::Queue;
+use super::extract::Disconnected;
+use super::handler::{Called, Extracted, Reply};
+use super::namespace::Registered;
+use super::payload::write_event;
+use super::socket::Socket;
+use crate::engineio::session::EngineSession;
+use crate::{AckError, DisconnectReason};
+
+/// Handlers of one socket alone, by event; `true`: for one event only.
+type OwnHandlers = HashMap<Box<str>, (Registered, bool), foldhash::fast::RandomState>;
+
+/// One socket, on its worker's thread.
+pub(crate) struct LocalSocket {
+    pub(crate) socket: Socket,
+    pub(crate) session: Rc<EngineSession>,
+    pub(crate) client: Weak<Client>,
+    /// Events that wait for a handler to be done.
+    pub(crate) queue: Queue,
+    acks: RefCell<Option<Box<Acks>>>,
+    own: RefCell<Option<Box<OwnHandlers>>>,
+    gone: Cell<bool>,
+}
+
+impl LocalSocket {
+    pub(crate) fn new(socket: Socket, session: &Rc<EngineSession>, client: &Weak<Client>) -> Rc<Self> {
+        Rc::new(Self {
+            socket,
+            session: Rc::clone(session),
+            client: Weak::clone(client),
+            queue: Queue::default(),
+            acks: RefCell::default(),
+            own: RefCell::default(),
+            gone: Cell::new(false),
+        })
+    }
+
+    pub(crate) fn namespace(&self) -> &str {
+        &self.socket.shared.namespace.name
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.get()
+    }
+
+    // Sending.
+
+    /// Queues an event. `json`: `["event",argument,…]`.
+    pub(crate) fn send_event(
+        &self,
+        worker: &Rc<Worker>,
+        ack: Option<u64>,
+        json: &[u8],
+        attachments: &[Bytes],
+        volatile: bool,
+    ) -> Result<(), HubError> {
+        if volatile && !self.session.writable() {
+            worker.stats().volatile_dropped.add(1);
+            return Ok(());
+        }
+        worker.with_scratch(|packet| {
+            packet.push(b'4');
+            write_event(packet, self.namespace(), ack, json, attachments.len());
+            self.send_packet(worker, packet, attachments)
+        })
+    }
+
+    fn send_packet(&self, worker: &Rc<Worker>, packet: &[u8], attachments: &[Bytes]) -> Result<(), HubError> {
+        self.session.send_text(worker, packet)?;
+        attachments.iter().try_for_each(|attachment| self.session.send_binary(worker, attachment))
+    }
+
+    /// Queues an event whose acknowledgement goes to `reply`.
+    pub(crate) fn send_with_ack(
+        &self,
+        worker: &Rc<Worker>,
+        json: &[u8],
+        attachments: &[Bytes],
+        timeout: Duration,
+        reply: oneshot::Sender<AckResult>,
+    ) {
+        let now = Worker::clock();
+        let inserted = self.acks.borrow_mut().get_or_insert_default().insert(now, timeout, reply);
+        let id = match inserted {
+            Ok(id) => id,
+            Err(reply) => return drop(reply.send(Err(too_many()))),
+        };
+        self.session.arm(worker, now + timeout);
+        if let Err(error) = self.send_event(worker, Some(id), json, attachments, false)
+            && let Some(reply) = self.take_ack(id)
+        {
+            let _gone = reply.send(Err(AckError::Emit(error.into())));
+        }
+    }
+
+    fn take_ack(&self, id: u64) -> Option<oneshot::Sender<AckResult>> {
+        self.acks.borrow_mut().as_mut()?.take(id)
+    }
+
+    /// Queues an acknowledgement.
+    pub(crate) fn send_ack(&self, worker: &Rc<Worker>, id: u64, reply: &Reply) -> Result<(), crate::EmitError> {
+        let kind = if reply.attachments.is_empty() { PacketType::Ack } else { PacketType::BinaryAck };
+        worker.with_scratch(|packet| {
+            packet.push(b'4');
+            write_head(packet, kind, reply.attachments.len(), self.namespace(), Some(id));
+            packet.extend_from_slice(&reply.json);
+            Ok(self.send_packet(worker, packet, &reply.attachments)?)
+        })
+    }
+
+    /// An acknowledgement has come.
+    pub(crate) fn on_ack(&self, worker: &Rc<Worker>, id: u64, data: &str, attachments: Vec<Bytes>) {
+        let Some(reply) = self.take_ack(id) else {
+            tracing::debug!(id, "an acknowledgement that nobody awaits");
+            return;
+        };
+        match Args::parse(data, 0, attachments) {
+            Ok(args) => drop(reply.send(Ok(args))),
+            Err(error) => {
+                let _gone = reply.send(Err(error.into()));
+                self.session.close(worker, DisconnectReason::ParseError);
+            }
+        }
+    }
+
+    /// Fails the acknowledgements whose time is over; returns when the next one's is.
+    pub(crate) fn expire_acks(&self, now: Instant) -> Option<Instant> {
+        self.acks.borrow_mut().as_mut()?.expire(now)
+    }
+
+    // Handlers of its own.
+
+    pub(crate) fn register(&self, event: Box<str>, registered: Registered, once: bool) {
+        self.own.borrow_mut().get_or_insert_default().insert(event, (registered, once));
+    }
+
+    pub(crate) fn unregister(&self, event: &str) {
+        if let Some(own) = self.own.borrow_mut().as_mut() {
+            own.remove(event);
+        }
+    }
+
+    /// The socket's own handler of an event; one for a single event is taken.
+    pub(crate) fn own_handler(&self, event: &str) -> Option<Registered> {
+        let mut own = self.own.borrow_mut();
+        let own = own.as_mut()?;
+        let (registered, once) = own.get(event)?;
+        if *once { own.remove(event).map(|(registered, _)| registered) } else { Some(registered.clone()) }
+    }
+
+    // The end.
+
+    /// The socket has left its namespace, for whatever reason: handlers are told, awaited acknowledgements fail.
+    pub(crate) fn leave(&self, worker: &Rc<Worker>, reason: DisconnectReason) {
+        if self.gone.replace(true) {
+            return;
+        }
+        let was_connected = self.socket.shared.connected.swap(false, Ordering::AcqRel);
+        // Those who await an acknowledgement see their channel closed.
+        drop(self.acks.take());
+        self.queue.clear(self, worker);
+        if was_connected {
+            metrics::gauge!("switchboard_sockets").decrement(1.0);
+            self.tell_disconnected(reason);
+        }
+        if let Some(key) = self.socket.shared.key.get() {
+            worker.remove_member(*key);
+        }
+        drop(self.own.take());
+    }
+
+    fn tell_disconnected(&self, reason: DisconnectReason) {
+        let context = Disconnected { socket: self.socket.clone(), reason };
+        for handler in &self.socket.shared.namespace.table.load().disconnect {
+            match handler(&context) {
+                Ok(Extracted(call)) => match super::dispatch::guarded(call) {
+                    Some(Called::Done(Ok(_))) | None => {}
+                    Some(Called::Done(Err(error))) => self.report(&error),
+                    Some(Called::Waits(waiting)) => {
+                        let socket = self.socket.clone();
+                        tokio::task::spawn_local(async move {
+                            if let Some(Err(error)) = super::dispatch::guarded_future(waiting).await {
+                                report(&socket, &error);
+                            }
+                        });
+                    }
+                },
+                Err(error) => self.report(&error),
+            }
+        }
+    }
+
+    pub(crate) fn report(&self, error: &crate::Error) {
+        report(&self.socket, error);
+    }
+}
+
+/// Tells the namespace's `on_error` of an error, or the log where there is none.
+pub(crate) fn report(socket: &Socket, error: &crate::Error) {
+    metrics::counter!("switchboard_handler_errors_total").increment(1);
+    match &socket.shared.namespace.table.load().error {
+        Some(on_error) => drop(super::dispatch::guarded(|| on_error(socket, error))),
+        None => tracing::warn!(socket = %socket.id(), %error, "a handler failed"),
+    }
+}
+
+impl Endpoint for LocalSocket {
+    fn disconnect(&self, close: bool) {
+        let (Some(worker), Some(client)) = (Worker::current(), self.client.upgrade()) else { return };
+        if self.is_gone() {
+            return;
+        }
+        worker.with_scratch(|packet| {
+            packet.push(b'4');
+            socketio::disconnect(packet, self.namespace());
+            // A client that cannot be told will find out.
+            let _full = self.session.send_text(&worker, packet);
+        });
+        client.remove(self);
+        self.leave(&worker, DisconnectReason::ServerNamespaceDisconnect);
+        if close {
+            self.session.close(&worker, DisconnectReason::ForcedServerClose);
+        }
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}

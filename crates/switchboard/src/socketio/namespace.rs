@@ -1,0 +1,222 @@
+//! Namespaces: handlers, middleware, and the start of broadcasts.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use hashbrown::HashMap;
+use serde::Serialize;
+use switchboard_hub::{Hub, ScopeId, Variant};
+
+use super::extract::{Connecting, Disconnected};
+use super::handler::{
+    AnyEventHandler, AnySocketHandler, EventHandler, SocketHandler, event_handler, socket_handler,
+};
+use super::operator::{BroadcastOperator, Rooms};
+use super::payload::FIRST_VIEW;
+use super::socket::Socket;
+use crate::states::States;
+use crate::{EmitError, Error};
+
+/// What is told of errors.
+type OnError = Arc<dyn Fn(&Socket, &Error) + Send + Sync>;
+
+/// A handler of one event.
+#[derive(Clone)]
+pub(crate) struct Registered {
+    pub(crate) handler: AnyEventHandler,
+    /// Events of a socket do not wait for one another.
+    pub(crate) concurrent: bool,
+}
+
+/// The functions of a namespace. Replaced as a whole when one is added, so that reading takes no lock.
+#[derive(Clone, Default)]
+pub(crate) struct Table {
+    pub(crate) middleware: Vec<AnySocketHandler<Connecting>>,
+    pub(crate) connect: Vec<AnySocketHandler<Connecting>>,
+    pub(crate) disconnect: Vec<AnySocketHandler<Disconnected>>,
+    pub(crate) event_middleware: Vec<AnyEventHandler>,
+    pub(crate) any: Vec<AnyEventHandler>,
+    pub(crate) events: HashMap<Box<str>, Registered, foldhash::fast::RandomState>,
+    pub(crate) error: Option<OnError>,
+}
+
+pub(crate) struct NamespaceInner {
+    pub(crate) name: Arc<str>,
+    pub(crate) scope: ScopeId,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) states: Arc<States>,
+    pub(crate) table: ArcSwap<Table>,
+    /// Events that raw WebSocket services show.
+    views: ArcSwap<Vec<Box<str>>>,
+    /// Held while the table or the views are replaced.
+    writing: Mutex<()>,
+}
+
+impl std::fmt::Debug for NamespaceInner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Namespace").field(&self.name).finish()
+    }
+}
+
+impl NamespaceInner {
+    pub(crate) fn new(name: &str, hub: &Arc<Hub>, states: &Arc<States>) -> Arc<Self> {
+        Arc::new(Self {
+            name: name.into(),
+            scope: hub.scope(name),
+            hub: Arc::clone(hub),
+            states: Arc::clone(states),
+            table: ArcSwap::default(),
+            views: ArcSwap::default(),
+            writing: Mutex::new(()),
+        })
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Table)) {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = Table::clone(&self.table.load());
+        change(&mut table);
+        self.table.store(Arc::new(table));
+    }
+
+    /// The view of an event, where a raw WebSocket service shows it.
+    pub(crate) fn view(&self, event: &str) -> Option<Variant> {
+        let at = self.views.load().iter().position(|shown| **shown == *event)?;
+        Some(Variant(FIRST_VIEW + at as u32))
+    }
+
+    /// The view of an event, made where there is none yet.
+    pub(crate) fn add_view(&self, event: &str) -> Variant {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.view(event).is_none() {
+            let mut views = Vec::clone(&self.views.load());
+            views.push(event.into());
+            self.views.store(Arc::new(views));
+        }
+        self.view(event).unwrap_or(Variant(FIRST_VIEW))
+    }
+}
+
+/// A namespace: a path of its own for events, with its own sockets, handlers and rooms. Cloning gives another handle to it.
+///
+/// Handlers are registered once, for all its sockets; sockets that are connected already have those that are added later, too.
+#[derive(Debug, Clone)]
+pub struct Namespace {
+    pub(crate) inner: Arc<NamespaceInner>,
+}
+
+impl Namespace {
+    /// Its name, such as `/` or `/chat`.
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// Handles an event. Registering another handler for the same event replaces the first.
+    ///
+    /// Events of one socket are handled in the order they came: a plain handler runs in place, an async one holds back the
+    /// further events of its socket until it is done. What the handler returns is the acknowledgement (a handler that returns nothing
+    /// acknowledges with nothing); an `Err` goes to [`on_error`](Self::on_error), and nothing is acknowledged. A handler that
+    /// panics closes its socket.
+    pub fn on<M>(&self, event: &str, handler: impl EventHandler<M>) -> &Self {
+        self.register(event, Registered { handler: event_handler(handler), concurrent: false })
+    }
+
+    /// As [`on`](Self::on), but further events of the socket do not wait for an async handler to be done.
+    pub fn on_concurrent<M>(&self, event: &str, handler: impl EventHandler<M>) -> &Self {
+        self.register(event, Registered { handler: event_handler(handler), concurrent: true })
+    }
+
+    fn register(&self, event: &str, registered: Registered) -> &Self {
+        self.inner.change(|table| {
+            table.events.insert(event.into(), registered);
+        });
+        self
+    }
+
+    /// Calls the handler with every event, before the event's own. What it returns is no acknowledgement.
+    pub fn on_any<M>(&self, handler: impl EventHandler<M>) -> &Self {
+        self.inner.change(|table| table.any.push(event_handler(handler)));
+        self
+    }
+
+    /// Calls the handler with every event, before any other; an `Err` of its stops the event and goes to
+    /// [`on_error`](Self::on_error) (`socket.use` of Node).
+    pub fn event_middleware<M>(&self, middleware: impl EventHandler<M>) -> &Self {
+        self.inner.change(|table| table.event_middleware.push(event_handler(middleware)));
+        self
+    }
+
+    /// Calls the handler for each socket that asks to connect, in the order of registration; an `Err` refuses it, and is sent to it as
+    /// CONNECT_ERROR (`namespace.use` of Node).
+    pub fn middleware<M>(&self, middleware: impl SocketHandler<Connecting, M>) -> &Self {
+        self.inner.change(|table| table.middleware.push(socket_handler(middleware)));
+        self
+    }
+
+    /// Calls the handler for each socket that has connected.
+    ///
+    /// Its arguments are extracted before CONNECT is answered: one that fails is a CONNECT_ERROR. Events of the socket wait until
+    /// it has returned; an `Err` from it disconnects the socket.
+    pub fn on_connect<M>(&self, handler: impl SocketHandler<Connecting, M>) -> &Self {
+        self.inner.change(|table| table.connect.push(socket_handler(handler)));
+        self
+    }
+
+    /// Calls the handler for each socket that was disconnected, with the [`DisconnectReason`](crate::DisconnectReason). The socket is still in
+    /// its rooms, as in Node's `disconnecting`; emitting to it fails.
+    pub fn on_disconnect<M>(&self, handler: impl SocketHandler<Disconnected, M>) -> &Self {
+        self.inner.change(|table| table.disconnect.push(socket_handler(handler)));
+        self
+    }
+
+    /// Is told of the errors of handlers and their extractors. Without it they are logged as warnings.
+    pub fn on_error(&self, handler: impl Fn(&Socket, &Error) + Send + Sync + 'static) -> &Self {
+        self.inner.change(|table| table.error = Some(Arc::new(handler)));
+        self
+    }
+
+    /// Sends an event to all sockets of the namespace.
+    ///
+    /// # Errors
+    /// As [`BroadcastOperator::emit`].
+    pub fn emit<T: Serialize>(&self, event: &str, args: T) -> Result<(), EmitError> {
+        self.all().emit(event, args)
+    }
+
+    /// All sockets of the namespace.
+    pub fn all(&self) -> BroadcastOperator {
+        BroadcastOperator::new(&self.inner, None)
+    }
+
+    /// The sockets in these rooms.
+    pub fn to(&self, rooms: impl Rooms) -> BroadcastOperator {
+        self.all().to(rooms)
+    }
+
+    /// The same as [`to`](Self::to).
+    pub fn within(&self, rooms: impl Rooms) -> BroadcastOperator {
+        self.to(rooms)
+    }
+
+    /// The sockets that are not in these rooms.
+    pub fn except(&self, rooms: impl Rooms) -> BroadcastOperator {
+        self.all().except(rooms)
+    }
+
+    /// All sockets; dropped for those whose transport does not take it at once.
+    pub fn volatile(&self) -> BroadcastOperator {
+        self.all().volatile()
+    }
+
+    /// All sockets of this node.
+    pub fn local(&self) -> BroadcastOperator {
+        self.all().local()
+    }
+
+    /// All sockets, of all workers.
+    ///
+    /// # Errors
+    /// As [`BroadcastOperator::fetch_sockets`].
+    pub async fn fetch_sockets(&self) -> Result<Vec<Socket>, EmitError> {
+        self.all().fetch_sockets().await
+    }
+}

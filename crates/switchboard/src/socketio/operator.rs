@@ -1,0 +1,163 @@
+//! Whom a broadcast goes to, and how.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use switchboard_hub::{Broadcast, Command, MemberId, RoomName, Target};
+use tokio::sync::mpsc;
+
+use super::namespace::NamespaceInner;
+use super::payload::EventPayload;
+use super::socket::Socket;
+use crate::EmitError;
+
+/// Rooms, as methods take them: one name or several.
+pub trait Rooms {
+    /// The names.
+    fn into_rooms(self) -> impl Iterator<Item = RoomName>;
+}
+
+impl Rooms for &str {
+    fn into_rooms(self) -> impl Iterator<Item = RoomName> {
+        std::iter::once(RoomName::from(self))
+    }
+}
+
+impl Rooms for &String {
+    fn into_rooms(self) -> impl Iterator<Item = RoomName> {
+        std::iter::once(RoomName::from(self.as_str()))
+    }
+}
+
+impl Rooms for String {
+    fn into_rooms(self) -> impl Iterator<Item = RoomName> {
+        std::iter::once(RoomName::from(self))
+    }
+}
+
+/// The room of one socket.
+impl Rooms for MemberId {
+    fn into_rooms(self) -> impl Iterator<Item = RoomName> {
+        std::iter::once(RoomName::from(self.as_str()))
+    }
+}
+
+impl<S: Into<RoomName>, const N: usize> Rooms for [S; N] {
+    fn into_rooms(self) -> impl Iterator<Item = RoomName> {
+        self.into_iter().map(Into::into)
+    }
+}
+
+impl<S: Into<RoomName>> Rooms for Vec<S> {
+    fn into_rooms(self) -> impl Iterator<Item = RoomName> {
+        self.into_iter().map(Into::into)
+    }
+}
+
+/// A broadcast in the making: to whom, and how. Made by [`Namespace`](crate::Namespace)'s and [`Socket`]'s `to`, `except` and so on.
+///
+/// A socket that is in several of the rooms gets one copy.
+#[derive(Debug, Clone)]
+#[must_use = "nothing is sent until `emit` is called"]
+pub struct BroadcastOperator {
+    namespace: Arc<NamespaceInner>,
+    target: Target,
+    volatile: bool,
+    local: bool,
+}
+
+impl BroadcastOperator {
+    pub(crate) fn new(namespace: &Arc<NamespaceInner>, except: Option<MemberId>) -> Self {
+        let target = Target { except_member: except, ..Target::all(namespace.scope) };
+        Self { namespace: Arc::clone(namespace), target, volatile: false, local: false }
+    }
+
+    /// Sockets in these rooms (or in those named before). A socket's id is a room of its own.
+    pub fn to(mut self, rooms: impl Rooms) -> Self {
+        self.target.rooms.extend(rooms.into_rooms());
+        self
+    }
+
+    /// The same as [`to`](Self::to).
+    pub fn within(self, rooms: impl Rooms) -> Self {
+        self.to(rooms)
+    }
+
+    /// Not those in these rooms.
+    pub fn except(mut self, rooms: impl Rooms) -> Self {
+        self.target.except.extend(rooms.into_rooms());
+        self
+    }
+
+    /// Dropped, and counted, for those whose transport does not take it at once.
+    pub fn volatile(mut self) -> Self {
+        self.volatile = true;
+        self
+    }
+
+    /// Sockets of this node only, where several form a cluster.
+    pub fn local(mut self) -> Self {
+        self.local = true;
+        self
+    }
+
+    /// Sends an event. A tuple is the argument list; anything else is one argument.
+    ///
+    /// It is queued when this returns: sockets of this worker have it in their outboxes, other workers in their inboxes, in the order of the
+    /// calls of one thread.
+    ///
+    /// # Errors
+    /// [`EmitError::Arguments`]: nothing was sent. [`EmitError::Hub`]: a worker's inbox is full; the sockets of the other workers are sent to.
+    pub fn emit<T: Serialize>(self, event: &str, args: T) -> Result<(), EmitError> {
+        let payload = EventPayload::new(&self.namespace.name, event, &args, self.namespace.view(event))?;
+        let broadcast = Broadcast { target: self.target, payload: Arc::new(payload), volatile: self.volatile, local: self.local };
+        Ok(self.namespace.hub.broadcast(broadcast)?)
+    }
+
+    /// Lets the sockets join rooms (`socketsJoin`).
+    ///
+    /// # Errors
+    /// As [`emit`](Self::emit).
+    pub fn join(self, rooms: impl Rooms) -> Result<(), EmitError> {
+        let rooms: Vec<_> = rooms.into_rooms().collect();
+        Ok(self.namespace.hub.send_all(|| Command::Join(self.target.clone(), rooms.clone()))?)
+    }
+
+    /// Lets the sockets leave rooms (`socketsLeave`).
+    ///
+    /// # Errors
+    /// As [`emit`](Self::emit).
+    pub fn leave(self, rooms: impl Rooms) -> Result<(), EmitError> {
+        let rooms: Vec<_> = rooms.into_rooms().collect();
+        Ok(self.namespace.hub.send_all(|| Command::Leave(self.target.clone(), rooms.clone()))?)
+    }
+
+    /// Disconnects the sockets (`disconnectSockets`); `close` closes their connections too.
+    ///
+    /// # Errors
+    /// As [`emit`](Self::emit).
+    pub fn disconnect(self, close: bool) -> Result<(), EmitError> {
+        Ok(self.namespace.hub.send_all(|| Command::Disconnect { target: self.target.clone(), close })?)
+    }
+
+    /// The sockets (`fetchSockets`). Cancel safe.
+    ///
+    /// # Errors
+    /// [`EmitError::Hub`]: a worker's inbox is full, or it has stopped.
+    pub async fn fetch_sockets(self) -> Result<Vec<Socket>, EmitError> {
+        let (reply, mut sockets) = mpsc::unbounded_channel();
+        self.namespace.hub.send_all(|| {
+            let (target, reply) = (self.target.clone(), reply.clone());
+            Command::Run(Box::new(move |worker| {
+                let found = worker.matching(&target).into_iter().filter_map(|key| Socket::find(worker, key));
+                let _gone = reply.send(found.collect::<Vec<_>>());
+            }))
+        })?;
+        drop(reply);
+        let mut all = Vec::new();
+        while let Some(mut some) = sockets.recv().await {
+            all.append(&mut some);
+        }
+        Ok(all)
+    }
+}

@@ -1,0 +1,94 @@
+//! An event on its way to many, before it is written in anyone's form.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::Serialize;
+use switchboard_hub::{Framing, Payload, Variant};
+use switchboard_protocol::engineio::payload::SEPARATOR;
+use switchboard_protocol::socketio::{Binary, PacketType, WriteError, event_name, from_args, write_args, write_head};
+use switchboard_websocket::{Opcode, encode_frame};
+
+use crate::engineio::session::{WEBSOCKET, write_binary};
+
+/// Members that are Socket.IO sockets.
+pub(crate) const SOCKETIO: Variant = Variant(0);
+
+/// Members that see one event of the namespace as plain WebSocket messages: this number and those above it, one for each event
+/// that has such a view.
+pub(crate) const FIRST_VIEW: u32 = 1;
+
+/// An event with its arguments, written once.
+pub(crate) struct EventPayload {
+    namespace: Arc<str>,
+    /// `["event",argument,…]`
+    json: Vec<u8>,
+    attachments: Vec<Bytes>,
+    /// The view that shows this event, where there is one.
+    view: Option<Variant>,
+}
+
+impl EventPayload {
+    pub(crate) fn new<T: Serialize + ?Sized>(
+        namespace: &Arc<str>,
+        event: &str,
+        args: &T,
+        view: Option<Variant>,
+    ) -> Result<Self, WriteError> {
+        let mut json = Vec::with_capacity(128);
+        let mut attachments = Vec::new();
+        write_args(&mut json, &mut attachments, Some(event), args)?;
+        Ok(Self { namespace: Arc::clone(namespace), json, attachments, view })
+    }
+
+    fn encode_socketio(&self, framing: Framing, out: &mut Vec<u8>) {
+        let mut text = Vec::with_capacity(self.json.len() + self.namespace.len() + 16);
+        text.push(b'4');
+        write_event(&mut text, &self.namespace, None, &self.json, self.attachments.len());
+        if framing == WEBSOCKET {
+            encode_frame(out, Opcode::Text, &text);
+        } else {
+            out.extend_from_slice(&text);
+        }
+        for attachment in &self.attachments {
+            if framing != WEBSOCKET {
+                out.push(SEPARATOR);
+            }
+            write_binary(framing, out, attachment);
+        }
+    }
+
+    /// The event's first argument as a WebSocket message: a string as text, binary as binary, anything else as JSON.
+    fn encode_view(&self, out: &mut Vec<u8>) -> bool {
+        let Ok(json) = std::str::from_utf8(&self.json) else { return false };
+        let Ok((_, offset)) = event_name(json) else { return false };
+        if let Ok(text) = from_args::<std::borrow::Cow<'_, str>>(json, offset, &self.attachments) {
+            encode_frame(out, Opcode::Text, text.as_bytes());
+        } else if let Ok(binary) = from_args::<Binary>(json, offset, &self.attachments) {
+            encode_frame(out, Opcode::Binary, &binary);
+        } else if let Ok(value) = from_args::<&serde_json::value::RawValue>(json, offset, &self.attachments) {
+            encode_frame(out, Opcode::Text, value.get().as_bytes());
+        } else {
+            return false;
+        }
+        true
+    }
+}
+
+impl Payload for EventPayload {
+    fn encode(&self, variant: Variant, framing: Framing, out: &mut Vec<u8>) -> bool {
+        if variant == SOCKETIO {
+            self.encode_socketio(framing, out);
+            true
+        } else {
+            self.view == Some(variant) && self.encode_view(out)
+        }
+    }
+}
+
+/// Appends an event's packet text.
+pub(crate) fn write_event(out: &mut Vec<u8>, namespace: &str, ack: Option<u64>, json: &[u8], attachments: usize) {
+    let kind = if attachments == 0 { PacketType::Event } else { PacketType::BinaryEvent };
+    write_head(out, kind, attachments, namespace, ack);
+    out.extend_from_slice(json);
+}

@@ -1,0 +1,389 @@
+//! A socket as users hold it: a handle that may go to any thread, and does not keep the session alive.
+
+use std::fmt;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use switchboard_hub::{HubError, MemberId, MemberKey, Worker};
+use switchboard_protocol::socketio::write_args;
+use tokio::sync::oneshot;
+
+use super::ack::AckFuture;
+use super::handler::{EventHandler, event_handler};
+use super::local::LocalSocket;
+use super::namespace::{Namespace, NamespaceInner, Registered};
+use super::operator::{BroadcastOperator, Rooms};
+use crate::handshake::Handshake;
+use crate::states::States;
+use crate::{AckError, EmitError};
+
+/// How long an acknowledgement is awaited unless [`Socket::timeout`] says otherwise.
+const ACK_TIMEOUT: Duration = Duration::from_secs(60);
+
+pub(crate) struct SocketShared {
+    pub(crate) namespace: Arc<NamespaceInner>,
+    pub(crate) id: MemberId,
+    /// Set when the socket has become a member of its namespace.
+    pub(crate) key: OnceLock<MemberKey>,
+    pub(crate) connected: AtomicBool,
+    pub(crate) handshake: Handshake,
+    pub(crate) auth: Option<Box<str>>,
+    data: OnceLock<Box<Mutex<States>>>,
+}
+
+impl SocketShared {
+    pub(crate) fn new(
+        namespace: &Arc<NamespaceInner>,
+        id: MemberId,
+        handshake: &Handshake,
+        auth: &str,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            namespace: Arc::clone(namespace),
+            id,
+            key: OnceLock::new(),
+            connected: AtomicBool::new(false),
+            handshake: handshake.clone(),
+            auth: (!auth.is_empty()).then(|| auth.into()),
+            data: OnceLock::new(),
+        })
+    }
+}
+
+/// One client in one namespace. Cloning gives another handle to it.
+///
+/// A handle may be kept and used anywhere; it does not keep the connection, and after the disconnect its methods fail with
+/// [`EmitError::Disconnected`]. On the thread of the socket's worker (in handlers, for one) a call acts at once; from elsewhere it goes
+/// through the worker's inbox, in order for each calling thread.
+#[derive(Clone)]
+pub struct Socket {
+    pub(crate) shared: Arc<SocketShared>,
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket").field("id", &self.shared.id).field("namespace", &self.shared.namespace.name).finish()
+    }
+}
+
+impl PartialEq for Socket {
+    fn eq(&self, other: &Self) -> bool {
+        self.shared.id == other.shared.id
+    }
+}
+
+impl Eq for Socket {}
+
+impl Socket {
+    /// The socket of a member, on its worker's thread.
+    pub(crate) fn find(worker: &Worker, key: MemberKey) -> Option<Self> {
+        let endpoint = worker.endpoint(key)?;
+        let local = endpoint.as_any().downcast_ref::<LocalSocket>()?;
+        Some(local.socket.clone())
+    }
+
+    /// Its id, public and unique. It differs in each namespace, and is not the session's id, which is a secret.
+    pub fn id(&self) -> MemberId {
+        self.shared.id
+    }
+
+    /// The namespace it is in.
+    pub fn namespace(&self) -> Namespace {
+        Namespace { inner: Arc::clone(&self.shared.namespace) }
+    }
+
+    /// Whether it is connected, as far as this thread knows.
+    pub fn is_connected(&self) -> bool {
+        self.shared.connected.load(Ordering::Acquire)
+    }
+
+    /// The request that its session began with.
+    pub fn handshake(&self) -> &Handshake {
+        &self.shared.handshake
+    }
+
+    /// What the client sent to authenticate itself, as JSON; `{}` where it sent nothing. See [`Auth`](crate::Auth).
+    pub fn auth(&self) -> &str {
+        self.shared.auth.as_deref().unwrap_or("{}")
+    }
+
+    /// Keeps a value of your own on the socket, one of each type; returns the one that was kept before.
+    pub fn insert<T: Send + Sync + 'static>(&self, value: T) -> Option<Arc<T>> {
+        self.data().insert(value)
+    }
+
+    /// The value of a type that is kept on the socket.
+    pub fn get<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.data().get()
+    }
+
+    /// Takes the value of a type off the socket.
+    pub fn remove<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.data().remove()
+    }
+
+    fn data(&self) -> std::sync::MutexGuard<'_, States> {
+        self.shared.data.get_or_init(Box::default).lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `f` with the socket's own state: at once on its worker's thread, through the inbox from elsewhere (its result is then
+    /// dropped).
+    pub(crate) fn on_worker(
+        &self,
+        f: impl FnOnce(&Rc<Worker>, &LocalSocket) -> Result<(), EmitError> + Send + 'static,
+    ) -> Result<(), EmitError> {
+        let key = self.key()?;
+        let here = Worker::current().filter(|worker| worker.id() == key.worker);
+        if let Some(worker) = here {
+            return with_local(&worker, key, |local| f(&worker, local));
+        }
+        self.shared.namespace.hub.run_on(key.worker, move |worker| {
+            // The caller is gone; what fails now has its own trace where it failed.
+            let _late = with_local(worker, key, |local| f(worker, local));
+        })?;
+        Ok(())
+    }
+
+    fn key(&self) -> Result<MemberKey, EmitError> {
+        self.shared.key.get().copied().filter(|_| self.is_connected()).ok_or(EmitError::Disconnected)
+    }
+
+    /// Sends an event. A tuple is the argument list; anything else is one argument.
+    ///
+    /// It is queued when this returns, and written in the order of the calls.
+    ///
+    /// # Errors
+    /// [`EmitError::Disconnected`]; [`EmitError::Arguments`] where they do not serialise; [`EmitError::Hub`] where the client's outbox or (from
+    /// another thread) the worker's inbox is full.
+    pub fn emit<T: Serialize>(&self, event: &str, args: T) -> Result<(), EmitError> {
+        self.emitter().emit(event, args)
+    }
+
+    /// Sends an event, and awaits its acknowledgement for 60 s; see [`timeout`](Self::timeout). The event is sent at once.
+    ///
+    /// # Errors
+    /// The future's: [`AckError`].
+    pub fn emit_with_ack<R: DeserializeOwned>(&self, event: &str, args: impl Serialize) -> AckFuture<R> {
+        self.emitter().emit_with_ack(event, args)
+    }
+
+    /// Sends with another time-out for the acknowledgement.
+    pub fn timeout(&self, timeout: Duration) -> Emitter<'_> {
+        Emitter { timeout, ..self.emitter() }
+    }
+
+    /// Sends what may be dropped where the transport does not take it at once.
+    pub fn volatile(&self) -> Emitter<'_> {
+        Emitter { volatile: true, ..self.emitter() }
+    }
+
+    fn emitter(&self) -> Emitter<'_> {
+        Emitter { socket: self, volatile: false, timeout: ACK_TIMEOUT }
+    }
+
+    /// Sends the event `message`.
+    ///
+    /// # Errors
+    /// As [`emit`](Self::emit).
+    pub fn send<T: Serialize>(&self, args: T) -> Result<(), EmitError> {
+        self.emit("message", args)
+    }
+
+    /// Joins rooms.
+    ///
+    /// # Errors
+    /// [`EmitError::Disconnected`]; [`EmitError::Hub`] where it is in as many rooms as may be.
+    pub fn join(&self, rooms: impl Rooms) -> Result<(), EmitError> {
+        self.each_room(rooms, |worker, key, room| worker.join(key, room))
+    }
+
+    /// Leaves rooms.
+    ///
+    /// # Errors
+    /// [`EmitError::Disconnected`].
+    pub fn leave(&self, rooms: impl Rooms) -> Result<(), EmitError> {
+        self.each_room(rooms, |worker, key, room| worker.leave(key, room))
+    }
+
+    fn each_room(
+        &self,
+        rooms: impl Rooms,
+        act: fn(&Worker, MemberKey, &str) -> Result<bool, HubError>,
+    ) -> Result<(), EmitError> {
+        let key = self.key()?;
+        let rooms: Vec<_> = rooms.into_rooms().collect();
+        self.on_worker(move |worker, _| rooms.iter().try_for_each(|room| act(worker, key, room).map(drop)).map_err(EmitError::from))
+    }
+
+    /// The rooms it is in, that of its own id first.
+    ///
+    /// # Errors
+    /// [`EmitError::Disconnected`]; [`EmitError::Hub`] where the worker's inbox is full.
+    pub async fn rooms(&self) -> Result<Vec<switchboard_hub::RoomName>, EmitError> {
+        let key = self.key()?;
+        let (reply, rooms) = oneshot::channel();
+        self.on_worker(move |worker, _| {
+            let _gone = reply.send(worker.rooms_of(key));
+            Ok(())
+        })?;
+        let rooms = rooms.await.ok().flatten().ok_or(EmitError::Disconnected)?;
+        Ok(std::iter::once(self.shared.id.as_str().into()).chain(rooms).collect())
+    }
+
+    /// The sockets in these rooms, without this one.
+    pub fn to(&self, rooms: impl Rooms) -> BroadcastOperator {
+        self.broadcast().to(rooms)
+    }
+
+    /// The same as [`to`](Self::to).
+    pub fn within(&self, rooms: impl Rooms) -> BroadcastOperator {
+        self.to(rooms)
+    }
+
+    /// The sockets that are not in these rooms, without this one.
+    pub fn except(&self, rooms: impl Rooms) -> BroadcastOperator {
+        self.broadcast().except(rooms)
+    }
+
+    /// All sockets of this node, without this one.
+    pub fn local(&self) -> BroadcastOperator {
+        self.broadcast().local()
+    }
+
+    /// All sockets of the namespace, without this one.
+    pub fn broadcast(&self) -> BroadcastOperator {
+        BroadcastOperator::new(&self.shared.namespace, Some(self.shared.id))
+    }
+
+    /// Handles an event of this socket alone, before and instead of the namespace's handler. See [`Namespace::on`].
+    ///
+    /// # Errors
+    /// [`EmitError::Disconnected`].
+    pub fn on<M>(&self, event: &str, handler: impl EventHandler<M>) -> Result<(), EmitError> {
+        self.register(event, handler, false)
+    }
+
+    /// As [`on`](Self::on), for the next such event only.
+    ///
+    /// # Errors
+    /// [`EmitError::Disconnected`].
+    pub fn once<M>(&self, event: &str, handler: impl EventHandler<M>) -> Result<(), EmitError> {
+        self.register(event, handler, true)
+    }
+
+    fn register<M>(&self, event: &str, handler: impl EventHandler<M>, once: bool) -> Result<(), EmitError> {
+        let event: Box<str> = event.into();
+        let registered = Registered { handler: event_handler(handler), concurrent: false };
+        self.on_worker(move |_, local| {
+            local.register(event, registered, once);
+            Ok(())
+        })
+    }
+
+    /// Takes back a handler of this socket's own.
+    ///
+    /// # Errors
+    /// [`EmitError::Disconnected`].
+    pub fn off(&self, event: &str) -> Result<(), EmitError> {
+        let event: Box<str> = event.into();
+        self.on_worker(move |_, local| {
+            local.unregister(&event);
+            Ok(())
+        })
+    }
+
+    /// Disconnects it from the namespace; `close` closes the connection, and with it the client's sockets in other namespaces.
+    ///
+    /// # Errors
+    /// [`EmitError::Disconnected`] where it was so already.
+    pub fn disconnect(&self, close: bool) -> Result<(), EmitError> {
+        use switchboard_hub::Endpoint;
+        self.on_worker(move |_, local| {
+            local.disconnect(close);
+            Ok(())
+        })
+    }
+
+    /// The name of the transport that is used now, `polling` or `websocket`. On the worker's thread (in handlers); `None` elsewhere.
+    pub fn transport(&self) -> Option<&'static str> {
+        let key = self.key().ok()?;
+        let worker = Worker::current().filter(|worker| worker.id() == key.worker)?;
+        with_local(&worker, key, |local| Ok(local.session.transport_name())).ok()
+    }
+}
+
+fn with_local<T>(
+    worker: &Worker,
+    key: MemberKey,
+    f: impl FnOnce(&LocalSocket) -> Result<T, EmitError>,
+) -> Result<T, EmitError> {
+    let endpoint = worker.endpoint(key).ok_or(EmitError::Disconnected)?;
+    f(endpoint.as_any().downcast_ref::<LocalSocket>().ok_or(EmitError::Disconnected)?)
+}
+
+/// An event in the making: how it is sent to one socket. Made by [`Socket::timeout`] and [`Socket::volatile`].
+#[derive(Debug, Clone, Copy)]
+#[must_use = "nothing is sent until `emit` is called"]
+pub struct Emitter<'a> {
+    socket: &'a Socket,
+    volatile: bool,
+    timeout: Duration,
+}
+
+impl Emitter<'_> {
+    /// Another time-out for the acknowledgement.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// May be dropped where the transport does not take it at once.
+    pub fn volatile(self) -> Self {
+        Self { volatile: true, ..self }
+    }
+
+    /// Sends an event; see [`Socket::emit`].
+    ///
+    /// # Errors
+    /// As [`Socket::emit`].
+    pub fn emit<T: Serialize>(self, event: &str, args: T) -> Result<(), EmitError> {
+        let key = self.socket.key()?;
+        let volatile = self.volatile;
+        if let Some(worker) = Worker::current().filter(|worker| worker.id() == key.worker) {
+            // The arguments are written into the worker's scratch buffer, with nothing of the worker borrowed.
+            return worker.with_scratch(|json| {
+                let mut attachments = Vec::new();
+                write_args(json, &mut attachments, Some(event), &args)?;
+                with_local(&worker, key, |local| Ok(local.send_event(&worker, None, json, &attachments, volatile)?))
+            });
+        }
+        let (json, attachments) = write(event, &args)?;
+        self.socket.on_worker(move |worker, local| Ok(local.send_event(worker, None, &json, &attachments, volatile)?))
+    }
+
+    /// Sends an event and awaits its acknowledgement; see [`Socket::emit_with_ack`].
+    ///
+    /// # Errors
+    /// The future's: [`AckError`].
+    pub fn emit_with_ack<R: DeserializeOwned>(self, event: &str, args: impl Serialize) -> AckFuture<R> {
+        let (reply, result) = oneshot::channel();
+        let timeout = self.timeout;
+        let sent = write(event, &args).and_then(|(json, attachments)| {
+            self.socket.on_worker(move |worker, local| {
+                local.send_with_ack(worker, &json, &attachments, timeout, reply);
+                Ok(())
+            })
+        });
+        AckFuture::new(sent.map(|()| result).map_err(AckError::from))
+    }
+}
+
+fn write<T: Serialize>(event: &str, args: &T) -> Result<(Vec<u8>, Vec<Bytes>), EmitError> {
+    let (mut json, mut attachments) = (Vec::new(), Vec::new());
+    write_args(&mut json, &mut attachments, Some(event), args)?;
+    Ok((json, attachments))
+}

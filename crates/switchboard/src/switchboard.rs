@@ -1,0 +1,219 @@
+//! The server as users hold it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use switchboard_hub::{Command, Hub};
+use tokio::net::ToSocketAddrs;
+use tokio::sync::watch;
+
+use crate::builder::Builder;
+use crate::engineio::{Application, EngineOptions, EngineServer, EngineService};
+use crate::http::routes::Routes;
+use crate::http::service::{NotFound, SwitchboardLayer, SwitchboardService};
+use crate::listener::gate::Gate;
+use crate::listener::{Fallback, ListenerOptions, Listening};
+use crate::proxies::TrustedProxies;
+use crate::socketio::namespace::Namespace;
+use crate::socketio::server::SocketIo;
+use crate::websocket::{RawService, WebSocketOptions, WebSocketService};
+
+/// What all parts of a server share.
+pub(crate) struct Inner {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) routes: ArcSwap<Routes>,
+    pub(crate) socketio: Arc<SocketIo>,
+    pub(crate) engine: EngineOptions,
+    pub(crate) proxies: TrustedProxies,
+    pub(crate) listener: ListenerOptions,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) fallback: OnceLock<Fallback>,
+    /// Set when the server is shutting down: nothing new begins.
+    pub(crate) closing: AtomicBool,
+    /// Tells accept loops and connections of the same.
+    pub(crate) closed: watch::Sender<bool>,
+}
+
+impl Inner {
+    fn add_route(&self, add: impl Fn(&mut Routes)) {
+        self.routes.rcu(|routes| {
+            let mut routes = Routes::clone(routes);
+            add(&mut routes);
+            routes
+        });
+    }
+
+    pub(crate) fn add_engine(&self, options: EngineOptions, application: Arc<dyn Application>) {
+        let server = Arc::new(EngineServer { options, application, hub: Arc::clone(&self.hub) });
+        self.add_route(|routes| routes.add_engine(Arc::clone(&server)));
+    }
+}
+
+/// Stops the workers when the last handle to the server goes.
+struct StopOnDrop(Arc<Inner>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.closing.store(true, Ordering::Release);
+        self.0.closed.send_replace(true);
+        // A worker whose inbox is full this moment goes with the process.
+        let _full = self.0.hub.send_all(|| Command::Stop);
+    }
+}
+
+/// A realtime server: namespaces of Socket.IO, bare Engine.IO services and raw WebSocket services, on one port, in one set of rooms.
+///
+/// It runs its own worker threads from the moment it is built. [`listen`](Self::listen) lets them accept connections; mounted with
+/// [`layer`](Self::layer) in axum or another server, that server accepts them. Cloning gives another handle; with the last one (layers and
+/// listeners have theirs) the workers stop.
+#[derive(Clone)]
+pub struct Switchboard {
+    stop: Arc<StopOnDrop>,
+}
+
+impl std::fmt::Debug for Switchboard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Switchboard").field("workers", &self.inner().hub.workers()).finish_non_exhaustive()
+    }
+}
+
+impl Switchboard {
+    /// The options, each with its default.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(crate) fn from_inner(inner: Inner) -> Self {
+        Self { stop: Arc::new(StopOnDrop(Arc::new(inner))) }
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.stop.0
+    }
+
+    /// The namespace of this name, made at the first call. A missing leading slash is added.
+    pub fn of(&self, name: &str) -> Namespace {
+        Namespace { inner: self.inner().socketio.of(name) }
+    }
+
+    /// The namespace `/`.
+    pub fn root(&self) -> Namespace {
+        self.of("/")
+    }
+
+    /// A raw WebSocket service at a path, with default options. One that was there is replaced.
+    pub fn websocket(&self, path: &str) -> WebSocketService {
+        self.websocket_with(path, WebSocketOptions::default())
+    }
+
+    /// A raw WebSocket service at a path.
+    pub fn websocket_with(&self, path: &str, options: WebSocketOptions) -> WebSocketService {
+        let service = RawService::new(path, options, &self.inner().hub);
+        self.inner().add_route(|routes| routes.add_websocket(Arc::clone(&service)));
+        WebSocketService::new(service)
+    }
+
+    /// A bare Engine.IO service at a path, with the server's own Engine.IO options. One that was there is replaced.
+    pub fn engine(&self, path: &str) -> EngineService {
+        let options = self.inner().engine.clone();
+        self.engine_with(EngineOptions { path: path.to_owned(), client_files: Arc::from([]), ..options })
+    }
+
+    /// A bare Engine.IO service with options of its own.
+    pub fn engine_with(&self, options: EngineOptions) -> EngineService {
+        let service = EngineService::new(&self.inner().hub);
+        self.inner().add_engine(options, Arc::new(service.clone()));
+        service
+    }
+
+    /// The options that Engine.IO has here, to derive others from.
+    pub fn engine_options(&self) -> EngineOptions {
+        self.inner().engine.clone()
+    }
+
+    /// Sets the service that gets the requests which are not for Switchboard, on its own listener: an axum `Router`, for one. Only the first
+    /// call counts. Without one they get a 404.
+    pub fn fallback<S, R>(&self, service: S) -> &Self
+    where
+        S: tower_service::Service<http::Request<hyper::body::Incoming>, Response = http::Response<R>>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: Send,
+        S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        R: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+        R::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        if self.inner().fallback.set(Fallback::new(service)).is_err() {
+            tracing::warn!("a fallback was set already: the second one is not used");
+        }
+        self
+    }
+
+    /// A tower layer that puts Switchboard in front of a service, in axum for one.
+    pub fn layer(&self) -> SwitchboardLayer {
+        SwitchboardLayer::new(self.clone())
+    }
+
+    /// A tower service that is Switchboard alone: other requests get a 404.
+    pub fn service(&self) -> SwitchboardService<NotFound> {
+        SwitchboardService::new(self.clone(), NotFound)
+    }
+
+    /// Listens on an address and serves until [`shutdown`](Self::shutdown) is done.
+    ///
+    /// # Errors
+    /// Those of binding.
+    pub async fn listen(&self, address: impl ToSocketAddrs) -> io::Result<()> {
+        self.bind(address).await?.done().await;
+        Ok(())
+    }
+
+    /// Listens on an address: each worker accepts connections from now on.
+    ///
+    /// # Errors
+    /// Those of binding.
+    pub async fn bind(&self, address: impl ToSocketAddrs) -> io::Result<Listening> {
+        let mut last = io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
+        for address in tokio::net::lookup_host(address).await? {
+            match Listening::start(self.clone(), address).await {
+                Ok(listening) => return Ok(listening),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// Shuts down: stops accepting, closes all sessions with `server shutting down` (WebSocket code 1001), and waits until their
+    /// connections have ended, `deadline` at most; what is left then is cut. Returns whether all ended by themselves.
+    ///
+    /// Cancel safe: dropped, the shutting down goes on.
+    pub async fn shutdown(&self, deadline: Duration) -> bool {
+        let inner = self.inner();
+        inner.closing.store(true, Ordering::Release);
+        let _full = inner.hub.send_all(|| {
+            Command::Run(Box::new(|worker| {
+                for session in worker.sessions() {
+                    session.shut_down(worker);
+                }
+            }))
+        });
+        inner.closed.send_replace(true);
+        let ended = tokio::time::timeout(deadline, inner.gate.emptied()).await.is_ok();
+        if !ended {
+            tracing::warn!(left = inner.gate.open(), "connections are cut at the deadline");
+        }
+        let _stopped = inner.hub.send_all(|| Command::Stop);
+        ended
+    }
+
+    /// The address that a peer's request came from, as the options about proxies have it.
+    pub fn client_address(&self, peer: SocketAddr, headers: &http::HeaderMap) -> SocketAddr {
+        self.inner().proxies.resolve(crate::Peer::new(peer), headers).address.unwrap_or(peer)
+    }
+}

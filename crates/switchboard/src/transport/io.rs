@@ -1,0 +1,126 @@
+//! The byte stream below a WebSocket connection: plain TCP, or whatever an outer server has accepted.
+
+use std::io;
+use std::net::TcpStream as StdTcpStream;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::listener::gate::Permit;
+
+/// A byte stream that anything can be below of.
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Send> Duplex for T {}
+
+/// A byte stream, driven on one worker.
+pub(crate) enum Io {
+    /// Plain TCP, with its place at the gate where our own listener accepted it.
+    Tcp(TcpStream, #[expect(dead_code, reason = "held until the stream is dropped")] Option<Permit>),
+    Boxed(Pin<Box<dyn Duplex>>),
+}
+
+impl Io {
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut buffer = ReadBuf::new(buffer);
+        let polled = match self {
+            Io::Tcp(stream, _) => Pin::new(stream).poll_read(cx, &mut buffer),
+            Io::Boxed(stream) => stream.as_mut().poll_read(cx, &mut buffer),
+        };
+        polled.map_ok(|()| buffer.filled().len())
+    }
+
+    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        match (self, slices) {
+            (Io::Tcp(stream, _), [one]) => Pin::new(stream).poll_write(cx, one),
+            (Io::Tcp(stream, _), _) => Pin::new(stream).poll_write_vectored(cx, slices),
+            (Io::Boxed(stream), _) => stream.as_mut().poll_write_vectored(cx, slices),
+        }
+    }
+
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            // A TCP stream has no buffer of its own.
+            Io::Tcp(..) => Poll::Ready(Ok(())),
+            Io::Boxed(stream) => stream.as_mut().poll_flush(cx),
+        }
+    }
+
+    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Io::Tcp(stream, _) => Pin::new(stream).poll_shutdown(cx),
+            Io::Boxed(stream) => stream.as_mut().poll_shutdown(cx),
+        }
+    }
+}
+
+/// A byte stream on its way to the worker that will drive it, with what was read of it already.
+pub(crate) struct Handover {
+    pub(crate) io: HandoverIo,
+    pub(crate) unread: Bytes,
+}
+
+pub(crate) enum HandoverIo {
+    /// Taken off one reactor, to be registered with another.
+    Tcp(StdTcpStream, Option<Permit>),
+    Boxed(Pin<Box<dyn Duplex>>),
+}
+
+impl Handover {
+    /// Takes a TCP stream off this thread's reactor.
+    pub(crate) fn tcp(stream: TcpStream, unread: Bytes, permit: Option<Permit>) -> io::Result<Self> {
+        Ok(Self { io: HandoverIo::Tcp(stream.into_std()?, permit), unread })
+    }
+
+    /// Takes apart what hyper gives after an upgrade: TCP is registered anew with a worker, anything else (TLS, HTTP/2)
+    /// keeps the reactor of the server that accepted it.
+    pub(crate) fn upgraded(upgraded: Upgraded) -> io::Result<Self> {
+        let upgraded = match upgraded.downcast::<TokioIo<crate::listener::Rewind>>() {
+            Ok(parts) => {
+                let (stream, unread, permit) = parts.io.into_inner().into_parts();
+                // What hyper has read came before what was not read again yet.
+                return Self::tcp(stream, join(parts.read_buf, unread), Some(permit));
+            }
+            Err(upgraded) => upgraded,
+        };
+        let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
+            Ok(parts) => return Self::tcp(parts.io.into_inner(), parts.read_buf, None),
+            Err(upgraded) => upgraded,
+        };
+        match hyper_util::server::conn::auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
+            Ok(parts) => Self::tcp(parts.io.into_inner(), parts.read_buf, None),
+            Err(upgraded) => {
+                Ok(Self { io: HandoverIo::Boxed(Box::pin(TokioIo::new(upgraded))), unread: Bytes::new() })
+            }
+        }
+    }
+
+    /// Registers the stream with this thread's reactor.
+    pub(crate) fn land(self) -> io::Result<(Io, Bytes)> {
+        let io = match self.io {
+            HandoverIo::Tcp(stream, permit) => {
+                stream.set_nonblocking(true)?;
+                let stream = TcpStream::from_std(stream)?;
+                stream.set_nodelay(true)?;
+                Io::Tcp(stream, permit)
+            }
+            HandoverIo::Boxed(stream) => Io::Boxed(stream),
+        };
+        Ok((io, self.unread))
+    }
+}
+
+fn join(first: Bytes, second: Bytes) -> Bytes {
+    if first.is_empty() {
+        second
+    } else if second.is_empty() {
+        first
+    } else {
+        [first, second].concat().into()
+    }
+}

@@ -1,0 +1,377 @@
+//! A WebSocket connection of a worker: reads frames in the worker's read buffer, hands messages to its owner in place, and writes what
+//! the owner's outbox holds. One task for each connection; it sleeps but for reading, and for writing where the socket would block.
+//!
+//! [RFC 6455](https://www.rfc-editor.org/rfc/rfc6455); the codec is `switchboard-websocket`.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use switchboard_hub::{Outbox, Session, Worker};
+use switchboard_websocket::{
+    CloseCode, CloseFrame, Decoder, Limits, Message, Opcode, Role, encode_close, encode_frame,
+};
+
+use super::io::Io;
+
+/// How long a peer has to answer a close before its connection is cut.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Whose connection it is: a session, or a probe that may become one's.
+pub(crate) trait LinkOwner: Session {
+    /// A text or binary message. Nothing of the worker is borrowed meanwhile but the bytes themselves.
+    fn on_message(self: Rc<Self>, worker: &Rc<Worker>, link: &Rc<Link>, message: Message<'_>);
+
+    /// Bytes have come: the peer is alive.
+    fn on_read(&self) {}
+
+    /// The connection has ended. Called once, for its last owner.
+    fn on_link_end(self: Rc<Self>, worker: &Rc<Worker>, link: &Rc<Link>, end: LinkEnd);
+
+    /// Itself as the hub sees it.
+    fn as_session(self: Rc<Self>) -> Rc<dyn Session>;
+}
+
+/// How a connection came to its end.
+#[derive(Debug)]
+pub(crate) enum LinkEnd {
+    /// The peer closed, or both did.
+    Closed {
+        /// The code that the peer gave.
+        code: Option<CloseCode>,
+    },
+    /// The peer broke RFC 6455, or a bound.
+    Protocol(switchboard_websocket::ProtocolError),
+    /// The byte stream failed.
+    Io(io::Error),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// A close frame is queued or sent; nothing may follow it.
+    Closing,
+    Ended,
+}
+
+/// A WebSocket connection of a worker.
+pub(crate) struct Link {
+    io: RefCell<Io>,
+    decoder: RefCell<Decoder>,
+    owner: RefCell<Rc<dyn LinkOwner>>,
+    driver: RefCell<Option<Waker>>,
+    phase: Cell<Phase>,
+    /// The socket would block: its task waits for it.
+    blocked: Cell<bool>,
+    /// The owner wants no more input for now.
+    paused: Cell<bool>,
+    /// The peer's close has come.
+    peer_closed: Cell<bool>,
+    peer_code: Cell<Option<CloseCode>>,
+    /// The owner has been told of the end.
+    told: Cell<bool>,
+}
+
+impl Link {
+    /// Starts a connection on this worker's thread. `unread`: bytes that came behind the handshake; `answer`: the answer to it, where it is
+    /// still to be written.
+    pub(crate) fn start(worker: &Rc<Worker>, io: Io, unread: Bytes, answer: &[u8], limits: Limits, owner: Rc<dyn LinkOwner>) -> Rc<Self> {
+        let link = Rc::new(Self {
+            io: RefCell::new(io),
+            decoder: RefCell::new(Decoder::new(Role::Server, limits)),
+            owner: RefCell::new(owner),
+            driver: RefCell::default(),
+            phase: Cell::new(Phase::Open),
+            blocked: Cell::new(false),
+            paused: Cell::new(false),
+            peer_closed: Cell::new(false),
+            peer_code: Cell::new(None),
+            told: Cell::new(false),
+        });
+        if !answer.is_empty() {
+            // An outbox that is new is not full.
+            let _full = worker.write(&link.owner().as_session(), |out| out.extend_from_slice(answer));
+        }
+        tokio::task::spawn_local(Rc::clone(&link).drive(Rc::clone(worker), unread));
+        link
+    }
+
+    /// Hands the connection to another owner, which gets what comes next.
+    pub(crate) fn set_owner(&self, owner: Rc<dyn LinkOwner>) {
+        *self.owner.borrow_mut() = owner;
+    }
+
+    /// Whether a packet would be written at once.
+    pub(crate) fn writable(&self) -> bool {
+        self.phase.get() == Phase::Open && !self.blocked.get()
+    }
+
+    /// Stops reading until [`resume`](Self::resume): the peer is held back by TCP.
+    pub(crate) fn pause(&self) {
+        self.paused.set(true);
+    }
+
+    /// Reads on.
+    pub(crate) fn resume(&self) {
+        if self.paused.replace(false) {
+            self.wake();
+        }
+    }
+
+    /// Queues a close frame behind what waits; the connection ends when the peer has answered, or after 5 seconds.
+    pub(crate) fn close(&self, worker: &Rc<Worker>, code: Option<CloseCode>, reason: &str) {
+        if self.phase.get() != Phase::Open {
+            return;
+        }
+        let owner = Rc::clone(&*self.owner.borrow()).as_session();
+        let queued = worker.write(&owner, |out| match code {
+            Some(code) => encode_close(out, None, code, reason),
+            None => encode_frame(out, Opcode::Close, &[]),
+        });
+        self.phase.set(Phase::Closing);
+        if queued.is_err() {
+            // The peer does not read: it would not read a close either.
+            self.abort();
+        }
+        self.wake();
+    }
+
+    /// Sends a ping.
+    pub(crate) fn ping(&self, worker: &Rc<Worker>) {
+        if self.phase.get() == Phase::Open {
+            // A full outbox closes the connection by itself.
+            let _full = worker.write(&self.owner().as_session(), |out| encode_frame(out, Opcode::Ping, &[]));
+        }
+    }
+
+    /// Cuts the connection without a word.
+    pub(crate) fn abort(&self) {
+        self.phase.set(Phase::Ended);
+        self.wake();
+    }
+
+    /// Writes what the outbox holds, as far as the socket takes it.
+    pub(crate) fn flush(&self, worker: &Rc<Worker>, outbox: &Outbox) {
+        if self.blocked.get() || self.phase.get() == Phase::Ended {
+            return;
+        }
+        let driver = self.driver.borrow();
+        // Before the task's first turn there is no waker; that turn flushes.
+        let Some(waker) = driver.as_ref() else { return };
+        if let Poll::Ready(Err(error)) = self.poll_write_out(worker, outbox, &mut Context::from_waker(waker)) {
+            tracing::debug!(%error, "a write failed");
+            self.phase.set(Phase::Ended);
+            waker.wake_by_ref();
+        }
+    }
+
+    fn poll_write_out(&self, worker: &Worker, outbox: &Outbox, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut io = self.io.borrow_mut();
+        while !outbox.is_empty() {
+            let written = worker.drain(outbox, |slices| match io.poll_write(cx, slices) {
+                Poll::Ready(Ok(0)) => Err(Some(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(written) => written.map_err(Some),
+                Poll::Pending => Err(None),
+            });
+            match written {
+                Ok(_) => {}
+                Err(Some(error)) => return Poll::Ready(Err(error)),
+                Err(None) => {
+                    self.blocked.set(true);
+                    return Poll::Pending;
+                }
+            }
+        }
+        let flushed = io.poll_flush(cx);
+        self.blocked.set(flushed.is_pending());
+        flushed
+    }
+
+    fn wake(&self) {
+        if let Some(driver) = self.driver.borrow().as_ref() {
+            driver.wake_by_ref();
+        }
+    }
+
+    fn owner(&self) -> Rc<dyn LinkOwner> {
+        Rc::clone(&*self.owner.borrow())
+    }
+
+    async fn drive(self: Rc<Self>, worker: Rc<Worker>, unread: Bytes) {
+        if !unread.is_empty() {
+            self.feed(&worker, &mut Vec::from(unread));
+        }
+        let mut end = None;
+        while end.is_none() {
+            if self.phase.get() == Phase::Open {
+                end = poll_fn(|cx| self.poll_open(&worker, cx)).await;
+                if let Some(full) = worker.take_pressure() {
+                    // A handler met a full inbox: this peer is read again when there is room.
+                    worker.room(full).await;
+                }
+            } else {
+                let closing = poll_fn(|cx| self.poll_closing(&worker, cx));
+                end = Some(tokio::time::timeout(CLOSE_TIMEOUT, closing).await.unwrap_or_else(|_late| {
+                    metrics::counter!("switchboard_websocket_close_timeouts_total").increment(1);
+                    LinkEnd::Closed { code: self.peer_code.get() }
+                }));
+            }
+        }
+        self.phase.set(Phase::Ended);
+        let end = end.unwrap_or(LinkEnd::Closed { code: None });
+        self.tell_end(&worker, end);
+    }
+
+    fn keep_waker(&self, cx: &Context<'_>) {
+        let mut driver = self.driver.borrow_mut();
+        if driver.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+            *driver = Some(cx.waker().clone());
+        }
+    }
+
+    /// Reads and handles until there is nothing to read. Ready with an end, or without one when the driver has to look at
+    /// the phase again.
+    fn poll_open(self: &Rc<Self>, worker: &Rc<Worker>, cx: &mut Context<'_>) -> Poll<Option<LinkEnd>> {
+        let first = self.driver.borrow().is_none();
+        self.keep_waker(cx);
+        if first || self.blocked.get() {
+            let owner = self.owner();
+            if let Poll::Ready(Err(error)) = self.poll_write_out(worker, owner.outbox(), cx) {
+                return Poll::Ready(Some(LinkEnd::Io(error)));
+            }
+        }
+        loop {
+            match self.phase.get() {
+                Phase::Open if self.paused.get() => return Poll::Pending,
+                Phase::Open => {}
+                Phase::Closing | Phase::Ended => return Poll::Ready(None),
+            }
+            let mut buffer = worker.take_read_buffer();
+            let polled = self.io.borrow_mut().poll_read(cx, &mut buffer);
+            let end = match polled {
+                Poll::Ready(Ok(0)) => Some(LinkEnd::Closed { code: self.peer_code.get() }),
+                Poll::Ready(Ok(n)) => {
+                    worker.stats().bytes_received.add(n as u64);
+                    self.owner.borrow().on_read();
+                    self.feed(worker, buffer.get_mut(..n).unwrap_or_default());
+                    None
+                }
+                Poll::Ready(Err(error)) => Some(LinkEnd::Io(error)),
+                Poll::Pending => {
+                    worker.put_read_buffer(buffer);
+                    return Poll::Pending;
+                }
+            };
+            worker.put_read_buffer(buffer);
+            if end.is_some() {
+                return Poll::Ready(end);
+            }
+        }
+    }
+
+    fn tell_end(self: &Rc<Self>, worker: &Rc<Worker>, end: LinkEnd) {
+        if !self.told.replace(true) {
+            self.owner().on_link_end(worker, self, end);
+        }
+    }
+
+    /// Handles all messages that are complete in `bytes`.
+    fn feed(self: &Rc<Self>, worker: &Rc<Worker>, bytes: &mut [u8]) {
+        let mut at = 0;
+        let mut decoder = self.decoder.borrow_mut();
+        while self.phase.get() == Phase::Open {
+            match decoder.decode(bytes, &mut at) {
+                Ok(Some(message @ (Message::Text(_) | Message::Binary(_)))) => {
+                    worker.stats().messages_received.add(1);
+                    self.owner().on_message(worker, self, message);
+                }
+                Ok(Some(Message::Ping(payload))) => {
+                    // A peer that does not read its pongs meets the outbox's bound like any other.
+                    let _closed = worker.write(&self.owner().as_session(), |out| encode_frame(out, Opcode::Pong, payload));
+                }
+                Ok(Some(Message::Pong(_))) => {}
+                Ok(Some(Message::Close(frame))) => {
+                    self.on_close(worker, frame.as_ref());
+                    drop(decoder);
+                    self.tell_end(worker, LinkEnd::Closed { code: self.peer_code.get() });
+                    break;
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    metrics::counter!("switchboard_websocket_protocol_errors_total").increment(1);
+                    self.close(worker, Some(error.close_code()), "");
+                    // What the peer sends behind an error is not looked at.
+                    self.peer_closed.set(true);
+                    self.peer_code.set(Some(error.close_code()));
+                    drop(decoder);
+                    self.tell_end(worker, LinkEnd::Protocol(error));
+                    break;
+                }
+            }
+        }
+    }
+
+    fn on_close(&self, worker: &Rc<Worker>, frame: Option<&CloseFrame<'_>>) {
+        self.peer_closed.set(true);
+        self.peer_code.set(frame.map(|frame| frame.code));
+        // The answer carries the peer's code, as RFC 6455 5.5.1 asks.
+        self.close(worker, frame.map(|frame| frame.code), "");
+    }
+
+    /// Writes what is left, then waits for the peer's close, or for the end of its stream.
+    fn poll_closing(&self, worker: &Rc<Worker>, cx: &mut Context<'_>) -> Poll<LinkEnd> {
+        self.keep_waker(cx);
+        let done = LinkEnd::Closed { code: self.peer_code.get() };
+        if self.phase.get() == Phase::Ended {
+            return Poll::Ready(done);
+        }
+        let owner = self.owner();
+        match self.poll_write_out(worker, owner.outbox(), cx) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) => return Poll::Ready(LinkEnd::Io(error)),
+            Poll::Pending => return Poll::Pending,
+        }
+        if self.peer_closed.get() && self.io.borrow_mut().poll_shutdown(cx).is_pending() {
+            return Poll::Pending;
+        }
+        // The rest of what the peer sends is read and dropped up to its own end, so that the kernel has no unread bytes
+        // to answer with a reset, which could overtake our close frame.
+        let mut buffer = worker.take_read_buffer();
+        let end = loop {
+            let polled = self.io.borrow_mut().poll_read(cx, &mut buffer);
+            match polled {
+                Poll::Ready(Ok(0)) => break Poll::Ready(done),
+                Poll::Ready(Ok(n)) => self.look_for_close(buffer.get_mut(..n).unwrap_or_default()),
+                Poll::Ready(Err(error)) => break Poll::Ready(LinkEnd::Io(error)),
+                Poll::Pending => break Poll::Pending,
+            }
+        };
+        worker.put_read_buffer(buffer);
+        end
+    }
+
+    /// Looks for the peer's answer to our close; anything before it is too late to be handled.
+    fn look_for_close(&self, bytes: &mut [u8]) {
+        let mut at = 0;
+        let mut decoder = self.decoder.borrow_mut();
+        while !self.peer_closed.get() {
+            match decoder.decode(bytes, &mut at) {
+                Ok(Some(Message::Close(frame))) => {
+                    self.peer_closed.set(true);
+                    self.peer_code.set(frame.map(|frame| frame.code));
+                    self.wake();
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => return,
+                Err(_) => {
+                    self.peer_closed.set(true);
+                    self.wake();
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! How bytes move: the WebSocket connections of a worker. (HTTP transports move by request, in `engineio::polling`.)
+
+pub(crate) mod io;
+pub(crate) mod link;

@@ -1,0 +1,216 @@
+//! A raw WebSocket endpoint: its path, options and functions.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use switchboard_hub::{Hub, Variant, Worker};
+use switchboard_websocket::Limits;
+
+use super::session::{RawSession, WebSocket};
+use super::{IntoResult, Message};
+use crate::engineio::AllowRequest;
+use crate::handshake::{Handshake, KeepHeaders};
+use crate::http::cors::Origins;
+use crate::socketio::namespace::{Namespace, NamespaceInner};
+use crate::transport::io::Io;
+use crate::{CloseCode, Result};
+
+type OnConnect = Arc<dyn Fn(&WebSocket) -> Result + Send + Sync>;
+type OnMessage = Arc<dyn Fn(&WebSocket, Message<'_>) -> Result + Send + Sync>;
+type OnClose = Arc<dyn Fn(&WebSocket, Option<CloseCode>) + Send + Sync>;
+
+/// The options of a raw WebSocket endpoint.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct WebSocketOptions {
+    /// Subprotocols it speaks; the first of the client's that is among them is selected. Default: none.
+    pub protocols: Vec<String>,
+    /// Bytes of a message. Default 64 MiB; a larger one closes the connection with 1009.
+    pub max_message_bytes: usize,
+    /// Bytes that may wait to be written to one client. Default 128 MiB: an echo of the largest message fits. A client that lets more
+    /// wait is disconnected.
+    pub max_outbox_bytes: usize,
+    /// Pages of which origins may connect. Default: those of the server's own host.
+    pub origins: Origins,
+    /// A check of one's own on each handshake. Default: none.
+    pub allow_request: Option<AllowRequest>,
+    /// Which headers a handshake keeps.
+    pub keep_headers: KeepHeaders,
+}
+
+impl Default for WebSocketOptions {
+    fn default() -> Self {
+        Self {
+            protocols: Vec::new(),
+            max_message_bytes: 64 << 20,
+            max_outbox_bytes: 128 << 20,
+            origins: Origins::default(),
+            allow_request: None,
+            keep_headers: KeepHeaders::default(),
+        }
+    }
+}
+
+impl std::fmt::Debug for WebSocketOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WebSocketOptions")
+            .field("protocols", &self.protocols)
+            .field("max_message_bytes", &self.max_message_bytes)
+            .field("origins", &self.origins)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An event of a namespace that the service shows.
+#[derive(Clone)]
+pub(crate) struct Bridge {
+    pub(crate) namespace: Arc<NamespaceInner>,
+    pub(crate) event: Arc<str>,
+    pub(crate) variant: Variant,
+}
+
+/// The functions of a service. Replaced as a whole when one is added, so that reading takes no lock.
+#[derive(Clone, Default)]
+pub(crate) struct Functions {
+    connect: Option<OnConnect>,
+    message: Option<OnMessage>,
+    close: Option<OnClose>,
+    pub(crate) bridge: Option<Bridge>,
+}
+
+pub(crate) struct RawService {
+    path: String,
+    options: WebSocketOptions,
+    hub: Arc<Hub>,
+    pub(crate) functions: ArcSwap<Functions>,
+}
+
+impl RawService {
+    pub(crate) fn new(path: &str, options: WebSocketOptions, hub: &Arc<Hub>) -> Arc<Self> {
+        Arc::new(Self { path: path.to_owned(), options, hub: Arc::clone(hub), functions: ArcSwap::default() })
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    pub(crate) fn options(&self) -> &WebSocketOptions {
+        &self.options
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        let max = self.options.max_message_bytes;
+        Limits::DEFAULT.max_message_bytes(max).max_frame_bytes(max)
+    }
+
+    /// Starts a connection on its worker.
+    pub(crate) fn open(
+        self: &Arc<Self>,
+        worker: &Rc<Worker>,
+        handshake: Handshake,
+        protocol: Option<Box<str>>,
+        io: Io,
+        unread: Bytes,
+        answer: &[u8],
+    ) {
+        RawSession::open(worker, self, WebSocket::new(&self.hub, worker.id(), handshake, protocol), io, unread, answer);
+    }
+
+    pub(crate) fn on_connect(&self, socket: &WebSocket) -> Result {
+        self.functions.load().connect.as_ref().map_or(Ok(()), |connect| connect(socket))
+    }
+
+    pub(crate) fn on_message(&self, socket: &WebSocket, message: Message<'_>) -> Result {
+        let functions = self.functions.load();
+        if let Some(on_message) = &functions.message {
+            return on_message(socket, message);
+        }
+        match &functions.bridge {
+            Some(bridge) => bridge.publish(message),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn on_close(&self, socket: &WebSocket, code: Option<CloseCode>) {
+        if let Some(close) = &self.functions.load().close {
+            close(socket, code);
+        }
+    }
+}
+
+impl Bridge {
+    /// Sends a message as the event, to all of the namespace and of the service.
+    fn publish(&self, message: Message<'_>) -> Result {
+        let namespace = Namespace { inner: Arc::clone(&self.namespace) };
+        match message {
+            Message::Text(text) => namespace.emit(&self.event, text)?,
+            Message::Binary(bytes) => namespace.emit(&self.event, crate::Binary::from(bytes.to_vec()))?,
+        }
+        Ok(())
+    }
+}
+
+/// A raw WebSocket endpoint, to be given its functions. Made by [`Switchboard::websocket`](crate::Switchboard::websocket).
+#[derive(Clone)]
+pub struct WebSocketService {
+    inner: Arc<RawService>,
+}
+
+impl std::fmt::Debug for WebSocketService {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("WebSocketService").field(&self.inner.path).finish()
+    }
+}
+
+impl WebSocketService {
+    pub(crate) fn new(inner: Arc<RawService>) -> Self {
+        Self { inner }
+    }
+
+    fn change(&self, change: impl Fn(&mut Functions)) -> &Self {
+        self.inner.functions.rcu(|functions| {
+            let mut functions = Functions::clone(functions);
+            change(&mut functions);
+            functions
+        });
+        self
+    }
+
+    /// Calls the function for each client that has connected; its error closes the connection with 1011. Replaces an earlier one, as the
+    /// others do.
+    pub fn on_connect<R: IntoResult>(&self, function: impl Fn(&WebSocket) -> R + Send + Sync + 'static) -> &Self {
+        let function: OnConnect = Arc::new(move |socket| function(socket).into_result());
+        self.change(|functions| functions.connect = Some(Arc::clone(&function)))
+    }
+
+    /// Calls the function for each message, in order, in place: the message is borrowed from the read buffer. What has to wait goes into a
+    /// task of the function's own. An error closes the connection with 1011.
+    pub fn on_message<R: IntoResult>(
+        &self,
+        function: impl Fn(&WebSocket, Message<'_>) -> R + Send + Sync + 'static,
+    ) -> &Self {
+        let function: OnMessage = Arc::new(move |socket, message| function(socket, message).into_result());
+        self.change(|functions| functions.message = Some(Arc::clone(&function)))
+    }
+
+    /// Calls the function when a connection has ended, with the code the peer closed it with, if it did.
+    pub fn on_close(&self, function: impl Fn(&WebSocket, Option<CloseCode>) + Send + Sync + 'static) -> &Self {
+        let function: OnClose = Arc::new(function);
+        self.change(|functions| functions.close = Some(Arc::clone(&function)))
+    }
+
+    /// Makes its clients members of a namespace, who see one event of it: the event's first argument comes to them as a message (a
+    /// string as text, binary as binary, anything else as JSON), and a message of theirs goes as that event to the whole namespace and
+    /// to all clients of the service, the sender among them, unless [`on_message`](Self::on_message) is set to do otherwise. They may
+    /// [join](WebSocket::join) the namespace's rooms.
+    pub fn share(&self, namespace: &Namespace, event: &str) -> &Self {
+        let bridge = Bridge {
+            namespace: Arc::clone(&namespace.inner),
+            event: event.into(),
+            variant: namespace.inner.add_view(event),
+        };
+        self.change(|functions| functions.bridge = Some(bridge.clone()))
+    }
+}

@@ -1,0 +1,308 @@
+//! One raw WebSocket connection over the hub, and the handle users have to it.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use switchboard_hub::{Endpoint, Hub, HubError, MemberId, MemberKey, Outbox, Session, SessionKey, Worker, WorkerId};
+use switchboard_websocket::{Opcode, encode_frame};
+
+use super::{CloseCode, Message, RawService};
+use crate::EmitError;
+use crate::engineio::session::WEBSOCKET;
+use crate::handshake::Handshake;
+use crate::socketio::client::new_id;
+use crate::socketio::dispatch::guarded;
+use crate::socketio::operator::Rooms;
+use crate::transport::io::Io;
+use crate::transport::link::{Link, LinkEnd, LinkOwner};
+
+/// How often a connection that is silent is pinged, and cut when not even a pong has come since.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+
+struct Shared {
+    hub: Arc<Hub>,
+    worker: WorkerId,
+    session: OnceLock<SessionKey>,
+    member: OnceLock<(MemberKey, MemberId)>,
+    handshake: Handshake,
+    protocol: Option<Box<str>>,
+}
+
+/// A client of a raw WebSocket service. Cloning gives another handle to it, which may go to any thread and does not keep the connection.
+#[derive(Clone)]
+pub struct WebSocket {
+    shared: Arc<Shared>,
+}
+
+impl fmt::Debug for WebSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebSocket").field("worker", &self.shared.worker).field("session", &self.shared.session).finish()
+    }
+}
+
+impl WebSocket {
+    pub(crate) fn new(hub: &Arc<Hub>, worker: WorkerId, handshake: Handshake, protocol: Option<Box<str>>) -> Self {
+        let (session, member) = (OnceLock::new(), OnceLock::new());
+        Self { shared: Arc::new(Shared { hub: Arc::clone(hub), worker, session, member, handshake, protocol }) }
+    }
+
+    /// The request it began with.
+    pub fn handshake(&self) -> &Handshake {
+        &self.shared.handshake
+    }
+
+    /// The subprotocol that was selected.
+    pub fn protocol(&self) -> Option<&str> {
+        self.shared.protocol.as_deref()
+    }
+
+    /// Its id in the namespace it shares, if its service [shares one](crate::WebSocketService::share).
+    pub fn id(&self) -> Option<MemberId> {
+        self.shared.member.get().map(|(_, id)| *id)
+    }
+
+    /// Sends a message. It is queued when this returns. On the thread of the connection's worker this acts at once; from elsewhere the message is
+    /// copied and goes through the worker's inbox, in order for each calling thread.
+    ///
+    /// # Errors
+    /// [`EmitError::Disconnected`]; [`EmitError::Hub`] where the client's outbox or the worker's inbox is full.
+    pub fn send<'a>(&self, message: impl Into<Message<'a>>) -> Result<(), EmitError> {
+        let (opcode, bytes) = match message.into() {
+            Message::Text(text) => (Opcode::Text, text.as_bytes()),
+            Message::Binary(bytes) => (Opcode::Binary, bytes),
+        };
+        let key = *self.shared.session.get().ok_or(EmitError::Disconnected)?;
+        let write = move |worker: &Rc<Worker>, bytes: &[u8]| {
+            let session = worker.session(key).ok_or(HubError::Gone)?;
+            worker.write(&session, |out| encode_frame(out, opcode, bytes))
+        };
+        if let Some(worker) = Worker::current().filter(|worker| worker.id() == self.shared.worker) {
+            return Ok(write(&worker, bytes)?);
+        }
+        let bytes = bytes.to_vec();
+        self.shared.hub.run_on(self.shared.worker, move |worker| {
+            // A connection that is gone by then has told its service so.
+            let _gone = write(worker, &bytes);
+        })?;
+        Ok(())
+    }
+
+    /// Closes the connection with a code and a reason of at most 123 bytes, behind what waits.
+    ///
+    /// # Errors
+    /// [`EmitError::Disconnected`]; [`EmitError::Hub`] where the worker's inbox is full.
+    pub fn close(&self, code: CloseCode, reason: &str) -> Result<(), EmitError> {
+        let key = *self.shared.session.get().ok_or(EmitError::Disconnected)?;
+        let reason = reason.to_owned();
+        self.shared.hub.run_on(self.shared.worker, move |worker| {
+            if let Some(session) = worker.session(key)
+                && let Some(raw) = session.as_any().downcast_ref::<RawSession>()
+            {
+                raw.close(worker, code, &reason);
+            }
+        })?;
+        Ok(())
+    }
+
+    /// Joins rooms of the namespace that its service shares.
+    ///
+    /// # Errors
+    /// [`EmitError::Disconnected`] also where the service shares none; [`EmitError::Hub`] where it is in as many rooms as may be.
+    pub fn join(&self, rooms: impl Rooms) -> Result<(), EmitError> {
+        self.each_room(rooms, Worker::join)
+    }
+
+    /// Leaves rooms.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join).
+    pub fn leave(&self, rooms: impl Rooms) -> Result<(), EmitError> {
+        self.each_room(rooms, Worker::leave)
+    }
+
+    fn each_room(
+        &self,
+        rooms: impl Rooms,
+        act: fn(&Worker, MemberKey, &str) -> Result<bool, HubError>,
+    ) -> Result<(), EmitError> {
+        let (key, _) = *self.shared.member.get().ok_or(EmitError::Disconnected)?;
+        let rooms: Vec<_> = rooms.into_rooms().collect();
+        let act_on_all = move |worker: &Rc<Worker>| rooms.iter().try_for_each(|room| act(worker, key, room).map(drop));
+        if let Some(worker) = Worker::current().filter(|worker| worker.id() == self.shared.worker) {
+            return Ok(act_on_all(&worker)?);
+        }
+        self.shared.hub.run_on(self.shared.worker, move |worker| {
+            if let Err(error) = act_on_all(worker) {
+                tracing::debug!(%error, "a room was not joined or left");
+            }
+        })?;
+        Ok(())
+    }
+}
+
+/// The connection, on its worker.
+pub(crate) struct RawSession {
+    outbox: Outbox,
+    service: Arc<RawService>,
+    socket: WebSocket,
+    link: RefCell<Option<Rc<Link>>>,
+    /// Something has come since the last ping.
+    alive: Cell<bool>,
+}
+
+impl RawSession {
+    pub(crate) fn open(worker: &Rc<Worker>, service: &Arc<RawService>, socket: WebSocket, io: Io, unread: Bytes, answer: &[u8]) {
+        let session = Rc::new(Self {
+            outbox: Outbox::new(service.options().max_outbox_bytes, WEBSOCKET),
+            service: Arc::clone(service),
+            socket,
+            link: RefCell::default(),
+            alive: Cell::new(true),
+        });
+        let link = Link::start(worker, io, unread, answer, service.limits(), Rc::clone(&session) as Rc<dyn LinkOwner>);
+        *session.link.borrow_mut() = Some(link);
+        let key = worker.add_session(Rc::clone(&session) as Rc<dyn Session>);
+        let shared = &session.socket.shared;
+        let _unset_before = shared.session.set(key);
+        if let Some(bridge) = &service.functions.load().bridge
+            && let Some(id) = new_id()
+        {
+            let member = worker.add_member(
+                bridge.namespace.scope,
+                id,
+                bridge.variant,
+                Rc::clone(&session) as Rc<dyn Session>,
+                Rc::clone(&session) as Rc<dyn Endpoint>,
+            );
+            let _unset_before = shared.member.set((member, id));
+        }
+        worker.arm(key, Worker::clock() + PING_INTERVAL);
+        metrics::gauge!("switchboard_websockets").increment(1.0);
+        session.settle(worker, guarded(|| service.on_connect(&session.socket)));
+    }
+
+    /// Closes the connection where a function of the service failed.
+    fn settle(&self, worker: &Rc<Worker>, outcome: Option<crate::Result>) {
+        match outcome {
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                metrics::counter!("switchboard_handler_errors_total").increment(1);
+                tracing::warn!(%error, "a WebSocket service failed: closing its connection");
+                self.close(worker, CloseCode::InternalError, "");
+            }
+            None => self.close(worker, CloseCode::InternalError, ""),
+        }
+    }
+
+    fn link(&self) -> Option<Rc<Link>> {
+        self.link.borrow().clone()
+    }
+
+    fn close(&self, worker: &Rc<Worker>, code: CloseCode, reason: &str) {
+        if let Some(link) = self.link() {
+            link.close(worker, Some(code), reason);
+        }
+    }
+}
+
+impl Session for RawSession {
+    fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    fn flush(&self, worker: &Rc<Worker>) {
+        if let Some(link) = &*self.link.borrow() {
+            link.flush(worker, &self.outbox);
+        }
+    }
+
+    fn writable(&self) -> bool {
+        self.link.borrow().as_ref().is_some_and(|link| link.writable())
+    }
+
+    fn overflow(&self, _worker: &Rc<Worker>) {
+        tracing::warn!(bytes = self.outbox.bytes(), "a client does not read what is sent to it: cutting its connection");
+        if let Some(link) = self.link() {
+            link.abort();
+        }
+    }
+
+    fn on_timer(&self, worker: &Rc<Worker>, now: Instant) -> Option<Instant> {
+        let link = self.link()?;
+        if !self.alive.replace(false) {
+            metrics::counter!("switchboard_websocket_ping_timeouts_total").increment(1);
+            link.abort();
+            return None;
+        }
+        link.ping(worker);
+        Some(now + PING_INTERVAL)
+    }
+
+    fn shut_down(&self, worker: &Rc<Worker>) {
+        self.close(worker, CloseCode::GoingAway, "server shutting down");
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl LinkOwner for RawSession {
+    fn on_message(self: Rc<Self>, worker: &Rc<Worker>, _link: &Rc<Link>, message: switchboard_websocket::Message<'_>) {
+        let message = match message {
+            switchboard_websocket::Message::Text(text) => Message::Text(text),
+            switchboard_websocket::Message::Binary(bytes) => Message::Binary(bytes),
+            _ => return,
+        };
+        let outcome = guarded(|| self.service.on_message(&self.socket, message));
+        self.settle(worker, outcome);
+    }
+
+    fn on_read(&self) {
+        self.alive.set(true);
+    }
+
+    fn on_link_end(self: Rc<Self>, worker: &Rc<Worker>, _link: &Rc<Link>, end: LinkEnd) {
+        let code = match end {
+            LinkEnd::Closed { code } => code,
+            LinkEnd::Protocol(error) => {
+                tracing::debug!(%error, "not a WebSocket peer");
+                None
+            }
+            LinkEnd::Io(error) => {
+                tracing::debug!(%error, "a connection failed");
+                None
+            }
+        };
+        let _panicked = guarded(|| self.service.on_close(&self.socket, code));
+        if let Some((member, _)) = self.socket.shared.member.get() {
+            worker.remove_member(*member);
+        }
+        if let Some(key) = self.socket.shared.session.get() {
+            worker.remove_session(*key);
+        }
+        metrics::gauge!("switchboard_websockets").decrement(1.0);
+        *self.link.borrow_mut() = None;
+    }
+
+    fn as_session(self: Rc<Self>) -> Rc<dyn Session> {
+        self
+    }
+}
+
+impl Endpoint for RawSession {
+    fn disconnect(&self, _close: bool) {
+        if let Some(worker) = Worker::current() {
+            self.close(&worker, CloseCode::Normal, "");
+        }
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
