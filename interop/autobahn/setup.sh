@@ -1,6 +1,6 @@
 # Sets the suite up in $cache, with a Python 2.7 from pyenv, from the system, or from Debian 11's
 # packages unpacked into the cache; else with Docker. Sourced by `run`, which defines $cache, say and die.
-# Afterwards `wstest DIR MODE SPEC` runs the suite; DIR holds all that it reads and writes.
+# Afterwards `(wstest DIR MODE SPEC)` runs the suite; DIR holds all that it reads and writes.
 
 suite_image=crossbario/autobahn-testsuite:0.8.2
 # The newest of each that still runs on Python 2.7; the suite names some of them without a bound.
@@ -133,13 +133,13 @@ debian_mirror() {
         sed -n -E -e 's/^deb( \[[^]]*\])? ([^ ]*\/debian\/?) .*/\2/p' -e 's/^URIs: *([^ ]*\/debian\/?)$/\1/p' | head -n 1
 }
 
+# To be called in a subshell, which becomes the suite: so its process id is the suite's.
 wstest() {
     local dir=$1 mode=$2 spec=$3
+    cd "$dir"
     if [ "$how" = docker ]; then
-        docker run --rm --network host --volume "$dir:$dir" --workdir "$dir" "$suite_image" \
+        exec docker run --rm --network host --volume "$dir:$dir" --workdir "$dir" "$suite_image" \
             wstest --mode "$mode" --spec "$spec"
-    else
-        # `exec`, so that the caller's process id is the suite's.
-        (cd "$dir" && exec "$python" "$here/wstest.py" "$cache/site" --mode "$mode" --spec "$spec")
     fi
+    exec "$python" "$here/wstest.py" "$cache/site" --mode "$mode" --spec "$spec"
 }

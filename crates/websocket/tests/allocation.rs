@@ -1,0 +1,111 @@
+//! What a peer can make the decoder hold, measured at the allocator. One test to a program: the count is
+//! of the whole of it.
+
+#![allow(unsafe_code, reason = "an allocator that counts")]
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use switchboard_websocket::{Decoder, FrameHeader, Limits, Message, Opcode, Role, encode_frame_masked};
+
+struct Counting;
+
+static HELD: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+static CALLS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: all is passed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let held = HELD.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        PEAK.fetch_max(held, Ordering::Relaxed);
+        CALLS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const KEY: [u8; 4] = [1, 2, 3, 4];
+
+#[test]
+fn memory_is_held_for_bytes_that_came_and_only_while_a_message_is_incomplete() {
+    a_whole_frame_allocates_nothing();
+    a_length_in_a_header_reserves_nothing();
+    empty_fragments_hold_nothing();
+    what_a_message_was_put_together_in_is_freed();
+}
+
+fn decode(decoder: &mut Decoder, input: &mut [u8]) -> usize {
+    let (mut pos, mut messages) = (0, 0);
+    while decoder.decode(input, &mut pos).unwrap().is_some() {
+        messages += 1;
+    }
+    messages
+}
+
+/// Bytes that `work` held at most, and how often it allocated.
+fn measure(work: impl FnOnce()) -> (usize, usize) {
+    let (held, calls) = (HELD.load(Ordering::Relaxed), CALLS.load(Ordering::Relaxed));
+    PEAK.store(held, Ordering::Relaxed);
+    work();
+    (PEAK.load(Ordering::Relaxed) - held, CALLS.load(Ordering::Relaxed) - calls)
+}
+
+fn a_whole_frame_allocates_nothing() {
+    let mut decoder = Decoder::new(Role::Server, Limits::default());
+    let mut input = Vec::new();
+    for (opcode, len) in [(Opcode::Text, 20), (Opcode::Ping, 125), (Opcode::Binary, 70_000)] {
+        encode_frame_masked(&mut input, opcode, &vec![b'a'; len], KEY);
+    }
+    assert_eq!(measure(|| assert_eq!(decode(&mut decoder, &mut input), 3)), (0, 0));
+}
+
+fn a_length_in_a_header_reserves_nothing() {
+    for opcode in [Opcode::Text, Opcode::Binary] {
+        let mut decoder = Decoder::new(Role::Server, Limits::default());
+        let header = FrameHeader::new(opcode, 64 << 20).masked(KEY);
+        let mut input = header.as_bytes().to_vec();
+        let (held, _) = measure(|| assert_eq!(decode(&mut decoder, &mut input), 0));
+        assert!(held < 512, "{held} bytes for a header that announces 64 MiB");
+    }
+}
+
+fn empty_fragments_hold_nothing() {
+    let mut decoder = Decoder::new(Role::Server, Limits::default());
+    let mut input = FrameHeader::new(Opcode::Binary, 0).fin(false).masked(KEY).as_bytes().to_vec();
+    for _ in 1..Limits::DEFAULT.max_fragments {
+        input.extend_from_slice(FrameHeader::new(Opcode::Continuation, 0).fin(false).masked(KEY).as_bytes());
+    }
+    let (held, _) = measure(|| assert_eq!(decode(&mut decoder, &mut input), 0));
+    assert!(held < 512, "{held} bytes for fragments without any");
+}
+
+fn what_a_message_was_put_together_in_is_freed() {
+    let mut decoder = Decoder::new(Role::Server, Limits::default());
+    let mut frame = Vec::new();
+    encode_frame_masked(&mut frame, Opcode::Binary, &[7; 10_000], KEY);
+    let held = HELD.load(Ordering::Relaxed);
+    let (start, rest) = frame.split_at_mut(5_000);
+    let (peak, _) = measure(|| {
+        assert_eq!(decode(&mut decoder, start), 0);
+        let mut pos = 0;
+        assert!(
+            matches!(decoder.decode(rest, &mut pos), Ok(Some(Message::Binary(bytes))) if bytes.len() == 10_000)
+        );
+        assert_eq!(decoder.decode(rest, &mut pos), Ok(None));
+    });
+    assert!((10_000..25_000).contains(&peak), "{peak} bytes for a message of 10 000");
+    assert_eq!(HELD.load(Ordering::Relaxed), held);
+    assert!(decoder.is_idle());
+}
