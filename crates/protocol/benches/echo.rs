@@ -8,9 +8,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use switchboard_protocol::engineio::Packet as EnginePacket;
-use switchboard_protocol::socketio::{
-    Limits, PacketType, decode, event_name, from_args, write_args, write_head,
-};
+use switchboard_protocol::socketio::{Limits, PacketType, decode, event_name, from_args, write_packet};
 
 const ECHO: &str = r#"42["echo","hello world"]"#;
 
@@ -48,8 +46,8 @@ fn inbound(frame: &str, limits: &Limits) -> String {
 
 fn outbound(out: &mut Vec<u8>, attachments: &mut Vec<Bytes>, text: &str) {
     out.push(b'4');
-    write_head(out, PacketType::Event, 0, "/", None);
-    let _ = write_args(out, attachments, Some("echo"), text);
+    let event = PacketType::Event;
+    let _ = write_packet(out, attachments, event, "/", None, Some("echo"), text);
 }
 
 fn main() {
@@ -73,7 +71,7 @@ fn main() {
     measure("  (serde_json's (IgnoredAny, String))", || {
         serde_json::from_str::<(serde::de::IgnoredAny, String)>(black_box(data))
     });
-    measure("  write_head and write_args::<str>", || {
+    measure("  write_packet::<str>", || {
         out.clear();
         outbound(&mut out, &mut attachments, black_box("hello world"));
         out.len()

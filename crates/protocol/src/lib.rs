@@ -5,5 +5,7 @@
 //! [`socketio::Assembler`]) takes what happened and the time, and says what to do. The server and
 //! the client share both.
 
+#![forbid(unsafe_code)]
+
 pub mod engineio;
 pub mod socketio;

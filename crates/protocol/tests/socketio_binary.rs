@@ -5,9 +5,10 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use switchboard_protocol::socketio::PacketType::{Ack, Event};
 use switchboard_protocol::socketio::{
     Args, ArgsError, AssembleError, Assembler, Binary, Limits, Packet, Started, Value, decode, event_name,
-    from_args, validate, write_args,
+    from_args, validate, write_args, write_packet,
 };
 
 const ONE: Bytes = Bytes::from_static(b"one");
@@ -241,6 +242,31 @@ fn bytes_are_written_as_numbered_placeholders() {
         Value::from(vec![Value::from(ONE), Value::from(2), Value::from_iter([("c", Value::from(TWO))])]),
     )]);
     assert_eq!(written(&value), (format!(r#"["e",{{"b":[{zero},2,{{"c":{one}}}]}}]"#), vec![ONE, TWO]));
+}
+
+#[test]
+fn a_packet_is_binary_if_its_arguments_are() {
+    let (mut out, mut attachments) = (b"4".to_vec(), vec![TWO]);
+    let mut write = |kind, namespace, ack, event, args: &(Option<Binary>, u8)| {
+        out.truncate(1);
+        attachments.truncate(1);
+        let result = write_packet(&mut out, &mut attachments, kind, namespace, ack, event, args);
+        let text = String::from_utf8(out.clone()).unwrap();
+        (result.is_ok(), text, attachments.len() - 1)
+    };
+    let (plain, binary) = ((None, 1), (Some(Binary(ONE)), 1));
+    let blob = placeholder(0);
+    for (kind, namespace, ack, event, args, text, attached) in [
+        (Event, "/", None, Some("e"), &plain, r#"42["e",null,1]"#.to_owned(), 0),
+        (Event, "/a", Some(7), Some("e"), &plain, r#"42/a,7["e",null,1]"#.to_owned(), 0),
+        (Ack, "/", Some(7), None, &plain, "437[null,1]".to_owned(), 0),
+        (Event, "/", None, Some("e"), &binary, format!(r#"451-["e",{blob},1]"#), 1),
+        (Ack, "/a", Some(7), None, &binary, format!("461-/a,7[{blob},1]"), 1),
+    ] {
+        assert_eq!(write(kind, namespace, ack, event, args), (true, text, attached));
+    }
+    let refused = write(Event, "/a", None, Some("connect"), &binary);
+    assert_eq!(refused, (false, "4".to_owned(), 0));
 }
 
 #[test]

@@ -15,14 +15,15 @@ use super::args::{RAW_LIST, as_text};
 use super::binary::receive;
 use super::error::WriteError;
 use super::event::is_reserved;
-use super::write::write_string;
+use super::packet::PacketType;
+use super::write::{write_head, write_string};
 
 /// Appends a payload: `["event",argument,…]`, or `[argument,…]` without an event.
 ///
 /// A tuple (a tuple struct, an array) is the argument list, the unit is none; anything else is one
 /// argument. What serialises as bytes becomes `{"_placeholder":true,"num":n}`, and the bytes are
-/// appended to `attachments` at place `n`. Numbers that are not finite are `null`, as in
-/// JavaScript.
+/// appended to `attachments`, the first of this call being number 0. Numbers that are not finite are
+/// `null`, as in JavaScript.
 ///
 /// # Errors
 /// [`WriteError`]; `out` and `attachments` are then as they were.
@@ -47,7 +48,7 @@ pub fn write_args<T: Serialize + ?Sized>(
     let list = Cell::new(Brackets::Ours);
     let mut json = serde_json::Serializer::with_formatter(
         &mut *out,
-        Placeholders { attachments: &mut *attachments, list: &list },
+        Placeholders { attachments: &mut *attachments, first, list: &list },
     );
     let written = args.serialize(List { json: &mut json, list: &list });
     if let Err(error) = written {
@@ -67,6 +68,39 @@ pub fn write_args<T: Serialize + ?Sized>(
     Ok(())
 }
 
+/// Appends a whole packet, event or acknowledgement: the head and then the arguments.
+///
+/// `kind` is [`PacketType::Event`] or [`PacketType::Ack`]; should the arguments have attachments, the
+/// packet becomes one of the binary type. They are appended to `attachments` and must be sent after
+/// the packet in that order.
+///
+/// # Errors
+/// As for [`write_args`]; `out` and `attachments` are then as they were.
+#[inline]
+pub fn write_packet<T: Serialize + ?Sized>(
+    out: &mut Vec<u8>,
+    attachments: &mut Vec<Bytes>,
+    kind: PacketType,
+    namespace: &str,
+    ack: Option<u64>,
+    event: Option<&str>,
+    args: &T,
+) -> Result<(), WriteError> {
+    let (start, first) = (out.len(), attachments.len());
+    write_head(out, kind, 0, namespace, ack);
+    if let Err(error) = write_args(out, attachments, event, args) {
+        out.truncate(start);
+        return Err(error);
+    }
+    if attachments.len() > first {
+        // Known only now, and stands before the rest.
+        let mut head = Vec::with_capacity(8);
+        write_head(&mut head, kind.with_attachments(), attachments.len() - first, "/", None);
+        out.splice(start..=start, head);
+    }
+    Ok(())
+}
+
 /// Who writes the brackets of the argument list.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Brackets {
@@ -83,6 +117,8 @@ enum Brackets {
 /// The formatter: compact JSON, except that bytes go to the attachments.
 struct Placeholders<'a> {
     attachments: &'a mut Vec<Bytes>,
+    /// How many there were before.
+    first: usize,
     list: &'a Cell<Brackets>,
 }
 
@@ -102,7 +138,8 @@ impl Formatter for Placeholders<'_> {
             return writer.write_all(value);
         }
         writer.write_all(b"{\"_placeholder\":true,\"num\":")?;
-        writer.write_all(itoa::Buffer::new().format(self.attachments.len()).as_bytes())?;
+        let number = self.attachments.len().saturating_sub(self.first);
+        writer.write_all(itoa::Buffer::new().format(number).as_bytes())?;
         self.attachments.push(receive(value));
         writer.write_all(b"}")
     }

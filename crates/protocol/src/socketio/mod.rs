@@ -4,8 +4,27 @@
 //! `docs/socket.io-protocol/v5-current.md` in the `socketio/socket.io` repository.
 //!
 //! A text message goes through [`decode`]; an event's name through [`event_name`], which also says
-//! where its arguments begin; the arguments through [`from_args`]. Outwards, [`write_head`] and then
-//! [`write_args`] append to one buffer.
+//! where its arguments begin; the arguments through [`from_args`]. Outwards, [`write_packet`] appends
+//! a packet to a buffer; where several share their arguments, [`write_head`] and [`write_args`] do.
+//!
+//! ```
+//! use switchboard_protocol::socketio::{
+//!     Limits, PacketType, decode, event_name, from_args, write_packet,
+//! };
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let packet = decode(r#"2/chat,7["sum",20,22]"#, &Limits::default())?;
+//! let (name, arguments) = event_name(packet.data)?;
+//! assert_eq!((packet.namespace, packet.ack, &*name), ("/chat", Some(7), "sum"));
+//! let (a, b): (i64, i64) = from_args(packet.data, arguments, &[])?;
+//!
+//! let (mut out, mut attachments) = (Vec::new(), Vec::new());
+//! let (namespace, ack) = (packet.namespace, packet.ack);
+//! write_packet(&mut out, &mut attachments, PacketType::Ack, namespace, ack, None, &(a + b))?;
+//! assert_eq!(out, b"3/chat,7[42]");
+//! # Ok(())
+//! # }
+//! ```
 
 mod args;
 mod args_read;
@@ -22,7 +41,7 @@ mod write;
 
 pub use args::Args;
 pub use args_read::{from_args, validate};
-pub use args_write::write_args;
+pub use args_write::{write_args, write_packet};
 pub use assembler::{AssembleError, Assembled, Assembler, OwnedPacket, Started};
 pub use binary::Binary;
 pub use error::{ArgsError, DecodeError, WriteError};
