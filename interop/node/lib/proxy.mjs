@@ -1,9 +1,13 @@
 // A TCP proxy in front of the server that breaks connections as networks do: by a reset, by silence, by holding back.
 
 import net from "node:net";
-import { until } from "./deadline.mjs";
+import { within } from "./deadline.mjs";
 
 const isUpgrade = (head) => /^GET .*upgrade: websocket/is.test(head.toString("latin1"));
+
+/** How long a client may take to notice a broken connection before it is broken again, and how often. */
+const NOTICE = 300;
+const ATTEMPTS = 80;
 
 /** What to do with a connection that asks to become a WebSocket. */
 export const UPGRADES = { pass: "pass", hold: "hold", reset: "reset" };
@@ -54,8 +58,10 @@ export class Proxy {
         if (!pair.silent && !to.write(chunk)) from.pause();
       });
       to.on("drain", () => from.resume());
-      from.on("close", () => {
-        if (!pair.silent) to.destroy();
+      from.on("close", (failed) => {
+        if (pair.silent) return;
+        if (failed) to.resetAndDestroy();
+        else to.destroySoon(); // once what it was given is written
       });
     };
     forward(client, upstream);
@@ -81,12 +87,14 @@ export class Proxy {
   /** Breaks connections (by `reset` or `silence`) until each of these clients of socket.io has noticed: once is not
    *  enough, for one over polling may have no connection open just then. */
   async cutOff(how, ...clients) {
-    const left = new Set(clients);
-    for (const client of clients) client.once("disconnect", () => left.delete(client));
-    await until(() => {
-      if (left.size) this[how]();
-      return !left.size;
-    }, "clients to be cut off");
+    let noticed = false;
+    const all = Promise.all(clients.map((client) => new Promise((resolve) => client.once("disconnect", resolve))));
+    all.then(() => (noticed = true));
+    for (let attempt = 1; !noticed; attempt += 1) {
+      if (attempt > ATTEMPTS) throw new Error("not every client noticed that it was cut off");
+      this[how]();
+      await within(all, "notice", NOTICE).catch(() => {});
+    }
   }
 
   /** From now on no byte of the present connections gets through, and neither end hears of the other's leaving. */

@@ -19,10 +19,17 @@ export const referenceDeviates = (what) => ({ skip: isReference ? `the reference
 /** Heartbeats that never come within a test: for everything that is not about heartbeats. */
 export const CALM = { "ping-interval": 25_000, "ping-timeout": 20_000 };
 
-/** Heartbeats as the protocols' public suites have them. */
+/** Heartbeats as the protocols' public suites have them: to see who does not answer closed. */
 export const BRISK = { "ping-interval": 300, "ping-timeout": 200 };
 
+/** Quick heartbeats, with all the time in the world to answer: to see who answers stay, on however busy a machine. */
+export const PATIENT = { "ping-interval": 300, "ping-timeout": 15_000 };
+
+/** Quick enough to wait for a time-out, slow enough for a client that comes back to be served. */
+export const STEADY = { "ping-interval": 500, "ping-timeout": 2_000 };
+
 const STARTS = 3;
+const LINGER = 1_000;
 const STDERR_KEPT = 8_000;
 
 const words = (text) => (text ?? "").split(/\s+/).filter(Boolean);
@@ -111,6 +118,8 @@ class Server {
 
 async function stopAll() {
   for (const server of await Promise.allSettled(running.values())) server.value?.stop();
+  // What a client still holds open (a request that time forgot, a pool of kept connections) is not waited for.
+  setTimeout(() => process.exit(), LINGER).unref();
 }
 
 after(stopAll);

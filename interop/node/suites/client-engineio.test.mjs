@@ -4,10 +4,10 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { connectedEngine, MODES, received } from "../lib/clients.mjs";
 import { once } from "../lib/deadline.mjs";
-import { CALM, serverWith } from "../lib/server.mjs";
+import { CALM, PATIENT, serverWith } from "../lib/server.mjs";
 
 const server = await serverWith(CALM);
-const brisk = await serverWith({ "ping-interval": 400, "ping-timeout": 600 });
+const patient = await serverWith(PATIENT);
 const together = { concurrency: 8 };
 
 const MESSAGES = [
@@ -37,7 +37,7 @@ for (const [mode, transport] of Object.entries(MODES)) {
     });
 
     it("stays open over many heartbeats", async (t) => {
-      const socket = await connectedEngine(t, brisk, transport);
+      const socket = await connectedEngine(t, patient, transport);
       const pings = received(socket, "ping");
       await pings.take(4);
       socket.send("well");
