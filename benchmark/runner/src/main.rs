@@ -147,8 +147,8 @@ impl Runner {
                     .and_then(|server| load::run(workload.shape, contender.wire, &server, self.timing));
                 let elapsed = self.begun.elapsed().as_secs();
                 let shown = outcome.as_ref().map_or_else(|error| format!("FAILED: {error:#}"), brief);
-                let (name, rounds) = (&contender.name, self.rounds);
-                eprintln!("{:3}:{:02}  {round}/{rounds}  {name:26} {shown}", elapsed / 60, elapsed % 60);
+                let (name, rounds) = (format!("{} ({})", contender.name, contender.protocol()), self.rounds);
+                eprintln!("{:3}:{:02}  {round}/{rounds}  {name:37} {shown}", elapsed / 60, elapsed % 60);
                 outcomes.push(outcome);
             }
         }

@@ -30,14 +30,16 @@ pub struct Cores {
 }
 
 impl Cores {
-    /// The first two this process may use.
+    /// The first core this process may use, and the first beside it that is not its other hyper-thread.
     pub fn choose() -> Result<Self> {
         let allowed = sched_getaffinity(Pid::from_raw(0))?;
         let mut cores = (0..CpuSet::count()).filter(|core| allowed.is_set(*core).unwrap_or(false));
-        match (cores.next(), cores.next()) {
-            (Some(server), Some(load)) => Ok(Self { server, load }),
-            _ => Err(anyhow!("two cores are needed, one for the server and one for the load")),
-        }
+        let server = cores.next().context("no core may be used")?;
+        let siblings = siblings(server);
+        let rest: Vec<usize> = cores.collect();
+        let apart = rest.iter().find(|core| !siblings.contains(core)).or(rest.first());
+        let load = *apart.context("two cores are needed, one for the server and one for the load")?;
+        Ok(Self { server, load })
     }
 
     /// Binds the calling thread, and the processes it starts from now on.
@@ -48,6 +50,17 @@ impl Cores {
         }
         sched_setaffinity(Pid::from_raw(0), &set).context("pinning to a core")
     }
+}
+
+/// The hyper-threads of the core that `core` is one of; a list such as `0,4` or `0-1` in sysfs.
+fn siblings(core: usize) -> Vec<usize> {
+    let path = format!("/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list");
+    let list = fs::read_to_string(path).unwrap_or_default();
+    let ranges = list.trim().split(',').filter_map(|range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        Some(first.parse::<usize>().ok()?..=last.parse().ok()?)
+    });
+    ranges.flatten().collect()
 }
 
 pub struct Server {

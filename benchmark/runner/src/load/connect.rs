@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use memchr::memmem;
+use rustix::net::sockopt::set_tcp_congestion;
 
 use super::connection::Connection;
 use super::wire::{Frame, Wire, client_text};
@@ -30,6 +31,16 @@ pub(super) fn browser_headers(server: SocketAddr) -> String {
          Origin: http://{server}\r\n\
          Cookie: session=5f0c6e1e9a7b4d0e8c2a1b3d; theme=dark; consent=2026-01-15T09:30:00Z\r\n"
     )
+}
+
+/// A connection with nothing said on it yet.
+pub(super) fn dial(server: SocketAddr) -> Result<TcpStream> {
+    let socket = TcpStream::connect(server).context("connecting")?;
+    socket.set_nodelay(true)?;
+    // The load's side alone: the cheapest congestion control there is, where the system's own may pace its packets
+    // with timers. The servers' side is left as the system has it.
+    let _ = set_tcp_congestion(&socket, "reno");
+    Ok(socket)
 }
 
 fn upgrade_request(server: SocketAddr, path: &str) -> Vec<u8> {
@@ -107,8 +118,7 @@ struct Handshake {
 
 impl Handshake {
     fn start(wire: Wire, server: SocketAddr, request: &[u8]) -> Result<Self> {
-        let mut socket = TcpStream::connect(server).context("connecting")?;
-        socket.set_nodelay(true)?;
+        let mut socket = dial(server)?;
         socket.write_all(request)?;
         socket.set_nonblocking(true)?;
         let step = if wire == Wire::Tcp { Step::Ready } else { Step::Upgrade };

@@ -9,6 +9,8 @@ use httparse::{EMPTY_HEADER, Status, parse_chunk_size};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
+use super::connect::dial;
+
 const READ: usize = 16 * 1024;
 
 pub(super) struct HttpConnection {
@@ -18,9 +20,7 @@ pub(super) struct HttpConnection {
 
 impl HttpConnection {
     pub(super) fn open(server: SocketAddr) -> Result<Self> {
-        let socket = TcpStream::connect(server).context("connecting")?;
-        socket.set_nodelay(true)?;
-        Ok(Self { socket, received: Vec::new() })
+        Ok(Self { socket: dial(server)?, received: Vec::new() })
     }
 
     pub(super) fn socket(&self) -> &TcpStream {

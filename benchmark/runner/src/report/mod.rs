@@ -70,6 +70,13 @@ impl ContenderReport {
         }
     }
 
+    /// Half the distance between the lowest and the highest sample, as a share of the median.
+    fn spread(&self, metric: Metric) -> Option<f64> {
+        let values = || self.samples.iter().filter_map(|sample| sample.get(&metric).copied());
+        let (lowest, highest) = (values().reduce(f64::min)?, values().reduce(f64::max)?);
+        Some((highest - lowest) / 2.0 / self.get(metric)?)
+    }
+
     fn get(&self, metric: Metric) -> Option<f64> {
         self.median.get(&metric).copied()
     }
@@ -134,7 +141,7 @@ impl Report {
     /// One line on where the figures come from.
     fn provenance(&self) -> String {
         format!(
-            "{}, {}; {}; median of {} rounds of {} s",
+            "{}, {}; {}; median of {} × {} s",
             self.revision, self.taken, self.machine, self.rounds, self.seconds
         )
     }
@@ -168,7 +175,9 @@ fn machine() -> String {
     let model = model.map_or("unknown processor", |(_, model)| model.trim());
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let cores = cores.max(info.lines().filter(|line| line.starts_with("processor")).count());
-    format!("{model}, {cores} cores, Linux {}", said(Command::new("uname").arg("-r")))
+    let congestion = fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control").unwrap_or_default();
+    let (kernel, congestion) = (said(Command::new("uname").arg("-r")), congestion.trim());
+    format!("{model}, {cores} cores, Linux {kernel}, TCP {congestion}")
 }
 
 /// What a command prints, or `unknown`.

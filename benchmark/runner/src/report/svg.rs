@@ -7,10 +7,12 @@ use super::{ContenderReport, Report, WorkloadReport, grouped};
 use crate::catalogue::Role;
 use crate::sample::Metric;
 
-const WIDTH: f64 = 920.0;
+const WIDTH: f64 = 1060.0;
 const MARGIN: f64 = 16.0;
-const LABELS: f64 = 270.0;
-const FIGURES: f64 = 190.0;
+const LABELS: f64 = 255.0;
+/// What stands to the right of the longest bar: its figure, then two columns.
+const FIGURES: f64 = 410.0;
+const CPU_COLUMN: f64 = 150.0;
 const ROW: f64 = 22.0;
 const BAR: f64 = 14.0;
 const TITLE: f64 = 30.0;
@@ -93,6 +95,16 @@ impl Panel<'_> {
             top + 16.0,
             escape(&self.title)
         );
+        if self.metric == Metric::PerSecond {
+            let end = WIDTH - MARGIN;
+            for (x, head) in [(end - CPU_COLUMN, "CPU for each"), (end, "p50 / p99")] {
+                let _ = writeln!(
+                    out,
+                    r#"<text class="quiet end" x="{x:.0}" y="{:.0}">{head}</text>"#,
+                    top + 16.0
+                );
+            }
+        }
         let mut y = top + TITLE;
         for (contender, value) in shown {
             self.draw_bar(out, y, contender, value, longest, floor);
@@ -138,6 +150,20 @@ impl Panel<'_> {
             grouped(value),
             self.unit,
         );
+        draw_columns(out, baseline, contender);
+    }
+}
+
+/// CPU time and latency, to the right.
+fn draw_columns(out: &mut String, baseline: f64, contender: &ContenderReport) {
+    let end = WIDTH - MARGIN;
+    let cpu = contender.get(Metric::CpuNs).map(|cpu| format!("{} ns", grouped(cpu)));
+    let latency = contender.get(Metric::P50Us).zip(contender.get(Metric::P99Us));
+    let latency = latency.map(|(p50, p99)| format!("{} / {} µs", grouped(p50), grouped(p99)));
+    for (x, text) in [(end - CPU_COLUMN, cpu), (end, latency)] {
+        if let Some(text) = text {
+            let _ = writeln!(out, r#"<text class="quiet end" x="{x:.0}" y="{baseline:.0}">{text}</text>"#);
+        }
     }
 }
 

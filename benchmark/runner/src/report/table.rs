@@ -64,6 +64,9 @@ fn traffic_table(workload: &WorkloadReport) -> Table {
             contender.name.clone(),
             contender.protocol.clone(),
             number(Metric::PerSecond),
+            contender
+                .spread(Metric::PerSecond)
+                .map_or_else(dash, |spread| format!("± {:.0} %", spread * 100.0)),
             ratio(rate, floor),
             advantage(workload, contender, Metric::PerSecond),
             number(Metric::CpuNs),
@@ -80,6 +83,7 @@ fn traffic_table(workload: &WorkloadReport) -> Table {
             "server",
             "protocol",
             "messages/s",
+            "spread",
             "× floor",
             "Switchboard ÷ it",
             "CPU ns/message",
