@@ -55,7 +55,10 @@ impl EngineService {
     }
 
     /// Calls the function for each session that has opened; its error closes the session. Replaces an earlier one, as the others do.
-    pub fn on_connect<R: IntoResult>(&self, function: impl Fn(&EngineSocket) -> R + Send + Sync + 'static) -> &Self {
+    pub fn on_connect<R: IntoResult>(
+        &self,
+        function: impl Fn(&EngineSocket) -> R + Send + Sync + 'static,
+    ) -> &Self {
         let function: OnConnect = Arc::new(move |socket| function(socket).into_result());
         self.change(|functions| functions.connect = Some(Arc::clone(&function)))
     }
@@ -70,7 +73,10 @@ impl EngineService {
     }
 
     /// Calls the function when a session has closed.
-    pub fn on_close(&self, function: impl Fn(&EngineSocket, DisconnectReason) + Send + Sync + 'static) -> &Self {
+    pub fn on_close(
+        &self,
+        function: impl Fn(&EngineSocket, DisconnectReason) + Send + Sync + 'static,
+    ) -> &Self {
         let function: OnClose = Arc::new(function);
         self.change(|functions| functions.close = Some(Arc::clone(&function)))
     }
@@ -113,7 +119,11 @@ impl EngineSocket {
         let bytes = message.as_bytes().to_vec();
         self.hub.run_on(to, move |worker| {
             let Some(session) = worker.extension::<Registry>().get(&sid) else { return };
-            let message = if text { Message::Text(std::str::from_utf8(&bytes).unwrap_or_default()) } else { Message::Binary(&bytes) };
+            let message = if text {
+                Message::Text(std::str::from_utf8(&bytes).unwrap_or_default())
+            } else {
+                Message::Binary(&bytes)
+            };
             // A client that does not read is disconnected, which its service is told.
             let _full = send(worker, &session, message);
         })?;
@@ -135,7 +145,11 @@ impl EngineSocket {
     }
 }
 
-fn send(worker: &Rc<Worker>, session: &Rc<EngineSession>, message: Message<'_>) -> std::result::Result<(), EmitError> {
+fn send(
+    worker: &Rc<Worker>,
+    session: &Rc<EngineSession>,
+    message: Message<'_>,
+) -> std::result::Result<(), EmitError> {
     match message {
         Message::Binary(bytes) => session.send_binary(worker, bytes)?,
         Message::Text(text) => worker.with_scratch(|packet| {
@@ -149,8 +163,11 @@ fn send(worker: &Rc<Worker>, session: &Rc<EngineSession>, message: Message<'_>) 
 
 impl Application for EngineService {
     fn open(&self, worker: &Rc<Worker>, session: &Rc<EngineSession>) -> Rc<dyn Conversation> {
-        let socket =
-            EngineSocket { hub: Arc::clone(&self.hub), sid: session.sid, handshake: session.handshake().clone() };
+        let socket = EngineSocket {
+            hub: Arc::clone(&self.hub),
+            sid: session.sid,
+            handshake: session.handshake().clone(),
+        };
         let talk = Rc::new(Talk { service: self.clone(), socket, session: Rc::downgrade(session) });
         if let Some(connect) = &self.functions.load().connect {
             talk.settle(worker, guarded(|| connect(&talk.socket)));

@@ -47,6 +47,9 @@ pub struct EngineOptions {
     /// Bytes that may wait to be written to one client. Default 16 MiB; a client that lets more wait is disconnected with
     /// `forced server close`.
     pub max_outbox_bytes: usize,
+    /// From how many bytes on the answer of a long poll is compressed for clients that take gzip or deflate; `None`: never.
+    /// Default 1024.
+    pub http_compression: Option<usize>,
     /// Whether long polling is on. Default: on.
     pub polling: bool,
     /// Whether WebSocket is on. Default: on.
@@ -75,6 +78,7 @@ impl EngineOptions {
             body_timeout: Duration::from_secs(30),
             max_payload: 1_000_000,
             max_outbox_bytes: 16 << 20,
+            http_compression: Some(1024),
             polling: true,
             websocket: true,
             allow_upgrades: true,

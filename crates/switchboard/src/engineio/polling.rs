@@ -1,9 +1,10 @@
 //! The polling transport: a GET that waits for packets, a POST that brings some.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use bytes::Bytes;
+use http::StatusCode;
 use smallvec::SmallVec;
 use switchboard_hub::{Session, Worker};
 use switchboard_protocol::engineio::{ErrorCode, payload};
@@ -11,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::session::{EngineSession, Registry, Transport};
 use crate::DisconnectReason;
-use crate::http::{Answer, engine_error, text};
+use crate::http::{Answer, answer, engine_error, text};
 
 /// Where the answer to a request goes.
 pub(crate) type Reply = oneshot::Sender<Answer>;
@@ -20,6 +21,8 @@ pub(crate) type Reply = oneshot::Sender<Answer>;
 #[derive(Default)]
 pub(super) struct Polling {
     poll: RefCell<Option<Reply>>,
+    /// The body of a POST is on its way.
+    receiving: Cell<bool>,
     /// POSTs that are answered when the application takes input again.
     posts: RefCell<SmallVec<[Reply; 1]>>,
 }
@@ -30,6 +33,11 @@ impl Polling {
         self.poll.borrow().as_ref().is_some_and(|reply| !reply.is_closed())
     }
 
+    /// Lets the GET that waits return with nothing, if one does.
+    pub(super) fn release_noop(&self) {
+        self.release(Bytes::from_static(b"6"));
+    }
+
     /// Answers the GET that waits, if one does.
     pub(super) fn release(&self, body: Bytes) {
         if let Some(reply) = self.poll.take() {
@@ -38,12 +46,24 @@ impl Polling {
         }
     }
 
+    /// Answers the GET that waits, if one does, with an error.
+    fn fail(&self) {
+        if let Some(reply) = self.poll.take() {
+            let _gone = reply.send(engine_error(ErrorCode::BadRequest));
+        }
+    }
+
     /// Answers the POSTs that were held back.
     pub(super) fn release_posts(&self) {
         for reply in self.posts.take() {
-            let _gone = reply.send(text(Bytes::from_static(b"ok")));
+            let _gone = reply.send(posted());
         }
     }
+}
+
+/// The answer to a POST, as Node words it.
+fn posted() -> Answer {
+    answer(StatusCode::OK, "text/html", Bytes::from_static(b"ok"))
 }
 
 impl EngineSession {
@@ -74,11 +94,30 @@ impl EngineSession {
         }
     }
 
-    /// A POST with its whole body.
-    pub(crate) fn post(self: &Rc<Self>, worker: &Rc<Worker>, body: &Bytes, reply: Reply) {
-        if !self.is_open() || !self.polls() {
+    /// The head of a POST has come, its body not yet. `false`: it is refused, because another one's body is on its way.
+    pub(crate) fn begin_post(self: &Rc<Self>, worker: &Rc<Worker>) -> bool {
+        let receiving = match &*self.transport.borrow() {
+            Transport::Polling(polling) => polling.receiving.replace(true),
+            Transport::WebSocket(_) | Transport::None => false,
+        };
+        if receiving {
+            self.close(worker, DisconnectReason::TransportError);
+        }
+        !receiving
+    }
+
+    /// A POST with its whole body; `begun`: its head was announced by [`begin_post`](Self::begin_post).
+    pub(crate) fn post(self: &Rc<Self>, worker: &Rc<Worker>, body: &Bytes, begun: bool, reply: Reply) {
+        let overlap = match &*self.transport.borrow() {
+            Transport::Polling(polling) => polling.receiving.replace(false) && !begun,
+            Transport::WebSocket(_) | Transport::None => {
+                let _gone = reply.send(engine_error(ErrorCode::BadRequest));
+                return;
+            }
+        };
+        if overlap {
             let _gone = reply.send(engine_error(ErrorCode::BadRequest));
-            return;
+            return self.close(worker, DisconnectReason::TransportError);
         }
         worker.stats().bytes_received.add(body.len() as u64);
         let Ok(body) = std::str::from_utf8(body) else {
@@ -102,7 +141,7 @@ impl EngineSession {
         match &*self.transport.borrow() {
             Transport::Polling(polling) if self.is_paused() => polling.posts.borrow_mut().push(reply),
             _ => {
-                let _gone = reply.send(text(Bytes::from_static(b"ok")));
+                let _gone = reply.send(posted());
             }
         }
     }
@@ -118,9 +157,18 @@ impl EngineSession {
             && polling.is_waiting()
             && self.outbox.is_empty()
         {
-            polling.release(Bytes::from_static(b"6"));
+            polling.release_noop();
         }
     }
+}
+
+/// A POST was larger than allowed: without what it brought its session cannot go on.
+pub(crate) fn on_large_post(worker: &Rc<Worker>, session: &Rc<EngineSession>) {
+    if let Transport::Polling(polling) = &*session.transport.borrow() {
+        polling.fail();
+    }
+    session.close(worker, DisconnectReason::TransportError);
+    session.forget(worker);
 }
 
 /// The caller of a request went away before it had its answer: its session is closed, as Node does.

@@ -30,7 +30,14 @@ struct Probe {
 }
 
 /// Starts a probe. One for a session that is gone, upgraded or being probed is closed.
-pub(crate) fn start(worker: &Rc<Worker>, server: &Arc<EngineServer>, sid: SessionId, io: Io, unread: Bytes, answer: &[u8]) {
+pub(crate) fn start(
+    worker: &Rc<Worker>,
+    server: &Arc<EngineServer>,
+    sid: SessionId,
+    io: Io,
+    unread: Bytes,
+    answer: &[u8],
+) {
     let Some(session) = worker.extension::<Registry>().get(&sid).filter(|session| session.is_open()) else {
         return;
     };
@@ -49,6 +56,7 @@ pub(crate) fn start(worker: &Rc<Worker>, server: &Arc<EngineServer>, sid: Sessio
         link.close(worker, None, "");
         return;
     }
+    *probe.session.probing.borrow_mut() = Some(link);
     let key = worker.add_session(Rc::clone(&probe) as Rc<dyn Session>);
     probe.key.set(Some(key));
     probe.arm(worker);
@@ -74,6 +82,7 @@ impl Probe {
         let key = self.key.take();
         if let Some(key) = key {
             worker.remove_session(key);
+            drop(self.session.probing.take());
         }
         key.is_some()
     }

@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use hashbrown::HashMap;
 use switchboard_hub::{Framing, HubError, Outbox, Session, SessionKey, Worker};
-use switchboard_protocol::engineio::{Heartbeat, HeartbeatAction, OpenPacket, Packet, SessionId, Upgrade, payload};
+use switchboard_protocol::engineio::{
+    Heartbeat, HeartbeatAction, OpenPacket, Packet, SessionId, Upgrade, payload,
+};
 use switchboard_websocket::{CloseCode, Limits, Message, Opcode, encode_frame};
 
 use super::EngineServer;
@@ -83,6 +85,8 @@ pub(crate) struct EngineSession {
     pub(super) transport: RefCell<Transport>,
     state: Cell<State>,
     pub(super) upgrade: RefCell<Upgrade>,
+    /// The connection that probes now.
+    pub(super) probing: RefCell<Option<Rc<Link>>>,
     heartbeat: RefCell<Heartbeat>,
     /// A ping was sent that no pong has answered yet.
     awaits_pong: Cell<bool>,
@@ -94,7 +98,14 @@ pub(crate) struct EngineSession {
 
 impl EngineSession {
     /// Opens a session over a WebSocket connection.
-    pub(crate) fn open_websocket(worker: &Rc<Worker>, server: &Arc<EngineServer>, handshake: Handshake, io: Io, unread: Bytes, answer: &[u8]) {
+    pub(crate) fn open_websocket(
+        worker: &Rc<Worker>,
+        server: &Arc<EngineServer>,
+        handshake: Handshake,
+        io: Io,
+        unread: Bytes,
+        answer: &[u8],
+    ) {
         let Some(session) = Self::new(worker, server, handshake, WEBSOCKET) else { return };
         let limits = server.websocket_limits();
         let link = Link::start(worker, io, unread, answer, limits, Rc::clone(&session) as Rc<dyn LinkOwner>);
@@ -103,7 +114,11 @@ impl EngineSession {
     }
 
     /// Opens a session on polling. The open packet waits in its outbox.
-    pub(crate) fn open_polling(worker: &Rc<Worker>, server: &Arc<EngineServer>, handshake: Handshake) -> Option<Rc<Self>> {
+    pub(crate) fn open_polling(
+        worker: &Rc<Worker>,
+        server: &Arc<EngineServer>,
+        handshake: Handshake,
+    ) -> Option<Rc<Self>> {
         let session = Self::new(worker, server, handshake, PAYLOAD)?;
         *session.transport.borrow_mut() = Transport::Polling(Polling::default());
         let upgrades: &[&str] = if server.options.upgrades() { &["websocket"] } else { &[] };
@@ -111,7 +126,12 @@ impl EngineSession {
         Some(session)
     }
 
-    fn new(worker: &Rc<Worker>, server: &Arc<EngineServer>, handshake: Handshake, framing: Framing) -> Option<Rc<Self>> {
+    fn new(
+        worker: &Rc<Worker>,
+        server: &Arc<EngineServer>,
+        handshake: Handshake,
+        framing: Framing,
+    ) -> Option<Rc<Self>> {
         let mut random = [0; 14];
         if let Err(error) = getrandom::fill(&mut random) {
             tracing::error!(%error, "no randomness for a session id");
@@ -126,7 +146,12 @@ impl EngineSession {
             transport: RefCell::new(Transport::None),
             state: Cell::new(State::Open),
             upgrade: RefCell::new(if framing == WEBSOCKET { Upgrade::done() } else { Upgrade::new() }),
-            heartbeat: RefCell::new(Heartbeat::pinging(worker.elapsed(), options.ping_interval, options.ping_timeout)),
+            probing: RefCell::default(),
+            heartbeat: RefCell::new(Heartbeat::pinging(
+                worker.elapsed(),
+                options.ping_interval,
+                options.ping_timeout,
+            )),
             awaits_pong: Cell::new(false),
             paused: Cell::new(false),
             conversation: RefCell::default(),
@@ -209,7 +234,11 @@ impl EngineSession {
         self.send(worker, |framing, out| write_binary(framing, out, bytes))
     }
 
-    fn send(self: &Rc<Self>, worker: &Rc<Worker>, encode: impl FnOnce(Framing, &mut Vec<u8>)) -> Result<(), HubError> {
+    fn send(
+        self: &Rc<Self>,
+        worker: &Rc<Worker>,
+        encode: impl FnOnce(Framing, &mut Vec<u8>),
+    ) -> Result<(), HubError> {
         if !self.is_open() {
             return Err(HubError::Gone);
         }
@@ -227,7 +256,14 @@ impl EngineSession {
             Packet::Message(text) => conversation.text(worker, text),
             Packet::Binary(bytes) => conversation.binary(worker, &bytes),
             Packet::Pong(_) => self.on_sign_of_life(worker),
-            Packet::Close => self.close(worker, DisconnectReason::TransportClose),
+            Packet::Close => {
+                if let Transport::Polling(polling) = &*self.transport.borrow() {
+                    polling.release_noop();
+                }
+                self.close(worker, DisconnectReason::TransportClose);
+                // The client knows: nobody waits to be told.
+                self.forget(worker);
+            }
             // In protocol 4 only servers ping.
             Packet::Ping(_) => self.close(worker, DisconnectReason::TransportError),
             Packet::Open(_) | Packet::Upgrade | Packet::Noop => {}
@@ -266,11 +302,12 @@ impl EngineSession {
 
     /// Moves the session to a WebSocket connection whose probe has succeeded.
     pub(super) fn upgrade_to(self: &Rc<Self>, worker: &Rc<Worker>, link: &Rc<Link>) {
-        let before = std::mem::replace(&mut *self.transport.borrow_mut(), Transport::WebSocket(Rc::clone(link)));
+        let before =
+            std::mem::replace(&mut *self.transport.borrow_mut(), Transport::WebSocket(Rc::clone(link)));
         let waiting = worker.take(&self.outbox);
         self.outbox.set_framing(WEBSOCKET);
         if let Transport::Polling(polling) = before {
-            polling.release(Bytes::from_static(b"6"));
+            polling.release_noop();
         }
         link.set_owner(Rc::clone(self) as Rc<dyn LinkOwner>);
         if self.is_paused() {
@@ -308,6 +345,10 @@ impl EngineSession {
         let conversation = self.conversation.take();
         if let Some(conversation) = conversation {
             conversation.closed(worker, reason);
+        }
+        let probing = self.probing.take();
+        if let Some(link) = probing {
+            link.close(worker, None, "");
         }
         if polls {
             self.arm(worker, Worker::clock() + LINGER);
@@ -367,7 +408,10 @@ impl Session for EngineSession {
     }
 
     fn overflow(&self, worker: &Rc<Worker>) {
-        tracing::warn!(bytes = self.outbox.bytes(), "a client does not read what is sent to it: closing its session");
+        tracing::warn!(
+            bytes = self.outbox.bytes(),
+            "a client does not read what is sent to it: closing its session"
+        );
         let me = worker.extension::<Registry>().get(&self.sid);
         // The peer does not read: a close frame would wait behind the rest.
         let transport = match &*self.transport.borrow() {

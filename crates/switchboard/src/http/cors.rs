@@ -6,11 +6,14 @@
 use std::sync::Arc;
 
 use http::header::{
-    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_REQUEST_HEADERS, HOST, ORIGIN, VARY,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_REQUEST_HEADERS, HOST, ORIGIN, VARY,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
+
+use crate::Peer;
+use crate::proxies::forwarded_hosts;
 
 /// A function that decides on an origin.
 type OriginCheck = dyn Fn(&str) -> bool + Send + Sync;
@@ -79,10 +82,10 @@ impl Origins {
     }
 
     /// Whether a request is let in. Requests without an `Origin` are: no browser's page is behind them, or one of our own host.
-    pub(crate) fn allow(&self, parts: &Parts) -> bool {
+    pub(crate) fn allow(&self, parts: &Parts, peer: Peer) -> bool {
         let Some(origin) = parts.headers.get(ORIGIN) else { return true };
         let Ok(origin) = origin.to_str() else { return false };
-        self.is_listed(origin) || is_same(origin, parts)
+        self.is_listed(origin) || is_same(origin, parts, peer)
     }
 
     fn is_listed(&self, origin: &str) -> bool {
@@ -124,13 +127,17 @@ impl Origins {
     }
 }
 
-/// Whether an origin is the host and port that the request was sent to, whatever the scheme: a proxy may have ended TLS.
-fn is_same(origin: &str, parts: &Parts) -> bool {
-    let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).or_else(|| parts.uri.authority().map(|host| host.as_str()));
-    let (Some((scheme, authority)), Some(host)) = (origin.split_once("://"), host) else { return false };
+/// Whether an origin is the host and port that the request was sent to, whatever the scheme: a proxy may have ended TLS. A trusted proxy
+/// may say in `X-Forwarded-Host` which host that was; no browser's page can.
+fn is_same(origin: &str, parts: &Parts, peer: Peer) -> bool {
+    let Some((scheme, authority)) = origin.split_once("://") else { return false };
     let port = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
     let bare = |authority: &str| authority.strip_suffix(port).unwrap_or(authority).to_ascii_lowercase();
-    bare(authority) == bare(host)
+    let authority = bare(authority);
+    let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
+    host.or_else(|| parts.uri.authority().map(|host| host.as_str()))
+        .is_some_and(|host| bare(host) == authority)
+        || peer.proxied && forwarded_hosts(&parts.headers).any(|host| bare(host) == authority)
 }
 
 #[cfg(test)]
@@ -163,7 +170,7 @@ mod tests {
             (check, Some("https://a.test"), false),
             (Origins::any(), Some("null"), true),
         ] {
-            assert_eq!(origins.allow(&request(origin)), allowed, "{origins:?} {origin:?}");
+            assert_eq!(origins.allow(&request(origin), Peer::default()), allowed, "{origins:?} {origin:?}");
         }
     }
 
@@ -172,8 +179,23 @@ mod tests {
         let mut answer = HeaderMap::new();
         Origins::same().add_headers(&request(Some("https://evil.example")).headers, &mut answer);
         assert!(answer.is_empty());
-        Origins::any().credentials(true).add_headers(&request(Some("https://a.example")).headers, &mut answer);
+        Origins::any()
+            .credentials(true)
+            .add_headers(&request(Some("https://a.example")).headers, &mut answer);
         assert_eq!(answer.get(ACCESS_CONTROL_ALLOW_ORIGIN).unwrap(), "https://a.example");
         assert_eq!(answer.get(ACCESS_CONTROL_ALLOW_CREDENTIALS).unwrap(), "true");
+    }
+
+    #[test]
+    fn a_host_that_was_forwarded_counts_behind_a_trusted_proxy_only() {
+        let mut parts = request(Some("https://public.example"));
+        parts.headers.insert("x-forwarded-host", HeaderValue::from_static("public.example"));
+        assert!(!Origins::same().allow(&parts, Peer::default()));
+        let proxied = Peer { proxied: true, ..Peer::default() };
+        assert!(Origins::same().allow(&parts, proxied));
+        parts.headers.insert(ORIGIN, HeaderValue::from_static("https://chat.example:3000"));
+        assert!(Origins::same().allow(&parts, proxied));
+        parts.headers.insert(ORIGIN, HeaderValue::from_static("https://evil.example"));
+        assert!(!Origins::same().allow(&parts, proxied));
     }
 }

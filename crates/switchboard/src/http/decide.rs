@@ -58,9 +58,13 @@ impl Attach {
     pub(crate) fn land(self, worker: &Rc<Worker>, io: Io, unread: Bytes, answer: &[u8]) {
         metrics::counter!("switchboard_websocket_connections_total").increment(1);
         match self {
-            Attach::Session(server, handshake) => EngineSession::open_websocket(worker, &server, handshake, io, unread, answer),
+            Attach::Session(server, handshake) => {
+                EngineSession::open_websocket(worker, &server, handshake, io, unread, answer)
+            }
             Attach::Probe(server, sid) => probe::start(worker, &server, sid, io, unread, answer),
-            Attach::Raw { service, handshake, protocol } => service.open(worker, handshake, protocol, io, unread, answer),
+            Attach::Raw { service, handshake, protocol } => {
+                service.open(worker, handshake, protocol, io, unread, answer)
+            }
         }
     }
 }
@@ -94,9 +98,9 @@ pub(crate) fn decide(inner: &Inner, parts: &Parts, peer: Peer) -> Decision {
             Ok(decision) => decision,
             Err(answer) => Decision::Answer(finish(&server, parts, answer)),
         },
-        Some(Route::Client(server, file)) => {
-            Decision::Answer(server.options.client_files.get(file).map_or_else(not_found, |file| serve_file(file, parts)))
-        }
+        Some(Route::Client(server, file)) => Decision::Answer(
+            server.options.client_files.get(file).map_or_else(not_found, |file| serve_file(file, parts)),
+        ),
         Some(Route::WebSocket(service)) => decide_websocket(&service, parts, peer),
     }
 }
@@ -110,8 +114,11 @@ pub(crate) fn finish(server: &EngineServer, parts: &Parts, mut answer: Answer) -
 /// The checks of Engine.IO, in Node's order.
 fn decide_engine(server: &Arc<EngineServer>, parts: &Parts, peer: Peer) -> Result<Decision, Answer> {
     let options = &server.options;
-    check_origin(&options.origins, parts, |origin| {
-        engine_error_with(ErrorCode::Forbidden, &format!("origin {origin} is not allowed: see the option `origins`"))
+    check_origin(&options.origins, parts, peer, |origin| {
+        engine_error_with(
+            ErrorCode::Forbidden,
+            &format!("origin {origin} is not allowed: see the option `origins`"),
+        )
     })?;
     if parts.method == Method::OPTIONS && parts.headers.contains_key(ORIGIN) {
         return Ok(Decision::Answer(preflight(&options.origins, parts)));
@@ -126,6 +133,7 @@ fn decide_engine(server: &Arc<EngineServer>, parts: &Parts, peer: Peer) -> Resul
     let kind = match query.session() {
         None if parts.method != Method::GET => return Err(engine_error(ErrorCode::BadHandshakeMethod)),
         None if websocket != upgrade => return Err(engine_error(ErrorCode::BadRequest)),
+        Some(_) if websocket && !upgrade => return Err(engine_error(ErrorCode::BadRequest)),
         None => {
             if let Some(allow) = &options.allow_request {
                 allow(parts, peer).map_err(|message| engine_error_with(ErrorCode::Forbidden, &message))?;
@@ -150,8 +158,12 @@ fn decide_engine(server: &Arc<EngineServer>, parts: &Parts, peer: Peer) -> Resul
     }
     let response = websocket::Upgrade::check(parts).map_err(|error| refuse_websocket(&error))?.response();
     let (response, attach) = match kind {
-        PollKind::Open(handshake) => (server.with_cookie(response), Attach::Session(Arc::clone(server), handshake)),
-        PollKind::Get(sid) | PollKind::Post(sid) if options.upgrades() => (response, Attach::Probe(Arc::clone(server), sid)),
+        PollKind::Open(handshake) => {
+            (server.with_cookie(response), Attach::Session(Arc::clone(server), handshake))
+        }
+        PollKind::Get(sid) | PollKind::Post(sid) if options.upgrades() => {
+            (response, Attach::Probe(Arc::clone(server), sid))
+        }
         PollKind::Get(_) | PollKind::Post(_) => return Err(engine_error(ErrorCode::BadRequest)),
     };
     Ok(Decision::Upgrade(response, attach))
@@ -159,7 +171,7 @@ fn decide_engine(server: &Arc<EngineServer>, parts: &Parts, peer: Peer) -> Resul
 
 fn decide_websocket(service: &Arc<RawService>, parts: &Parts, peer: Peer) -> Decision {
     let options = service.options();
-    let allowed = check_origin(&options.origins, parts, |origin| {
+    let allowed = check_origin(&options.origins, parts, peer, |origin| {
         plain(StatusCode::FORBIDDEN, format!("origin {origin} is not allowed: see the option `origins`\n"))
     });
     if let Err(answer) = allowed {
@@ -178,8 +190,13 @@ fn decide_websocket(service: &Arc<RawService>, parts: &Parts, peer: Peer) -> Dec
     Decision::Upgrade(upgrade.response(), Attach::Raw { service: Arc::clone(service), handshake, protocol })
 }
 
-fn check_origin(origins: &Origins, parts: &Parts, refuse: impl FnOnce(&str) -> Answer) -> Result<(), Answer> {
-    if origins.allow(parts) {
+fn check_origin(
+    origins: &Origins,
+    parts: &Parts,
+    peer: Peer,
+    refuse: impl FnOnce(&str) -> Answer,
+) -> Result<(), Answer> {
+    if origins.allow(parts, peer) {
         return Ok(());
     }
     refused("http", "origin");
@@ -207,7 +224,8 @@ fn serve_file(file: &ClientFile, parts: &Parts) -> Answer {
     if parts.method != Method::GET && parts.method != Method::HEAD {
         return plain(StatusCode::METHOD_NOT_ALLOWED, "GET only\n");
     }
-    let fresh = parts.headers.get_all(IF_NONE_MATCH).iter().any(|value| value.as_bytes() == file.etag.as_bytes());
+    let fresh =
+        parts.headers.get_all(IF_NONE_MATCH).iter().any(|value| value.as_bytes() == file.etag.as_bytes());
     let mut answer = super::answer(StatusCode::OK, file.content_type, Bytes::clone(&file.body));
     if fresh {
         *answer.status_mut() = StatusCode::NOT_MODIFIED;

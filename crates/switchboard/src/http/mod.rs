@@ -1,5 +1,6 @@
 //! The HTTP side: which requests are ours, what is answered to them, and the ways in (own listener, tower, hyper).
 
+mod compress;
 pub(crate) mod cors;
 pub(crate) mod decide;
 pub(crate) mod routes;
@@ -14,7 +15,7 @@ use switchboard_protocol::engineio::ErrorCode;
 /// A whole answer.
 pub(crate) type Answer = Response<Bytes>;
 
-fn answer(status: StatusCode, content_type: &'static str, body: Bytes) -> Answer {
+pub(crate) fn answer(status: StatusCode, content_type: &'static str, body: Bytes) -> Answer {
     let mut answer = Response::new(body);
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -60,6 +61,7 @@ pub(crate) fn too_large() -> Answer {
 }
 
 pub(crate) fn refused(layer: &'static str, reason: &'static str) {
-    metrics::counter!("switchboard_requests_refused_total", "layer" => layer, "reason" => reason).increment(1);
+    metrics::counter!("switchboard_requests_refused_total", "layer" => layer, "reason" => reason)
+        .increment(1);
     tracing::debug!(layer, reason, "request refused");
 }

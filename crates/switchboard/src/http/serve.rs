@@ -1,21 +1,26 @@
 //! Serving one request that came by way of hyper, be it our own listener's or an outer server's.
 
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Body;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use switchboard_hub::{Command, Hub, Worker, WorkerId};
 use switchboard_protocol::engineio::{ErrorCode, SessionId};
 use tokio::sync::oneshot;
 
+use super::compress::compress;
 use super::decide::{Attach, Decision, PollKind, PollRequest, can_probe, decide, finish};
-use super::{Answer, engine_error, plain, too_large};
+use super::{Answer, engine_error, plain, text, too_large};
+use crate::DisconnectReason;
+use crate::engineio::EngineServer;
 use crate::engineio::polling::{self, Reply};
 use crate::engineio::session::{EngineSession, Registry};
 use crate::handshake::Peer;
@@ -36,7 +41,6 @@ pub(crate) enum Served<B> {
 pub(crate) async fn serve<B>(inner: &Arc<Inner>, request: Request<B>, peer: Peer) -> Served<B>
 where
     B: Body<Data = Bytes> + Send,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let (mut parts, body) = request.into_parts();
     match decide(inner, &parts, peer) {
@@ -45,7 +49,7 @@ where
         Decision::Poll(request) => {
             let server = Arc::clone(&request.server);
             let answer = poll(inner, request, &parts, body).await;
-            Served::Answer(finish(&server, &parts, answer))
+            Served::Answer(compress(&server, &parts.headers, finish(&server, &parts, answer)))
         }
         Decision::Upgrade(response, attach) => {
             if let Err(answer) = check_probe(&inner.hub, &attach).await {
@@ -53,7 +57,10 @@ where
             }
             let Some(on_upgrade) = parts.extensions.remove::<hyper::upgrade::OnUpgrade>() else {
                 // A server that cannot upgrade, such as one for HTTP/2.
-                return Served::Answer(plain(StatusCode::NOT_IMPLEMENTED, "this server cannot upgrade connections\n"));
+                return Served::Answer(plain(
+                    StatusCode::NOT_IMPLEMENTED,
+                    "this server cannot upgrade connections\n",
+                ));
             };
             tokio::spawn(hand_over(Arc::clone(&inner.hub), on_upgrade, attach));
             Served::Answer(response.map(|()| Bytes::new()))
@@ -127,26 +134,29 @@ async fn ask(hub: &Hub, to: WorkerId, f: impl FnOnce(&Rc<Worker>, Reply) + Send 
 async fn poll<B>(inner: &Arc<Inner>, request: PollRequest, parts: &Parts, body: B) -> Answer
 where
     B: Body<Data = Bytes> + Send,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let hub = &inner.hub;
     let PollRequest { server, kind } = request;
     match kind {
         PollKind::Open(handshake) => {
             let engine = Arc::clone(&server);
-            let answer = ask(hub, hub.next_worker(), move |worker, reply| {
-                match EngineSession::open_polling(worker, &engine, handshake) {
-                    Some(session) => session.poll(worker, reply),
-                    None => drop(reply.send(plain(StatusCode::SERVICE_UNAVAILABLE, "no randomness\n"))),
-                }
-            });
+            let answer =
+                ask(hub, hub.next_worker(), move |worker, reply| {
+                    match EngineSession::open_polling(worker, &engine, handshake) {
+                        Some(session) => session.poll(worker, reply),
+                        None => drop(reply.send(plain(StatusCode::SERVICE_UNAVAILABLE, "no randomness\n"))),
+                    }
+                });
             server.with_cookie(answer.await)
         }
         PollKind::Get(sid) => {
             let guard = Caller::new(hub, sid);
-            let answer = ask(hub, WorkerId(sid.worker()), move |worker, reply| match find(worker, &sid) {
-                Some(session) => session.poll(worker, reply),
-                None => drop(reply.send(engine_error(ErrorCode::SessionIdUnknown))),
+            // A session that has closed tells the next poll so.
+            let answer = ask(hub, WorkerId(sid.worker()), move |worker, reply| {
+                match worker.extension::<Registry>().get(&sid) {
+                    Some(session) => session.poll(worker, reply),
+                    None => drop(reply.send(engine_error(ErrorCode::SessionIdUnknown))),
+                }
             });
             let answer = answer.await;
             guard.answered();
@@ -154,54 +164,134 @@ where
         }
         PollKind::Post(sid) => {
             let guard = Caller::new(hub, sid);
-            let body = match read_body(&parts.headers, body, server.options.max_payload, server.options.body_timeout).await {
-                Ok(body) => body,
-                Err(NoBody::Refused(answer)) => {
-                    guard.answered();
-                    return *answer;
-                }
-                // The guard closes the session.
-                Err(NoBody::Gone) => return plain(StatusCode::BAD_REQUEST, "incomplete body\n"),
-            };
-            let answer = ask(hub, WorkerId(sid.worker()), move |worker, reply| match find(worker, &sid) {
-                Some(session) => session.post(worker, &body, reply),
-                None => drop(reply.send(engine_error(ErrorCode::SessionIdUnknown))),
-            });
-            let answer = answer.await;
-            guard.answered();
-            answer
+            let answer = post(hub, &server, sid, parts, body).await;
+            if answer.is_some() {
+                guard.answered();
+            }
+            // Without an answer the body did not come: the guard closes the session.
+            answer.unwrap_or_else(|| plain(StatusCode::BAD_REQUEST, "incomplete body\n"))
         }
     }
 }
 
+/// A POST: the body in whole, then its packets. `None`: the body did not come.
+async fn post<B>(hub: &Hub, server: &EngineServer, sid: SessionId, parts: &Parts, body: B) -> Option<Answer>
+where
+    B: Body<Data = Bytes> + Send,
+{
+    let owner = WorkerId(sid.worker());
+    if parts.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes() == b"application/octet-stream") {
+        // Protocol 4 has no binary payloads.
+        let refused = ask(hub, owner, move |worker, reply| {
+            let _gone = reply.send(engine_error(ErrorCode::BadRequest));
+            if let Some(session) = find(worker, &sid) {
+                session.close(worker, DisconnectReason::TransportError);
+            }
+        });
+        return Some(refused.await);
+    }
+    let mut body = std::pin::pin!(read_body(
+        &parts.headers,
+        body,
+        server.options.max_payload,
+        server.options.body_timeout
+    ));
+    // Mostly the body came with the head. Where not, the session is told that it is on its way.
+    let mut begun = false;
+    let first = poll_fn(|cx| Poll::Ready(body.as_mut().poll(cx))).await;
+    let read = match first {
+        Poll::Ready(read) => read,
+        Poll::Pending => {
+            let begin = ask(hub, owner, move |worker, reply| {
+                let answer = match find(worker, &sid) {
+                    Some(session) if session.begin_post(worker) => text(Bytes::new()),
+                    Some(_) => engine_error(ErrorCode::BadRequest),
+                    None => engine_error(ErrorCode::SessionIdUnknown),
+                };
+                let _gone = reply.send(answer);
+            });
+            let begin = begin.await;
+            if begin.status() != StatusCode::OK {
+                return Some(begin);
+            }
+            begun = true;
+            body.await
+        }
+    };
+    let answer = match read {
+        Ok(body) => ask(hub, owner, move |worker, reply| match find(worker, &sid) {
+            Some(session) => session.post(worker, &body, begun, reply),
+            None => drop(reply.send(engine_error(ErrorCode::SessionIdUnknown))),
+        }),
+        Err(NoBody::Gone) => return None,
+        Err(NoBody::TooLarge) => {
+            return Some(
+                ask(hub, owner, move |worker, reply| {
+                    let _gone = reply.send(too_large());
+                    if let Some(session) = find(worker, &sid) {
+                        polling::on_large_post(worker, &session);
+                    }
+                })
+                .await,
+            );
+        }
+    };
+    Some(answer.await)
+}
+
+/// The session of an id, if it is open.
 fn find(worker: &Worker, sid: &SessionId) -> Option<Rc<EngineSession>> {
-    worker.extension::<Registry>().get(sid)
+    worker.extension::<Registry>().get(sid).filter(|session| session.is_open())
 }
 
 enum NoBody {
-    Refused(Box<Answer>),
+    TooLarge,
+    /// It stopped coming.
     Gone,
 }
+
+/// Bytes of a body over the limit that are read and dropped before it is refused, so that a client that has sent most of it
+/// reads the answer rather than a reset.
+const DROPPED_BYTES: usize = 1 << 20;
 
 /// Reads a whole body, bounded in bytes and time.
 async fn read_body<B>(headers: &HeaderMap, body: B, limit: usize, timeout: Duration) -> Result<Bytes, NoBody>
 where
     B: Body<Data = Bytes>,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > limit) {
-        return Err(NoBody::Refused(Box::new(too_large())));
+    let announced =
+        headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > limit.saturating_add(DROPPED_BYTES)) {
+        return Err(NoBody::TooLarge);
     }
-    let body = std::pin::pin!(Limited::new(body, limit).collect());
-    match tokio::time::timeout(timeout, body).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(NoBody::Refused(Box::new(too_large()))),
-        Ok(Err(_)) => Err(NoBody::Gone),
-        Err(_late) => {
-            super::refused("http", "body timeout");
-            Err(NoBody::Gone)
+    tokio::time::timeout(timeout, collect(body, limit)).await.unwrap_or_else(|_late| {
+        super::refused("http", "body timeout");
+        Err(NoBody::Gone)
+    })
+}
+
+async fn collect<B: Body<Data = Bytes>>(body: B, limit: usize) -> Result<Bytes, NoBody> {
+    let mut body = std::pin::pin!(body);
+    let (mut first, mut rest, mut length) = (Bytes::new(), Vec::new(), 0_usize);
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_broken| NoBody::Gone)?.into_data() else { continue };
+        length = length.saturating_add(data.len());
+        if length > limit.saturating_add(DROPPED_BYTES) {
+            break;
+        } else if length > limit {
+            (first, rest) = (Bytes::new(), Vec::new());
+        } else if first.is_empty() && rest.is_empty() {
+            // Mostly there is but one piece.
+            first = data;
+        } else {
+            rest.extend_from_slice(&std::mem::take(&mut first));
+            rest.extend_from_slice(&data);
         }
+    }
+    match length {
+        _ if length > limit => Err(NoBody::TooLarge),
+        _ if rest.is_empty() => Ok(first),
+        _ => Ok(rest.into()),
     }
 }
 

@@ -64,7 +64,6 @@ where
     S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
     S::Future: Send,
     B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     type Response = Response<ResponseBody<R>>;
     type Error = S::Error;
@@ -112,4 +111,3 @@ impl<B> Service<Request<B>> for NotFound {
         ready(Ok(plain(StatusCode::NOT_FOUND, "not found\n").map(Full::new)))
     }
 }
-

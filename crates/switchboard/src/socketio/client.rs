@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 use switchboard_hub::{MemberId, Worker};
 use switchboard_protocol::socketio::{
     Assembler, Packet, PacketType, Started, connect_error, connect_reply, decode, event_name,
+    replace_unpaired_surrogates,
 };
 
 use super::dispatch::{EventRef, guarded, guarded_future};
@@ -108,10 +109,16 @@ impl Client {
         if self.sockets.borrow().len() >= self.server.options.max_namespaces {
             return self.refuse(worker, packet.namespace, &Error::new("too many namespaces"));
         }
-        if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(if packet.data.is_empty() { "{}" } else { packet.data }) {
+        if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(if packet.data.is_empty() {
+            "{}"
+        } else {
+            packet.data
+        }) {
             return self.parse_error(worker, &error);
         }
-        let Some(id) = new_id() else { return self.session.close(worker, DisconnectReason::ForcedServerClose) };
+        let Some(id) = new_id() else {
+            return self.session.close(worker, DisconnectReason::ForcedServerClose);
+        };
         let shared = SocketShared::new(&namespace, id, self.session.handshake(), packet.data);
         let local = LocalSocket::new(Socket { shared }, &self.session, &self.me);
         // Events wait until `on_connect` has returned.
@@ -123,7 +130,13 @@ impl Client {
             local.release(worker);
             return;
         }
-        let joining = Joining { worker: Rc::clone(worker), client: self.me.upgrade(), local, namespace, table: arc_swap::Guard::into_inner(table) };
+        let joining = Joining {
+            worker: Rc::clone(worker),
+            client: self.me.upgrade(),
+            local,
+            namespace,
+            table: arc_swap::Guard::into_inner(table),
+        };
         // Most of this does not wait; what does goes on in a task.
         let mut joining = Box::pin(joining.run());
         if joining.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())).is_pending() {
@@ -211,7 +224,9 @@ impl Joining {
             let extracted = guarded(|| middleware(&context)).ok_or_else(failed)??;
             call(extracted).await.ok_or_else(failed)??;
         }
-        let extract = |handler: &super::handler::AnySocketHandler<Connecting>| guarded(|| handler(&context)).ok_or_else(failed)?;
+        let extract = |handler: &super::handler::AnySocketHandler<Connecting>| {
+            guarded(|| handler(&context)).ok_or_else(failed)?
+        };
         self.table.connect.iter().map(extract).collect()
     }
 }
@@ -226,6 +241,8 @@ async fn call(extracted: Extracted) -> Option<Outcome> {
 
 impl Conversation for Client {
     fn text(&self, worker: &Rc<Worker>, text: &str) {
+        // JavaScript may cut an emoji in half, which serde would not take.
+        let text = &*replace_unpaired_surrogates(text);
         let packet = match decode(text, &self.server.options.packets) {
             Ok(packet) => packet,
             Err(error) => return self.parse_error(worker, &error),
@@ -239,9 +256,12 @@ impl Conversation for Client {
     }
 
     fn binary(&self, worker: &Rc<Worker>, bytes: &[u8]) {
-        let pushed = self.assembler.borrow_mut().push(Bytes::copy_from_slice(bytes), &self.server.options.packets);
+        let pushed =
+            self.assembler.borrow_mut().push(Bytes::copy_from_slice(bytes), &self.server.options.packets);
         match pushed {
-            Ok(Some(assembled)) => self.on_packet(worker, &assembled.packet.as_packet(), assembled.attachments),
+            Ok(Some(assembled)) => {
+                self.on_packet(worker, &assembled.packet.as_packet(), assembled.attachments)
+            }
             Ok(None) => {}
             Err(error) => self.parse_error(worker, &error),
         }
@@ -271,4 +291,3 @@ pub(crate) fn new_id() -> Option<MemberId> {
     getrandom::fill(&mut random).ok()?;
     MemberId::parse(switchboard_protocol::engineio::SessionId::new(0, random).as_str())
 }
-

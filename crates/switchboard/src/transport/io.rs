@@ -35,7 +35,11 @@ impl Io {
         polled.map_ok(|()| buffer.filled().len())
     }
 
-    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         match (self, slices) {
             (Io::Tcp(stream, _), [one]) => Pin::new(stream).poll_write(cx, one),
             (Io::Tcp(stream, _), _) => Pin::new(stream).poll_write_vectored(cx, slices),

@@ -79,7 +79,14 @@ pub(crate) struct Link {
 impl Link {
     /// Starts a connection on this worker's thread. `unread`: bytes that came behind the handshake; `answer`: the answer to it, where it is
     /// still to be written.
-    pub(crate) fn start(worker: &Rc<Worker>, io: Io, unread: Bytes, answer: &[u8], limits: Limits, owner: Rc<dyn LinkOwner>) -> Rc<Self> {
+    pub(crate) fn start(
+        worker: &Rc<Worker>,
+        io: Io,
+        unread: Bytes,
+        answer: &[u8],
+        limits: Limits,
+        owner: Rc<dyn LinkOwner>,
+    ) -> Rc<Self> {
         let link = Rc::new(Self {
             io: RefCell::new(io),
             decoder: RefCell::new(Decoder::new(Role::Server, limits)),
@@ -162,7 +169,8 @@ impl Link {
         let driver = self.driver.borrow();
         // Before the task's first turn there is no waker; that turn flushes.
         let Some(waker) = driver.as_ref() else { return };
-        if let Poll::Ready(Err(error)) = self.poll_write_out(worker, outbox, &mut Context::from_waker(waker)) {
+        if let Poll::Ready(Err(error)) = self.poll_write_out(worker, outbox, &mut Context::from_waker(waker))
+        {
             tracing::debug!(%error, "a write failed");
             self.phase.set(Phase::Ended);
             waker.wake_by_ref();
@@ -291,7 +299,8 @@ impl Link {
                 }
                 Ok(Some(Message::Ping(payload))) => {
                     // A peer that does not read its pongs meets the outbox's bound like any other.
-                    let _closed = worker.write(&self.owner().as_session(), |out| encode_frame(out, Opcode::Pong, payload));
+                    let _closed = worker
+                        .write(&self.owner().as_session(), |out| encode_frame(out, Opcode::Pong, payload));
                 }
                 Ok(Some(Message::Pong(_))) => {}
                 Ok(Some(Message::Close(frame))) => {

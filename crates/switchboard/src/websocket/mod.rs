@@ -3,8 +3,8 @@
 mod service;
 mod session;
 
+pub(crate) use service::RawService;
 pub use service::{WebSocketOptions, WebSocketService};
-pub(crate) use service::{RawService};
 pub use session::WebSocket;
 
 pub use switchboard_websocket::CloseCode;

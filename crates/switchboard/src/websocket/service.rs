@@ -115,7 +115,14 @@ impl RawService {
         unread: Bytes,
         answer: &[u8],
     ) {
-        RawSession::open(worker, self, WebSocket::new(&self.hub, worker.id(), handshake, protocol), io, unread, answer);
+        RawSession::open(
+            worker,
+            self,
+            WebSocket::new(&self.hub, worker.id(), handshake, protocol),
+            io,
+            unread,
+            answer,
+        );
     }
 
     pub(crate) fn on_connect(&self, socket: &WebSocket) -> Result {
@@ -180,7 +187,10 @@ impl WebSocketService {
 
     /// Calls the function for each client that has connected; its error closes the connection with 1011. Replaces an earlier one, as the
     /// others do.
-    pub fn on_connect<R: IntoResult>(&self, function: impl Fn(&WebSocket) -> R + Send + Sync + 'static) -> &Self {
+    pub fn on_connect<R: IntoResult>(
+        &self,
+        function: impl Fn(&WebSocket) -> R + Send + Sync + 'static,
+    ) -> &Self {
         let function: OnConnect = Arc::new(move |socket| function(socket).into_result());
         self.change(|functions| functions.connect = Some(Arc::clone(&function)))
     }
@@ -196,7 +206,10 @@ impl WebSocketService {
     }
 
     /// Calls the function when a connection has ended, with the code the peer closed it with, if it did.
-    pub fn on_close(&self, function: impl Fn(&WebSocket, Option<CloseCode>) + Send + Sync + 'static) -> &Self {
+    pub fn on_close(
+        &self,
+        function: impl Fn(&WebSocket, Option<CloseCode>) + Send + Sync + 'static,
+    ) -> &Self {
         let function: OnClose = Arc::new(function);
         self.change(|functions| functions.close = Some(Arc::clone(&function)))
     }

@@ -8,7 +8,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use switchboard_hub::{Endpoint, Hub, HubError, MemberId, MemberKey, Outbox, Session, SessionKey, Worker, WorkerId};
+use switchboard_hub::{
+    Endpoint, Hub, HubError, MemberId, MemberKey, Outbox, Session, SessionKey, Worker, WorkerId,
+};
 use switchboard_websocket::{Opcode, encode_frame};
 
 use super::{CloseCode, Message, RawService};
@@ -41,14 +43,24 @@ pub struct WebSocket {
 
 impl fmt::Debug for WebSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WebSocket").field("worker", &self.shared.worker).field("session", &self.shared.session).finish()
+        f.debug_struct("WebSocket")
+            .field("worker", &self.shared.worker)
+            .field("session", &self.shared.session)
+            .finish()
     }
 }
 
 impl WebSocket {
-    pub(crate) fn new(hub: &Arc<Hub>, worker: WorkerId, handshake: Handshake, protocol: Option<Box<str>>) -> Self {
+    pub(crate) fn new(
+        hub: &Arc<Hub>,
+        worker: WorkerId,
+        handshake: Handshake,
+        protocol: Option<Box<str>>,
+    ) -> Self {
         let (session, member) = (OnceLock::new(), OnceLock::new());
-        Self { shared: Arc::new(Shared { hub: Arc::clone(hub), worker, session, member, handshake, protocol }) }
+        Self {
+            shared: Arc::new(Shared { hub: Arc::clone(hub), worker, session, member, handshake, protocol }),
+        }
     }
 
     /// The request it began with.
@@ -132,7 +144,8 @@ impl WebSocket {
     ) -> Result<(), EmitError> {
         let (key, _) = *self.shared.member.get().ok_or(EmitError::Disconnected)?;
         let rooms: Vec<_> = rooms.into_rooms().collect();
-        let act_on_all = move |worker: &Rc<Worker>| rooms.iter().try_for_each(|room| act(worker, key, room).map(drop));
+        let act_on_all =
+            move |worker: &Rc<Worker>| rooms.iter().try_for_each(|room| act(worker, key, room).map(drop));
         if let Some(worker) = Worker::current().filter(|worker| worker.id() == self.shared.worker) {
             return Ok(act_on_all(&worker)?);
         }
@@ -156,7 +169,14 @@ pub(crate) struct RawSession {
 }
 
 impl RawSession {
-    pub(crate) fn open(worker: &Rc<Worker>, service: &Arc<RawService>, socket: WebSocket, io: Io, unread: Bytes, answer: &[u8]) {
+    pub(crate) fn open(
+        worker: &Rc<Worker>,
+        service: &Arc<RawService>,
+        socket: WebSocket,
+        io: Io,
+        unread: Bytes,
+        answer: &[u8],
+    ) {
         let session = Rc::new(Self {
             outbox: Outbox::new(service.options().max_outbox_bytes, WEBSOCKET),
             service: Arc::clone(service),
@@ -164,7 +184,14 @@ impl RawSession {
             link: RefCell::default(),
             alive: Cell::new(true),
         });
-        let link = Link::start(worker, io, unread, answer, service.limits(), Rc::clone(&session) as Rc<dyn LinkOwner>);
+        let link = Link::start(
+            worker,
+            io,
+            unread,
+            answer,
+            service.limits(),
+            Rc::clone(&session) as Rc<dyn LinkOwner>,
+        );
         *session.link.borrow_mut() = Some(link);
         let key = worker.add_session(Rc::clone(&session) as Rc<dyn Session>);
         let shared = &session.socket.shared;
@@ -226,7 +253,10 @@ impl Session for RawSession {
     }
 
     fn overflow(&self, _worker: &Rc<Worker>) {
-        tracing::warn!(bytes = self.outbox.bytes(), "a client does not read what is sent to it: cutting its connection");
+        tracing::warn!(
+            bytes = self.outbox.bytes(),
+            "a client does not read what is sent to it: cutting its connection"
+        );
         if let Some(link) = self.link() {
             link.abort();
         }
@@ -253,7 +283,12 @@ impl Session for RawSession {
 }
 
 impl LinkOwner for RawSession {
-    fn on_message(self: Rc<Self>, worker: &Rc<Worker>, _link: &Rc<Link>, message: switchboard_websocket::Message<'_>) {
+    fn on_message(
+        self: Rc<Self>,
+        worker: &Rc<Worker>,
+        _link: &Rc<Link>,
+        message: switchboard_websocket::Message<'_>,
+    ) {
         let message = match message {
             switchboard_websocket::Message::Text(text) => Message::Text(text),
             switchboard_websocket::Message::Binary(bytes) => Message::Binary(bytes),
