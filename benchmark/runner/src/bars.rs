@@ -1,5 +1,7 @@
 //! The bars: what was promised, beside what was measured.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::report::WorkloadReport;
@@ -22,6 +24,8 @@ pub struct BarReport {
     pub stretch: String,
     pub measured: String,
     pub verdict: Verdict,
+    /// Why the verdict should be taken with care: `load-bound`, `noisy`.
+    pub doubts: Vec<String>,
 }
 
 /// One promise about one workload.
@@ -117,7 +121,18 @@ impl Bar {
             stretch: self.limit(&self.stretch),
             measured: measured.join(", "),
             verdict,
+            doubts: self.doubts(workload),
         }
+    }
+
+    /// The doubts about each figure this bar compares.
+    fn doubts(&self, workload: &WorkloadReport) -> Vec<String> {
+        let others = [&self.at_least, &self.stretch].into_iter().filter_map(|limit| match limit {
+            Limit::Times(_, other) => Some(*other),
+            Limit::Absolute(_) => None,
+        });
+        let doubts: BTreeSet<_> = others.chain([self.of]).flat_map(|id| workload.doubts(id)).collect();
+        doubts.into_iter().map(str::to_owned).collect()
     }
 
     /// Whether the limit is kept, and the figure as it compares; none where either side was not measured.

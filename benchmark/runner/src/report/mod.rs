@@ -82,19 +82,29 @@ impl ContenderReport {
     }
 }
 
+/// The server waited for the load rather than the other way round.
+fn is_load_bound(median: &Sample) -> bool {
+    let share = |metric| median.get(&metric).copied().unwrap_or_default();
+    share(Metric::LoadBusy) > 0.97 && share(Metric::ServerBusy) < 0.95
+}
+
+fn is_noisy(median: &Sample) -> bool {
+    median.get(&Metric::OthersBusy).is_some_and(|others| *others > 0.05)
+}
+
 /// What makes a figure less than it seems.
 fn caveats(contender: &Contender, median: &Sample) -> Vec<String> {
     let share = |metric| median.get(&metric).copied().unwrap_or_default();
     let mut notes = Vec::new();
     if contender.both_cores {
         notes.push("shares the load's core: only its CPU time for each message counts".to_owned());
-    } else if share(Metric::LoadBusy) > 0.97 && share(Metric::ServerBusy) < 0.95 {
+    } else if is_load_bound(median) {
         let idle = (1.0 - share(Metric::ServerBusy)) * 100.0;
         notes.push(format!(
             "THE LOAD GENERATOR WAS THE SLOWER SIDE: the server idled {idle:.0} % of the time"
         ));
     }
-    if share(Metric::OthersBusy) > 0.05 {
+    if is_noisy(median) {
         let others = share(Metric::OthersBusy) * 100.0;
         notes.push(format!("NOISY: other processes took {others:.0} % of a core"));
     }
@@ -104,6 +114,16 @@ fn caveats(contender: &Contender, median: &Sample) -> Vec<String> {
 impl WorkloadReport {
     pub fn median(&self, id: &str, metric: Metric) -> Option<f64> {
         self.contenders.iter().find(|contender| contender.id == id)?.get(metric)
+    }
+
+    /// Why a figure of that server should be taken with care, in a word each.
+    pub fn doubts(&self, id: &str) -> Vec<&'static str> {
+        let Some(contender) = self.contenders.iter().find(|contender| contender.id == id) else {
+            return Vec::new();
+        };
+        let load_bound = is_load_bound(&contender.median).then_some("load-bound");
+        let noisy = is_noisy(&contender.median).then_some("noisy");
+        load_bound.into_iter().chain(noisy).collect()
     }
 
     fn floor(&self) -> Option<&ContenderReport> {

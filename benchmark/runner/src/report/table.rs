@@ -133,8 +133,19 @@ fn bars_table(bars: &[BarReport]) -> Table {
             Verdict::Reached => "reached",
             Verdict::Stretch => "stretch reached",
         };
+        let doubts = if bar.doubts.is_empty() || bar.verdict == Verdict::NotMeasured {
+            String::new()
+        } else {
+            format!(" ({})", bar.doubts.join(", "))
+        };
         let measured = if bar.measured.is_empty() { dash() } else { bar.measured.clone() };
-        vec![bar.what.clone(), bar.at_least.clone(), bar.stretch.clone(), measured, verdict.to_owned()]
+        vec![
+            bar.what.clone(),
+            bar.at_least.clone(),
+            bar.stretch.clone(),
+            measured,
+            verdict.to_owned() + &doubts,
+        ]
     };
     Table {
         heads: vec!["what", "at least", "stretch", "measured", "verdict"],
