@@ -16,12 +16,14 @@ pub struct Peer {
     pub address: Option<SocketAddr>,
     /// Whether the connection (or the client's, to a trusted proxy) is encrypted.
     pub secure: bool,
+    /// Whether a [trusted proxy](crate::TrustedProxies) stands between the client and us.
+    pub proxied: bool,
 }
 
 impl Peer {
     /// A peer at an address.
     pub fn new(address: SocketAddr) -> Self {
-        Self { address: Some(address), secure: false }
+        Self { address: Some(address), secure: false, proxied: false }
     }
 
     /// The address without its port.
@@ -49,7 +51,16 @@ pub enum KeepHeaders {
 impl KeepHeaders {
     fn keeps(&self, name: &HeaderName) -> bool {
         const PASSING: [&str; 11] = [
-            "accept", "cache-control", "connection", "content-", "dnt", "keep-alive", "pragma", "sec-", "te", "transfer-encoding",
+            "accept",
+            "cache-control",
+            "connection",
+            "content-",
+            "dnt",
+            "keep-alive",
+            "pragma",
+            "sec-",
+            "te",
+            "transfer-encoding",
             "upgrade",
         ];
         match self {
@@ -82,7 +93,8 @@ impl Handshake {
     pub(crate) fn new(parts: &Parts, peer: Peer, keep: &KeepHeaders) -> Self {
         let url = parts.uri.path_and_query().map_or("/", |url| url.as_str());
         let kept = || parts.headers.iter().filter(|(name, _)| keep.keeps(name));
-        let size = kept().map(|(name, value)| name.as_str().len() + value.len() + 2).sum::<usize>() + url.len();
+        let size =
+            kept().map(|(name, value)| name.as_str().len() + value.len() + 2).sum::<usize>() + url.len();
         let mut text = Vec::with_capacity(size);
         text.extend_from_slice(url.as_bytes());
         for (name, value) in kept() {
@@ -116,7 +128,11 @@ impl Handshake {
     /// The headers that were kept and are text, in the order they came.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
         // Values of headers hold no line feeds: `http` has checked that.
-        self.inner.text.split(|byte| *byte == b'\n').skip(1).filter_map(|line| std::str::from_utf8(line).ok()?.split_once(':'))
+        self.inner
+            .text
+            .split(|byte| *byte == b'\n')
+            .skip(1)
+            .filter_map(|line| std::str::from_utf8(line).ok()?.split_once(':'))
     }
 
     /// Where the request came from.
@@ -139,7 +155,10 @@ impl fmt::Debug for Handshake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Headers may hold secrets.
         let path = self.url().split('?').next().unwrap_or_default();
-        f.debug_struct("Handshake").field("path", &path).field("peer", &self.inner.peer).finish_non_exhaustive()
+        f.debug_struct("Handshake")
+            .field("path", &path)
+            .field("peer", &self.inner.peer)
+            .finish_non_exhaustive()
     }
 }
 

@@ -41,13 +41,15 @@ pub use handshake::{Handshake, KeepHeaders, Peer};
 pub use http::cors::Origins;
 pub use http::service::{NotFound, ResponseBody, SwitchboardLayer, SwitchboardService};
 pub use listener::{ListenerOptions, Listening};
-pub use proxies::TrustedProxies;
+pub use proxies::{InvalidNetwork, TrustedProxies};
 pub use reason::DisconnectReason;
 pub use socketio::ack::AckFuture;
 pub use socketio::extract::{
     Ack, Auth, Connecting, Data, Disconnected, Event, EventContext, FromEvent, FromSocket, HasSocket, State,
 };
-pub use socketio::handler::{Async, EventHandler, IntoReply, Outcome, Plain, Reply, ReturnsResult, ReturnsValue, SocketHandler};
+pub use socketio::handler::{
+    Async, EventHandler, IntoReply, Outcome, Plain, Reply, ReturnsResult, ReturnsValue, SocketHandler,
+};
 pub use socketio::namespace::Namespace;
 pub use socketio::operator::{BroadcastOperator, Rooms};
 pub use socketio::server::SocketIoOptions;

@@ -1,16 +1,355 @@
-//! Which proxies' word on a client's address is taken.
+//! Which proxies' word on a client is taken: its address (`X-Forwarded-For`), whether it came over TLS (`X-Forwarded-Proto`), and which host
+//! it asked for (`X-Forwarded-Host`).
+//!
+//! `Forwarded` (RFC 7239) is not heard: a proxy that writes the one header hands on the other as its client sent it, so that hearing both
+//! would be trusting clients.
 
-use http::HeaderMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+
+use http::{HeaderMap, HeaderName};
+use thiserror::Error;
 
 use crate::Peer;
 
-/// Proxies that are trusted to say whom they speak for.
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// Elements of one header that are looked at; no chain of proxies is longer.
+const MAX_ELEMENTS: usize = 32;
+
+/// Proxies that are trusted to say whom they speak for. The default trusts none.
+///
+/// A request that comes from a trusted proxy is taken to come from the rightmost address of its `X-Forwarded-For` that is not itself a
+/// trusted proxy's. Where there is none (all are trusted, or one is not an address), it is the last one that was understood, and that of the
+/// connection where there is no such header. Addresses may carry a port and brackets; where there is no port, it is 0. `Forwarded` is not
+/// heard.
+///
+/// ```
+/// use switchboard::TrustedProxies;
+///
+/// let proxies = TrustedProxies::loopback().and(TrustedProxies::list(["10.1.0.0/16", "2001:db8::7"])?);
+/// # Ok::<_, switchboard::InvalidNetwork>(())
+/// ```
 #[derive(Debug, Clone, Default)]
-pub struct TrustedProxies {}
+pub struct TrustedProxies {
+    networks: Vec<Network>,
+    hops: usize,
+}
+
+/// A string that is no address and no network.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0:?} is no address and no network, such as 10.0.0.0/8 or 2001:db8::/32")]
+pub struct InvalidNetwork(String);
 
 impl TrustedProxies {
+    /// None.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Those on this machine: `127.0.0.0/8` and `::1`.
+    pub fn loopback() -> Self {
+        Self::of(&[Network::v4([127, 0, 0, 0], 8), Network::v6([0, 0, 0, 0, 0, 0, 0, 1], 128)])
+    }
+
+    /// Those on this machine, and those with private or link-local addresses: `10.0.0.0/8`, `172.16.0.0/12`, `192.168.0.0/16`,
+    /// `169.254.0.0/16`, `fc00::/7`, `fe80::/10`. For servers that such addresses only reach through proxies: anyone else there could name
+    /// any address as its own.
+    pub fn private() -> Self {
+        Self::loopback().and(Self::of(&[
+            Network::v4([10, 0, 0, 0], 8),
+            Network::v4([172, 16, 0, 0], 12),
+            Network::v4([192, 168, 0, 0], 16),
+            Network::v4([169, 254, 0, 0], 16),
+            Network::v6([0xfc00, 0, 0, 0, 0, 0, 0, 0], 7),
+            Network::v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10),
+        ]))
+    }
+
+    /// Those with these addresses or in these networks: `192.0.2.7`, `10.0.0.0/8`, `2001:db8::/32`.
+    ///
+    /// # Errors
+    /// [`InvalidNetwork`] for the first that is neither.
+    pub fn list<S: AsRef<str>>(networks: impl IntoIterator<Item = S>) -> Result<Self, InvalidNetwork> {
+        let networks: Result<_, _> = networks.into_iter().map(|network| network.as_ref().parse()).collect();
+        Ok(Self { networks: networks?, hops: 0 })
+    }
+
+    /// The last `hops` proxies, whatever their addresses: for platforms whose proxies have no fixed ones, and let nobody past them.
+    pub fn hops(hops: usize) -> Self {
+        Self { networks: Vec::new(), hops }
+    }
+
+    /// These and those.
+    #[must_use]
+    pub fn and(mut self, others: Self) -> Self {
+        self.networks.extend(others.networks);
+        self.hops = self.hops.max(others.hops);
+        self
+    }
+
+    fn of(networks: &[Network]) -> Self {
+        Self { networks: networks.to_vec(), hops: 0 }
+    }
+
+    /// Whether nobody is trusted.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.networks.is_empty() && self.hops == 0
+    }
+
+    /// Whether a proxy is trusted, `hops` trusted ones being between it and us.
+    pub(crate) fn trusts(&self, address: Option<IpAddr>, hops: usize) -> bool {
+        let known = |address: IpAddr| self.networks.iter().any(|network| network.contains(address));
+        hops < self.hops || address.is_some_and(|address| known(address.to_canonical()))
+    }
+
     /// The peer behind the proxies.
-    pub(crate) fn resolve(&self, peer: Peer, _headers: &HeaderMap) -> Peer {
-        peer
+    pub(crate) fn resolve(&self, peer: Peer, headers: &HeaderMap) -> Peer {
+        if self.is_empty() || !self.trusts(peer.ip(), 0) {
+            return peer;
+        }
+        let mut resolved = Peer { proxied: true, ..peer };
+        let mut hops = 1;
+        for element in from_the_right(headers, &FORWARDED_FOR) {
+            let Some(address) = parse_address(element) else { break };
+            resolved.address = Some(address);
+            if !self.trusts(Some(address.ip()), hops) {
+                break;
+            }
+            hops += 1;
+        }
+        // A proxy that adds its own word to that of the one before leaves as many as there are hops; one that replaces it leaves one.
+        if let Some(scheme) = from_the_right(headers, &FORWARDED_PROTO).take(hops).last() {
+            resolved.secure = ["https", "wss"].iter().any(|secure| scheme.eq_ignore_ascii_case(secure));
+        }
+        resolved
+    }
+}
+
+/// The hosts that proxies say a request was sent to. To be heard from trusted ones only ([`Peer::proxied`]).
+pub(crate) fn forwarded_hosts(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    from_the_right(headers, &FORWARDED_HOST)
+}
+
+/// The elements of a list that may be spread over several header lines, last first, bounded in number. What is not text ends it.
+fn from_the_right<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let lines = headers.get_all(name).iter().rev();
+    lines
+        .map_while(|line| line.to_str().ok())
+        .flat_map(|line| line.rsplit(',').map(str::trim))
+        .take(MAX_ELEMENTS)
+}
+
+/// An address with or without port: `192.0.2.7`, `192.0.2.7:4711`, `2001:db8::7`, `[2001:db8::7]`, `[2001:db8::7]:4711`.
+fn parse_address(text: &str) -> Option<SocketAddr> {
+    let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
+    let address = text.parse().ok().or_else(bracketed).map(|ip| SocketAddr::new(ip, 0));
+    let address = address.or_else(|| text.parse().ok())?;
+    Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
+}
+
+/// Addresses with a common beginning.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Network {
+    /// The address's bits; those of IPv4 are the high 32.
+    bits: u128,
+    prefix: u32,
+    v6: bool,
+}
+
+impl Network {
+    const fn v4(octets: [u8; 4], prefix: u32) -> Self {
+        Self { bits: (u32::from_be_bytes(octets) as u128) << 96, prefix, v6: false }
+    }
+
+    const fn v6([a, b, c, d, e, f, g, h]: [u16; 8], prefix: u32) -> Self {
+        Self { bits: Ipv6Addr::new(a, b, c, d, e, f, g, h).to_bits(), prefix, v6: true }
+    }
+
+    fn bits(address: IpAddr) -> (u128, bool) {
+        match address {
+            IpAddr::V4(address) => (u128::from(address.to_bits()) << 96, false),
+            IpAddr::V6(address) => (address.to_bits(), true),
+        }
+    }
+
+    fn contains(&self, address: IpAddr) -> bool {
+        let (bits, v6) = Self::bits(address);
+        let differ = (bits ^ self.bits).checked_shr(128 - self.prefix).unwrap_or(0);
+        v6 == self.v6 && differ == 0
+    }
+}
+
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = if self.v6 {
+            IpAddr::V6(Ipv6Addr::from_bits(self.bits))
+        } else {
+            IpAddr::V4(Ipv4Addr::from_bits((self.bits >> 96) as u32))
+        };
+        write!(f, "{address}/{}", self.prefix)
+    }
+}
+
+impl FromStr for Network {
+    type Err = InvalidNetwork;
+
+    fn from_str(text: &str) -> Result<Self, InvalidNetwork> {
+        let invalid = || InvalidNetwork(text.to_owned());
+        let (address, prefix) =
+            text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
+        let address: IpAddr = address.trim().parse().map_err(|_| invalid())?;
+        let (bits, v6) = Self::bits(address);
+        let longest = if v6 { 128 } else { 32 };
+        let prefix = prefix.map_or(Ok(longest), |prefix| prefix.trim().parse().map_err(|_| invalid()))?;
+        if prefix > longest {
+            return Err(invalid());
+        }
+        Ok(Self { bits, prefix, v6 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn headers(lines: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+        }
+        headers
+    }
+
+    fn peer(address: &str) -> Peer {
+        Peer::new(address.parse().unwrap())
+    }
+
+    #[test]
+    fn the_client_is_the_rightmost_address_that_is_not_a_trusted_proxys() {
+        let private = TrustedProxies::private;
+        let list = |list: &[&str]| TrustedProxies::list(list).unwrap();
+        for (proxies, peer_address, forwarded, client) in [
+            (TrustedProxies::none(), "127.0.0.1:5", &["192.0.2.1"][..], "127.0.0.1:5"),
+            (TrustedProxies::loopback(), "127.0.0.1:5", &[], "127.0.0.1:5"),
+            (TrustedProxies::loopback(), "127.0.0.1:5", &["192.0.2.1"], "192.0.2.1:0"),
+            (TrustedProxies::loopback(), "[::1]:5", &["192.0.2.1:77"], "192.0.2.1:77"),
+            (TrustedProxies::loopback(), "[::ffff:127.0.0.1]:5", &["2001:db8::1"], "[2001:db8::1]:0"),
+            (TrustedProxies::loopback(), "127.0.0.1:5", &["[2001:db8::1]"], "[2001:db8::1]:0"),
+            (TrustedProxies::loopback(), "127.0.0.1:5", &["[2001:db8::1]:77"], "[2001:db8::1]:77"),
+            (TrustedProxies::loopback(), "127.0.0.1:5", &["::ffff:192.0.2.1"], "192.0.2.1:0"),
+            (TrustedProxies::loopback(), "192.0.2.9:5", &["192.0.2.1"], "192.0.2.9:5"),
+            // What the client itself said stands to the left of what a proxy says of it.
+            (TrustedProxies::loopback(), "127.0.0.1:5", &["6.6.6.6, 192.0.2.1"], "192.0.2.1:0"),
+            (TrustedProxies::loopback(), "127.0.0.1:5", &["6.6.6.6", "192.0.2.1"], "192.0.2.1:0"),
+            (private(), "10.0.0.1:5", &["192.0.2.1 , 10.0.0.2,172.16.3.4"], "192.0.2.1:0"),
+            (private(), "172.32.0.1:5", &["192.0.2.1"], "172.32.0.1:5"),
+            (private(), "[fd00::1]:5", &["192.0.2.1"], "192.0.2.1:0"),
+            (private(), "10.0.0.1:5", &["10.0.0.3, 10.0.0.2"], "10.0.0.3:0"),
+            (list(&["192.0.2.0/25"]), "192.0.2.127:5", &["192.0.2.128, 192.0.2.1"], "192.0.2.128:0"),
+            (list(&["192.0.2.7"]), "192.0.2.8:5", &["192.0.2.1"], "192.0.2.8:5"),
+            (list(&["0.0.0.0/0"]), "192.0.2.8:5", &["2001:db8::1"], "[2001:db8::1]:0"),
+            (list(&["2001:db8::/32"]), "[2001:db8:5::1]:5", &["192.0.2.1"], "192.0.2.1:0"),
+            (TrustedProxies::hops(1), "192.0.2.8:5", &["192.0.2.2, 192.0.2.1"], "192.0.2.1:0"),
+            (TrustedProxies::hops(2), "192.0.2.8:5", &["192.0.2.2, 192.0.2.1"], "192.0.2.2:0"),
+            // Junk ends the chain: the last address that was understood is it.
+            (private(), "10.0.0.1:5", &["unknown"], "10.0.0.1:5"),
+            (private(), "10.0.0.1:5", &["192.0.2.1, , 10.0.0.2"], "10.0.0.2:0"),
+            (private(), "10.0.0.1:5", &["192.0.2.1:99999"], "10.0.0.1:5"),
+            (private(), "10.0.0.1:5", &["[192.0.2.1]"], "10.0.0.1:5"),
+            (private(), "10.0.0.1:5", &["_hidden, 192.0.2.1"], "192.0.2.1:0"),
+        ] {
+            let lines: Vec<_> = forwarded.iter().map(|value| ("x-forwarded-for", *value)).collect();
+            let resolved = proxies.resolve(peer(peer_address), &headers(&lines));
+            assert_eq!(
+                resolved.address,
+                Some(client.parse().unwrap()),
+                "{proxies:?} {peer_address} {forwarded:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn whether_the_client_is_on_tls_is_said_by_trusted_proxies_only() {
+        for (peer_address, lines, secure) in [
+            ("10.0.0.1:5", &[("x-forwarded-proto", "https")][..], true),
+            ("10.0.0.1:5", &[("x-forwarded-proto", "HTTPS")], true),
+            ("10.0.0.1:5", &[("x-forwarded-proto", "wss")], true),
+            ("10.0.0.1:5", &[("x-forwarded-proto", "http")], false),
+            ("10.0.0.1:5", &[], false),
+            ("192.0.2.1:5", &[("x-forwarded-proto", "https")], false),
+            // The client claims TLS; its only proxy says what it saw.
+            ("10.0.0.1:5", &[("x-forwarded-for", "192.0.2.1"), ("x-forwarded-proto", "https, http")], false),
+            // Two proxies, the outer of which ended TLS.
+            (
+                "10.0.0.1:5",
+                &[("x-forwarded-for", "192.0.2.1, 10.0.0.2"), ("x-forwarded-proto", "https, http")],
+                true,
+            ),
+            (
+                "10.0.0.1:5",
+                &[("x-forwarded-for", "192.0.2.1, 10.0.0.2"), ("x-forwarded-proto", "https")],
+                true,
+            ),
+            ("10.0.0.1:5", &[("forwarded", "for=192.0.2.1;proto=https")], false),
+        ] {
+            let resolved = TrustedProxies::private().resolve(peer(peer_address), &headers(lines));
+            assert_eq!(resolved.secure, secure, "{peer_address} {lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_list_takes_addresses_and_networks() {
+        for (text, expected) in [
+            ("10.0.0.0/8", Some("10.0.0.0/8")),
+            ("10.0.0.1", Some("10.0.0.1/32")),
+            ("::1", Some("::1/128")),
+            ("fe80::/10", Some("fe80::/10")),
+            ("0.0.0.0/0", Some("0.0.0.0/0")),
+            ("10.0.0.0/33", None),
+            ("::/129", None),
+            ("10.0.0.0/", None),
+            ("10.0.0/8", None),
+            ("localhost", None),
+            ("", None),
+        ] {
+            let parsed = text.parse::<Network>().ok().map(|network| format!("{network:?}"));
+            assert_eq!(parsed.as_deref(), expected, "{text}");
+        }
+        let error = TrustedProxies::list(["::1", "proxy.example"]).unwrap_err();
+        assert!(error.to_string().contains("proxy.example"));
+    }
+
+    #[test]
+    fn a_request_whose_address_is_unknown_is_trusted_by_the_count_of_hops_only() {
+        let lines = headers(&[("x-forwarded-for", "192.0.2.1")]);
+        assert_eq!(TrustedProxies::private().resolve(Peer::default(), &lines).address, None);
+        assert!(TrustedProxies::hops(1).resolve(Peer::default(), &lines).address.is_some());
+    }
+
+    #[test]
+    fn a_chain_without_end_is_followed_for_a_bounded_way() {
+        let chain = ["10.0.0.2"; 10_000].join(", ");
+        let resolved =
+            TrustedProxies::private().resolve(peer("10.0.0.1:5"), &headers(&[("x-forwarded-for", &chain)]));
+        assert_eq!(resolved.address, Some("10.0.0.2:0".parse().unwrap()));
+        assert_eq!(
+            from_the_right(&headers(&[("x-forwarded-for", &chain)]), &FORWARDED_FOR).count(),
+            MAX_ELEMENTS
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_a_client_sends_hides_the_address_its_proxy_saw(said in "[ -~]{0,60}") {
+            let value = format!("{said}, 192.0.2.1");
+            let resolved = TrustedProxies::private().resolve(peer("10.0.0.1:5"), &headers(&[("x-forwarded-for", &value)]));
+            prop_assert_eq!(resolved.address, Some("192.0.2.1:0".parse().unwrap()));
+        }
     }
 }
