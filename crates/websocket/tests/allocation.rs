@@ -1,6 +1,7 @@
 //! What a peer can make the decoder hold, measured at the allocator. One test to a program: the count is
 //! of the whole of it.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics says why")]
 #![allow(unsafe_code, reason = "an allocator that counts")]
 
 use std::{

@@ -1,6 +1,8 @@
 //! Framing (RFC 6455 §5), rule by rule. Every rule is held to a stream that comes in one read and to one
 //! that comes byte by byte.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics says why")]
+
 mod common;
 
 use common::{decode, decode_pieces, decode_trickle};

@@ -1,5 +1,7 @@
 //! The opening handshake (RFC 6455 §4), rule by rule.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics says why")]
+
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request::Parts};
 use switchboard_websocket::handshake::{
     accept_key,

@@ -1,5 +1,7 @@
 //! A connection in two halves: who answers what, and when.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics says why")]
+
 use std::time::Duration;
 
 use bytes::BytesMut;

@@ -1,5 +1,7 @@
 //! A connection over a stream: what it answers by itself, what it holds, how it ends; in virtual time.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics says why")]
+
 use std::time::Duration;
 
 use http::HeaderValue;

@@ -1,0 +1,51 @@
+//! A head gives the same parts however it comes, and whatever it asks for has an answer that is a head too.
+#![no_main]
+
+use http::HeaderMap;
+use libfuzzer_sys::fuzz_target;
+use switchboard_websocket::handshake::{
+    client::Handshake,
+    head::{Head, HeadLimits},
+    server::{HandshakeError, Upgrade},
+};
+
+fuzz_target!(|data: &[u8]| {
+    let limits = HeadLimits::default().max_bytes(2048).max_headers(20);
+    request(data, limits);
+    let mut head = Head::new(limits);
+    if let Ok(Some((parts, len))) = head.response(data) {
+        assert!(len <= data.len().min(limits.max_bytes));
+        if let Ok(handshake) = Handshake::with_nonce([7; 16], &["chat"]) {
+            let _ = handshake.check(&parts);
+        }
+    }
+});
+
+fn request(data: &[u8], limits: HeadLimits) {
+    let whole = Head::new(limits).request(data);
+    let mut head = Head::new(limits);
+    let trickled = (0..=data.len()).find_map(|len| head.request(&data[..len]).transpose());
+    let mut answer = Vec::new();
+    match (whole, trickled) {
+        (Ok(None), None) => return,
+        (Ok(Some((whole, len))), Some(Ok((trickled, trickled_len)))) => {
+            assert_eq!(len, trickled_len);
+            assert_eq!((&whole.method, &whole.uri), (&trickled.method, &trickled.uri));
+            assert_eq!(whole.headers, trickled.headers);
+            match Upgrade::check(&whole) {
+                Ok(mut upgrade) => {
+                    upgrade.select(&["chat"]);
+                    upgrade.write_response(&mut answer, &HeaderMap::new());
+                }
+                Err(error) => error.write_response(&mut answer),
+            }
+        }
+        (Err(whole), Some(Err(trickled))) => {
+            assert_eq!(whole, trickled);
+            HandshakeError::from(whole).write_response(&mut answer);
+        }
+        (whole, trickled) => panic!("whole {whole:?}, in pieces {trickled:?}"),
+    }
+    let parsed = Head::new(HeadLimits::default()).response(&answer);
+    assert!(matches!(parsed, Ok(Some(_))), "{parsed:?}");
+}
