@@ -36,3 +36,7 @@ pub enum Role {
     /// Opens connections: what it sends is masked, what it receives is not.
     Client,
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
