@@ -13,18 +13,22 @@
 mod command;
 mod error;
 mod fanout;
+mod hub;
 mod inbox;
 mod member;
 mod outbox;
 mod rooms;
+mod stats;
 mod timers;
 mod worker;
 
 pub use command::{Broadcast, Command, Target};
 pub use error::HubError;
 pub use fanout::{Payload, Variant};
+pub use hub::{Hub, HubOptions};
 pub use member::{Endpoint, MemberId, MemberKey, ScopeId};
 pub use outbox::{Framing, Full, Outbox};
 pub use rooms::RoomName;
+pub use stats::{Count, Stats};
 pub use timers::Timers;
-pub use worker::{Count, Hub, HubOptions, Session, SessionKey, Stats, Worker, WorkerId};
+pub use worker::{Session, SessionKey, Worker, WorkerId};

@@ -1,12 +1,15 @@
 //! Who is in which room, for the members of one worker.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
 use slab::Slab;
 
-use crate::member::{Member, MemberId, ScopeId, Seat};
-use crate::{HubError, Target};
+use crate::member::{Endpoint, Member, MemberId, MemberKey, ScopeId, Seat};
+use crate::worker::{Session, Worker};
+use crate::{HubError, Target, Variant};
 
 /// A room's name. Rooms come to be when the first member joins and go when the last one leaves.
 pub type RoomName = Arc<str>;
@@ -65,7 +68,9 @@ impl Rooms {
         }
         let member = self.members.try_remove(index as usize)?;
         if let Some(scope) = self.scopes.get_mut(member.scope.0 as usize) {
-            scope.ids.remove(&member.id);
+            if scope.ids.get(&member.id) == Some(&index) {
+                scope.ids.remove(&member.id);
+            }
             scope.members.swap_remove(member.position as usize);
             if let Some(&moved) = scope.members.get(member.position as usize)
                 && let Some(moved) = self.members.get_mut(moved as usize)
@@ -111,7 +116,8 @@ impl Rooms {
         let member = self.get(index, generation).ok_or(HubError::Gone)?;
         let scope_id = member.scope;
         let number = self.scopes.get(scope_id.0 as usize).and_then(|scope| scope.names.get(room).copied());
-        let Some(at) = number.and_then(|number| member.seats.iter().position(|seat| seat.room == number)) else {
+        let Some(at) = number.and_then(|number| member.seats.iter().position(|seat| seat.room == number))
+        else {
             return Ok(false);
         };
         if let Some(member) = self.members.get_mut(index as usize) {
@@ -180,5 +186,85 @@ impl Scope {
         let room = self.names.get(name).and_then(|&number| self.rooms.get(number as usize));
         let own = MemberId::parse(name).and_then(|id| self.ids.get(&id).copied());
         room.into_iter().flat_map(|room| room.members.iter().copied()).chain(own)
+    }
+}
+
+/// The members of a worker.
+impl Worker {
+    /// Adds a member to a scope.
+    pub fn add_member(
+        &self,
+        scope: ScopeId,
+        id: MemberId,
+        variant: Variant,
+        session: Rc<dyn Session>,
+        endpoint: Rc<dyn Endpoint>,
+    ) -> MemberKey {
+        let (index, generation) = self.rooms.borrow_mut().insert(|generation| Member {
+            generation,
+            scope,
+            id,
+            variant,
+            position: 0,
+            seats: smallvec::SmallVec::new(),
+            mark: Cell::new(0),
+            session,
+            endpoint,
+        });
+        MemberKey { worker: self.id(), index, generation }
+    }
+
+    /// Takes a member out of its scope and all its rooms. Returns whether it was there.
+    pub fn remove_member(&self, key: MemberKey) -> bool {
+        let removed = self.rooms.borrow_mut().remove(key.index, key.generation);
+        removed.is_some()
+    }
+
+    /// The endpoint of a member.
+    pub fn endpoint(&self, key: MemberKey) -> Option<Rc<dyn Endpoint>> {
+        let rooms = self.rooms.borrow();
+        Some(Rc::clone(&rooms.get(key.index, key.generation)?.endpoint))
+    }
+
+    /// Lets a member join a room. Returns whether it was not in it before.
+    ///
+    /// # Errors
+    /// [`HubError::Gone`], [`HubError::TooManyRooms`].
+    pub fn join(&self, key: MemberKey, room: &str) -> Result<bool, HubError> {
+        self.rooms.borrow_mut().join(key.index, key.generation, room, self.hub().max_rooms)
+    }
+
+    /// Lets a member leave a room. Returns whether it was in it.
+    ///
+    /// # Errors
+    /// [`HubError::Gone`].
+    pub fn leave(&self, key: MemberKey, room: &str) -> Result<bool, HubError> {
+        self.rooms.borrow_mut().leave(key.index, key.generation, room)
+    }
+
+    /// The rooms a member has joined (that of its own id is not among them).
+    pub fn rooms_of(&self, key: MemberKey) -> Option<Vec<RoomName>> {
+        self.rooms.borrow().rooms_of(key.index, key.generation)
+    }
+
+    /// The members of this worker that a target names.
+    pub fn matching(&self, target: &Target) -> Vec<MemberKey> {
+        let mut keys = Vec::new();
+        let mark = self.next_mark();
+        self.rooms.borrow().visit(target, mark, |index, member| {
+            keys.push(MemberKey { worker: self.id(), index, generation: member.generation });
+        });
+        keys
+    }
+
+    pub(crate) fn visit(&self, target: &Target, mut visit: impl FnMut(&Member)) {
+        let mark = self.next_mark();
+        self.rooms.borrow().visit(target, mark, |_, member| visit(member));
+    }
+
+    fn next_mark(&self) -> u64 {
+        let mark = self.mark.get() + 1;
+        self.mark.set(mark);
+        mark
     }
 }

@@ -4,27 +4,29 @@
 //! changed, one keeps the timers.
 
 use std::any::Any;
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use slab::Slab;
 use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
 
-use crate::command::{Broadcast, Command, Target};
+use crate::HubError;
+use crate::command::Command;
+use crate::hub::Hub;
 use crate::inbox::Inbox;
-use crate::member::{Endpoint, Member, MemberId, MemberKey, ScopeId};
 use crate::outbox::{Outbox, Pool};
-use crate::rooms::{RoomName, Rooms};
+use crate::rooms::Rooms;
+use crate::stats::Stats;
 use crate::timers::Timers;
-use crate::{HubError, Variant};
 
 /// The size of the one buffer that all connections of a worker read into.
 const READ_BUFFER: usize = 256 * 1024;
@@ -32,8 +34,14 @@ const READ_BUFFER: usize = 256 * 1024;
 /// Commands taken from the inbox before other tasks get their turn.
 const COMMANDS_A_TURN: usize = 64;
 
+/// How often counters are published.
+const PUBLISH_EVERY: Duration = Duration::from_secs(1);
+
+/// Scratch buffers that a worker keeps: as many as calls nest.
+const SCRATCH_UP_TO: usize = 4;
+
 thread_local! {
-    static CURRENT: OnceCell<Rc<Worker>> = const { OnceCell::new() };
+    static CURRENT: RefCell<Option<Rc<Worker>>> = const { RefCell::new(None) };
 }
 
 /// A worker's number, from 0.
@@ -78,32 +86,6 @@ pub trait Session: 'static {
     fn as_any(&self) -> &dyn Any;
 }
 
-/// A counter of one worker, published to `metrics` once a second: nothing is shared on the message path.
-#[derive(Debug, Default)]
-pub struct Count(Cell<u64>);
-
-impl Count {
-    /// Counts `n` more.
-    pub fn add(&self, n: u64) {
-        self.0.set(self.0.get() + n);
-    }
-}
-
-/// What happens too often on a worker to be published one by one.
-#[derive(Debug, Default)]
-pub struct Stats {
-    /// Messages that peers sent.
-    pub messages_received: Count,
-    /// Messages queued for peers.
-    pub messages_sent: Count,
-    /// Bytes that peers sent.
-    pub bytes_received: Count,
-    /// Bytes written to peers.
-    pub bytes_sent: Count,
-    /// Volatile packets dropped because a transport would not take them at once.
-    pub volatile_dropped: Count,
-}
-
 struct SessionSlot {
     generation: u32,
     session: Rc<dyn Session>,
@@ -111,220 +93,52 @@ struct SessionSlot {
     armed: Option<(Instant, u64)>,
 }
 
-/// The sizes of a hub.
-#[derive(Debug, Clone)]
-pub struct HubOptions {
-    /// Threads; 1 to 256. Default: the number of cores.
-    pub workers: usize,
-    /// Commands that a worker's inbox holds. Default 65 536. A full inbox refuses: see [`HubError::InboxFull`].
-    pub inbox_capacity: usize,
-    /// Rooms that one member may be in, its own not counted. Default 10 000.
-    pub max_rooms: usize,
-}
-
-impl Default for HubOptions {
-    fn default() -> Self {
-        let workers = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { workers, inbox_capacity: 65_536, max_rooms: 10_000 }
-    }
-}
-
-/// A set of workers.
-#[derive(Debug)]
-pub struct Hub {
-    inboxes: Box<[Inbox]>,
-    scopes: Mutex<HashMap<Box<str>, ScopeId>>,
-    max_rooms: usize,
-    /// Deals out work that belongs to no worker yet.
-    turn: AtomicUsize,
-}
-
-impl Hub {
-    /// Starts the workers' threads.
-    ///
-    /// # Errors
-    /// Those of starting a thread or a runtime.
-    pub fn start(options: &HubOptions) -> io::Result<Arc<Self>> {
-        let (hub, receivers) = Self::without_threads(options);
-        for (number, receiver) in receivers.into_iter().enumerate() {
-            let id = WorkerId(number as u8);
-            let hub = Arc::clone(&hub);
-            let runtime = move || {
-                tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    // Whole turns of many connections before the poller is asked again.
-                    .event_interval(256)
-                    .build_local(tokio::runtime::LocalOptions::default())
-            };
-            std::thread::Builder::new().name(format!("switchboard-{id}")).spawn(move || match runtime() {
-                Ok(runtime) => runtime.block_on(Worker::run(id, hub, receiver)),
-                Err(error) => tracing::error!(worker = %id, %error, "a worker could not start"),
-            })?;
-        }
-        Ok(hub)
-    }
-
-    /// A hub whose workers the caller runs with [`Worker::run`]: for a runtime of one's own, and for tests in virtual time.
-    pub fn without_threads(options: &HubOptions) -> (Arc<Self>, Vec<mpsc::Receiver<Command>>) {
-        let (inboxes, receivers): (Vec<_>, Vec<_>) = (0..options.workers.clamp(1, 256))
-            .map(|number| Inbox::new(WorkerId(number as u8), options.inbox_capacity))
-            .unzip();
-        let hub = Self {
-            inboxes: inboxes.into_boxed_slice(),
-            scopes: Mutex::default(),
-            max_rooms: options.max_rooms,
-            turn: AtomicUsize::new(0),
-        };
-        (Arc::new(hub), receivers)
-    }
-
-    /// How many workers there are.
-    pub fn workers(&self) -> usize {
-        self.inboxes.len()
-    }
-
-    /// The scope of this name, made at the first call.
-    pub fn scope(&self, name: &str) -> ScopeId {
-        let mut scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = ScopeId(scopes.len() as u32);
-        *scopes.entry(name.into()).or_insert(next)
-    }
-
-    /// A worker for something new: this thread's where it is one, each in turn elsewhere.
-    pub fn next_worker(&self) -> WorkerId {
-        Worker::current().map_or_else(
-            || WorkerId((self.turn.fetch_add(1, Ordering::Relaxed) % self.inboxes.len()) as u8),
-            |worker| worker.id,
-        )
-    }
-
-    /// Sends a command to a worker.
-    ///
-    /// # Errors
-    /// [`HubError::InboxFull`] where there is no room; nothing was sent then. [`HubError::Stopped`] after the end.
-    pub fn send(&self, to: WorkerId, command: Command) -> Result<(), HubError> {
-        let inbox = self.inboxes.get(usize::from(to.0)).ok_or(HubError::Stopped(to))?;
-        inbox.send(command).inspect_err(|error| {
-            if let HubError::InboxFull(full) = error {
-                Worker::with_current(|worker| worker.pressure.set(Some(*full)));
-            }
-        })
-    }
-
-    /// Sends a command to a worker as soon as its inbox has room. Cancel safe: dropped before it is ready, nothing was sent.
-    ///
-    /// # Errors
-    /// [`HubError::Stopped`] after the end.
-    pub async fn send_when_room(&self, to: WorkerId, command: Command) -> Result<(), HubError> {
-        let inbox = self.inboxes.get(usize::from(to.0)).ok_or(HubError::Stopped(to))?;
-        inbox.send_when_room(command).await
-    }
-
-    /// Runs `f` on a worker: in place on that worker's own thread, by its inbox from elsewhere.
-    ///
-    /// # Errors
-    /// Those of [`send`](Self::send).
-    pub fn run_on(
-        &self,
-        to: WorkerId,
-        f: impl FnOnce(&Rc<Worker>) + Send + 'static,
-    ) -> Result<(), HubError> {
-        match Worker::current() {
-            Some(worker) if worker.id == to => {
-                f(&worker);
-                Ok(())
-            }
-            _ => self.send(to, Command::Run(Box::new(f))),
-        }
-    }
-
-    /// Sends a broadcast to the members of all workers; to this thread's own at once.
-    ///
-    /// # Errors
-    /// The first one met. The others have been sent to.
-    pub fn broadcast(&self, broadcast: Broadcast) -> Result<(), HubError> {
-        match Worker::current() {
-            Some(worker) if self.inboxes.len() == 1 => {
-                worker.fan_out(&broadcast);
-                Ok(())
-            }
-            current => {
-                let broadcast = Arc::new(broadcast);
-                let sent = self.send_all_but(current.as_deref(), || Command::Broadcast(Arc::clone(&broadcast)));
-                if let Some(worker) = current {
-                    worker.fan_out(&broadcast);
-                }
-                sent
-            }
-        }
-    }
-
-    /// Sends a command to every worker; this thread's own carries it out at once.
-    ///
-    /// # Errors
-    /// The first one met. The others have been sent to.
-    pub fn send_all(&self, command: impl Fn() -> Command) -> Result<(), HubError> {
-        let current = Worker::current();
-        let sent = self.send_all_but(current.as_deref(), &command);
-        if let Some(worker) = current {
-            worker.carry_out(command());
-        }
-        sent
-    }
-
-    fn send_all_but(&self, but: Option<&Worker>, command: impl Fn() -> Command) -> Result<(), HubError> {
-        let mut sent = Ok(());
-        for number in 0..self.inboxes.len() {
-            let to = WorkerId(number as u8);
-            if but.is_none_or(|worker| worker.id != to) {
-                sent = sent.and(self.send(to, command()));
-            }
-        }
-        sent
-    }
-}
-
 /// A worker, as its own thread sees it.
 pub struct Worker {
     id: WorkerId,
     hub: Arc<Hub>,
     origin: Instant,
-    rooms: RefCell<Rooms>,
+    pub(crate) rooms: RefCell<Rooms>,
     sessions: RefCell<Slab<SessionSlot>>,
     session_generation: Cell<u32>,
-    mark: Cell<u64>,
+    pub(crate) mark: Cell<u64>,
     dirty: RefCell<Vec<Rc<dyn Session>>>,
     flusher: RefCell<Option<Waker>>,
     timers: RefCell<Timers<SessionKey>>,
     timers_changed: Notify,
     pool: Pool,
-    scratch: RefCell<Vec<u8>>,
+    scratch: RefCell<Vec<Vec<u8>>>,
     read_buffer: RefCell<Option<Box<[u8]>>>,
     /// An inbox that was found full, for whoever's handler found it so.
     pressure: Cell<Option<WorkerId>>,
     stats: Stats,
+    /// Told to stop by this thread itself.
+    stop: Notify,
     /// Room for what protocols keep for each worker.
     extensions: RefCell<HashMap<std::any::TypeId, Rc<dyn Any>>>,
 }
 
 impl Worker {
-    /// The worker whose thread this is.
+    /// The worker whose thread this is, of whatever hub; see [`Hub::here`].
     pub fn current() -> Option<Rc<Self>> {
-        CURRENT.try_with(|current| current.get().cloned()).ok().flatten()
+        CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
     }
 
     /// Like [`current`](Self::current), without taking a reference.
     pub fn with_current<T>(f: impl FnOnce(&Rc<Self>) -> T) -> Option<T> {
-        CURRENT.try_with(|current| current.get().map(f)).ok().flatten()
+        CURRENT.try_with(|current| current.borrow().as_ref().map(f)).ok().flatten()
     }
 
-    /// Runs a worker on this thread until it is stopped. Must be called inside a `LocalRuntime` or `LocalSet`, once for each thread.
+    /// Runs a worker on this thread until it is stopped. Must be called inside a `LocalRuntime` or `LocalSet`. A thread runs one
+    /// worker at a time; a second one stops at once, which is logged. Cancel safe: dropped, the worker has stopped.
     pub async fn run(id: WorkerId, hub: Arc<Hub>, mut inbox: mpsc::Receiver<Command>) {
-        let worker = CURRENT.with(|current| Rc::clone(current.get_or_init(|| Rc::new(Self::new(id, hub)))));
-        tokio::task::spawn_local(Rc::clone(&worker).flush_changed());
-        tokio::task::spawn_local(Rc::clone(&worker).keep_time());
+        let worker = Rc::new(Self::new(id, hub));
+        let Some(_running) = Running::start(&worker) else {
+            tracing::error!(worker = %id, "this thread runs another worker: this one stops");
+            return;
+        };
         let mut commands = Vec::with_capacity(COMMANDS_A_TURN);
-        'run: while inbox.recv_many(&mut commands, COMMANDS_A_TURN).await > 0 {
+        'run: while worker.next_commands(&mut inbox, &mut commands).await {
             for command in commands.drain(..) {
                 if matches!(command, Command::Stop) {
                     break 'run;
@@ -333,6 +147,27 @@ impl Worker {
             }
         }
         tracing::debug!(worker = %id, "stopped");
+    }
+
+    /// Takes commands from the inbox. `false`: the worker is to stop, and has carried out what it had accepted.
+    async fn next_commands(&self, inbox: &mut mpsc::Receiver<Command>, commands: &mut Vec<Command>) -> bool {
+        loop {
+            if self.hub.inboxes.get(usize::from(self.id.0)).is_none_or(Inbox::is_stopping) {
+                inbox.close();
+            }
+            tokio::select! {
+                biased;
+                taken = inbox.recv_many(commands, COMMANDS_A_TURN) => return taken > 0,
+                () = self.stop.notified() => {}
+            }
+        }
+    }
+
+    fn stop(&self) {
+        if let Some(inbox) = self.hub.inboxes.get(usize::from(self.id.0)) {
+            inbox.stop();
+        }
+        self.stop.notify_one();
     }
 
     fn new(id: WorkerId, hub: Arc<Hub>) -> Self {
@@ -353,6 +188,7 @@ impl Worker {
             read_buffer: RefCell::default(),
             pressure: Cell::new(None),
             stats: Stats::default(),
+            stop: Notify::new(),
             extensions: RefCell::default(),
         }
     }
@@ -399,8 +235,8 @@ impl Worker {
         any.downcast().unwrap_or_default()
     }
 
-    fn carry_out(self: &Rc<Self>, command: Command) {
-        match command {
+    pub(crate) fn carry_out(self: &Rc<Self>, command: Command) {
+        self.guarded("a command", || match command {
             Command::Broadcast(broadcast) => {
                 self.fan_out(&broadcast);
             }
@@ -423,17 +259,22 @@ impl Worker {
             }
             Command::Disconnect { target, close } => {
                 for endpoint in self.matching(&target).into_iter().filter_map(|key| self.endpoint(key)) {
-                    endpoint.disconnect(close);
+                    self.guarded("a disconnect", || endpoint.disconnect(close));
                 }
             }
-            Command::Run(f) => {
-                // A panic in one piece of work is not the worker's end.
-                if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| f(self))).is_err() {
-                    tracing::error!(worker = %self.id, "a command panicked");
-                }
-            }
-            Command::Stop => {}
+            Command::Run(f) => f(self),
+            Command::Stop => self.stop(),
+        });
+    }
+
+    /// A panic in one piece of work is not the worker's end.
+    fn guarded<T>(&self, what: &'static str, work: impl FnOnce() -> T) -> Option<T> {
+        let done = catch_unwind(AssertUnwindSafe(work));
+        if done.is_err() {
+            metrics::counter!("switchboard_worker_panics_total").increment(1);
+            tracing::error!(worker = %self.id, "{what} panicked");
         }
+        done.ok()
     }
 
     // Sessions.
@@ -471,7 +312,9 @@ impl Worker {
     /// Makes sure that the session's timer is called at `deadline` at the latest.
     pub fn arm(&self, key: SessionKey, deadline: Instant) {
         let mut sessions = self.sessions.borrow_mut();
-        let Some(slot) = sessions.get_mut(key.index as usize).filter(|slot| slot.generation == key.generation) else {
+        let Some(slot) =
+            sessions.get_mut(key.index as usize).filter(|slot| slot.generation == key.generation)
+        else {
             return;
         };
         if slot.armed.is_some_and(|(armed, _)| armed <= deadline) {
@@ -483,6 +326,13 @@ impl Worker {
         slot.armed = Some((deadline, tick));
         if timers.next_deadline() != before {
             self.timers_changed.notify_one();
+        }
+    }
+
+    async fn publish_stats(self: Rc<Self>) {
+        loop {
+            tokio::time::sleep(PUBLISH_EVERY).await;
+            self.stats.publish();
         }
     }
 
@@ -516,8 +366,11 @@ impl Worker {
                             Rc::clone(&slot.session)
                         })
                 };
-                if let Some(next) = session.and_then(|session| session.on_timer(self, now)) {
-                    self.arm(key, next);
+                let next = session
+                    .and_then(|session| self.guarded("a timer", || session.on_timer(self, now)).flatten());
+                if let Some(next) = next {
+                    // One that is over already has its turn after the others.
+                    self.arm(key, next.max(now));
                 }
             }
         }
@@ -588,10 +441,12 @@ impl Worker {
             std::mem::swap(&mut batch, &mut *self.dirty.borrow_mut());
             for session in batch.drain(..) {
                 session.outbox().dirty.set(false);
-                if session.outbox().overflowed.replace(false) {
-                    session.overflow(&self);
-                }
-                session.flush(&self);
+                self.guarded("a session", || {
+                    if session.outbox().overflowed.replace(false) {
+                        session.overflow(&self);
+                    }
+                    session.flush(&self);
+                });
             }
             // What closing sessions wrote meanwhile has its own turn.
             if !self.dirty.borrow().is_empty() {
@@ -623,13 +478,16 @@ impl Worker {
         body
     }
 
-    /// Lends the worker's scratch buffer, empty. Calls may nest; an inner one gets a buffer of its own.
+    /// Lends one of the worker's scratch buffers, empty. Calls may nest; each has a buffer of its own.
     pub fn with_scratch<T>(&self, f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-        let mut buffer = std::mem::take(&mut *self.scratch.borrow_mut());
-        buffer.clear();
+        let mut buffer = self.scratch.borrow_mut().pop().unwrap_or_default();
         let result = f(&mut buffer);
         if buffer.capacity() <= READ_BUFFER {
-            *self.scratch.borrow_mut() = buffer;
+            buffer.clear();
+            let mut kept = self.scratch.borrow_mut();
+            if kept.len() < SCRATCH_UP_TO {
+                kept.push(buffer);
+            }
         }
         result
     }
@@ -644,6 +502,11 @@ impl Worker {
         *self.read_buffer.borrow_mut() = Some(buffer);
     }
 
+    /// A full inbox was met on this thread.
+    pub(crate) fn note_pressure(&self, full: WorkerId) {
+        self.pressure.set(Some(full));
+    }
+
     /// Whether a full inbox was met since the last call. Whoever's input led there waits for room before reading on.
     pub fn take_pressure(&self) -> Option<WorkerId> {
         self.pressure.take()
@@ -655,83 +518,39 @@ impl Worker {
             inbox.room().await;
         }
     }
+}
 
-    // Members.
+/// A worker that runs on this thread, with its tasks. Dropped, it does so no more, and what it owned is gone.
+struct Running {
+    worker: Rc<Worker>,
+    tasks: [JoinHandle<()>; 3],
+}
 
-    /// Adds a member to a scope.
-    pub fn add_member(
-        &self,
-        scope: ScopeId,
-        id: MemberId,
-        variant: Variant,
-        session: Rc<dyn Session>,
-        endpoint: Rc<dyn Endpoint>,
-    ) -> MemberKey {
-        let (index, generation) = self.rooms.borrow_mut().insert(|generation| Member {
-            generation,
-            scope,
-            id,
-            variant,
-            position: 0,
-            seats: smallvec::SmallVec::new(),
-            mark: Cell::new(0),
-            session,
-            endpoint,
-        });
-        MemberKey { worker: self.id, index, generation }
+impl Running {
+    /// `None`: the thread runs a worker already.
+    fn start(worker: &Rc<Worker>) -> Option<Self> {
+        CURRENT.with_borrow_mut(|current| {
+            let free = current.is_none();
+            free.then(|| *current = Some(Rc::clone(worker)))
+        })?;
+        let tasks = [
+            tokio::task::spawn_local(Rc::clone(worker).flush_changed()),
+            tokio::task::spawn_local(Rc::clone(worker).keep_time()),
+            tokio::task::spawn_local(Rc::clone(worker).publish_stats()),
+        ];
+        Some(Self { worker: Rc::clone(worker), tasks })
     }
+}
 
-    /// Takes a member out of its scope and all its rooms. Returns whether it was there.
-    pub fn remove_member(&self, key: MemberKey) -> bool {
-        let removed = self.rooms.borrow_mut().remove(key.index, key.generation);
-        removed.is_some()
-    }
-
-    /// The endpoint of a member.
-    pub fn endpoint(&self, key: MemberKey) -> Option<Rc<dyn Endpoint>> {
-        let rooms = self.rooms.borrow();
-        Some(Rc::clone(&rooms.get(key.index, key.generation)?.endpoint))
-    }
-
-    /// Lets a member join a room. Returns whether it was not in it before.
-    ///
-    /// # Errors
-    /// [`HubError::Gone`], [`HubError::TooManyRooms`].
-    pub fn join(&self, key: MemberKey, room: &str) -> Result<bool, HubError> {
-        self.rooms.borrow_mut().join(key.index, key.generation, room, self.hub.max_rooms)
-    }
-
-    /// Lets a member leave a room. Returns whether it was in it.
-    ///
-    /// # Errors
-    /// [`HubError::Gone`].
-    pub fn leave(&self, key: MemberKey, room: &str) -> Result<bool, HubError> {
-        self.rooms.borrow_mut().leave(key.index, key.generation, room)
-    }
-
-    /// The rooms a member has joined (that of its own id is not among them).
-    pub fn rooms_of(&self, key: MemberKey) -> Option<Vec<RoomName>> {
-        self.rooms.borrow().rooms_of(key.index, key.generation)
-    }
-
-    /// The members of this worker that a target names.
-    pub fn matching(&self, target: &Target) -> Vec<MemberKey> {
-        let mut keys = Vec::new();
-        let mark = self.next_mark();
-        self.rooms.borrow().visit(target, mark, |index, member| {
-            keys.push(MemberKey { worker: self.id, index, generation: member.generation });
-        });
-        keys
-    }
-
-    pub(crate) fn visit(&self, target: &Target, mut visit: impl FnMut(&Member)) {
-        let mark = self.next_mark();
-        self.rooms.borrow().visit(target, mark, |_, member| visit(member));
-    }
-
-    fn next_mark(&self) -> u64 {
-        let mark = self.mark.get() + 1;
-        self.mark.set(mark);
-        mark
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+        self.worker.stats.publish();
+        // Sessions may call the worker back when they go: nothing of it is borrowed then.
+        drop(self.worker.dirty.take());
+        drop(self.worker.sessions.take());
+        drop(self.worker.rooms.take());
+        drop(self.worker.extensions.take());
+        let _thread_ends = CURRENT.try_with(|current| current.take());
     }
 }

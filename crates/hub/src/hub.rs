@@ -1,0 +1,207 @@
+//! The hub: a set of workers, and the ways to reach them from any thread.
+
+use std::collections::HashMap;
+use std::io;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::mpsc;
+
+use crate::HubError;
+use crate::command::{Broadcast, Command};
+use crate::inbox::Inbox;
+use crate::member::ScopeId;
+use crate::worker::{Worker, WorkerId};
+
+/// The sizes of a hub.
+#[derive(Debug, Clone)]
+pub struct HubOptions {
+    /// Threads; 1 to 256. Default: the number of cores.
+    pub workers: usize,
+    /// Commands that a worker's inbox holds. Default 65 536. A full inbox refuses: see [`HubError::InboxFull`].
+    pub inbox_capacity: usize,
+    /// Rooms that one member may be in, its own not counted. Default 10 000.
+    pub max_rooms: usize,
+}
+
+impl Default for HubOptions {
+    fn default() -> Self {
+        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { workers, inbox_capacity: 65_536, max_rooms: 10_000 }
+    }
+}
+
+/// A set of workers.
+#[derive(Debug)]
+pub struct Hub {
+    pub(crate) inboxes: Box<[Inbox]>,
+    scopes: Mutex<HashMap<Box<str>, ScopeId>>,
+    pub(crate) max_rooms: usize,
+    /// Deals out work that belongs to no worker yet.
+    turn: AtomicUsize,
+}
+
+impl Hub {
+    /// Starts the workers' threads.
+    ///
+    /// # Errors
+    /// Those of starting a thread or a runtime; the threads that have started end then.
+    pub fn start(options: &HubOptions) -> io::Result<Arc<Self>> {
+        let (hub, receivers) = Self::without_threads(options);
+        let started = receivers
+            .into_iter()
+            .enumerate()
+            .try_for_each(|(number, receiver)| Self::start_thread(&hub, WorkerId(number as u8), receiver));
+        if started.is_err() {
+            let _not_all = hub.send_all(|| Command::Stop);
+        }
+        started.map(|()| hub)
+    }
+
+    fn start_thread(hub: &Arc<Self>, id: WorkerId, receiver: mpsc::Receiver<Command>) -> io::Result<()> {
+        let hub = Arc::clone(hub);
+        let (report, reported) = std::sync::mpsc::sync_channel(1);
+        std::thread::Builder::new().name(format!("switchboard-{id}")).spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                // Whole turns of many connections before the poller is asked again.
+                .event_interval(256)
+                .build_local(tokio::runtime::LocalOptions::default());
+            let (runtime, outcome) = match runtime {
+                Ok(runtime) => (Some(runtime), Ok(())),
+                Err(error) => (None, Err(error)),
+            };
+            let _waits = report.send(outcome);
+            if let Some(runtime) = runtime {
+                runtime.block_on(Worker::run(id, hub, receiver));
+            }
+        })?;
+        reported.recv().unwrap_or_else(|_| Err(io::Error::other("a worker's thread ended at its start")))
+    }
+
+    /// A hub whose workers the caller runs with [`Worker::run`]: for a runtime of one's own, and for tests in virtual time.
+    pub fn without_threads(options: &HubOptions) -> (Arc<Self>, Vec<mpsc::Receiver<Command>>) {
+        let (inboxes, receivers): (Vec<_>, Vec<_>) = (0..options.workers.clamp(1, 256))
+            .map(|number| Inbox::new(WorkerId(number as u8), options.inbox_capacity))
+            .unzip();
+        let hub = Self {
+            inboxes: inboxes.into_boxed_slice(),
+            scopes: Mutex::default(),
+            max_rooms: options.max_rooms,
+            turn: AtomicUsize::new(0),
+        };
+        (Arc::new(hub), receivers)
+    }
+
+    /// How many workers there are.
+    pub fn workers(&self) -> usize {
+        self.inboxes.len()
+    }
+
+    /// The scope of this name, made at the first call.
+    pub fn scope(&self, name: &str) -> ScopeId {
+        let mut scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = ScopeId(scopes.len() as u32);
+        *scopes.entry(name.into()).or_insert(next)
+    }
+
+    /// The worker of this hub whose thread this is. A process may hold several hubs: the thread of another one's worker is
+    /// a foreign thread here.
+    pub fn here(&self) -> Option<Rc<Worker>> {
+        Worker::current().filter(|worker| std::ptr::eq(&raw const **worker.hub(), self))
+    }
+
+    /// A worker for something new: this thread's where it is one, each in turn elsewhere.
+    pub fn next_worker(&self) -> WorkerId {
+        self.here().map_or_else(
+            || WorkerId((self.turn.fetch_add(1, Ordering::Relaxed) % self.inboxes.len()) as u8),
+            |worker| worker.id(),
+        )
+    }
+
+    /// Sends a command to a worker.
+    ///
+    /// # Errors
+    /// [`HubError::InboxFull`] where there is no room; nothing was sent then ([`Command::Stop`] is never refused so).
+    /// [`HubError::Stopped`] after the end.
+    pub fn send(&self, to: WorkerId, command: Command) -> Result<(), HubError> {
+        let inbox = self.inboxes.get(usize::from(to.0)).ok_or(HubError::Stopped(to))?;
+        inbox.send(command).inspect_err(|error| {
+            if let HubError::InboxFull(full) = error
+                && let Some(worker) = self.here()
+            {
+                worker.note_pressure(*full);
+            }
+        })
+    }
+
+    /// Sends a command to a worker as soon as its inbox has room. Cancel safe: dropped before it is ready, nothing was sent.
+    ///
+    /// # Errors
+    /// [`HubError::Stopped`] after the end.
+    pub async fn send_when_room(&self, to: WorkerId, command: Command) -> Result<(), HubError> {
+        let inbox = self.inboxes.get(usize::from(to.0)).ok_or(HubError::Stopped(to))?;
+        inbox.send_when_room(command).await
+    }
+
+    /// Runs `f` on a worker: in place on that worker's own thread, by its inbox from elsewhere.
+    ///
+    /// # Errors
+    /// Those of [`send`](Self::send).
+    pub fn run_on(&self, to: WorkerId, f: impl FnOnce(&Rc<Worker>) + Send + 'static) -> Result<(), HubError> {
+        match self.here() {
+            Some(worker) if worker.id() == to => {
+                f(&worker);
+                Ok(())
+            }
+            _ => self.send(to, Command::Run(Box::new(f))),
+        }
+    }
+
+    /// Sends a broadcast to the members of all workers; to this thread's own at once.
+    ///
+    /// # Errors
+    /// The first one met. The others have been sent to.
+    pub fn broadcast(&self, broadcast: Broadcast) -> Result<(), HubError> {
+        match self.here() {
+            Some(worker) if self.inboxes.len() == 1 => {
+                worker.fan_out(&broadcast);
+                Ok(())
+            }
+            current => {
+                let broadcast = Arc::new(broadcast);
+                let sent =
+                    self.send_all_but(current.as_deref(), || Command::Broadcast(Arc::clone(&broadcast)));
+                if let Some(worker) = current {
+                    worker.fan_out(&broadcast);
+                }
+                sent
+            }
+        }
+    }
+
+    /// Sends a command to every worker; this thread's own carries it out at once.
+    ///
+    /// # Errors
+    /// The first one met. The others have been sent to.
+    pub fn send_all(&self, command: impl Fn() -> Command) -> Result<(), HubError> {
+        let current = self.here();
+        let sent = self.send_all_but(current.as_deref(), &command);
+        if let Some(worker) = current {
+            worker.carry_out(command());
+        }
+        sent
+    }
+
+    fn send_all_but(&self, but: Option<&Worker>, command: impl Fn() -> Command) -> Result<(), HubError> {
+        let mut sent = Ok(());
+        for number in 0..self.inboxes.len() {
+            let to = WorkerId(number as u8);
+            if but.is_none_or(|worker| worker.id() != to) {
+                sent = sent.and(self.send(to, command()));
+            }
+        }
+        sent
+    }
+}

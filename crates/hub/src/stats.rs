@@ -1,0 +1,48 @@
+//! What happens too often to be published one by one: counted on each worker, published once a second.
+
+use std::cell::Cell;
+
+/// A counter of one worker, published to `metrics` once a second: nothing is shared on the message path.
+#[derive(Debug, Default)]
+pub struct Count(Cell<u64>);
+
+impl Count {
+    /// Counts `n` more.
+    pub fn add(&self, n: u64) {
+        self.0.set(self.0.get() + n);
+    }
+}
+
+/// What happens too often on a worker to be published one by one.
+#[derive(Debug, Default)]
+pub struct Stats {
+    /// Messages that peers sent: `switchboard_messages_received_total`.
+    pub messages_received: Count,
+    /// Messages queued for peers: `switchboard_messages_sent_total`.
+    pub messages_sent: Count,
+    /// Bytes that peers sent: `switchboard_bytes_received_total`.
+    pub bytes_received: Count,
+    /// Bytes written to peers: `switchboard_bytes_sent_total`.
+    pub bytes_sent: Count,
+    /// Volatile packets dropped because a transport would not take them at once: `switchboard_volatile_dropped_total`.
+    pub volatile_dropped: Count,
+}
+
+impl Stats {
+    /// Publishes what was counted since the last call.
+    pub(crate) fn publish(&self) {
+        let counts = [
+            ("switchboard_messages_received_total", &self.messages_received),
+            ("switchboard_messages_sent_total", &self.messages_sent),
+            ("switchboard_bytes_received_total", &self.bytes_received),
+            ("switchboard_bytes_sent_total", &self.bytes_sent),
+            ("switchboard_volatile_dropped_total", &self.volatile_dropped),
+        ];
+        for (name, count) in counts {
+            let counted = count.0.take();
+            if counted > 0 {
+                metrics::counter!(name).increment(counted);
+            }
+        }
+    }
+}

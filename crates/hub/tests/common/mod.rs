@@ -1,0 +1,215 @@
+//! A worker in virtual time, and sessions that record what happens to them.
+
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of this module")]
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use switchboard_hub::{
+    Broadcast, Command, Endpoint, Framing, Hub, HubOptions, MemberId, MemberKey, Outbox, Payload, ScopeId,
+    Session, SessionKey, Target, Variant, Worker, WorkerId,
+};
+use tokio::sync::mpsc::Receiver;
+
+pub const PLAIN: Framing = Framing { id: 0, separator: None };
+pub const LINES: Framing = Framing { id: 1, separator: Some(b'|') };
+pub const FIRST: WorkerId = WorkerId(0);
+
+/// Runs a test on the thread of worker 0, in virtual time. The inboxes of further workers are the test's.
+pub fn on_worker<F: Future<Output = ()>>(
+    options: &HubOptions,
+    test: impl FnOnce(Rc<Worker>, Vec<Receiver<Command>>) -> F,
+) {
+    runtime().block_on(async {
+        let (hub, mut inboxes) = Hub::without_threads(options);
+        let running = tokio::task::spawn_local(Worker::run(FIRST, Arc::clone(&hub), inboxes.remove(0)));
+        tokio::task::yield_now().await;
+        test(Worker::current().expect("a worker runs"), inboxes).await;
+        hub.send(FIRST, Command::Stop).expect("the worker lives");
+        running.await.expect("the worker ends");
+    });
+}
+
+pub fn runtime() -> tokio::runtime::LocalRuntime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_time().start_paused(true);
+    builder.build_local(tokio::runtime::LocalOptions::default()).expect("a runtime")
+}
+
+pub fn options(workers: usize) -> HubOptions {
+    HubOptions { workers, ..HubOptions::default() }
+}
+
+/// Lets the worker's own tasks run until they wait.
+pub async fn settle() {
+    tokio::time::sleep(Duration::from_nanos(1)).await;
+}
+
+/// A session that records.
+pub struct Fake {
+    outbox: Outbox,
+    pub written: RefCell<Vec<u8>>,
+    /// Takes nothing, like a peer that does not read.
+    pub stuck: Cell<bool>,
+    pub overflows: Cell<usize>,
+    /// When its timer was called.
+    pub fired: RefCell<Vec<Instant>>,
+    /// What its timer returns, once.
+    pub next: Cell<Option<Instant>>,
+    /// Panics in its timer and when flushed.
+    pub broken: Cell<bool>,
+    pub on_drop: RefCell<Option<Box<dyn FnOnce()>>>,
+}
+
+impl Fake {
+    pub fn new(limit: usize, framing: Framing) -> Rc<Self> {
+        Rc::new(Self {
+            outbox: Outbox::new(limit, framing),
+            written: RefCell::default(),
+            stuck: Cell::new(false),
+            overflows: Cell::new(0),
+            fired: RefCell::default(),
+            next: Cell::new(None),
+            broken: Cell::new(false),
+            on_drop: RefCell::default(),
+        })
+    }
+
+    pub fn written(&self) -> String {
+        String::from_utf8_lossy(&self.written.borrow()).into_owned()
+    }
+}
+
+impl Session for Fake {
+    fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    fn flush(&self, worker: &Rc<Worker>) {
+        assert!(!self.broken.get(), "broken on purpose");
+        if !self.stuck.get() {
+            self.written.borrow_mut().extend(worker.take(&self.outbox));
+        }
+    }
+
+    fn writable(&self) -> bool {
+        !self.stuck.get()
+    }
+
+    fn overflow(&self, _worker: &Rc<Worker>) {
+        self.overflows.set(self.overflows.get() + 1);
+    }
+
+    fn on_timer(&self, _worker: &Rc<Worker>, now: Instant) -> Option<Instant> {
+        assert!(!self.broken.get(), "broken on purpose");
+        self.fired.borrow_mut().push(now);
+        self.next.take()
+    }
+
+    fn shut_down(&self, _worker: &Rc<Worker>) {}
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        if let Some(on_drop) = self.on_drop.take() {
+            on_drop();
+        }
+    }
+}
+
+/// A member that records how it was disconnected.
+#[derive(Default)]
+pub struct End {
+    pub disconnected: RefCell<Vec<bool>>,
+    pub broken: Cell<bool>,
+}
+
+impl Endpoint for End {
+    fn disconnect(&self, close: bool) {
+        assert!(!self.broken.get(), "broken on purpose");
+        self.disconnected.borrow_mut().push(close);
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// A session with a member in one scope.
+pub struct Peer {
+    pub session: Rc<Fake>,
+    pub end: Rc<End>,
+    pub session_key: SessionKey,
+    pub key: MemberKey,
+    pub id: MemberId,
+}
+
+impl Peer {
+    pub fn add(worker: &Rc<Worker>, scope: ScopeId, number: u32) -> Self {
+        Self::with(worker, scope, number, Variant(0), Fake::new(1 << 20, PLAIN))
+    }
+
+    pub fn with(
+        worker: &Rc<Worker>,
+        scope: ScopeId,
+        number: u32,
+        variant: Variant,
+        session: Rc<Fake>,
+    ) -> Self {
+        let end = Rc::new(End::default());
+        let id = MemberId::parse(&format!("{number:020}")).expect("an id");
+        let session_key = worker.add_session(Rc::clone(&session) as Rc<dyn Session>);
+        let key = worker.add_member(
+            scope,
+            id,
+            variant,
+            Rc::clone(&session) as Rc<dyn Session>,
+            Rc::clone(&end) as Rc<dyn Endpoint>,
+        );
+        Self { session, end, session_key, key, id }
+    }
+}
+
+/// A message that counts how often it was encoded.
+#[derive(Default)]
+pub struct Text {
+    pub text: String,
+    pub encoded: Mutex<Vec<(Variant, Framing)>>,
+}
+
+impl Text {
+    pub fn new(text: impl Into<String>) -> Arc<Self> {
+        Arc::new(Self { text: text.into(), encoded: Mutex::default() })
+    }
+}
+
+/// Members of this variant have no use for a [`Text`].
+pub const DEAF: Variant = Variant(99);
+
+impl Payload for Text {
+    fn encode(&self, variant: Variant, framing: Framing, out: &mut Vec<u8>) -> bool {
+        self.encoded.lock().expect("not poisoned").push((variant, framing));
+        out.extend_from_slice(self.text.as_bytes());
+        variant != DEAF
+    }
+}
+
+pub fn broadcast(target: Target, text: &Arc<Text>) -> Broadcast {
+    Broadcast { target, payload: Arc::clone(text) as Arc<dyn Payload>, volatile: false, local: false }
+}
+
+/// A target in a scope.
+pub fn target(scope: ScopeId, rooms: &[&str], except: &[&str]) -> Target {
+    Target {
+        rooms: rooms.iter().map(|room| Arc::from(*room)).collect(),
+        except: except.iter().map(|room| Arc::from(*room)).collect(),
+        ..Target::all(scope)
+    }
+}

@@ -1,0 +1,373 @@
+//! Workers: what reaches them, in which order, and what is not their end.
+
+mod common;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use common::{FIRST, Fake, LINES, PLAIN, Peer, Text, broadcast, on_worker, options, runtime, settle, target};
+use switchboard_hub::{
+    Broadcast, Command, Hub, HubError, HubOptions, Session, Target, Variant, Worker, WorkerId,
+};
+
+const SECOND: WorkerId = WorkerId(1);
+
+fn run(f: impl FnOnce(&Rc<Worker>) + Send + 'static) -> Command {
+    Command::Run(Box::new(f))
+}
+
+#[test]
+fn a_full_outbox_takes_no_more_and_its_session_is_told_once() {
+    on_worker(&options(1), async |worker, _| {
+        let scope = worker.hub().scope("/");
+        let slow = Peer::with(&worker, scope, 0, Variant(0), Fake::new(8, PLAIN));
+        let quick = Peer::add(&worker, scope, 1);
+        slow.session.stuck.set(true);
+        for n in 0..10 {
+            let reached = worker.fan_out(&broadcast(Target::all(scope), &Text::new(format!("<{n:02}>"))));
+            assert_eq!(reached, if n < 2 { 2 } else { 1 });
+        }
+        let session = Rc::clone(&slow.session) as Rc<dyn Session>;
+        assert_eq!(
+            worker.write(&session, |_| unreachable!("full")),
+            Err(HubError::OutboxFull { bytes: 8, limit: 8 })
+        );
+        settle().await;
+        assert_eq!((slow.session.overflows.get(), slow.session.outbox().bytes()), (1, 8));
+        assert_eq!(quick.session.written().len(), 40);
+    });
+}
+
+#[test]
+fn volatile_packets_are_dropped_where_the_transport_would_wait() {
+    on_worker(&options(1), async |worker, _| {
+        let scope = worker.hub().scope("/");
+        let [slow, quick] = [0, 1].map(|n| Peer::add(&worker, scope, n));
+        slow.session.stuck.set(true);
+        let dropped = Broadcast { volatile: true, ..broadcast(Target::all(scope), &Text::new("x")) };
+        assert_eq!(worker.fan_out(&dropped), 1);
+        settle().await;
+        assert_eq!((slow.session.outbox().bytes(), quick.session.written().as_str()), (0, "x"));
+    });
+}
+
+#[test]
+fn a_burst_to_one_peer_is_flushed_once_and_in_order() {
+    on_worker(&options(1), async |worker, _| {
+        let scope = worker.hub().scope("/");
+        let peer = Peer::with(&worker, scope, 0, Variant(0), Fake::new(1000, LINES));
+        let session = Rc::clone(&peer.session) as Rc<dyn Session>;
+        for n in 0..5 {
+            worker.write(&session, |out| out.extend_from_slice(format!("own {n}").as_bytes())).expect("room");
+            worker.fan_out(&broadcast(Target::all(scope), &Text::new(format!("all {n}"))));
+        }
+        assert_eq!(peer.session.written(), "");
+        settle().await;
+        let expected: Vec<_> = (0..5).map(|n| format!("own {n}|all {n}")).collect();
+        assert_eq!(peer.session.written(), expected.join("|"));
+    });
+}
+
+#[test]
+fn a_full_inbox_is_an_error_and_what_it_accepted_is_carried_out_in_order() {
+    let options = HubOptions { inbox_capacity: 3, ..options(2) };
+    on_worker(&options, async |worker, mut inboxes| {
+        let hub = worker.hub();
+        let done = Arc::new(Mutex::new(Vec::new()));
+        let mut accepted = Vec::new();
+        for n in 0..5 {
+            let done = Arc::clone(&done);
+            match hub.send(SECOND, run(move |_| done.lock().expect("not poisoned").push(n))) {
+                Ok(()) => accepted.push(n),
+                Err(error) => assert_eq!(error, HubError::InboxFull(SECOND)),
+            }
+        }
+        assert_eq!(accepted, [0, 1, 2]);
+        let mut inbox = inboxes.remove(0);
+        for _ in 0..3 {
+            let Some(Command::Run(f)) = inbox.recv().await else { panic!("a command is lost") };
+            f(&worker);
+        }
+        assert_eq!(*done.lock().expect("not poisoned"), accepted);
+        assert!(inbox.try_recv().is_err());
+    });
+}
+
+#[test]
+fn a_broadcast_that_meets_a_full_inbox_reaches_the_other_workers() {
+    let options = HubOptions { inbox_capacity: 1, ..options(3) };
+    on_worker(&options, async |worker, mut inboxes| {
+        let hub = worker.hub();
+        let scope = hub.scope("/");
+        let here = Peer::add(&worker, scope, 0);
+        hub.send(SECOND, run(|_| {})).expect("room");
+        let sent = hub.broadcast(broadcast(Target::all(scope), &Text::new("x")));
+        assert_eq!(sent, Err(HubError::InboxFull(SECOND)));
+        settle().await;
+        assert_eq!(here.session.written(), "x");
+        assert!(matches!(inboxes[1].try_recv(), Ok(Command::Broadcast(_))));
+    });
+}
+
+#[test]
+fn whoever_met_a_full_inbox_can_wait_for_room() {
+    let options = HubOptions { inbox_capacity: 1, ..options(2) };
+    on_worker(&options, async |worker, mut inboxes| {
+        let hub = worker.hub();
+        assert_eq!(worker.take_pressure(), None);
+        hub.send(SECOND, run(|_| {})).expect("room");
+        assert_eq!(worker.take_pressure(), None);
+        hub.send(SECOND, run(|_| {})).expect_err("full");
+        assert_eq!((worker.take_pressure(), worker.take_pressure()), (Some(SECOND), None));
+        let waiting = {
+            let worker = Rc::clone(&worker);
+            tokio::task::spawn_local(async move { worker.room(SECOND).await })
+        };
+        let sending = {
+            let hub = Arc::clone(hub);
+            tokio::task::spawn_local(async move { hub.send_when_room(SECOND, Command::Stop).await })
+        };
+        settle().await;
+        assert!(!waiting.is_finished() && !sending.is_finished());
+        inboxes[0].recv().await.expect("the first command");
+        waiting.await.expect("no panic");
+        sending.await.expect("no panic").expect("sent");
+        assert!(matches!(inboxes[0].recv().await, Some(Command::Stop)));
+        inboxes.clear();
+        assert_eq!(hub.send(SECOND, Command::Stop), Err(HubError::Stopped(SECOND)));
+        // Nobody waits for a worker that has stopped.
+        worker.room(SECOND).await;
+    });
+}
+
+#[test]
+fn what_one_thread_sends_arrives_in_its_order() {
+    on_worker(&options(1), async |worker, _| {
+        let hub = worker.hub();
+        let scope = hub.scope("/");
+        let peer = Peer::add(&worker, scope, 0);
+        let threads: Vec<_> = ["a", "b", "c"]
+            .map(|name| {
+                let hub = Arc::clone(hub);
+                std::thread::spawn(move || {
+                    for n in 0..300 {
+                        let text = Text::new(format!("{name}{n} "));
+                        hub.broadcast(broadcast(Target::all(scope), &text)).expect("room");
+                    }
+                })
+            })
+            .into_iter()
+            .collect();
+        for thread in threads {
+            thread.join().expect("no panic");
+        }
+        settle().await;
+        let written = peer.session.written();
+        for name in ["a", "b", "c"] {
+            let seen: Vec<_> = written.split(' ').filter_map(|word| word.strip_prefix(name)).collect();
+            assert_eq!(seen, (0..300).map(|n| n.to_string()).collect::<Vec<_>>());
+        }
+    });
+}
+
+#[test]
+fn a_panic_is_not_the_workers_end() {
+    on_worker(&options(1), async |worker, _| {
+        let hub = worker.hub();
+        let scope = hub.scope("/");
+        let [broken, whole] = [0, 1].map(|n| Peer::add(&worker, scope, n));
+        broken.session.broken.set(true);
+        broken.end.broken.set(true);
+        // In a command, in a disconnect, while flushing, and in a timer.
+        hub.send(FIRST, run(|_| panic!("on purpose"))).expect("room");
+        hub.send(FIRST, Command::Disconnect { target: Target::all(scope), close: true }).expect("room");
+        hub.send(FIRST, Command::Broadcast(Arc::new(broadcast(Target::all(scope), &Text::new("x")))))
+            .expect("room");
+        let soon = Worker::clock() + std::time::Duration::from_millis(50);
+        worker.arm(broken.session_key, soon);
+        worker.arm(whole.session_key, soon);
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        assert_eq!(*whole.end.disconnected.borrow(), [true]);
+        assert_eq!(whole.session.written(), "x");
+        assert_eq!(whole.session.fired.borrow().len(), 1);
+    });
+}
+
+#[test]
+fn members_join_leave_and_are_disconnected_by_commands() {
+    on_worker(&options(1), async |worker, _| {
+        let hub = worker.hub();
+        let scope = hub.scope("/");
+        let [a, b] = [0, 1].map(|n| Peer::add(&worker, scope, n));
+        hub.send_all(|| Command::Join(Target::all(scope), vec!["x".into(), "y".into()])).expect("room");
+        hub.send_all(|| Command::Leave(target(scope, &[a.id.as_str()], &[]), vec!["x".into(), "z".into()]))
+            .expect("room");
+        let rooms = |peer: &Peer| {
+            let mut rooms = worker.rooms_of(peer.key).expect("a member");
+            rooms.sort();
+            rooms.join(",")
+        };
+        assert_eq!((rooms(&a), rooms(&b)), ("y".to_owned(), "x,y".to_owned()));
+        hub.send_all(|| Command::Disconnect { target: target(scope, &["x"], &[]), close: false })
+            .expect("room");
+        assert_eq!((&*a.end.disconnected.borrow(), &*b.end.disconnected.borrow()), (&vec![], &vec![false]));
+    });
+}
+
+#[test]
+fn a_session_that_calls_back_when_it_is_dropped_does_no_harm() {
+    on_worker(&options(1), async |worker, _| {
+        let scope = worker.hub().scope("/");
+        let calls = Rc::new(Cell::new(0));
+        let call_back = |number: u32| {
+            let (worker, calls) = (Rc::downgrade(&worker), Rc::clone(&calls));
+            Box::new(move || {
+                let Some(worker) = worker.upgrade() else { return };
+                // Everything that borrows of the worker.
+                let another = Peer::add(&worker, scope, number);
+                worker.join(another.key, "room").expect("room");
+                worker.fan_out(&broadcast(Target::all(scope), &Text::new("bye")));
+                worker.arm(another.session_key, Worker::clock());
+                worker.with_scratch(|_| ());
+                worker.remove_member(another.key);
+                worker.remove_session(another.session_key);
+                calls.set(calls.get() + 1);
+            })
+        };
+        // By its key, by its member, and with what is to be flushed.
+        for number in 0..3 {
+            let peer = Peer::add(&worker, scope, number);
+            *peer.session.on_drop.borrow_mut() = Some(call_back(100 + number));
+            let Peer { session, end: _, session_key, key, .. } = peer;
+            if number == 2 {
+                worker.changed(&(Rc::clone(&session) as Rc<dyn Session>));
+            }
+            drop(session);
+            if number == 0 {
+                worker.remove_member(key);
+                worker.remove_session(session_key);
+            } else {
+                worker.remove_session(session_key);
+                worker.remove_member(key);
+            }
+        }
+        settle().await;
+        assert_eq!(calls.get(), 3);
+    });
+}
+
+#[test]
+fn scratch_buffers_nest() {
+    on_worker(&options(1), async |worker, _| {
+        worker.with_scratch(|outer| {
+            outer.extend_from_slice(b"outer");
+            worker.with_scratch(|inner| {
+                assert!(inner.is_empty());
+                inner.extend_from_slice(b"inner");
+            });
+            assert_eq!(outer, b"outer");
+        });
+        worker.with_scratch(|buffer| assert!(buffer.is_empty() && buffer.capacity() > 0));
+    });
+}
+
+#[test]
+fn a_worker_carries_out_what_it_accepted_before_it_stops() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = || {
+        let count = Arc::clone(&count);
+        run(move |_| drop(count.fetch_add(1, Ordering::Relaxed)))
+    };
+    runtime().block_on(async {
+        // With room for the stop, and without.
+        for capacity in [10, 3] {
+            count.store(0, Ordering::Relaxed);
+            let (hub, mut inboxes) =
+                Hub::without_threads(&HubOptions { inbox_capacity: capacity, ..options(1) });
+            for _ in 0..3 {
+                hub.send(FIRST, counted()).expect("room");
+            }
+            hub.send(FIRST, Command::Stop).expect("never refused");
+            Worker::run(FIRST, Arc::clone(&hub), inboxes.remove(0)).await;
+            assert_eq!(count.load(Ordering::Relaxed), 3);
+            assert_eq!(hub.send(FIRST, counted()), Err(HubError::Stopped(FIRST)));
+            assert!(Worker::current().is_none());
+        }
+    });
+}
+
+#[test]
+fn a_worker_may_stop_itself() {
+    let (hub, mut inboxes) = Hub::without_threads(&options(1));
+    let inbox = inboxes.remove(0);
+    hub.send(FIRST, run(|worker| worker.hub().send_all(|| Command::Stop).expect("room"))).expect("room");
+    runtime().block_on(Worker::run(FIRST, hub, inbox));
+}
+
+#[test]
+fn sessions_go_with_their_worker() {
+    let gone = Rc::new(Cell::new(0));
+    on_worker(&options(1), async |worker, _| {
+        let peer = Peer::add(&worker, worker.hub().scope("/"), 0);
+        let gone = Rc::clone(&gone);
+        *peer.session.on_drop.borrow_mut() = Some(Box::new(move || gone.set(gone.get() + 1)));
+    });
+    assert_eq!(gone.get(), 1);
+}
+
+#[test]
+fn a_thread_runs_one_worker_at_a_time() {
+    on_worker(&options(1), async |worker, _| {
+        let (other, mut inboxes) = Hub::without_threads(&options(1));
+        Worker::run(FIRST, Arc::clone(&other), inboxes.remove(0)).await;
+        assert_eq!(other.send(FIRST, Command::Stop), Err(HubError::Stopped(FIRST)));
+        assert!(Rc::ptr_eq(&worker, &Worker::current().expect("still here")));
+    });
+}
+
+#[test]
+fn the_thread_of_another_hubs_worker_is_a_foreign_thread() {
+    on_worker(&options(1), async |worker, _| {
+        let (other, mut inboxes) = Hub::without_threads(&HubOptions { inbox_capacity: 3, ..options(1) });
+        assert!(worker.hub().here().is_some() && other.here().is_none());
+        let scope = worker.hub().scope("/");
+        assert_eq!(other.scope("/"), scope);
+        let peer = Peer::add(&worker, scope, 0);
+        let here = Rc::new(RefCell::new(()));
+        let _borrowed = here.borrow_mut();
+        // None of these may be done in place: the numbers of scope and worker mean others there.
+        other.broadcast(broadcast(Target::all(scope), &Text::new("x"))).expect("room");
+        other.run_on(FIRST, |_| panic!("not on this thread")).expect("room");
+        other.send_all(|| Command::Disconnect { target: Target::all(scope), close: true }).expect("room");
+        other.send_all(|| Command::Stop).expect("never refused");
+        other.send(FIRST, run(|_| {})).expect_err("full");
+        assert_eq!(worker.take_pressure(), None);
+        settle().await;
+        assert_eq!(peer.session.written(), "");
+        assert!(peer.end.disconnected.borrow().is_empty());
+        assert_eq!(inboxes[0].len(), 3);
+        inboxes.clear();
+    });
+}
+
+#[test]
+fn a_hubs_threads_start_and_stop() {
+    let hub = Hub::start(&options(3)).expect("threads");
+    let (report, reported) = std::sync::mpsc::channel();
+    for number in 0..3 {
+        let report = report.clone();
+        hub.run_on(WorkerId(number), move |worker| report.send(worker.id()).expect("the test waits"))
+            .expect("room");
+    }
+    drop(report);
+    let mut seen: Vec<_> = reported.iter().collect();
+    seen.sort();
+    assert_eq!(seen, [0, 1, 2].map(WorkerId));
+    hub.send_all(|| Command::Stop).expect("room");
+    // A stopped worker's inbox refuses sooner or later.
+    while hub.send(FIRST, run(|_| {})).is_ok() {
+        std::thread::yield_now();
+    }
+}
