@@ -1,6 +1,6 @@
 //! Masking (RFC 6455 §5.3): byte `i` of a payload is combined by exclusive or with byte `i % 4` of the key.
 //!
-//! Up to [`SHORT`] bytes are masked inline, a word at a time: most messages are short, and a call
+//! Less than [`SHORT`] bytes are masked inline, a word at a time: most messages are short, and a call
 //! through run-time detection would cost more than the work. Longer payloads take the widest vectors
 //! the processor has. Both have the scalar twin [`mask_scalar`], which the tests hold them to.
 
@@ -32,42 +32,28 @@ fn rotate(key: [u8; 4], offset: usize) -> [u8; 4] {
     u32::from_le_bytes(key).rotate_right(8 * (offset as u32 & 3)).to_le_bytes()
 }
 
-/// Masks with 16-, 8- or 4-byte words of which the last overlaps the one before it, and says whether
-/// the result is all ASCII. The last word is read before any is written, so the overlap is masked once.
+/// Masks a word at a time, the last word overlapping the one before it, and says whether the result is
+/// all ASCII. The last word is read before any is written, so the overlap is masked once.
 #[inline(always)]
 pub(crate) fn mask_short(data: &mut [u8], key: [u8; 4]) -> bool {
-    let len = data.len();
-    if let Some(&last) = data.last_chunk::<16>() {
-        let last = u128::from_le_bytes(last) ^ wide_key(rotate(key, len));
-        let mut seen = last;
-        let wide = wide_key(key);
-        for word in data.as_chunks_mut::<16>().0 {
-            let masked = u128::from_le_bytes(*word) ^ wide;
-            seen |= masked;
-            *word = masked.to_le_bytes();
-        }
-        if let Some(word) = data.last_chunk_mut::<16>() {
-            *word = last.to_le_bytes();
-        }
-        return seen & wide_key([0x80; 4]) == 0;
+    let wide = wide_key(key);
+    let Some(&last) = data.last_chunk::<8>() else { return mask_bytes(data, key) };
+    // The last word begins 8 bytes before the end, which is as far into the key as the length is.
+    let last = u64::from_le_bytes(last) ^ wide.rotate_right(8 * (data.len() as u32 & 3));
+    let mut seen = last;
+    for word in data.as_chunks_mut::<8>().0 {
+        let masked = u64::from_le_bytes(*word) ^ wide;
+        seen |= masked;
+        *word = masked.to_le_bytes();
     }
-    mask_under_16(data, key)
+    if let Some(word) = data.last_chunk_mut::<8>() {
+        *word = last.to_le_bytes();
+    }
+    seen & 0x8080_8080_8080_8080 == 0
 }
 
 #[inline(always)]
-fn mask_under_16(data: &mut [u8], key: [u8; 4]) -> bool {
-    let len = data.len();
-    if let (Some(&first), Some(&last)) = (data.first_chunk::<8>(), data.last_chunk::<8>()) {
-        let first = u64::from_le_bytes(first) ^ wide_key(key) as u64;
-        let last = u64::from_le_bytes(last) ^ wide_key(rotate(key, len)) as u64;
-        if let Some(word) = data.first_chunk_mut::<8>() {
-            *word = first.to_le_bytes();
-        }
-        if let Some(word) = data.last_chunk_mut::<8>() {
-            *word = last.to_le_bytes();
-        }
-        return (first | last) & 0x8080_8080_8080_8080 == 0;
-    }
+fn mask_bytes(data: &mut [u8], key: [u8; 4]) -> bool {
     let mut seen = 0;
     for (byte, key) in data.iter_mut().zip(key.iter().cycle()) {
         *byte ^= key;
@@ -76,11 +62,11 @@ fn mask_under_16(data: &mut [u8], key: [u8; 4]) -> bool {
     seen < 0x80
 }
 
-/// The key four times over.
+/// The key twice over.
 #[inline(always)]
-fn wide_key(key: [u8; 4]) -> u128 {
-    let [a, b, c, d] = key;
-    u128::from_le_bytes([a, b, c, d, a, b, c, d, a, b, c, d, a, b, c, d])
+fn wide_key(key: [u8; 4]) -> u64 {
+    let key = u64::from(u32::from_le_bytes(key));
+    key << 32 | key
 }
 
 /// Masks with the widest vectors this processor has. On x86-64 that is found out at run time; where the
