@@ -24,7 +24,7 @@ use server::{Cores, Server};
 
 /// Measures Switchboard and its peers side by side on this machine.
 #[derive(Parser)]
-#[command(name = "./bench", max_term_width = 100)]
+#[command(name = "./bench", bin_name = "./bench", max_term_width = 100)]
 struct Options {
     /// Only what has this in `workload/server`, as `--list` shows it.
     filter: Option<String>,
