@@ -7,9 +7,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use switchboard_hub::{Command, Hub};
+use switchboard_hub::{Command, Hub, WorkerId};
 use tokio::net::ToSocketAddrs;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::builder::Builder;
 use crate::engineio::{Application, EngineOptions, EngineServer, EngineService};
@@ -189,31 +189,69 @@ impl Switchboard {
         Err(last)
     }
 
-    /// Shuts down: stops accepting, closes all sessions with `server shutting down` (WebSocket code 1001), and waits until their
-    /// connections have ended, `deadline` at most; what is left then is cut. Returns whether all ended by themselves.
+    /// Shuts down: stops accepting, closes all sessions with `server shutting down` (WebSocket code 1001), answers the requests that wait, and
+    /// waits until their connections have ended, `deadline` at most; what is left then is cut, and the workers stop. Returns whether all
+    /// ended by themselves. Connections that another server accepted are closed and waited for likewise; that server goes on.
     ///
-    /// Cancel safe: dropped, the shutting down goes on.
+    /// Must be called in a Tokio runtime. Cancel safe: dropped, the shutting down goes on.
     pub async fn shutdown(&self, deadline: Duration) -> bool {
-        let inner = self.inner();
-        inner.closing.store(true, Ordering::Release);
-        let _full = inner.hub.send_all(|| {
-            Command::Run(Box::new(|worker| {
-                for session in worker.sessions() {
-                    session.shut_down(worker);
-                }
-            }))
-        });
-        inner.closed.send_replace(true);
-        let ended = tokio::time::timeout(deadline, inner.gate.emptied()).await.is_ok();
-        if !ended {
-            tracing::warn!(left = inner.gate.open(), "connections are cut at the deadline");
-        }
-        let _stopped = inner.hub.send_all(|| Command::Stop);
-        ended
+        let shutting_down = tokio::spawn(shut_down(Arc::clone(self.inner()), deadline));
+        // It does not panic, and ends before its deadline unless the runtime does.
+        shutting_down.await.unwrap_or(false)
     }
 
     /// The address that a peer's request came from, as the options about proxies have it.
     pub fn client_address(&self, peer: SocketAddr, headers: &http::HeaderMap) -> SocketAddr {
         self.inner().proxies.resolve(crate::Peer::new(peer), headers).address.unwrap_or(peer)
+    }
+}
+
+/// How often sessions are told of a shutdown: one that was being opened as the others were told is not missed.
+const TELL_INTERVAL: Duration = Duration::from_millis(50);
+
+async fn shut_down(inner: Arc<Inner>, deadline: Duration) -> bool {
+    inner.closing.store(true, Ordering::Release);
+    inner.closed.send_replace(true);
+    let all = async {
+        tell_sessions(&inner.hub).await;
+        let mut again = tokio::time::interval(TELL_INTERVAL);
+        loop {
+            tokio::select! {
+                () = inner.gate.emptied() => return,
+                _ = again.tick() => tell_sessions(&inner.hub).await,
+            }
+        }
+    };
+    let ended = tokio::time::timeout(deadline, all).await.is_ok();
+    if !ended {
+        let left = inner.gate.open();
+        metrics::counter!("switchboard_connections_cut_total").increment(left as u64);
+        tracing::warn!(left, "connections are cut at the deadline");
+    }
+    for number in 0..inner.hub.workers() {
+        let inner = Arc::clone(&inner);
+        // In a task of its own: a worker that is stuck in a handler does not hold up the others, nor the caller.
+        tokio::spawn(async move { inner.hub.send_when_room(WorkerId(number as u8), Command::Stop).await });
+    }
+    ended
+}
+
+/// Closes the sessions of all workers. Returns when they have been told.
+async fn tell_sessions(hub: &Hub) {
+    let mut told = Vec::with_capacity(hub.workers());
+    for number in 0..hub.workers() {
+        let (done, is_done) = oneshot::channel::<()>();
+        let tell = Command::Run(Box::new(move |worker| {
+            for session in worker.sessions() {
+                session.shut_down(worker);
+            }
+            drop(done);
+        }));
+        // A worker that has stopped has no sessions.
+        let _stopped = hub.send_when_room(WorkerId(number as u8), tell).await;
+        told.push(is_done);
+    }
+    for told in told {
+        let _done = told.await;
     }
 }

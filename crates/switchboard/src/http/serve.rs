@@ -37,18 +37,46 @@ pub(crate) enum Served<B> {
 
 /// Serves a request, or gives it back.
 ///
-/// Cancel safe in that a caller who goes away closes the session that the request was for, as in Node.
-pub(crate) async fn serve<B>(inner: &Arc<Inner>, request: Request<B>, peer: Peer) -> Served<B>
+/// A caller who goes away closes the session that the request was for, as in Node: from the moment this returns, polled or not,
+/// dropping the future is that. (hyper drops it unpolled where the end of the stream came with the request.)
+pub(crate) fn serve<B>(
+    inner: &Arc<Inner>,
+    request: Request<B>,
+    peer: Peer,
+) -> impl Future<Output = Served<B>> + Send + use<B>
 where
     B: Body<Data = Bytes> + Send,
 {
-    let (mut parts, body) = request.into_parts();
-    match decide(inner, &parts, peer) {
+    let (parts, body) = request.into_parts();
+    let decision = decide(inner, &parts, peer);
+    let caller = match &decision {
+        Decision::Poll(request) => Caller::of(&inner.hub, &request.kind),
+        _ => None,
+    };
+    carry_out(Arc::clone(inner), parts, body, decision, caller)
+}
+
+async fn carry_out<B>(
+    inner: Arc<Inner>,
+    mut parts: Parts,
+    body: B,
+    decision: Decision,
+    caller: Option<Caller>,
+) -> Served<B>
+where
+    B: Body<Data = Bytes> + Send,
+{
+    match decision {
         Decision::Pass => Served::Pass(Request::from_parts(parts, body)),
         Decision::Answer(answer) => Served::Answer(answer),
         Decision::Poll(request) => {
             let server = Arc::clone(&request.server);
-            let answer = poll(inner, request, &parts, body).await;
+            let answer = poll(&inner, request, &parts, body).await;
+            if let (Some(caller), Some(_)) = (caller, &answer) {
+                caller.answered();
+            }
+            // Without an answer the body did not come: the session is closed, as its caller went away.
+            let answer = answer.unwrap_or_else(|| plain(StatusCode::BAD_REQUEST, "incomplete body\n"));
             Served::Answer(compress(&server, &parts.headers, finish(&server, &parts, answer)))
         }
         Decision::Upgrade(response, attach) => {
@@ -62,7 +90,7 @@ where
                     "this server cannot upgrade connections\n",
                 ));
             };
-            tokio::spawn(hand_over(Arc::clone(&inner.hub), on_upgrade, attach));
+            tokio::spawn(hand_over(Arc::clone(&inner), on_upgrade, attach));
             Served::Answer(response.map(|()| Bytes::new()))
         }
     }
@@ -82,16 +110,17 @@ pub(crate) async fn check_probe(hub: &Hub, attach: &Attach) -> Result<(), Answer
     }
 }
 
-async fn hand_over(hub: Arc<Hub>, on_upgrade: hyper::upgrade::OnUpgrade, attach: Attach) {
+async fn hand_over(inner: Arc<Inner>, on_upgrade: hyper::upgrade::OnUpgrade, attach: Attach) {
+    let guest = inner.gate.guest();
     let handover = match on_upgrade.await {
-        Ok(upgraded) => Handover::upgraded(upgraded),
+        Ok(upgraded) => Handover::upgraded(upgraded, guest),
         Err(error) => {
             tracing::debug!(%error, "an upgrade was not carried through");
             return;
         }
     };
     match handover {
-        Ok(handover) => land(&hub, attach, handover).await,
+        Ok(handover) => land(&inner.hub, attach, handover).await,
         Err(error) => tracing::debug!(%error, "an upgraded connection was lost"),
     }
 }
@@ -131,7 +160,8 @@ async fn ask(hub: &Hub, to: WorkerId, f: impl FnOnce(&Rc<Worker>, Reply) + Send 
     answer.await.unwrap_or_else(|_closed| engine_error(ErrorCode::SessionIdUnknown))
 }
 
-async fn poll<B>(inner: &Arc<Inner>, request: PollRequest, parts: &Parts, body: B) -> Answer
+/// A request of the polling transport. `None`: its body did not come.
+async fn poll<B>(inner: &Arc<Inner>, request: PollRequest, parts: &Parts, body: B) -> Option<Answer>
 where
     B: Body<Data = Bytes> + Send,
 {
@@ -147,10 +177,9 @@ where
                         None => drop(reply.send(plain(StatusCode::SERVICE_UNAVAILABLE, "no randomness\n"))),
                     }
                 });
-            server.with_cookie(answer.await)
+            Some(server.with_cookie(answer.await))
         }
         PollKind::Get(sid) => {
-            let guard = Caller::new(hub, sid);
             // A session that has closed tells the next poll so.
             let answer = ask(hub, WorkerId(sid.worker()), move |worker, reply| {
                 match worker.extension::<Registry>().get(&sid) {
@@ -158,19 +187,9 @@ where
                     None => drop(reply.send(engine_error(ErrorCode::SessionIdUnknown))),
                 }
             });
-            let answer = answer.await;
-            guard.answered();
-            answer
+            Some(answer.await)
         }
-        PollKind::Post(sid) => {
-            let guard = Caller::new(hub, sid);
-            let answer = post(hub, &server, sid, parts, body).await;
-            if answer.is_some() {
-                guard.answered();
-            }
-            // Without an answer the body did not come: the guard closes the session.
-            answer.unwrap_or_else(|| plain(StatusCode::BAD_REQUEST, "incomplete body\n"))
-        }
+        PollKind::Post(sid) => post(hub, &server, sid, parts, body).await,
     }
 }
 
@@ -205,7 +224,7 @@ where
             let begin = ask(hub, owner, move |worker, reply| {
                 let answer = match find(worker, &sid) {
                     Some(session) if session.begin_post(worker) => text(Bytes::new()),
-                    Some(_) => engine_error(ErrorCode::BadRequest),
+                    Some(_) => polling::overlap_refused(),
                     None => engine_error(ErrorCode::SessionIdUnknown),
                 };
                 let _gone = reply.send(answer);
@@ -301,8 +320,11 @@ struct Caller {
 }
 
 impl Caller {
-    fn new(hub: &Arc<Hub>, sid: SessionId) -> Self {
-        Self { gone: Some((Arc::clone(hub), sid)) }
+    fn of(hub: &Arc<Hub>, kind: &PollKind) -> Option<Self> {
+        match kind {
+            PollKind::Open(_) => None,
+            PollKind::Get(sid) | PollKind::Post(sid) => Some(Self { gone: Some((Arc::clone(hub), *sid)) }),
+        }
     }
 
     fn answered(mut self) {

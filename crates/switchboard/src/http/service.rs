@@ -78,11 +78,17 @@ where
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let io = Arc::clone(self.io.inner());
+        let peer = io.proxies.resolve(peer(&request), request.headers());
+        // A shutdown waits for the answer.
+        let guest = io.gate.guest();
+        let serving = serve(&io, request, peer);
         Box::pin(async move {
-            let peer = io.proxies.resolve(peer(&request), request.headers());
-            match serve(&io, request, peer).await {
+            match serving.await {
                 Served::Answer(answer) => Ok(answer.map(|body| Either::Left(Full::new(body)))),
-                Served::Pass(request) => Ok(inner.call(request).await?.map(Either::Right)),
+                Served::Pass(request) => {
+                    drop(guest);
+                    Ok(inner.call(request).await?.map(Either::Right))
+                }
             }
         })
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use switchboard_hub::{Command, Worker, WorkerId};
 use tokio::net::{TcpListener, TcpStream};
+use tracing::Instrument;
 
 use super::connection;
 use crate::switchboard::Inner;
@@ -39,6 +40,8 @@ fn bind(address: SocketAddr, backlog: u32) -> io::Result<std::net::TcpListener> 
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     socket.set_nonblocking(true)?;
+    // Accepted connections inherit it.
+    socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
     Ok(socket.into())
@@ -61,12 +64,17 @@ async fn run(worker: Rc<Worker>, inner: Arc<Inner>, socket: std::net::TcpListene
                 pause = FIRST_PAUSE;
                 admit(&worker, &inner, stream, address);
             }
-            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) if is_of_one_connection(&error) => {
+                metrics::counter!("switchboard_accept_errors_total", "reason" => "connection").increment(1);
+            }
             Err(error) => {
                 // Out of file descriptors or memory: those who wait in the backlog are not lost, and we do not spin.
-                metrics::counter!("switchboard_accept_errors_total").increment(1);
+                metrics::counter!("switchboard_accept_errors_total", "reason" => "resources").increment(1);
                 tracing::warn!(%error, ?pause, "cannot accept");
-                tokio::time::sleep(pause).await;
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    _ = closed.wait_for(|closed| *closed) => return,
+                }
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
@@ -74,15 +82,21 @@ async fn run(worker: Rc<Worker>, inner: Arc<Inner>, socket: std::net::TcpListene
 }
 
 fn admit(worker: &Rc<Worker>, inner: &Arc<Inner>, stream: TcpStream, address: SocketAddr) {
-    match inner.gate.enter(address.ip()) {
-        Ok(permit) => {
-            metrics::counter!("switchboard_connections_accepted_total").increment(1);
-            tokio::task::spawn_local(connection::serve(Rc::clone(worker), Arc::clone(inner), stream, address, permit));
-        }
+    let permit = match inner.gate.enter() {
+        Ok(permit) => permit,
         Err(refusal) => {
-            metrics::counter!("switchboard_connections_refused_total", "reason" => refusal.as_str()).increment(1);
-            tracing::debug!(%address, reason = refusal.as_str(), "connection refused");
+            super::count_refused(refusal);
+            return tracing::debug!(%address, reason = refusal.as_str(), "connection refused");
         }
+    };
+    metrics::counter!("switchboard_connections_accepted_total").increment(1);
+    let span = tracing::debug_span!("connection", peer = %address, worker = %worker.id());
+    let serve = connection::serve(Rc::clone(worker), Arc::clone(inner), stream, address, permit);
+    // A task that nobody traces does not carry a span about.
+    if span.is_disabled() {
+        tokio::task::spawn_local(serve);
+    } else {
+        tokio::task::spawn_local(serve.instrument(span));
     }
 }
 

@@ -1,35 +1,54 @@
-//! One accepted connection: the fast path for a WebSocket upgrade that comes first, hyper for everything else.
+//! One accepted connection: the PROXY protocol's header where it is on, then the fast path for a WebSocket upgrade that comes first, hyper
+//! for everything else.
 
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use http::Response;
 use http::header::UPGRADE;
-use http::{Request, Response};
-use http_body_util::{Either, Full};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use switchboard_hub::Worker;
 use switchboard_websocket::handshake::head::{Head, HeadLimits};
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::gate::Permit;
+use super::gate::{Permit, Refusal};
+use super::proxy_protocol::{self, ProxyError, Source};
+use super::requests;
 use super::rewind::Rewind;
-use super::{FallbackBody, ListenerOptions};
 use crate::Peer;
-use crate::http::service::ResponseBody;
+use crate::http::Answer;
 use crate::http::decide::{Attach, Decision, decide};
-use crate::http::serve::{Served, check_probe, land, serve as serve_request, write_head};
-use crate::http::{Answer, plain};
+use crate::http::serve::{check_probe, land, write_head};
 use crate::switchboard::Inner;
 use crate::transport::io::{Handover, Io};
+
+/// How long a client whose upgrade was refused may go on sending, so that it reads our answer rather than a reset; and how much.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: u64 = 256 << 10;
+
+/// Why a connection ended before its first request was served.
+#[derive(Debug, Error)]
+enum Lost {
+    #[error("closed by its peer")]
+    Closed,
+    #[error("no request came in time")]
+    Late,
+    #[error("the server is shutting down")]
+    ShuttingDown,
+    #[error("{}", .0.as_str())]
+    Refused(Refusal),
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
 
 /// Serves a connection from its first byte.
 pub(super) async fn serve(
@@ -37,71 +56,140 @@ pub(super) async fn serve(
     inner: Arc<Inner>,
     mut stream: TcpStream,
     address: SocketAddr,
-    permit: Permit,
+    mut permit: Permit,
 ) {
-    if let Err(error) = stream.set_nodelay(true) {
-        return tracing::debug!(%error, "a connection was lost before it was served");
-    }
-    let first = tokio::time::timeout(inner.listener.head_timeout, first_read(&worker, &inner, &mut stream)).await;
-    let first = match first {
-        Ok(Ok(Some(first))) => first,
-        Ok(Ok(None)) => return,
-        Ok(Err(error)) => return tracing::debug!(%error, "a connection was lost before it was served"),
-        Err(_late) => {
-            metrics::counter!("switchboard_head_timeouts_total").increment(1);
-            return;
-        }
-    };
-    let peer = Peer::new(address);
-    match first {
-        First::Upgrade { response, attach, unread } => {
+    match begin(&worker, &inner, &mut stream, address, &mut permit).await {
+        Ok((_, First::Upgrade { response, attach, unread })) => {
             upgrade(&worker, &inner, stream, permit, &response, attach, unread).await;
         }
-        First::Answer(answer) => {
-            if let Err(error) = write_answer(&mut stream, &answer).await {
-                tracing::debug!(%error, "an answer was not written");
-            }
+        // What is not the fast path does not make every connection's task as large as itself.
+        Ok((_, First::Answer(answer))) => Box::pin(write_answer(stream, permit, *answer)).await,
+        Ok((peer, First::Other(unread))) => {
+            Box::pin(requests::serve(&inner, Rewind::new(stream, unread, permit), peer)).await;
         }
-        First::Other(unread) => {
-            if let Err(error) = hyper(&inner, Rewind::new(stream, unread, permit), peer).await {
-                tracing::debug!(%error, "a connection ended");
-            }
-        }
+        Err(lost) => count(&lost),
     }
+}
+
+fn count(lost: &Lost) {
+    match lost {
+        Lost::Late => metrics::counter!("switchboard_head_timeouts_total").increment(1),
+        Lost::Proxy(_) => metrics::counter!("switchboard_proxy_protocol_errors_total").increment(1),
+        Lost::Refused(refusal) => super::count_refused(*refusal),
+        Lost::Closed | Lost::ShuttingDown | Lost::Io(_) => {}
+    }
+    tracing::debug!(reason = %lost, "a connection ended before it was served");
 }
 
 /// What the first bytes of a connection are.
 enum First {
-    Upgrade { response: Response<()>, attach: Attach, unread: Bytes },
-    Answer(Answer),
+    Upgrade {
+        response: Response<()>,
+        attach: Attach,
+        unread: Bytes,
+    },
+    Answer(Box<Answer>),
     /// For hyper.
     Other(Bytes),
 }
 
-/// Reads once, into the worker's buffer, and decides on the request if its head is whole.
-async fn first_read(worker: &Rc<Worker>, inner: &Arc<Inner>, stream: &mut TcpStream) -> io::Result<Option<First>> {
-    let address = stream.peer_addr()?;
+/// Reads the first bytes, within the time that there is for a head, and while the server is not shutting down.
+async fn begin(
+    worker: &Worker,
+    inner: &Inner,
+    stream: &mut TcpStream,
+    address: SocketAddr,
+    permit: &mut Permit,
+) -> Result<(Peer, First), Lost> {
+    let first = async {
+        let mut closed = inner.closed.subscribe();
+        tokio::select! {
+            biased;
+            first = first_request(worker, inner, stream, address, permit) => first,
+            _ = closed.wait_for(|closed| *closed) => Err(Lost::ShuttingDown),
+        }
+    };
+    // Bytes that are there already are read before a timer is set, or the shutting down is waited for.
+    tokio::time::timeout(inner.listener.head_timeout, first).await.unwrap_or(Err(Lost::Late))
+}
+
+async fn first_request(
+    worker: &Worker,
+    inner: &Inner,
+    stream: &mut TcpStream,
+    address: SocketAddr,
+    permit: &mut Permit,
+) -> Result<(Peer, First), Lost> {
+    if inner.listener.proxy_protocol {
+        return Box::pin(behind_proxy(worker, inner, stream, address, permit)).await;
+    }
+    permit.count_for(address.ip()).map_err(Lost::Refused)?;
+    let peer = Peer::new(address);
+    Ok((peer, read_some(worker, stream, |bytes| look(inner, bytes, peer)).await?))
+}
+
+/// Reads the proxy's header, then the first request.
+async fn behind_proxy(
+    worker: &Worker,
+    inner: &Inner,
+    stream: &mut TcpStream,
+    address: SocketAddr,
+    permit: &mut Permit,
+) -> Result<(Peer, First), Lost> {
+    if !inner.proxies.is_empty() && !inner.proxies.trusts(Some(address.ip()), 0) {
+        return Err(ProxyError::Untrusted.into());
+    }
+    let mut begun = Vec::new();
+    let (source, len) = loop {
+        read_some(worker, stream, |bytes| begun.extend_from_slice(bytes)).await?;
+        if let Some(parsed) = proxy_protocol::parse(&begun)? {
+            break parsed;
+        }
+    };
+    let client = match source {
+        Source::Client(client) => client,
+        Source::Unsaid => address,
+    };
+    permit.count_for(client.ip()).map_err(Lost::Refused)?;
+    let peer = Peer { proxied: true, ..Peer::new(client) };
+    let first = match begun.get(len..) {
+        Some(behind) if !behind.is_empty() => look(inner, behind, peer),
+        _ => read_some(worker, stream, |bytes| look(inner, bytes, peer)).await?,
+    };
+    Ok((peer, first))
+}
+
+/// Reads once, into the worker's buffer, and shows that to `see`.
+async fn read_some<T>(
+    worker: &Worker,
+    stream: &mut TcpStream,
+    mut see: impl FnMut(&[u8]) -> T,
+) -> Result<T, Lost> {
     poll_fn(|cx| {
         let mut buffer = worker.take_read_buffer();
         let mut read = ReadBuf::new(&mut buffer);
         let polled = Pin::new(&mut *stream).poll_read(cx, &mut read);
-        let first = polled.map_ok(|()| {
-            let bytes = read.filled();
-            (!bytes.is_empty()).then(|| look(inner, bytes, Peer::new(address)))
+        let seen = polled.map(|read_or| match read_or {
+            Ok(()) if read.filled().is_empty() => Err(Lost::Closed),
+            Ok(()) => Ok(see(read.filled())),
+            Err(error) => Err(error.into()),
         });
         worker.put_read_buffer(buffer);
-        first
+        seen
     })
     .await
 }
 
+/// Decides on the request if its head is whole and asks for an upgrade.
 fn look(inner: &Inner, bytes: &[u8], peer: Peer) -> First {
     let other = || First::Other(Bytes::copy_from_slice(bytes));
     if !bytes.starts_with(b"GET ") {
         return other();
     }
+    let options = &inner.listener;
+    let limits = HeadLimits::default().max_bytes(options.max_head_bytes).max_headers(options.max_headers);
     // What is malformed or too long is hyper's to refuse.
-    let Ok(Some((parts, len))) = Head::new(head_limits(&inner.listener)).request(bytes) else { return other() };
+    let Ok(Some((parts, len))) = Head::new(limits).request(bytes) else { return other() };
     if !parts.headers.contains_key(UPGRADE) {
         return other();
     }
@@ -111,17 +199,45 @@ fn look(inner: &Inner, bytes: &[u8], peer: Peer) -> First {
             let unread = Bytes::copy_from_slice(bytes.get(len..).unwrap_or_default());
             First::Upgrade { response, attach, unread }
         }
-        Decision::Answer(answer) => First::Answer(answer),
+        Decision::Answer(answer) => First::Answer(Box::new(answer)),
         Decision::Pass | Decision::Poll(_) => other(),
     }
 }
 
-fn head_limits(options: &ListenerOptions) -> HeadLimits {
-    HeadLimits::default().max_bytes(options.max_head_bytes).max_headers(options.max_headers)
-}
-
 /// Turns the connection into a WebSocket one, here or on the worker that its session belongs to.
 async fn upgrade(
+    worker: &Rc<Worker>,
+    inner: &Arc<Inner>,
+    stream: TcpStream,
+    permit: Permit,
+    response: &Response<()>,
+    attach: Attach,
+    unread: Bytes,
+) {
+    if let Attach::Probe(..) = &attach {
+        return Box::pin(upgrade_probe(worker, inner, stream, permit, response, attach, unread)).await;
+    }
+    // A new session begins on the worker that accepted it.
+    land_here(worker, stream, permit, response, attach, unread);
+}
+
+fn land_here(
+    worker: &Rc<Worker>,
+    stream: TcpStream,
+    permit: Permit,
+    response: &Response<()>,
+    attach: Attach,
+    unread: Bytes,
+) {
+    // The answer goes out with the session's first packet, in one write.
+    worker.with_scratch(|head| {
+        write_head(response, head);
+        attach.land(worker, Io::Tcp(stream, permit), unread, head);
+    });
+}
+
+/// As [`upgrade`], of a connection that belongs to a session which is there already, be it another worker's.
+async fn upgrade_probe(
     worker: &Rc<Worker>,
     inner: &Arc<Inner>,
     mut stream: TcpStream,
@@ -130,31 +246,29 @@ async fn upgrade(
     attach: Attach,
     unread: Bytes,
 ) {
-    let refused = check_probe(&inner.hub, &attach).await;
-    if let Err(answer) = refused {
-        let _gone = write_answer(&mut stream, &answer).await;
-        return;
+    if let Err(answer) = check_probe(&inner.hub, &attach).await {
+        return write_answer(stream, permit, answer).await;
     }
     if attach.worker(&inner.hub) == worker.id() {
-        // The answer goes out with the session's first packet, in one write.
-        return worker.with_scratch(|head| {
-            write_head(response, head);
-            attach.land(worker, Io::Tcp(stream, Some(permit)), unread, head);
-        });
+        return land_here(worker, stream, permit, response, attach, unread);
     }
     let mut head = Vec::with_capacity(256);
     write_head(response, &mut head);
-    if stream.write_all(&head).await.is_ok() {
-        match Handover::tcp(stream, unread, Some(permit)) {
-            Ok(handover) => land(&inner.hub, attach, handover).await,
-            Err(error) => tracing::debug!(%error, "a connection was lost on its way to its worker"),
-        }
+    // An empty send buffer takes the head at once.
+    let handover = match stream.write_all(&head).await {
+        Ok(()) => Handover::tcp(stream, unread, permit),
+        Err(error) => Err(error),
+    };
+    match handover {
+        Ok(handover) => land(&inner.hub, attach, handover).await,
+        Err(error) => tracing::debug!(%error, "a connection was lost on its way to its worker"),
     }
 }
 
-async fn write_answer(stream: &mut TcpStream, answer: &Answer) -> io::Result<()> {
+/// Answers the connection's only request. `_permit` is given back when the connection is closed.
+async fn write_answer(mut stream: TcpStream, _permit: Permit, answer: Answer) {
     let mut bytes = Vec::with_capacity(512);
-    write_head(answer, &mut bytes);
+    write_head(&answer, &mut bytes);
     // The head's empty line comes behind what only a whole connection needs.
     bytes.truncate(bytes.len().saturating_sub(2));
     if !answer.headers().contains_key(http::header::CONTENT_LENGTH) {
@@ -165,53 +279,15 @@ async fn write_answer(stream: &mut TcpStream, answer: &Answer) -> io::Result<()>
     }
     bytes.extend_from_slice(b"\r\n");
     bytes.extend_from_slice(answer.body());
-    stream.write_all(&bytes).await?;
-    stream.shutdown().await
-}
-
-async fn hyper(inner: &Arc<Inner>, stream: Rewind, peer: Peer) -> hyper::Result<()> {
-    let service = service_fn(|mut request: Request<Incoming>| {
-        let inner = Arc::clone(inner);
-        async move {
-            let peer = inner.proxies.resolve(peer, request.headers());
-            request.extensions_mut().insert(peer);
-            if let Some(address) = peer.address {
-                request.extensions_mut().insert(address);
-            }
-            Ok::<_, Infallible>(match serve_request(&inner, request, peer).await {
-                Served::Answer(answer) => own(answer),
-                Served::Pass(request) => fallback(&inner, request).await,
-            })
-        }
-    });
-    let options = &inner.listener;
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(options.head_timeout)
-        .max_headers(options.max_headers)
-        .max_buf_size(options.max_head_bytes.max(8192))
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    let mut connection = std::pin::pin!(connection);
-    let mut closed = inner.closed.subscribe();
-    tokio::select! {
-        result = connection.as_mut() => return result,
-        _ = closed.wait_for(|closed| *closed) => connection.as_mut().graceful_shutdown(),
-    }
-    connection.await
-}
-
-fn own(answer: Answer) -> Response<ResponseBody<FallbackBody>> {
-    answer.map(|body| Either::Left(Full::new(body)))
-}
-
-async fn fallback(inner: &Inner, request: Request<Incoming>) -> Response<ResponseBody<FallbackBody>> {
-    let Some(fallback) = inner.fallback.get() else { return own(plain(http::StatusCode::NOT_FOUND, "not found\n")) };
-    match fallback.call(request).await {
-        Ok(response) => response.map(Either::Right),
-        Err(error) => {
-            tracing::warn!(%error, "the fallback service failed");
-            own(plain(http::StatusCode::INTERNAL_SERVER_ERROR, "internal error\n"))
-        }
+    let write = async {
+        stream.write_all(&bytes).await?;
+        stream.shutdown().await?;
+        // Closing with bytes unread would make the kernel answer with a reset, which may overtake the answer.
+        let mut rest = stream.take(LINGER_BYTES);
+        tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
+    };
+    match tokio::time::timeout(LINGER, write).await {
+        Ok(Err(error)) => tracing::debug!(%error, "an answer was not written"),
+        Ok(Ok(_)) | Err(_) => {}
     }
 }

@@ -24,7 +24,8 @@ pub(crate) struct Gate {
 #[derive(Debug)]
 pub(crate) struct Permit {
     gate: Arc<Gate>,
-    address: Option<IpAddr>,
+    /// The address it is counted for; boxed, as few servers count addresses.
+    address: Option<Box<IpAddr>>,
 }
 
 /// Which bound was met.
@@ -59,24 +60,18 @@ impl Gate {
         self.open.load(Ordering::Acquire)
     }
 
-    /// A place for one connection.
-    pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Permit, Refusal> {
-        if self.open.fetch_add(1, Ordering::AcqRel) >= self.max {
-            self.leave();
-            return Err(Refusal::Total);
-        }
-        let mut permit = Permit { gate: Arc::clone(self), address: None };
-        if self.max_per_address < usize::MAX {
-            let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
-            let count = addresses.entry(address).or_default();
-            if *count >= self.max_per_address {
-                drop(addresses);
-                return Err(Refusal::Address);
-            }
-            *count += 1;
-            permit.address = Some(address);
-        }
-        Ok(permit)
+    /// A place for one connection that was accepted.
+    pub(crate) fn enter(self: &Arc<Self>) -> Result<Permit, Refusal> {
+        let before = self.open.fetch_add(1, Ordering::AcqRel);
+        let permit = Permit { gate: Arc::clone(self), address: None };
+        if before >= self.max { Err(Refusal::Total) } else { Ok(permit) }
+    }
+
+    /// A place for what another server has let in: a request, or a connection that was upgraded. It is waited for in the end,
+    /// but not refused.
+    pub(crate) fn guest(self: &Arc<Self>) -> Permit {
+        self.open.fetch_add(1, Ordering::AcqRel);
+        Permit { gate: Arc::clone(self), address: None }
     }
 
     fn leave(&self) {
@@ -97,15 +92,30 @@ impl Gate {
     }
 }
 
+impl Permit {
+    /// Counts the connection for an address: its peer's, or its client's where a PROXY protocol header names one.
+    pub(crate) fn count_for(&mut self, address: IpAddr) -> Result<(), Refusal> {
+        if self.gate.max_per_address == usize::MAX {
+            return Ok(());
+        }
+        let mut addresses = self.gate.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = addresses.entry(address).or_default();
+        if *count >= self.gate.max_per_address {
+            return Err(Refusal::Address);
+        }
+        *count += 1;
+        self.address = Some(Box::new(address));
+        Ok(())
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
-        if let Some(address) = self.address {
+        if let Some(address) = self.address.as_deref() {
             let mut addresses = self.gate.addresses.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(count) = addresses.get_mut(&address) {
-                *count -= 1;
-                if *count == 0 {
-                    addresses.remove(&address);
-                }
+            match addresses.get_mut(address) {
+                Some(count) if *count > 1 => *count -= 1,
+                _ => drop(addresses.remove(address)),
             }
         }
         self.gate.leave();
@@ -117,20 +127,39 @@ mod tests {
     use super::*;
 
     fn gate(max_connections: usize, max_connections_per_address: usize) -> Arc<Gate> {
-        Gate::new(&ListenerOptions { max_connections, max_connections_per_address, ..ListenerOptions::default() })
+        Gate::new(&ListenerOptions {
+            max_connections,
+            max_connections_per_address,
+            ..ListenerOptions::default()
+        })
     }
 
     #[test]
     fn a_place_is_given_back_when_its_connection_ends() {
         let gate = gate(2, 1);
-        let (a, b, c) = ([127, 0, 0, 1].into(), [127, 0, 0, 2].into(), [127, 0, 0, 3].into());
-        let first = gate.enter(a).unwrap();
-        assert_eq!(gate.enter(a).unwrap_err(), Refusal::Address);
-        let _second = gate.enter(b).unwrap();
-        assert_eq!(gate.enter(c).unwrap_err(), Refusal::Total);
+        let (a, b) = ([127, 0, 0, 1].into(), [127, 0, 0, 2].into());
+        let mut first = gate.enter().unwrap();
+        first.count_for(a).unwrap();
+        let mut second = gate.enter().unwrap();
+        assert_eq!(second.count_for(a), Err(Refusal::Address));
+        second.count_for(b).unwrap();
+        assert_eq!(gate.enter().unwrap_err(), Refusal::Total);
+        assert_eq!(gate.open(), 2);
         drop(first);
         assert_eq!(gate.open(), 1);
-        gate.enter(a).unwrap();
+        gate.enter().unwrap().count_for(a).unwrap();
         assert_eq!(gate.addresses.lock().unwrap().len(), 1);
+        drop(second);
+        assert_eq!((gate.open(), gate.addresses.lock().unwrap().len()), (0, 0));
+    }
+
+    #[test]
+    fn what_another_server_let_in_is_counted_but_not_refused() {
+        let gate = gate(1, usize::MAX);
+        let (guest, _other) = (gate.guest(), gate.guest());
+        assert_eq!(gate.open(), 2);
+        drop(guest);
+        assert_eq!(gate.enter().unwrap_err(), Refusal::Total);
+        assert_eq!(gate.open(), 1);
     }
 }

@@ -4,6 +4,8 @@
 mod accept;
 mod connection;
 pub(crate) mod gate;
+mod proxy_protocol;
+mod requests;
 mod rewind;
 
 use std::future::Future;
@@ -33,17 +35,21 @@ type FallbackFuture = Pin<Box<dyn Future<Output = Result<Response<FallbackBody>,
 pub struct ListenerOptions {
     /// Connections that wait to be accepted. Default 1024.
     pub backlog: u32,
-    /// How long a client has to send the head of a request. Default 10 s; then its connection is closed.
+    /// How long a client has to send the head of a request, the PROXY protocol's header included. Default 10 s; then its connection is
+    /// closed. A connection that is kept may be idle between two requests for as long.
     pub head_timeout: Duration,
-    /// Bytes of the head of a request. Default 16 KiB; a larger one gets a 431.
+    /// Bytes of the head of a request. Default 16 KiB; a larger one gets a 431. Below 8 KiB it only bounds requests for an upgrade.
     pub max_head_bytes: usize,
     /// Header lines of a request. Default 100; more get a 431.
     pub max_headers: usize,
-    /// Connections that may be open. Default: no bound. Further ones are closed as soon as they are accepted.
+    /// Connections that may be open, those that were mounted in another server included. Default: no bound. Further ones are closed as
+    /// soon as they are accepted.
     pub max_connections: usize,
-    /// Connections that may be open from one address. Default: no bound.
+    /// Connections that may be open from one address: that of the connection, or the one that the PROXY protocol's header names.
+    /// Default: no bound.
     pub max_connections_per_address: usize,
-    /// Whether connections begin with a PROXY protocol header (version 1 or 2), which names the client. Default: no.
+    /// Whether connections begin with a PROXY protocol header (version 1 or 2), which names the client. Default: no. If on, a connection
+    /// without one is closed; and if there are [trusted proxies](crate::Builder::trusted_proxies), so is one from any other address.
     pub proxy_protocol: bool,
 }
 
@@ -59,6 +65,10 @@ impl Default for ListenerOptions {
             proxy_protocol: false,
         }
     }
+}
+
+fn count_refused(refusal: gate::Refusal) {
+    metrics::counter!("switchboard_connections_refused_total", "reason" => refusal.as_str()).increment(1);
 }
 
 /// The service that gets the requests which are not ours.

@@ -18,11 +18,14 @@ pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Send> Duplex for T {}
 
-/// A byte stream, driven on one worker.
+/// A byte stream, driven on one worker, with its place at the gate, which is given back when the stream is closed.
 pub(crate) enum Io {
-    /// Plain TCP, with its place at the gate where our own listener accepted it.
-    Tcp(TcpStream, #[expect(dead_code, reason = "held until the stream is dropped")] Option<Permit>),
-    Boxed(Pin<Box<dyn Duplex>>),
+    /// Plain TCP.
+    Tcp(TcpStream, #[expect(dead_code, reason = "held until the stream is dropped")] Permit),
+    /// Whatever another server has accepted.
+    Boxed(Pin<Box<dyn Duplex>>, #[expect(dead_code, reason = "held until the stream is dropped")] Permit),
+    /// The stream is closed.
+    Closed,
 }
 
 impl Io {
@@ -30,7 +33,8 @@ impl Io {
         let mut buffer = ReadBuf::new(buffer);
         let polled = match self {
             Io::Tcp(stream, _) => Pin::new(stream).poll_read(cx, &mut buffer),
-            Io::Boxed(stream) => stream.as_mut().poll_read(cx, &mut buffer),
+            Io::Boxed(stream, _) => stream.as_mut().poll_read(cx, &mut buffer),
+            Io::Closed => Poll::Ready(Ok(())),
         };
         polled.map_ok(|()| buffer.filled().len())
     }
@@ -43,22 +47,24 @@ impl Io {
         match (self, slices) {
             (Io::Tcp(stream, _), [one]) => Pin::new(stream).poll_write(cx, one),
             (Io::Tcp(stream, _), _) => Pin::new(stream).poll_write_vectored(cx, slices),
-            (Io::Boxed(stream), _) => stream.as_mut().poll_write_vectored(cx, slices),
+            (Io::Boxed(stream, _), _) => stream.as_mut().poll_write_vectored(cx, slices),
+            (Io::Closed, _) => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
 
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             // A TCP stream has no buffer of its own.
-            Io::Tcp(..) => Poll::Ready(Ok(())),
-            Io::Boxed(stream) => stream.as_mut().poll_flush(cx),
+            Io::Tcp(..) | Io::Closed => Poll::Ready(Ok(())),
+            Io::Boxed(stream, _) => stream.as_mut().poll_flush(cx),
         }
     }
 
     pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Io::Tcp(stream, _) => Pin::new(stream).poll_shutdown(cx),
-            Io::Boxed(stream) => stream.as_mut().poll_shutdown(cx),
+            Io::Boxed(stream, _) => stream.as_mut().poll_shutdown(cx),
+            Io::Closed => Poll::Ready(Ok(())),
         }
     }
 }
@@ -71,36 +77,37 @@ pub(crate) struct Handover {
 
 pub(crate) enum HandoverIo {
     /// Taken off one reactor, to be registered with another.
-    Tcp(StdTcpStream, Option<Permit>),
-    Boxed(Pin<Box<dyn Duplex>>),
+    Tcp(StdTcpStream, Permit),
+    Boxed(Pin<Box<dyn Duplex>>, Permit),
 }
 
 impl Handover {
     /// Takes a TCP stream off this thread's reactor.
-    pub(crate) fn tcp(stream: TcpStream, unread: Bytes, permit: Option<Permit>) -> io::Result<Self> {
+    pub(crate) fn tcp(stream: TcpStream, unread: Bytes, permit: Permit) -> io::Result<Self> {
         Ok(Self { io: HandoverIo::Tcp(stream.into_std()?, permit), unread })
     }
 
     /// Takes apart what hyper gives after an upgrade: TCP is registered anew with a worker, anything else (TLS, HTTP/2)
-    /// keeps the reactor of the server that accepted it.
-    pub(crate) fn upgraded(upgraded: Upgraded) -> io::Result<Self> {
+    /// keeps the reactor of the server that accepted it. `guest`: its place, where our own listener has not given it one.
+    pub(crate) fn upgraded(upgraded: Upgraded, guest: Permit) -> io::Result<Self> {
         let upgraded = match upgraded.downcast::<TokioIo<crate::listener::Rewind>>() {
             Ok(parts) => {
                 let (stream, unread, permit) = parts.io.into_inner().into_parts();
                 // What hyper has read came before what was not read again yet.
-                return Self::tcp(stream, join(parts.read_buf, unread), Some(permit));
+                return Self::tcp(stream, join(parts.read_buf, unread), permit);
             }
             Err(upgraded) => upgraded,
         };
         let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
-            Ok(parts) => return Self::tcp(parts.io.into_inner(), parts.read_buf, None),
+            Ok(parts) => return Self::tcp(parts.io.into_inner(), parts.read_buf, guest),
             Err(upgraded) => upgraded,
         };
         match hyper_util::server::conn::auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
-            Ok(parts) => Self::tcp(parts.io.into_inner(), parts.read_buf, None),
-            Err(upgraded) => {
-                Ok(Self { io: HandoverIo::Boxed(Box::pin(TokioIo::new(upgraded))), unread: Bytes::new() })
-            }
+            Ok(parts) => Self::tcp(parts.io.into_inner(), parts.read_buf, guest),
+            Err(upgraded) => Ok(Self {
+                io: HandoverIo::Boxed(Box::pin(TokioIo::new(upgraded)), guest),
+                unread: Bytes::new(),
+            }),
         }
     }
 
@@ -113,7 +120,7 @@ impl Handover {
                 stream.set_nodelay(true)?;
                 Io::Tcp(stream, permit)
             }
-            HandoverIo::Boxed(stream) => Io::Boxed(stream),
+            HandoverIo::Boxed(stream, permit) => Io::Boxed(stream, permit),
         };
         Ok((io, self.unread))
     }

@@ -58,6 +58,17 @@ enum Phase {
     Ended,
 }
 
+/// Closes the stream when its task ends, or is dropped with its runtime: whoever still holds the link does not hold the connection.
+struct CloseAtLast<'a>(&'a Link);
+
+impl Drop for CloseAtLast<'_> {
+    fn drop(&mut self) {
+        let stream = self.0.io.replace(Io::Closed);
+        self.0.phase.set(Phase::Ended);
+        drop(stream);
+    }
+}
+
 /// A WebSocket connection of a worker.
 pub(crate) struct Link {
     io: RefCell<Io>,
@@ -210,6 +221,7 @@ impl Link {
     }
 
     async fn drive(self: Rc<Self>, worker: Rc<Worker>, unread: Bytes) {
+        let _closed_at_last = CloseAtLast(&self);
         if !unread.is_empty() {
             self.feed(&worker, &mut Vec::from(unread));
         }

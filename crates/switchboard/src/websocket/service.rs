@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -32,6 +33,8 @@ pub struct WebSocketOptions {
     /// Bytes that may wait to be written to one client. Default 128 MiB: an echo of the largest message fits. A client that lets more
     /// wait is disconnected.
     pub max_outbox_bytes: usize,
+    /// How often a client is pinged; one of which nothing has come since the ping before, not even a pong, is cut. Default 30 s.
+    pub ping_interval: Duration,
     /// Pages of which origins may connect. Default: those of the server's own host.
     pub origins: Origins,
     /// A check of one's own on each handshake. Default: none.
@@ -46,6 +49,7 @@ impl Default for WebSocketOptions {
             protocols: Vec::new(),
             max_message_bytes: 64 << 20,
             max_outbox_bytes: 128 << 20,
+            ping_interval: Duration::from_secs(30),
             origins: Origins::default(),
             allow_request: None,
             keep_headers: KeepHeaders::default(),

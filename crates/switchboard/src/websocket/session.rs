@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use switchboard_hub::{
@@ -22,9 +22,6 @@ use crate::socketio::dispatch::guarded;
 use crate::socketio::operator::Rooms;
 use crate::transport::io::Io;
 use crate::transport::link::{Link, LinkEnd, LinkOwner};
-
-/// How often a connection that is silent is pinged, and cut when not even a pong has come since.
-const PING_INTERVAL: Duration = Duration::from_secs(30);
 
 struct Shared {
     hub: Arc<Hub>,
@@ -208,7 +205,7 @@ impl RawSession {
             );
             let _unset_before = shared.member.set((member, id));
         }
-        worker.arm(key, Worker::clock() + PING_INTERVAL);
+        worker.arm(key, Worker::clock() + service.options().ping_interval);
         metrics::gauge!("switchboard_websockets").increment(1.0);
         session.settle(worker, guarded(|| service.on_connect(&session.socket)));
     }
@@ -270,7 +267,7 @@ impl Session for RawSession {
             return None;
         }
         link.ping(worker);
-        Some(now + PING_INTERVAL)
+        Some(now + self.service.options().ping_interval)
     }
 
     fn shut_down(&self, worker: &Rc<Worker>) {
