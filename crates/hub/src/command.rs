@@ -1,5 +1,6 @@
 //! What one worker asks of another, and one node of another: one list for both.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -40,6 +41,9 @@ pub struct Broadcast {
     pub local: bool,
 }
 
+/// Work for a worker's thread.
+pub type Work = Box<dyn FnOnce(&Rc<Worker>) + Send>;
+
 /// What one worker asks of another.
 #[non_exhaustive]
 pub enum Command {
@@ -57,7 +61,7 @@ pub enum Command {
         close: bool,
     },
     /// Run on the worker's thread. For what never leaves the process: handing a connection over, asking for state.
-    Run(Box<dyn FnOnce(&std::rc::Rc<Worker>) + Send>),
+    Run(Work),
     /// Stop the worker: its thread ends.
     Stop,
 }

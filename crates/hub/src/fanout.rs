@@ -37,13 +37,13 @@ impl Worker {
                 return;
             }
             let framing = session.outbox().framing();
-            let form = match forms.iter().position(|form| form.0 == member.variant && form.1 == framing) {
-                Some(at) => forms.get(at),
-                None => {
-                    let packet = self.encode(broadcast, member.variant, framing);
-                    forms.push((member.variant, framing, packet));
-                    forms.last()
-                }
+            let known = forms.iter().position(|form| form.0 == member.variant && form.1 == framing);
+            let form = if let Some(at) = known {
+                forms.get(at)
+            } else {
+                let packet = self.encode(broadcast, member.variant, framing);
+                forms.push((member.variant, framing, packet));
+                forms.last()
             };
             if let Some((_, _, Some(packet))) = form
                 && self.deliver_shared(session, packet)

@@ -22,7 +22,7 @@ mod stats;
 mod timers;
 mod worker;
 
-pub use command::{Broadcast, Command, Target};
+pub use command::{Broadcast, Command, Target, Work};
 pub use error::HubError;
 pub use fanout::{Payload, Variant};
 pub use hub::{Hub, HubOptions};

@@ -551,6 +551,6 @@ impl Drop for Running {
         drop(self.worker.sessions.take());
         drop(self.worker.rooms.take());
         drop(self.worker.extensions.take());
-        let _thread_ends = CURRENT.try_with(|current| current.take());
+        let _thread_ends = CURRENT.try_with(RefCell::take);
     }
 }

@@ -1,5 +1,7 @@
 //! Rooms and fan-out: who gets a broadcast, and how often it is encoded.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};

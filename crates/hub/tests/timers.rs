@@ -1,5 +1,7 @@
 //! Sessions' timers, in virtual time: fired once, never early, late by little.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! Workers: what reaches them, in which order, and what is not their end.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::cell::{Cell, RefCell};
