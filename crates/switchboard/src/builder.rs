@@ -6,8 +6,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::request::Parts;
 use http::HeaderValue;
+use http::request::Parts;
 use switchboard_hub::{Hub, HubOptions};
 use tokio::sync::watch;
 
@@ -47,7 +47,10 @@ impl Default for Builder {
 
 impl std::fmt::Debug for Builder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Builder").field("engine", &self.engine).field("hub", &self.hub).finish_non_exhaustive()
+        f.debug_struct("Builder")
+            .field("engine", &self.engine)
+            .field("hub", &self.hub)
+            .finish_non_exhaustive()
     }
 }
 
@@ -115,6 +118,18 @@ impl Builder {
     /// Namespaces that one client may be in. Default 1000.
     pub fn max_namespaces(mut self, namespaces: usize) -> Self {
         self.socketio.max_namespaces = namespaces;
+        self
+    }
+
+    /// Bytes of events of one socket that may wait for its handlers; then the client is not read for a while. Default 1 MiB.
+    pub fn max_held_bytes(mut self, bytes: usize) -> Self {
+        self.socketio.max_held_bytes = bytes;
+        self
+    }
+
+    /// Acknowledgements that may be awaited of one socket. Default 10 000.
+    pub fn max_pending_acks(mut self, acks: usize) -> Self {
+        self.socketio.max_pending_acks = acks;
         self
     }
 
@@ -209,12 +224,18 @@ impl Builder {
     fn check(&self) -> Result<(), String> {
         let nothing = |what: &str| Err(format!("`{what}` must be more than nothing"));
         match self {
-            _ if self.hub.workers == 0 || self.hub.workers > 256 => Err("`workers` must be from 1 to 256".to_owned()),
-            _ if !self.engine.path.starts_with('/') => Err(format!("`path` must begin with a slash: {:?}", self.engine.path)),
+            _ if self.hub.workers == 0 || self.hub.workers > 256 => {
+                Err("`workers` must be from 1 to 256".to_owned())
+            }
+            _ if !self.engine.path.starts_with('/') => {
+                Err(format!("`path` must begin with a slash: {:?}", self.engine.path))
+            }
             _ if self.engine.ping_interval.is_zero() => nothing("ping_interval"),
             _ if self.engine.ping_timeout.is_zero() => nothing("ping_timeout"),
             _ if self.engine.max_payload == 0 => nothing("max_payload"),
-            _ if !self.engine.polling && !self.engine.websocket => Err("`transports` must leave one on".to_owned()),
+            _ if !self.engine.polling && !self.engine.websocket => {
+                Err("`transports` must leave one on".to_owned())
+            }
             _ => Ok(()),
         }
     }

@@ -13,9 +13,6 @@ use tokio::sync::oneshot;
 
 use crate::AckError;
 
-/// Acknowledgements that may be awaited of one socket.
-const MAX_PENDING: usize = 10_000;
-
 pub(crate) type AckResult = Result<Args, AckError>;
 
 struct Pending {
@@ -35,19 +32,21 @@ impl Acks {
     /// Awaits one more; returns its id.
     pub(crate) fn insert(
         &mut self,
-        now: Instant,
+        deadline: Instant,
         timeout: Duration,
         reply: oneshot::Sender<AckResult>,
+        limit: usize,
     ) -> Result<u64, oneshot::Sender<AckResult>> {
-        if self.pending.len() >= MAX_PENDING {
+        if self.pending.len() >= limit {
+            // Those that nobody awaits any more make room.
             self.pending.retain(|_, pending| !pending.reply.is_closed());
         }
-        if self.pending.len() >= MAX_PENDING {
+        if self.pending.len() >= limit {
             return Err(reply);
         }
         let id = self.next;
         self.next = self.next.wrapping_add(1);
-        self.pending.insert(id, Pending { reply, timeout, deadline: now + timeout });
+        self.pending.insert(id, Pending { reply, timeout, deadline });
         Ok(id)
     }
 
@@ -66,9 +65,10 @@ impl Acks {
     }
 }
 
-/// The most that can be awaited.
-pub(crate) fn too_many() -> AckError {
-    AckError::TooMany(MAX_PENDING)
+/// When a time-out is over. One that no clock reaches is over in thirty years.
+pub(crate) fn deadline(now: Instant, timeout: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+    now.checked_add(timeout).unwrap_or_else(|| now + FAR)
 }
 
 /// An acknowledgement that is awaited: ready with what the client acknowledged with, as a `T`.

@@ -15,9 +15,10 @@ use switchboard_protocol::socketio::{
     replace_unpaired_surrogates,
 };
 
+use super::ack::deadline;
 use super::dispatch::{EventRef, guarded, guarded_future};
 use super::extract::Connecting;
-use super::handler::{Called, Extracted, Outcome};
+use super::handler::{AnySocketHandler, Called, Extracted, Outcome};
 use super::local::LocalSocket;
 use super::namespace::{NamespaceInner, Table};
 use super::payload::SOCKETIO;
@@ -34,18 +35,21 @@ pub(crate) struct Client {
     assembler: RefCell<Assembler>,
     /// When the client must have joined a namespace; `None` once it has.
     join_by: Cell<Option<Instant>>,
+    /// Sockets whose held events are as many as may be: the client is not read.
+    held_back: Cell<usize>,
     me: Weak<Client>,
 }
 
 impl Client {
     pub(crate) fn open(server: &Arc<SocketIo>, session: &Rc<EngineSession>) -> Rc<Self> {
-        let join_by = Worker::clock() + server.options.connect_timeout;
+        let join_by = deadline(Worker::clock(), server.options.connect_timeout);
         Rc::new_cyclic(|me| Self {
             server: Arc::clone(server),
             session: Rc::clone(session),
             sockets: RefCell::default(),
             assembler: RefCell::default(),
             join_by: Cell::new(Some(join_by)),
+            held_back: Cell::new(0),
             me: Weak::clone(me),
         })
     }
@@ -53,6 +57,29 @@ impl Client {
     /// Forgets a socket that leaves.
     pub(crate) fn remove(&self, socket: &LocalSocket) {
         self.sockets.borrow_mut().retain(|other| !std::ptr::eq(&raw const **other, socket));
+    }
+
+    /// One more of its sockets can take no more events.
+    pub(crate) fn hold_back(&self) {
+        self.held_back.set(self.held_back.get() + 1);
+        self.session.pause();
+    }
+
+    /// One fewer; with the last one the client is read again.
+    pub(crate) fn let_go(&self, worker: &Rc<Worker>) {
+        self.held_back.set(self.held_back.get().saturating_sub(1));
+        if self.held_back.get() == 0 {
+            self.session.resume(worker);
+        }
+    }
+
+    /// Disconnects all its sockets, then closes the session.
+    pub(crate) fn disconnect_all(&self, worker: &Rc<Worker>) {
+        let sockets = self.sockets.borrow().clone();
+        for socket in sockets.iter().filter(|socket| socket.socket.is_connected()) {
+            socket.disconnect_alone(worker, self);
+        }
+        self.session.close(worker, DisconnectReason::ForcedServerClose);
     }
 
     fn socket(&self, namespace: &str) -> Option<Rc<LocalSocket>> {
@@ -132,9 +159,9 @@ impl Client {
         }
         let joining = Joining {
             worker: Rc::clone(worker),
-            client: self.me.upgrade(),
-            local,
-            namespace,
+            client: Weak::clone(&self.me),
+            local: Rc::downgrade(&local),
+            socket: local.socket.clone(),
             table: arc_swap::Guard::into_inner(table),
         };
         // Most of this does not wait; what does goes on in a task.
@@ -177,56 +204,64 @@ impl Client {
 }
 
 /// A socket on its way into a namespace: middleware, extractors, the answer, `on_connect`.
+///
+/// It does not keep the client: where a middleware waits for ever, what is left of a client that has gone is this and the handle.
 struct Joining {
     worker: Rc<Worker>,
-    client: Option<Rc<Client>>,
-    local: Rc<LocalSocket>,
-    namespace: Arc<NamespaceInner>,
+    client: Weak<Client>,
+    local: Weak<LocalSocket>,
+    socket: Socket,
     table: Arc<Table>,
 }
 
 impl Joining {
     async fn run(self) {
-        let Some(client) = &self.client else { return };
-        let (worker, local) = (&self.worker, &self.local);
-        match self.admit().await {
-            Ok(_) if local.is_gone() => return,
-            Ok(handlers) => {
-                client.welcome(worker, local, &self.namespace);
-                for handler in handlers {
-                    let outcome = call(handler).await;
-                    if local.is_gone() {
-                        return;
-                    }
-                    if !matches!(outcome, Some(Ok(_))) {
-                        if let Some(Err(error)) = outcome {
-                            local.report(&error);
-                        }
-                        return switchboard_hub::Endpoint::disconnect(&**local, false);
-                    }
+        let admitted = self.admit().await;
+        let namespace = &self.socket.shared.namespace;
+        let handlers = {
+            let Some((client, local)) = self.both() else { return };
+            match admitted {
+                Ok(handlers) => {
+                    client.welcome(&self.worker, &local, namespace);
+                    handlers
                 }
-                local.release(worker);
-            }
-            Err(error) => {
-                client.remove(local);
-                if !local.is_gone() {
-                    client.refuse(worker, &self.namespace.name, &error);
+                Err(error) => {
+                    client.remove(&local);
+                    return client.refuse(&self.worker, &namespace.name, &error);
                 }
             }
+        };
+        for handler in handlers {
+            let outcome = call(handler).await;
+            let Some((_, local)) = self.both() else { return };
+            match outcome {
+                Some(Ok(_)) => continue,
+                Some(Err(error)) => local.report(&error),
+                None => {}
+            }
+            return switchboard_hub::Endpoint::disconnect(&*local, false);
         }
+        if let Some((_, local)) = self.both() {
+            local.release(&self.worker);
+        }
+    }
+
+    /// The client and its socket, unless it has gone meanwhile.
+    fn both(&self) -> Option<(Rc<Client>, Rc<LocalSocket>)> {
+        let (client, local) = (self.client.upgrade()?, self.local.upgrade()?);
+        (!local.is_gone()).then_some((client, local))
     }
 
     /// Runs the middleware, then lets each `on_connect` take its arguments.
     async fn admit(&self) -> Result<Vec<Extracted>, Error> {
-        let context = Connecting { socket: self.local.socket.clone() };
+        let context = Connecting { socket: self.socket.clone() };
         let failed = || Error::new("internal error");
         for middleware in &self.table.middleware {
             let extracted = guarded(|| middleware(&context)).ok_or_else(failed)??;
             call(extracted).await.ok_or_else(failed)??;
         }
-        let extract = |handler: &super::handler::AnySocketHandler<Connecting>| {
-            guarded(|| handler(&context)).ok_or_else(failed)?
-        };
+        let extract =
+            |handler: &AnySocketHandler<Connecting>| guarded(|| handler(&context)).ok_or_else(failed)?;
         self.table.connect.iter().map(extract).collect()
     }
 }

@@ -5,7 +5,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -14,12 +15,9 @@ use switchboard_protocol::socketio::{ArgsError, validate};
 
 use super::extract::EventContext;
 use super::handler::{AnyEventHandler, Called, Outcome, Waiting};
-use super::local::LocalSocket;
+use super::local::{EarlyHandlers, LocalSocket};
 use super::namespace::Table;
 use crate::DisconnectReason;
-
-/// Bytes of events that may wait for a handler before the client is not read any more.
-const MAX_HELD_BYTES: usize = 1 << 20;
 
 /// An event on its way to handlers. Held back, it owns its parts.
 #[derive(Debug, Clone)]
@@ -44,16 +42,19 @@ impl EventRef<'_> {
     }
 
     fn size(&self) -> usize {
-        size_of::<Self>() + self.name.len() + self.data.len() + self.attachments.iter().map(Bytes::len).sum::<usize>()
+        size_of::<Self>()
+            + self.name.len()
+            + self.data.len()
+            + self.attachments.iter().map(Bytes::len).sum::<usize>()
     }
 }
 
-/// The events of one socket that wait for a handler to be done.
+/// The events of one socket that wait for a handler to be done, and the weight of those with concurrent handlers.
 #[derive(Default)]
 pub(crate) struct Queue {
     /// A handler waits.
     busy: Cell<bool>,
-    /// The session's input is stopped because of this queue.
+    /// The client is held back because of this queue.
     full: Cell<bool>,
     bytes: Cell<usize>,
     held: RefCell<VecDeque<EventRef<'static>>>,
@@ -65,33 +66,50 @@ impl Queue {
     }
 
     fn hold(&self, event: EventRef<'_>, socket: &LocalSocket) {
-        self.bytes.set(self.bytes.get() + event.size());
+        self.add(event.size(), socket);
         self.held.borrow_mut().push_back(event.into_owned());
-        if self.bytes.get() > MAX_HELD_BYTES && !self.full.replace(true) {
-            metrics::counter!("switchboard_held_events_full_total").increment(1);
-            socket.session.pause();
-        }
     }
 
     fn next(&self, socket: &LocalSocket, worker: &Rc<Worker>) -> Option<EventRef<'static>> {
         let event = self.held.borrow_mut().pop_front();
         match &event {
-            Some(event) => self.bytes.set(self.bytes.get().saturating_sub(event.size())),
+            Some(event) => self.subtract(event.size(), socket, worker),
             None => self.held.borrow_mut().shrink_to(0),
         }
-        if self.bytes.get() <= MAX_HELD_BYTES / 2 && self.full.replace(false) {
-            socket.session.resume(worker);
-        }
         event
+    }
+
+    /// Counts bytes of an event; the client is held back where they are more than may be.
+    fn add(&self, bytes: usize, socket: &LocalSocket) {
+        self.bytes.set(self.bytes.get() + bytes);
+        if self.bytes.get() > socket.socket.shared.namespace.max_held_bytes && !self.full.replace(true) {
+            metrics::counter!("switchboard_held_events_full_total").increment(1);
+            if let Some(client) = socket.client.upgrade() {
+                client.hold_back();
+            }
+        }
+    }
+
+    fn subtract(&self, bytes: usize, socket: &LocalSocket, worker: &Rc<Worker>) {
+        self.bytes.set(self.bytes.get().saturating_sub(bytes));
+        if self.bytes.get() <= socket.socket.shared.namespace.max_held_bytes / 2 {
+            self.let_go(socket, worker);
+        }
+    }
+
+    fn let_go(&self, socket: &LocalSocket, worker: &Rc<Worker>) {
+        if self.full.replace(false)
+            && let Some(client) = socket.client.upgrade()
+        {
+            client.let_go(worker);
+        }
     }
 
     /// Drops what is held: the socket has gone.
     pub(crate) fn clear(&self, socket: &LocalSocket, worker: &Rc<Worker>) {
         drop(self.held.take());
         self.bytes.set(0);
-        if self.full.replace(false) {
-            socket.session.resume(worker);
-        }
+        self.let_go(socket, worker);
     }
 }
 
@@ -109,7 +127,7 @@ pub(crate) async fn guarded_future(mut waiting: Waiting) -> Option<Outcome> {
     poll_fn(|cx| poll_guarded(&mut waiting, cx)).await
 }
 
-fn poll_guarded(waiting: &mut Waiting, cx: &mut Context<'_>) -> Poll<Option<Outcome>> {
+pub(crate) fn poll_guarded(waiting: &mut Waiting, cx: &mut Context<'_>) -> Poll<Option<Outcome>> {
     catch_unwind(AssertUnwindSafe(|| waiting.as_mut().poll(cx))).map_or_else(
         |_panic| {
             on_panic();
@@ -144,48 +162,56 @@ impl LocalSocket {
     }
 
     fn handle(self: &Rc<Self>, worker: &Rc<Worker>, event: EventRef<'_>) {
-        let Some(stopped) = self.run(worker, &event, 0) else { return };
-        if !stopped.concurrent {
+        let Some(stopped) = self.run(worker, &event, None) else { return };
+        let concurrent = stopped.concurrent;
+        let weight = if concurrent { event.size() } else { 0 };
+        if concurrent {
+            self.queue.add(weight, self);
+        } else {
             self.queue.set_busy();
         }
-        let (me, worker, event) = (Rc::clone(self), Rc::clone(worker), event.into_owned());
+        let (me, worker, event) = (Rc::downgrade(self), Rc::clone(worker), event.into_owned());
         tokio::task::spawn_local(async move {
-            let concurrent = stopped.concurrent;
-            me.finish(&worker, event, stopped).await;
-            if !concurrent {
+            Self::finish(&me, &worker, event, stopped).await;
+            let Some(me) = me.upgrade() else { return };
+            if concurrent {
+                me.queue.subtract(weight, &me, &worker);
+            } else {
                 me.release(&worker);
             }
         });
     }
 
-    async fn finish(self: &Rc<Self>, worker: &Rc<Worker>, event: EventRef<'static>, mut stopped: Stopped) {
+    /// Awaits a handler, then calls those after it. A socket that has gone meanwhile is not kept by its handlers.
+    async fn finish(me: &Weak<Self>, worker: &Rc<Worker>, event: EventRef<'static>, mut stopped: Stopped) {
         loop {
             let outcome = guarded_future(stopped.waiting).await;
-            if self.is_gone() || !self.settle(worker, &event, outcome) {
+            let Some(me) = me.upgrade().filter(|me| !me.is_gone()) else { return };
+            let goes_on = me.settle(worker, &event, outcome) || stopped.chain.kind(stopped.step) == Kind::Any;
+            if !goes_on || me.is_gone() {
                 return;
             }
-            match self.run(worker, &event, stopped.step + 1) {
+            match me.run(worker, &event, Some((stopped.step + 1, stopped.chain))) {
                 Some(next) => stopped = next,
                 None => return,
             }
         }
     }
 
-    /// Calls the handlers of an event in turn, from a step on, until one waits.
-    fn run(self: &Rc<Self>, worker: &Rc<Worker>, event: &EventRef<'_>, from: usize) -> Option<Stopped> {
-        let table = self.socket.shared.namespace.table.load();
-        let before = table.event_middleware.len() + table.any.len();
-        for step in from..=before {
-            let (handler, concurrent, ack) = if step < before {
-                (Cow::Borrowed(early_handler(&table, step)?), false, None)
+    /// Calls the handlers of an event in turn, from the first or from a step on, until one waits.
+    fn run(self: &Rc<Self>, worker: &Rc<Worker>, event: &EventRef<'_>, from: Option<(usize, Chain)>) -> Option<Stopped> {
+        let (first, chain) = from.unwrap_or_else(|| (0, Chain::of(self)));
+        for step in first.. {
+            let own;
+            let (kind, handler, concurrent, ack) = if let Some((kind, handler)) = chain.early(step) {
+                (kind, handler, false, None)
             } else {
-                let own = self.own_handler(&event.name).map(|own| (Cow::Owned(own.handler), own.concurrent));
-                let shared = || table.events.get(&*event.name).map(|shared| (Cow::Borrowed(&shared.handler), shared.concurrent));
-                let Some((handler, concurrent)) = own.or_else(shared) else {
+                own = self.own_handler(&event.name);
+                let Some(last) = own.as_ref().or_else(|| chain.table.events.get(&*event.name)) else {
                     self.on_unhandled(worker, event);
                     return None;
                 };
-                (handler, concurrent, event.ack)
+                (Kind::Last, &last.handler, last.concurrent, event.ack)
             };
             let context = EventContext {
                 socket: &self.socket,
@@ -201,12 +227,13 @@ impl LocalSocket {
                     // Most futures are ready at once; only one that is not costs a task.
                     match poll_guarded(&mut waiting, &mut Context::from_waker(Waker::noop())) {
                         Poll::Ready(outcome) => outcome,
-                        Poll::Pending => return Some(Stopped { step, waiting, concurrent }),
+                        Poll::Pending => return Some(Stopped { step, waiting, concurrent, chain: chain.keep() }),
                     }
                 }
                 None => None,
             };
-            if !self.settle(worker, event, outcome) || self.is_gone() {
+            let goes_on = self.settle(worker, event, outcome) || kind == Kind::Any;
+            if !goes_on || kind == Kind::Last || self.is_gone() {
                 return None;
             }
         }
@@ -252,9 +279,59 @@ impl LocalSocket {
     }
 }
 
-fn early_handler(table: &Table, step: usize) -> Option<&AnyEventHandler> {
-    let middleware = table.event_middleware.len();
-    if step < middleware { table.event_middleware.get(step) } else { table.any.get(step - middleware) }
+/// What a step of an event's way is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// `on_any`: sees the event, does not stop it.
+    Any,
+    /// Middleware: may stop the event.
+    Middleware,
+    /// The event's own handler.
+    Last,
+}
+
+/// The handlers that an event meets on its way, as they were when it set out.
+struct Chain {
+    table: arc_swap::Guard<Arc<Table>>,
+    own: Option<Arc<EarlyHandlers>>,
+}
+
+impl Chain {
+    fn of(socket: &LocalSocket) -> Self {
+        Self { table: socket.socket.shared.namespace.table.load(), own: socket.own_early() }
+    }
+
+    /// For longer than a call.
+    fn keep(self) -> Self {
+        Self { table: arc_swap::Guard::from_inner(arc_swap::Guard::into_inner(self.table)), own: self.own }
+    }
+
+    /// Those that come before the event's own handler, in order: the namespace's, then the socket's.
+    fn lists(&self) -> [(Kind, &[AnyEventHandler]); 4] {
+        let (any, middleware) =
+            self.own.as_ref().map_or((&[][..], &[][..]), |own| (own.any.as_slice(), own.middleware.as_slice()));
+        [
+            (Kind::Any, &self.table.any),
+            (Kind::Any, any),
+            (Kind::Middleware, &self.table.event_middleware),
+            (Kind::Middleware, middleware),
+        ]
+    }
+
+    /// The handler of a step; `None`: it is the event's own.
+    fn early(&self, mut step: usize) -> Option<(Kind, &AnyEventHandler)> {
+        for (kind, list) in self.lists() {
+            if let Some(handler) = list.get(step) {
+                return Some((kind, handler));
+            }
+            step -= list.len();
+        }
+        None
+    }
+
+    fn kind(&self, step: usize) -> Kind {
+        self.early(step).map_or(Kind::Last, |(kind, _)| kind)
+    }
 }
 
 /// A handler that waits.
@@ -262,4 +339,5 @@ struct Stopped {
     step: usize,
     waiting: Waiting,
     concurrent: bool,
+    chain: Chain,
 }

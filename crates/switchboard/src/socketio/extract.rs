@@ -30,7 +30,10 @@ pub struct EventContext<'a> {
 
 impl std::fmt::Debug for EventContext<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("EventContext").field("event", &self.event).field("ack", &self.ack).finish_non_exhaustive()
+        f.debug_struct("EventContext")
+            .field("event", &self.event)
+            .field("ack", &self.ack)
+            .finish_non_exhaustive()
     }
 }
 
@@ -201,7 +204,9 @@ impl<T> std::ops::Deref for State<T> {
 impl<T: Send + Sync + 'static> State<T> {
     fn of(socket: &Socket) -> Result<Self, Error> {
         let state = socket.namespace().inner.states.get();
-        state.map(Self).ok_or_else(|| Error::new(format!("no state of type {} was given to the builder", std::any::type_name::<T>())))
+        state.map(Self).ok_or_else(|| {
+            Error::new(format!("no state of type {} was given to the builder", std::any::type_name::<T>()))
+        })
     }
 }
 

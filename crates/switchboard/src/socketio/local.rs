@@ -3,7 +3,9 @@
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -12,11 +14,11 @@ use switchboard_hub::{Endpoint, HubError, Session, Worker};
 use switchboard_protocol::socketio::{self, Args, PacketType, write_head};
 use tokio::sync::oneshot;
 
-use super::ack::{AckResult, Acks, too_many};
+use super::ack::{AckResult, Acks, deadline};
 use super::client::Client;
-use super::dispatch::Queue;
+use super::dispatch::{Queue, guarded, guarded_future, poll_guarded};
 use super::extract::Disconnected;
-use super::handler::{Called, Extracted, Reply};
+use super::handler::{AnyEventHandler, Called, Extracted, Reply, Waiting};
 use super::namespace::Registered;
 use super::payload::write_event;
 use super::socket::Socket;
@@ -25,6 +27,13 @@ use crate::{AckError, DisconnectReason};
 
 /// Handlers of one socket alone, by event; `true`: for one event only.
 type OwnHandlers = HashMap<Box<str>, (Registered, bool), foldhash::fast::RandomState>;
+
+/// Handlers of one socket alone that see all its events. Replaced as a whole when one is added: an event on its way keeps those it met.
+#[derive(Clone, Default)]
+pub(crate) struct EarlyHandlers {
+    pub(crate) any: Vec<AnyEventHandler>,
+    pub(crate) middleware: Vec<AnyEventHandler>,
+}
 
 /// One socket, on its worker's thread.
 pub(crate) struct LocalSocket {
@@ -35,6 +44,7 @@ pub(crate) struct LocalSocket {
     pub(crate) queue: Queue,
     acks: RefCell<Option<Box<Acks>>>,
     own: RefCell<Option<Box<OwnHandlers>>>,
+    own_early: RefCell<Option<Arc<EarlyHandlers>>>,
     gone: Cell<bool>,
 }
 
@@ -47,6 +57,7 @@ impl LocalSocket {
             queue: Queue::default(),
             acks: RefCell::default(),
             own: RefCell::default(),
+            own_early: RefCell::default(),
             gone: Cell::new(false),
         })
     }
@@ -95,13 +106,14 @@ impl LocalSocket {
         timeout: Duration,
         reply: oneshot::Sender<AckResult>,
     ) {
-        let now = Worker::clock();
-        let inserted = self.acks.borrow_mut().get_or_insert_default().insert(now, timeout, reply);
+        let deadline = deadline(Worker::clock(), timeout);
+        let limit = self.socket.shared.namespace.max_pending_acks;
+        let inserted = self.acks.borrow_mut().get_or_insert_default().insert(deadline, timeout, reply, limit);
         let id = match inserted {
             Ok(id) => id,
-            Err(reply) => return drop(reply.send(Err(too_many()))),
+            Err(reply) => return drop(reply.send(Err(AckError::TooMany(limit)))),
         };
-        self.session.arm(worker, now + timeout);
+        self.session.arm(worker, deadline);
         if let Err(error) = self.send_event(worker, Some(id), json, attachments, false)
             && let Some(reply) = self.take_ack(id)
         {
@@ -114,7 +126,12 @@ impl LocalSocket {
     }
 
     /// Queues an acknowledgement.
-    pub(crate) fn send_ack(&self, worker: &Rc<Worker>, id: u64, reply: &Reply) -> Result<(), crate::EmitError> {
+    pub(crate) fn send_ack(
+        &self,
+        worker: &Rc<Worker>,
+        id: u64,
+        reply: &Reply,
+    ) -> Result<(), crate::EmitError> {
         let kind = if reply.attachments.is_empty() { PacketType::Ack } else { PacketType::BinaryAck };
         worker.with_scratch(|packet| {
             packet.push(b'4');
@@ -164,6 +181,15 @@ impl LocalSocket {
         if *once { own.remove(event).map(|(registered, _)| registered) } else { Some(registered.clone()) }
     }
 
+    /// The socket's own handlers that see all its events, as they are now.
+    pub(crate) fn own_early(&self) -> Option<Arc<EarlyHandlers>> {
+        self.own_early.borrow().clone()
+    }
+
+    pub(crate) fn change_own_early(&self, change: impl FnOnce(&mut EarlyHandlers)) {
+        change(Arc::make_mut(self.own_early.borrow_mut().get_or_insert_default()));
+    }
+
     // The end.
 
     /// The socket has left its namespace, for whatever reason: handlers are told, awaited acknowledgements fail.
@@ -183,25 +209,36 @@ impl LocalSocket {
             worker.remove_member(*key);
         }
         drop(self.own.take());
+        drop(self.own_early.take());
     }
 
     fn tell_disconnected(&self, reason: DisconnectReason) {
         let context = Disconnected { socket: self.socket.clone(), reason };
         for handler in &self.socket.shared.namespace.table.load().disconnect {
-            match handler(&context) {
-                Ok(Extracted(call)) => match super::dispatch::guarded(call) {
+            match guarded(|| handler(&context)) {
+                Some(Ok(Extracted(call))) => match guarded(call) {
                     Some(Called::Done(Ok(_))) | None => {}
                     Some(Called::Done(Err(error))) => self.report(&error),
-                    Some(Called::Waits(waiting)) => {
-                        let socket = self.socket.clone();
-                        tokio::task::spawn_local(async move {
-                            if let Some(Err(error)) = super::dispatch::guarded_future(waiting).await {
-                                report(&socket, &error);
-                            }
-                        });
-                    }
+                    Some(Called::Waits(waiting)) => self.finish_disconnected(waiting),
                 },
-                Err(error) => self.report(&error),
+                Some(Err(error)) => self.report(&error),
+                None => {}
+            }
+        }
+    }
+
+    /// What an async handler does before it first waits is done while the socket is still in its rooms.
+    fn finish_disconnected(&self, mut waiting: Waiting) {
+        match poll_guarded(&mut waiting, &mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Some(Err(error))) => self.report(&error),
+            Poll::Ready(_) => {}
+            Poll::Pending => {
+                let socket = self.socket.clone();
+                tokio::task::spawn_local(async move {
+                    if let Some(Err(error)) = guarded_future(waiting).await {
+                        report(&socket, &error);
+                    }
+                });
             }
         }
     }
@@ -215,8 +252,25 @@ impl LocalSocket {
 pub(crate) fn report(socket: &Socket, error: &crate::Error) {
     metrics::counter!("switchboard_handler_errors_total").increment(1);
     match &socket.shared.namespace.table.load().error {
-        Some(on_error) => drop(super::dispatch::guarded(|| on_error(socket, error))),
+        Some(on_error) => drop(guarded(|| on_error(socket, error))),
         None => tracing::warn!(socket = %socket.id(), %error, "a handler failed"),
+    }
+}
+
+impl LocalSocket {
+    /// Tells the client that it is in the namespace no more.
+    pub(crate) fn disconnect_alone(&self, worker: &Rc<Worker>, client: &Client) {
+        if self.is_gone() {
+            return;
+        }
+        worker.with_scratch(|packet| {
+            packet.push(b'4');
+            socketio::disconnect(packet, self.namespace());
+            // A client that cannot be told will find out.
+            let _full = self.session.send_text(worker, packet);
+        });
+        client.remove(self);
+        self.leave(worker, DisconnectReason::ServerNamespaceDisconnect);
     }
 }
 
@@ -226,16 +280,10 @@ impl Endpoint for LocalSocket {
         if self.is_gone() {
             return;
         }
-        worker.with_scratch(|packet| {
-            packet.push(b'4');
-            socketio::disconnect(packet, self.namespace());
-            // A client that cannot be told will find out.
-            let _full = self.session.send_text(&worker, packet);
-        });
-        client.remove(self);
-        self.leave(&worker, DisconnectReason::ServerNamespaceDisconnect);
         if close {
-            self.session.close(&worker, DisconnectReason::ForcedServerClose);
+            client.disconnect_all(&worker);
+        } else {
+            self.disconnect_alone(&worker, &client);
         }
     }
 

@@ -13,6 +13,7 @@ use super::handler::{
 };
 use super::operator::{BroadcastOperator, Rooms};
 use super::payload::FIRST_VIEW;
+use super::server::SocketIoOptions;
 use super::socket::Socket;
 use crate::states::States;
 use crate::{EmitError, Error};
@@ -48,6 +49,8 @@ pub(crate) struct NamespaceInner {
     pub(crate) table: ArcSwap<Table>,
     /// Events that raw WebSocket services show.
     views: ArcSwap<Vec<Box<str>>>,
+    pub(crate) max_held_bytes: usize,
+    pub(crate) max_pending_acks: usize,
     /// Held while the table or the views are replaced.
     writing: Mutex<()>,
 }
@@ -59,7 +62,7 @@ impl std::fmt::Debug for NamespaceInner {
 }
 
 impl NamespaceInner {
-    pub(crate) fn new(name: &str, hub: &Arc<Hub>, states: &Arc<States>) -> Arc<Self> {
+    pub(crate) fn new(name: &str, hub: &Arc<Hub>, states: &Arc<States>, options: &SocketIoOptions) -> Arc<Self> {
         Arc::new(Self {
             name: name.into(),
             scope: hub.scope(name),
@@ -67,6 +70,8 @@ impl NamespaceInner {
             states: Arc::clone(states),
             table: ArcSwap::default(),
             views: ArcSwap::default(),
+            max_held_bytes: options.max_held_bytes,
+            max_pending_acks: options.max_pending_acks,
             writing: Mutex::new(()),
         })
     }
@@ -132,21 +137,33 @@ impl Namespace {
         self
     }
 
-    /// Calls the handler with every event, before the event's own. What it returns is no acknowledgement.
+    /// Takes back the handler of an event; those of single sockets stay.
+    pub fn off(&self, event: &str) -> &Self {
+        self.inner.change(|table| {
+            table.events.remove(event);
+        });
+        self
+    }
+
+    /// Calls the handler with every event, first of all and in the order of registration. What it returns is no acknowledgement; an
+    /// `Err` of its goes to [`on_error`](Self::on_error), and the event goes on.
     pub fn on_any<M>(&self, handler: impl EventHandler<M>) -> &Self {
         self.inner.change(|table| table.any.push(event_handler(handler)));
         self
     }
 
-    /// Calls the handler with every event, before any other; an `Err` of its stops the event and goes to
-    /// [`on_error`](Self::on_error) (`socket.use` of Node).
+    /// Calls the handler with every event, before the event's own handler; an `Err` of its stops the event and goes to
+    /// [`on_error`](Self::on_error) (`socket.use` of Node). What it returns is no acknowledgement.
     pub fn event_middleware<M>(&self, middleware: impl EventHandler<M>) -> &Self {
         self.inner.change(|table| table.event_middleware.push(event_handler(middleware)));
         self
     }
 
     /// Calls the handler for each socket that asks to connect, in the order of registration; an `Err` refuses it, and is sent to it as
-    /// CONNECT_ERROR (`namespace.use` of Node).
+    /// CONNECT_ERROR with its message and [data](crate::Error::with_data) (`namespace.use` of Node).
+    ///
+    /// The socket is not connected yet: it has its id, handshake and auth, and values may be [kept](Socket::insert) on it, but emitting,
+    /// joining rooms and registering handlers fail with [`EmitError::Disconnected`]; [`on_connect`](Self::on_connect) is the place for those.
     pub fn middleware<M>(&self, middleware: impl SocketHandler<Connecting, M>) -> &Self {
         self.inner.change(|table| table.middleware.push(socket_handler(middleware)));
         self
@@ -162,13 +179,14 @@ impl Namespace {
     }
 
     /// Calls the handler for each socket that was disconnected, with the [`DisconnectReason`](crate::DisconnectReason). The socket is still in
-    /// its rooms, as in Node's `disconnecting`; emitting to it fails.
+    /// its rooms, as in Node's `disconnecting`: [`Socket::rooms`] gives them up to the first time an async handler waits, and broadcasts with
+    /// [`Socket::to`] go to the others in them. Emitting to it fails.
     pub fn on_disconnect<M>(&self, handler: impl SocketHandler<Disconnected, M>) -> &Self {
         self.inner.change(|table| table.disconnect.push(socket_handler(handler)));
         self
     }
 
-    /// Is told of the errors of handlers and their extractors. Without it they are logged as warnings.
+    /// Is told of the errors of handlers and their extractors. Without it they are logged as warnings. It replaces one that was set before.
     pub fn on_error(&self, handler: impl Fn(&Socket, &Error) + Send + Sync + 'static) -> &Self {
         self.inner.change(|table| table.error = Some(Arc::new(handler)));
         self

@@ -110,7 +110,12 @@ impl BroadcastOperator {
     /// [`EmitError::Arguments`]: nothing was sent. [`EmitError::Hub`]: a worker's inbox is full; the sockets of the other workers are sent to.
     pub fn emit<T: Serialize>(self, event: &str, args: T) -> Result<(), EmitError> {
         let payload = EventPayload::new(&self.namespace.name, event, &args, self.namespace.view(event))?;
-        let broadcast = Broadcast { target: self.target, payload: Arc::new(payload), volatile: self.volatile, local: self.local };
+        let broadcast = Broadcast {
+            target: self.target,
+            payload: Arc::new(payload),
+            volatile: self.volatile,
+            local: self.local,
+        };
         Ok(self.namespace.hub.broadcast(broadcast)?)
     }
 

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use serde::Serialize;
 use switchboard_hub::{Framing, Payload, Variant};
 use switchboard_protocol::engineio::payload::SEPARATOR;
-use switchboard_protocol::socketio::{Binary, PacketType, WriteError, event_name, from_args, write_args, write_head};
+use switchboard_protocol::socketio::{
+    Binary, PacketType, WriteError, event_name, from_args, write_args, write_head,
+};
 use switchboard_websocket::{Opcode, encode_frame};
 
 use crate::engineio::session::{WEBSOCKET, write_binary};
@@ -87,7 +89,13 @@ impl Payload for EventPayload {
 }
 
 /// Appends an event's packet text.
-pub(crate) fn write_event(out: &mut Vec<u8>, namespace: &str, ack: Option<u64>, json: &[u8], attachments: usize) {
+pub(crate) fn write_event(
+    out: &mut Vec<u8>,
+    namespace: &str,
+    ack: Option<u64>,
+    json: &[u8],
+    attachments: usize,
+) {
     let kind = if attachments == 0 { PacketType::Event } else { PacketType::BinaryEvent };
     write_head(out, kind, attachments, namespace, ack);
     out.extend_from_slice(json);

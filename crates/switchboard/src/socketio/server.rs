@@ -24,11 +24,21 @@ pub struct SocketIoOptions {
     pub packets: Limits,
     /// Namespaces that one client may be in. Default 1000; further ones get a CONNECT_ERROR.
     pub max_namespaces: usize,
+    /// Bytes of events of one socket that may wait for its handlers, or be with its concurrent ones. Default 1 MiB; then the client is
+    /// not read until half of them have been handled.
+    pub max_held_bytes: usize,
+    /// Acknowledgements that may be awaited of one socket. Default 10 000; further ones are [`AckError::TooMany`](crate::AckError::TooMany).
+    pub max_pending_acks: usize,
 }
 
 impl Default for SocketIoOptions {
     fn default() -> Self {
-        Self { connect_timeout: Duration::from_secs(45), packets: Limits::default(), max_namespaces: 1000 }
+        Self { connect_timeout: Duration::from_secs(45),
+            packets: Limits::default(),
+            max_namespaces: 1000,
+            max_held_bytes: 1 << 20,
+            max_pending_acks: 10_000,
+        }
     }
 }
 
@@ -64,7 +74,7 @@ impl SocketIo {
         if let Some(namespace) = self.namespace(&name) {
             return namespace;
         }
-        let namespace = NamespaceInner::new(&name, &self.hub, &self.states);
+        let namespace = NamespaceInner::new(&name, &self.hub, &self.states, &self.options);
         let mut namespaces = HashMap::clone(&self.namespaces.load());
         namespaces.insert(Arc::clone(&namespace.name), Arc::clone(&namespace));
         self.namespaces.store(Arc::new(namespaces));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use switchboard_hub::{HubError, MemberId, MemberKey, Worker};
+use switchboard_hub::{HubError, MemberId, MemberKey, RoomName, Worker};
 use switchboard_protocol::socketio::write_args;
 use tokio::sync::oneshot;
 
@@ -67,7 +67,10 @@ pub struct Socket {
 
 impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Socket").field("id", &self.shared.id).field("namespace", &self.shared.namespace.name).finish()
+        f.debug_struct("Socket")
+            .field("id", &self.shared.id)
+            .field("namespace", &self.shared.namespace.name)
+            .finish()
     }
 }
 
@@ -138,8 +141,7 @@ impl Socket {
         f: impl FnOnce(&Rc<Worker>, &LocalSocket) -> Result<(), EmitError> + Send + 'static,
     ) -> Result<(), EmitError> {
         let key = self.key()?;
-        let here = Worker::current().filter(|worker| worker.id() == key.worker);
-        if let Some(worker) = here {
+        if let Some(worker) = self.worker(key) {
             return with_local(&worker, key, |local| f(&worker, local));
         }
         self.shared.namespace.hub.run_on(key.worker, move |worker| {
@@ -147,6 +149,11 @@ impl Socket {
             let _late = with_local(worker, key, |local| f(worker, local));
         })?;
         Ok(())
+    }
+
+    /// The socket's worker, if this is its thread.
+    fn worker(&self, key: MemberKey) -> Option<Rc<Worker>> {
+        self.shared.namespace.hub.here().filter(|worker| worker.id() == key.worker)
     }
 
     fn key(&self) -> Result<MemberKey, EmitError> {
@@ -217,22 +224,31 @@ impl Socket {
     ) -> Result<(), EmitError> {
         let key = self.key()?;
         let rooms: Vec<_> = rooms.into_rooms().collect();
-        self.on_worker(move |worker, _| rooms.iter().try_for_each(|room| act(worker, key, room).map(drop)).map_err(EmitError::from))
+        self.on_worker(move |worker, _| {
+            rooms.iter().try_for_each(|room| act(worker, key, room).map(drop)).map_err(EmitError::from)
+        })
     }
 
-    /// The rooms it is in, that of its own id first.
+    /// The rooms it is in, that of its own id first. In `on_disconnect` it still has them, until that handler first waits. On its worker's
+    /// thread the answer is there at once. Cancel safe.
     ///
     /// # Errors
     /// [`EmitError::Disconnected`]; [`EmitError::Hub`] where the worker's inbox is full.
-    pub async fn rooms(&self) -> Result<Vec<switchboard_hub::RoomName>, EmitError> {
-        let key = self.key()?;
-        let (reply, rooms) = oneshot::channel();
-        self.on_worker(move |worker, _| {
-            let _gone = reply.send(worker.rooms_of(key));
-            Ok(())
-        })?;
-        let rooms = rooms.await.ok().flatten().ok_or(EmitError::Disconnected)?;
-        Ok(std::iter::once(self.shared.id.as_str().into()).chain(rooms).collect())
+    pub async fn rooms(&self) -> Result<Vec<RoomName>, EmitError> {
+        // Whether it is connected does not matter: while it is told of its disconnect it has its rooms, and is not.
+        let key = *self.shared.key.get().ok_or(EmitError::Disconnected)?;
+        let here = self.worker(key).map(|worker| worker.rooms_of(key));
+        let rooms = if let Some(rooms) = here {
+            rooms
+        } else {
+            let (reply, rooms) = oneshot::channel();
+            self.shared.namespace.hub.run_on(key.worker, move |worker| {
+                let _gone = reply.send(worker.rooms_of(key));
+            })?;
+            rooms.await.ok().flatten()
+        };
+        let own = std::iter::once(self.shared.id.as_str().into());
+        Ok(own.chain(rooms.ok_or(EmitError::Disconnected)?).collect())
     }
 
     /// The sockets in these rooms, without this one.
@@ -260,12 +276,21 @@ impl Socket {
         BroadcastOperator::new(&self.shared.namespace, Some(self.shared.id))
     }
 
-    /// Handles an event of this socket alone, before and instead of the namespace's handler. See [`Namespace::on`].
+    /// Handles an event of this socket alone, instead of the namespace's handler. See [`Namespace::on`]. It replaces the socket's own
+    /// handler of that event, if it has one.
     ///
     /// # Errors
     /// [`EmitError::Disconnected`].
     pub fn on<M>(&self, event: &str, handler: impl EventHandler<M>) -> Result<(), EmitError> {
-        self.register(event, handler, false)
+        self.register(event, Registered { handler: event_handler(handler), concurrent: false }, false)
+    }
+
+    /// As [`on`](Self::on), but further events do not wait for an async handler to be done.
+    ///
+    /// # Errors
+    /// [`EmitError::Disconnected`].
+    pub fn on_concurrent<M>(&self, event: &str, handler: impl EventHandler<M>) -> Result<(), EmitError> {
+        self.register(event, Registered { handler: event_handler(handler), concurrent: true }, false)
     }
 
     /// As [`on`](Self::on), for the next such event only.
@@ -273,14 +298,38 @@ impl Socket {
     /// # Errors
     /// [`EmitError::Disconnected`].
     pub fn once<M>(&self, event: &str, handler: impl EventHandler<M>) -> Result<(), EmitError> {
-        self.register(event, handler, true)
+        self.register(event, Registered { handler: event_handler(handler), concurrent: false }, true)
     }
 
-    fn register<M>(&self, event: &str, handler: impl EventHandler<M>, once: bool) -> Result<(), EmitError> {
+    fn register(&self, event: &str, registered: Registered, once: bool) -> Result<(), EmitError> {
         let event: Box<str> = event.into();
-        let registered = Registered { handler: event_handler(handler), concurrent: false };
         self.on_worker(move |_, local| {
             local.register(event, registered, once);
+            Ok(())
+        })
+    }
+
+    /// Calls the handler with every event of this socket alone, after those of [`Namespace::on_any`].
+    ///
+    /// # Errors
+    /// [`EmitError::Disconnected`].
+    pub fn on_any<M>(&self, handler: impl EventHandler<M>) -> Result<(), EmitError> {
+        let handler = event_handler(handler);
+        self.on_worker(move |_, local| {
+            local.change_own_early(|own| own.any.push(handler));
+            Ok(())
+        })
+    }
+
+    /// Calls the handler with every event of this socket alone, after those of [`Namespace::event_middleware`]; an `Err` of its stops the
+    /// event (`socket.use` of Node).
+    ///
+    /// # Errors
+    /// [`EmitError::Disconnected`].
+    pub fn event_middleware<M>(&self, middleware: impl EventHandler<M>) -> Result<(), EmitError> {
+        let middleware = event_handler(middleware);
+        self.on_worker(move |_, local| {
+            local.change_own_early(|own| own.middleware.push(middleware));
             Ok(())
         })
     }
@@ -297,7 +346,8 @@ impl Socket {
         })
     }
 
-    /// Disconnects it from the namespace; `close` closes the connection, and with it the client's sockets in other namespaces.
+    /// Disconnects it from the namespace; `close` disconnects the client's sockets in other namespaces too, and closes the connection.
+    /// `on_disconnect` hears of [`ServerNamespaceDisconnect`](crate::DisconnectReason::ServerNamespaceDisconnect).
     ///
     /// # Errors
     /// [`EmitError::Disconnected`] where it was so already.
@@ -312,7 +362,7 @@ impl Socket {
     /// The name of the transport that is used now, `polling` or `websocket`. On the worker's thread (in handlers); `None` elsewhere.
     pub fn transport(&self) -> Option<&'static str> {
         let key = self.key().ok()?;
-        let worker = Worker::current().filter(|worker| worker.id() == key.worker)?;
+        let worker = self.worker(key)?;
         with_local(&worker, key, |local| Ok(local.session.transport_name())).ok()
     }
 }
@@ -353,16 +403,20 @@ impl Emitter<'_> {
     pub fn emit<T: Serialize>(self, event: &str, args: T) -> Result<(), EmitError> {
         let key = self.socket.key()?;
         let volatile = self.volatile;
-        if let Some(worker) = Worker::current().filter(|worker| worker.id() == key.worker) {
+        if let Some(worker) = self.socket.worker(key) {
             // The arguments are written into the worker's scratch buffer, with nothing of the worker borrowed.
             return worker.with_scratch(|json| {
                 let mut attachments = Vec::new();
                 write_args(json, &mut attachments, Some(event), &args)?;
-                with_local(&worker, key, |local| Ok(local.send_event(&worker, None, json, &attachments, volatile)?))
+                with_local(&worker, key, |local| {
+                    Ok(local.send_event(&worker, None, json, &attachments, volatile)?)
+                })
             });
         }
         let (json, attachments) = write(event, &args)?;
-        self.socket.on_worker(move |worker, local| Ok(local.send_event(worker, None, &json, &attachments, volatile)?))
+        self.socket.on_worker(move |worker, local| {
+            Ok(local.send_event(worker, None, &json, &attachments, volatile)?)
+        })
     }
 
     /// Sends an event and awaits its acknowledgement; see [`Socket::emit_with_ack`].
