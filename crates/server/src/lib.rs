@@ -1,1 +1,14 @@
-//! The stand-alone Switchboard server.
+//! The stand-alone Switchboard server: configuration, pages and metrics around the library, and the chat on the first page.
+//!
+//! The binary `switchboard` is [`run`] on [`Config`]. [`demo::chat::mount`] serves the chat from a server of one's own.
+
+mod config;
+pub mod demo;
+mod logging;
+mod numbers;
+pub mod pages;
+mod serve;
+
+pub use config::Config;
+pub use logging::start as start_logging;
+pub use serve::run;

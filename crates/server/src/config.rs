@@ -1,0 +1,244 @@
+//! The options of the server: flags, each with an environment variable.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use switchboard::{Builder, InvalidNetwork, ListenerOptions, Origins, Switchboard, TrustedProxies};
+
+/// A realtime server: WebSocket, Engine.IO and Socket.IO on one port, and a chat to try them with.
+///
+/// Each option may be given by an environment variable instead; a flag counts more.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "switchboard", version, max_term_width = 110)]
+pub struct Config {
+    /// Address to listen on; `::` takes IPv6 too.
+    #[arg(long, env = "SWITCHBOARD_ADDRESS", default_value = "0.0.0.0")]
+    pub address: IpAddr,
+
+    /// Port to listen on; 0 takes any that is free.
+    #[arg(short, long, env = "SWITCHBOARD_PORT", default_value_t = 3000)]
+    pub port: u16,
+
+    /// Worker threads, 1 to 256 [default: the number of cores].
+    #[arg(long, env = "SWITCHBOARD_WORKERS", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub workers: Option<u16>,
+
+    /// How often clients are pinged, in milliseconds.
+    #[arg(long, env = "SWITCHBOARD_PING_INTERVAL", value_name = "MS", default_value_t = 25_000, value_parser = positive())]
+    pub ping_interval: u64,
+
+    /// How long a client has to answer a ping, in milliseconds.
+    #[arg(long, env = "SWITCHBOARD_PING_TIMEOUT", value_name = "MS", default_value_t = 20_000, value_parser = positive())]
+    pub ping_timeout: u64,
+
+    /// Bytes of one message, over any transport; a client that sends more is disconnected.
+    #[arg(long, env = "SWITCHBOARD_MAX_PAYLOAD", value_name = "BYTES", default_value_t = 1_000_000, value_parser = positive())]
+    pub max_payload: u64,
+
+    /// Origins whose pages may connect, such as https://example.org, separated by commas; `*` is every one. The server's own pages
+    /// always may [default: no others].
+    #[arg(long, env = "SWITCHBOARD_ORIGINS", value_name = "ORIGIN", value_delimiter = ',', value_parser = origin)]
+    pub origins: Vec<String>,
+
+    /// Proxies whose X-Forwarded-For, -Proto and -Host are believed: addresses, networks (10.0.0.0/8), `loopback` for this machine's,
+    /// `private` for those and all private networks', separated by commas [default: none].
+    #[arg(long, env = "SWITCHBOARD_TRUSTED_PROXIES", value_name = "NETWORK", value_delimiter = ',', value_parser = proxies)]
+    pub trusted_proxies: Vec<TrustedProxies>,
+
+    /// Expect a PROXY protocol header (version 1 or 2) at the start of each connection.
+    #[arg(long, env = "SWITCHBOARD_PROXY_PROTOCOL")]
+    pub proxy_protocol: bool,
+
+    /// Connections that may be open; further ones are closed as they come [default: no bound].
+    #[arg(long, env = "SWITCHBOARD_MAX_CONNECTIONS", value_name = "NUMBER", value_parser = positive())]
+    pub max_connections: Option<u64>,
+
+    /// Connections that may be open from one address [default: no bound].
+    #[arg(long, env = "SWITCHBOARD_MAX_CONNECTIONS_PER_ADDRESS", value_name = "NUMBER", value_parser = positive())]
+    pub max_connections_per_address: Option<u64>,
+
+    /// Serve metrics in Prometheus's format at /metrics: on the server's own port, or on ADDRESS:PORT if that is given [default: off].
+    #[arg(long, env = "SWITCHBOARD_METRICS", value_name = "ADDRESS:PORT", num_args = 0..=1, default_missing_value = "here")]
+    pub metrics: Option<MetricsAt>,
+
+    /// How long sessions have to end when the server is told to stop (SIGTERM, SIGINT), in milliseconds.
+    #[arg(long, env = "SWITCHBOARD_SHUTDOWN_TIMEOUT", value_name = "MS", default_value_t = 5_000)]
+    pub shutdown_timeout: u64,
+
+    /// What is logged: error, warn, info, debug, trace, or a list such as `info,switchboard=debug`.
+    #[arg(long, env = "SWITCHBOARD_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
+    pub log_level: String,
+
+    /// How it is logged, to standard error.
+    #[arg(long, env = "SWITCHBOARD_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+/// How a line of the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Where metrics are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricsAt {
+    /// On the server's own port.
+    Here,
+    /// On a port of their own, which need not be public.
+    At(SocketAddr),
+}
+
+impl std::str::FromStr for MetricsAt {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "here" {
+            return Ok(Self::Here);
+        }
+        text.parse()
+            .map(Self::At)
+            .map_err(|_| "neither `here` nor an address with a port, such as 127.0.0.1:9100".to_owned())
+    }
+}
+
+fn positive() -> impl clap::builder::IntoResettable<clap::builder::ValueParser> {
+    clap::value_parser!(u64).range(1..)
+}
+
+/// An origin as browsers write it: a scheme, a host, and a port unless it is the scheme's own.
+fn origin(text: &str) -> Result<String, String> {
+    let host = text.split_once("://").map(|(_, host)| host);
+    let good =
+        text == "*" || host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ']));
+    if good {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err("an origin is a scheme and a host, such as https://example.org".to_owned())
+    }
+}
+
+fn proxies(text: &str) -> Result<TrustedProxies, InvalidNetwork> {
+    match text {
+        "loopback" => Ok(TrustedProxies::loopback()),
+        "private" => Ok(TrustedProxies::private()),
+        network => TrustedProxies::list([network]),
+    }
+}
+
+impl Config {
+    /// Where to listen.
+    pub fn socket_address(&self) -> SocketAddr {
+        SocketAddr::new(self.address, self.port)
+    }
+
+    /// How long sessions have to end.
+    pub fn shutdown_timeout(&self) -> Duration {
+        Duration::from_millis(self.shutdown_timeout)
+    }
+
+    /// A server with these options, to be built.
+    pub fn builder(&self) -> Builder {
+        let bound = |bound: Option<u64>| {
+            bound.map_or(usize::MAX, |bound| usize::try_from(bound).unwrap_or(usize::MAX))
+        };
+        let mut listener = ListenerOptions::default();
+        listener.max_connections = bound(self.max_connections);
+        listener.max_connections_per_address = bound(self.max_connections_per_address);
+        listener.proxy_protocol = self.proxy_protocol;
+        let mut builder = Switchboard::builder()
+            .ping_interval(Duration::from_millis(self.ping_interval))
+            .ping_timeout(Duration::from_millis(self.ping_timeout))
+            .max_payload(usize::try_from(self.max_payload).unwrap_or(usize::MAX))
+            .origins(self.allowed_origins())
+            .trusted_proxies(
+                self.trusted_proxies.iter().cloned().fold(TrustedProxies::none(), TrustedProxies::and),
+            )
+            .listener(listener);
+        if let Some(workers) = self.workers {
+            builder = builder.workers(usize::from(workers));
+        }
+        builder
+    }
+
+    fn allowed_origins(&self) -> Origins {
+        match self.origins.as_slice() {
+            [] => Origins::same(),
+            origins if origins.iter().any(|origin| origin == "*") => Origins::any(),
+            origins => Origins::list(origins),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Config, String> {
+        let arguments = std::iter::once("switchboard").chain(arguments.iter().copied());
+        Config::try_parse_from(arguments).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_options_make_sense_to_clap() {
+        Config::command().debug_assert();
+    }
+
+    #[test]
+    fn each_option_has_an_environment_variable_of_its_name_and_a_help_text_with_its_default() {
+        for option in Config::command().get_arguments().filter(|option| !option.is_positional()) {
+            let Some(long) = option.get_long().filter(|long| !["help", "version"].contains(long)) else {
+                continue;
+            };
+            let variable = format!("SWITCHBOARD_{}", long.replace('-', "_").to_uppercase());
+            assert_eq!(option.get_env().and_then(|name| name.to_str()), Some(&*variable));
+            let help = option.get_help().expect(long).to_string();
+            let switch = matches!(option.get_action(), clap::ArgAction::SetTrue);
+            assert!(
+                switch || help.contains("[default: ") || !option.get_default_values().is_empty(),
+                "{long}"
+            );
+        }
+    }
+
+    #[test]
+    fn metrics_are_off_here_or_somewhere_else() {
+        let at = |arguments: &[&str]| parse(arguments).expect("good").metrics;
+        assert_eq!(at(&[]), None);
+        assert_eq!(at(&["--metrics"]), Some(MetricsAt::Here));
+        assert_eq!(at(&["--metrics", "127.0.0.1:9100"]), Some(MetricsAt::At(([127, 0, 0, 1], 9100).into())));
+        assert!(parse(&["--metrics", "9100"]).is_err());
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_the_option_named() {
+        for (option, value) in [
+            ("--port", "65536"),
+            ("--address", "localhost"),
+            ("--workers", "0"),
+            ("--workers", "257"),
+            ("--ping-interval", "0"),
+            ("--max-payload", "-1"),
+            ("--origins", "example.org"),
+            ("--origins", "https://example.org/"),
+            ("--max-connections", "0"),
+            ("--trusted-proxies", "10.0.0.0/8,proxy"),
+            ("--log-format", "xml"),
+        ] {
+            let error = parse(&[&format!("{option}={value}")]).expect_err(value);
+            assert!(error.contains(option), "{error}");
+        }
+    }
+
+    #[test]
+    fn origins_come_as_a_list() {
+        let config = parse(&["--origins", "https://Example.org,http://localhost:8080"]).expect("good");
+        assert_eq!(config.origins, ["https://example.org", "http://localhost:8080"]);
+    }
+}

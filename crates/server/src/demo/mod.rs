@@ -1,0 +1,3 @@
+//! What the server shows on its pages.
+
+pub mod chat;

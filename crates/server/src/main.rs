@@ -1,0 +1,21 @@
+//! The binary `switchboard`: `switchboard --help` tells its options.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use switchboard_server::{Config, run, start_logging};
+
+fn main() -> ExitCode {
+    let config = Config::parse();
+    if let Err(error) = start_logging(&config) {
+        eprintln!("switchboard: {error}");
+        return ExitCode::FAILURE;
+    }
+    match run(&config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("switchboard: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

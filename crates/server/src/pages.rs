@@ -1,0 +1,130 @@
+//! The pages, embedded from `web/dist`, and the client's bundles beside them.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use bytes::Bytes;
+use rust_embed::{EmbeddedFile, RustEmbed};
+use switchboard::ClientFile;
+
+/// What the pages may do: nothing but what they were tested to need.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; base-uri 'none'; \
+     form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'",
+);
+
+/// Where Vite puts files whose names change with their content.
+const HASHED: &str = "assets/";
+
+/// Where Vite puts the client's bundles.
+const BUNDLES: &str = "socket.io/";
+
+#[derive(RustEmbed)]
+#[folder = "../../web/dist"]
+struct Dist;
+
+/// Serves the chat page on `/`, what belongs to it, and `/healthz`.
+pub fn routes() -> Router {
+    Router::new()
+        .route("/healthz", get("ok\n"))
+        .fallback(any(page))
+        .layer(axum::middleware::map_response(guard))
+}
+
+/// The bundles of the official client, for [`Builder::client_files`](switchboard::Builder::client_files): `socket.io.js`, its minified forms
+/// and their source maps.
+pub fn client_files() -> Vec<ClientFile> {
+    let bundles = Dist::iter().filter_map(|path| {
+        // Paths of embedded files are in the binary; leaking is for those that are not.
+        let path: &'static str = match path {
+            Cow::Borrowed(path) => path,
+            Cow::Owned(path) => path.leak(),
+        };
+        let name = path.strip_prefix(BUNDLES)?;
+        let file = Dist::get(path)?;
+        Some(ClientFile { name, content_type: content_type(path), etag: etag(&file), body: body(file) })
+    });
+    bundles.collect()
+}
+
+async fn page(request: Request) -> Response {
+    let path = match request.uri().path().trim_start_matches('/') {
+        "" => "index.html",
+        path => path,
+    };
+    // The bundles are the library's to serve, under the path that it has.
+    let Some(file) = Dist::get(path).filter(|_| !path.starts_with(BUNDLES)) else {
+        return (StatusCode::NOT_FOUND, "not found\n").into_response();
+    };
+    if ![Method::GET, Method::HEAD].contains(request.method()) {
+        return (StatusCode::METHOD_NOT_ALLOWED, [(ALLOW, "GET, HEAD")], "GET or HEAD only\n")
+            .into_response();
+    }
+    let etag = etag(&file);
+    let caching = if path.starts_with(HASHED) { "public, max-age=31536000, immutable" } else { "no-cache" };
+    let headers = [(ETAG, etag.clone()), (CACHE_CONTROL, HeaderValue::from_static(caching))];
+    if is_fresh(request.headers(), &etag) {
+        return (StatusCode::NOT_MODIFIED, headers).into_response();
+    }
+    (headers, [(CONTENT_TYPE, content_type(path))], body(file)).into_response()
+}
+
+/// Adds what every answer carries.
+async fn guard(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_SECURITY_POLICY, POLICY);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}
+
+/// Whether a cache has this very file. [RFC 9110, 13.1.2](https://www.rfc-editor.org/rfc/rfc9110#section-13.1.2): a weak tag will do.
+fn is_fresh(headers: &HeaderMap, etag: &HeaderValue) -> bool {
+    let tags = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let mut tags = tags.flat_map(|value| value.split(',')).map(str::trim);
+    tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag).as_bytes() == etag.as_bytes())
+}
+
+/// A tag made of the content.
+fn etag(file: &EmbeddedFile) -> HeaderValue {
+    let mut tag = String::from("\"");
+    for byte in file.metadata.sha256_hash().iter().take(16) {
+        // Writing to a string does not fail.
+        let _ = write!(tag, "{byte:02x}");
+    }
+    tag.push('"');
+    HeaderValue::from_str(&tag).unwrap_or(HeaderValue::from_static("\"\""))
+}
+
+fn body(file: EmbeddedFile) -> Bytes {
+    match file.data {
+        Cow::Borrowed(data) => Bytes::from_static(data),
+        Cow::Owned(data) => data.into(),
+    }
+}
+
+/// The type of a file that Vite lays out.
+fn content_type(path: &str) -> &'static str {
+    match path.rsplit_once('.').map(|(_, extension)| extension) {
+        Some("html") => "text/html; charset=utf-8",
+        Some("js") => "text/javascript; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        Some("map" | "json") => "application/json",
+        Some("svg") => "image/svg+xml",
+        Some("png") => "image/png",
+        Some("webp") => "image/webp",
+        Some("ico") => "image/x-icon",
+        Some("woff2") => "font/woff2",
+        Some("txt") => "text/plain; charset=utf-8",
+        _ => "application/octet-stream",
+    }
+}
