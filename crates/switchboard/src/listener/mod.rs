@@ -38,7 +38,7 @@ pub struct ListenerOptions {
     /// How long a client has to send the head of a request, the PROXY protocol's header included. Default 10 s; then its connection is
     /// closed. A connection that is kept may be idle between two requests for as long.
     pub head_timeout: Duration,
-    /// Bytes of the head of a request. Default 16 KiB; a larger one gets a 431. Below 8 KiB it only bounds requests for an upgrade.
+    /// Bytes of the head of a request. Default 16 KiB; a larger one gets a 431.
     pub max_head_bytes: usize,
     /// Header lines of a request. Default 100; more get a 431.
     pub max_headers: usize,

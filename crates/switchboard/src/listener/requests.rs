@@ -17,8 +17,8 @@ use crate::http::service::ResponseBody;
 use crate::http::{Answer, plain};
 use crate::switchboard::Inner;
 
-/// hyper's smallest buffer.
-const MIN_BUFFER: usize = 8192;
+/// Bytes of a body that are read in one piece, unless heads may be longer.
+const READ_BUFFER: usize = 64 << 10;
 
 /// Serves requests until the connection ends or becomes another.
 pub(super) async fn serve(inner: &Arc<Inner>, stream: Rewind, peer: Peer) {
@@ -42,7 +42,8 @@ pub(super) async fn serve(inner: &Arc<Inner>, stream: Rewind, peer: Peer) {
         .timer(TokioTimer::new())
         .header_read_timeout(options.head_timeout)
         .max_headers(options.max_headers)
-        .max_buf_size(options.max_head_bytes.max(MIN_BUFFER))
+        .max_header_size(options.max_head_bytes)
+        .max_buf_size(options.max_head_bytes.max(READ_BUFFER))
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);

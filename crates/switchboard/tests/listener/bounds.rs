@@ -1,0 +1,117 @@
+//! Bounds in time and bytes, before and while a request comes.
+
+use std::time::{Duration, Instant};
+
+use switchboard::Switchboard;
+use tokio::io::AsyncWriteExt;
+
+use crate::harness::{SHORT, Server, eventually, get, metric, post, session_id, upgrade};
+
+#[tokio::test]
+async fn a_client_that_sends_nothing_is_closed_at_the_head_timeout() {
+    let server = Server::with(|options| options.head_timeout = SHORT).await;
+    let before = metric("switchboard_head_timeouts_total", "");
+    let began = Instant::now();
+    assert!(server.connect().await.is_cut().await);
+    assert!(began.elapsed() >= SHORT);
+    eventually("counted", async || metric("switchboard_head_timeouts_total", "") > before).await;
+}
+
+#[tokio::test]
+async fn a_head_that_comes_byte_by_byte_is_cut_at_its_timeout() {
+    let server = Server::with(|options| options.head_timeout = SHORT).await;
+    for head in [upgrade("/ws"), get("/socket.io/?EIO=4&transport=polling", "")] {
+        let mut client = server.connect().await;
+        let began = Instant::now();
+        let (mut read, mut write) = client.stream.split();
+        let drip = async {
+            let mut pace = tokio::time::interval(Duration::from_millis(10));
+            for byte in head.trim_end().bytes().chain(std::iter::repeat(b'x')) {
+                pace.tick().await;
+                if write.write_all(&[byte]).await.is_err() {
+                    return;
+                }
+            }
+        };
+        let mut sink = tokio::io::sink();
+        tokio::select! {
+            () = drip => {}
+            _ended = tokio::io::copy(&mut read, &mut sink) => {}
+        }
+        // The first byte makes it hyper's, whose clock begins anew.
+        assert!(began.elapsed() >= SHORT && began.elapsed() < SHORT * 20, "{:?}", began.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_is_idle_is_closed_at_the_head_timeout() {
+    let server = Server::with(|options| options.head_timeout = SHORT).await;
+    let mut client = server.send(get("/nothing", "")).await;
+    let answers = client.rest().await;
+    assert!(answers.starts_with("HTTP/1.1 404"), "{answers}");
+}
+
+#[tokio::test]
+async fn a_head_over_its_bounds_gets_a_431() {
+    let server = Server::with(|options| (options.max_head_bytes, options.max_headers) = (2000, 30)).await;
+    let long = format!("x-long: {}", "x".repeat(2000));
+    let many = "x-many: 1\r\n".repeat(40);
+    let upgrade = upgrade("/ws");
+    for head in [
+        get("/socket.io/?EIO=4&transport=polling", &long),
+        get("/socket.io/?EIO=4&transport=polling", many.trim_end()),
+        get(&format!("/socket.io/?EIO=4&transport=polling&x={}", "x".repeat(2000)), ""),
+        upgrade.replace("connection:", &format!("{long}\r\nconnection:")),
+        upgrade.replace("connection:", &format!("{many}connection:")),
+    ] {
+        let answer = server.send(&head).await.rest().await;
+        assert!(answer.starts_with("HTTP/1.1 431"), "{head}{answer}");
+    }
+    eventually("counted", async || metric("switchboard_http_errors_total", "head too large") >= 5.0).await;
+    // A head without end, of which the server reads no more than it must.
+    let mut client = server.connect().await;
+    let endless = [get("/", "").trim_end().as_bytes(), &vec![b'x'; 8 << 20]].concat();
+    let (mut read, mut write) = client.stream.split();
+    let mut sink = tokio::io::sink();
+    let (cut, _answered) = tokio::join!(write.write_all(&endless), tokio::io::copy(&mut read, &mut sink));
+    cut.expect_err("it is cut before all is sent");
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_closes_its_session() {
+    let server = Server::start(Switchboard::builder().workers(2)).await;
+    let mut options = server.io.engine_options();
+    (options.body_timeout, options.path) = (SHORT, "/slow".to_owned());
+    server.io.engine_with(options);
+    let open = get("/slow/?EIO=4&transport=polling", "connection: close");
+    let sid = session_id(&server.send(open).await.rest().await);
+    let path = format!("/slow/?EIO=4&transport=polling&sid={sid}");
+    let mut half = post(&path, "connection: close", "4hello");
+    half.truncate(half.len() - 2);
+    let began = Instant::now();
+    let answer = server.send(half).await.rest().await;
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    assert!(began.elapsed() >= SHORT);
+    eventually("the session is closed", async || {
+        let answer = server.send(post(&path, "connection: close", "3")).await.rest().await;
+        answer.starts_with("HTTP/1.1 400")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_body_over_its_bound_gets_a_413() {
+    let server = Server::start(Switchboard::builder().workers(1).max_payload(1000)).await;
+    for headers in ["connection: close", "connection: close\r\ntransfer-encoding: chunked"] {
+        let sid = server.open_session().await;
+        let path = format!("/socket.io/?EIO=4&transport=polling&sid={sid}");
+        let body = "x".repeat(2000);
+        let request = if headers.contains("chunked") {
+            format!("POST {path} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n\r\n7d0\r\n{body}\r\n0\r\n\r\n")
+        } else {
+            post(&path, headers, &body)
+        };
+        let answer = server.send(request).await.rest().await;
+        assert!(answer.starts_with("HTTP/1.1 413"), "{headers}: {answer}");
+    }
+}

@@ -1,0 +1,11 @@
+//! The listener's bounds and endings, each end to end: a server on a free port of loopback, and clients that behave, or do not.
+
+mod bounds;
+mod descriptors;
+mod endings;
+mod half_open;
+mod harness;
+mod http1;
+mod places;
+mod proxies;
+mod upgrades;

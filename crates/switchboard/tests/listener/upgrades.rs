@@ -1,0 +1,96 @@
+//! Upgrades to WebSocket: first on a connection (the fast path), or later on one that is kept (by way of hyper).
+
+use switchboard::Switchboard;
+use tokio::io::AsyncWriteExt;
+
+use crate::harness::{Client, Server, get, session_id, text_frame, upgrade};
+
+/// A connection on which an upgrade is the first request, and one on which it is the second.
+async fn both_ways(server: &Server) -> [Client; 2] {
+    let mut kept = server.send(get("/nothing", "")).await;
+    kept.until("not found\n").await;
+    [server.connect().await, kept]
+}
+
+#[tokio::test]
+async fn frames_right_behind_a_handshake_are_not_lost() {
+    let server = Server::with(|_| {}).await;
+    let behind = [text_frame("one"), text_frame("two")].concat();
+    for split in [0, 1, 7, behind.len()] {
+        let (with, after) = behind.split_at(split);
+        for mut client in both_ways(&server).await {
+            client.send([upgrade("/ws").as_bytes(), with].concat()).await;
+            assert!(client.head().await.starts_with("HTTP/1.1 101"));
+            client.send(after).await;
+            client.until(b"\x81\x03one\x81\x03two").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_that_comes_in_pieces_is_taken() {
+    let server = Server::with(|_| {}).await;
+    for mut client in both_ways(&server).await {
+        for piece in upgrade("/ws").as_bytes().chunks(40) {
+            client.send(piece).await;
+            tokio::task::yield_now().await;
+        }
+        client.send(text_frame("whole")).await;
+        assert!(client.head().await.starts_with("HTTP/1.1 101"));
+        client.until("\u{5}whole").await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_whose_upgrade_is_refused_reads_why_though_it_sends_on() {
+    let server = Server::with(|_| {}).await;
+    let bad_version = upgrade("/ws").replace("sec-websocket-version: 13", "sec-websocket-version: 12");
+    let unknown = upgrade("/socket.io/?EIO=4&transport=websocket&sid=AAAAAAAAAAAAAAAAAAAA");
+    let other_page = upgrade("/ws").replace("connection:", "origin: http://evil.example\r\nconnection:");
+    for (handshake, status) in [(bad_version, "426"), (unknown, "400"), (other_page, "403")] {
+        let mut client = server.send(&handshake).await;
+        client.send(vec![0x82; 100_000]).await;
+        client.stream.shutdown().await.expect("it is connected");
+        let answer = client.rest().await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{handshake}{answer}");
+        assert!(answer.contains("connection: close"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_resets_its_refused_upgrade_harms_nobody() {
+    let server = Server::with(|_| {}).await;
+    for _ in 0..20 {
+        let client = server.send(upgrade("/socket.io/?EIO=4&transport=websocket&sid=AAAAAAAAAAAAAAAAAAAA")).await;
+        client.stream.set_zero_linger().expect("it is TCP");
+    }
+    for mut client in both_ways(&server).await {
+        client.send(upgrade("/ws")).await;
+        client.head().await;
+    }
+}
+
+#[tokio::test]
+async fn a_probe_reaches_its_session_from_whichever_worker_accepts_it() {
+    let server = Server::start(Switchboard::builder().workers(3)).await;
+    for _ in 0..8 {
+        let sid = server.open_session().await;
+        let path = format!("/socket.io/?EIO=4&transport=websocket&sid={sid}");
+        for mut client in both_ways(&server).await {
+            client.send([upgrade(&path).as_bytes(), &text_frame("2probe")].concat()).await;
+            if !server.has_session(&sid).await {
+                break;
+            }
+            let head = client.head().await;
+            assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+            client.until("3probe").await;
+            client.send(text_frame("5")).await;
+            // The session is this connection's now: it can be talked to here, and not any more by polling.
+            client.send(text_frame("40")).await;
+            let connected = client.until("}").await;
+            assert_ne!(session_id(&String::from_utf8_lossy(&connected)), sid, "a socket's id is not the session's");
+            drop(client);
+            break;
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! The Socket.IO API, as its users and their clients see it: a server on a free port, and clients that speak Engine.IO and Socket.IO by hand.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod acks;
+mod connecting;
+mod disconnecting;
+mod events;
+mod harness;
+mod misbehaving;
+mod order;
+mod rooms;
+mod threads;

@@ -1,0 +1,150 @@
+//! Handlers that panic, that wait for ever, that await their own client.
+
+use std::time::Duration;
+
+use switchboard::{AckError, Data, DisconnectReason, Socket, Switchboard};
+
+use crate::harness::{Server, log, soon};
+
+#[tokio::test]
+async fn a_handler_that_panics_closes_its_socket_alone() {
+    for workers in [1, 4] {
+        let (said, mut told) = log();
+        let server = Server::workers(workers, |io| {
+            let root = io.root();
+            root.on("boom", |Data(()): Data<()>| panic!("on purpose"));
+            root.on("boom-async", async |_: Socket| panic!("on purpose"));
+            root.on("boom-later", async |_: Socket| {
+                tokio::task::yield_now().await;
+                panic!("on purpose");
+            });
+            root.on("echo", |Data(text): Data<String>| text);
+            root.on_disconnect(move |reason: DisconnectReason| said.say(reason.as_str()));
+            io.of("/other").on("echo", |Data(text): Data<String>| text);
+        })
+        .await;
+        let mut bystander = server.client().await;
+        for event in ["boom", "boom-async", "boom-later"] {
+            let mut client = server.client().await;
+            client.join("/other").await;
+            // What comes behind the panic is not handled, not even when it came in the same read.
+            client.send(&format!(r#"42["{event}"]"#)).await;
+            client.expect("41").await;
+            assert_eq!(told.next().await, "server namespace disconnect");
+            client.ask(r#"42/other,1["echo","here"]"#, r#"43/other,1["here"]"#).await;
+            bystander.ask(r#"422["echo","there"]"#, r#"432["there"]"#).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_panic_in_what_reports_and_ends_is_not_the_workers_end() {
+    let (said, mut told) = log();
+    let server = Server::workers(1, |io| {
+        let root = io.root();
+        root.on("fail", |_: Socket| -> switchboard::Result { Err(switchboard::Error::new("failed")) });
+        root.on("echo", |Data(text): Data<String>| text);
+        root.on_error(|_, _| panic!("on purpose"));
+        root.on_disconnect(|_: Socket| panic!("on purpose"));
+        root.on_disconnect(|_: Broken| ());
+        root.on_disconnect(async |_: Socket| panic!("on purpose"));
+        root.on_disconnect(move |_: Socket| said.say("told"));
+    })
+    .await;
+    for _ in 0..3 {
+        let mut client = server.client().await;
+        client.send(r#"42["fail"]"#).await;
+        client.ask(r#"420["echo","on"]"#, r#"430["on"]"#).await;
+        // From the worker's inbox, where no handler is on the stack.
+        server.io.root().all().disconnect(false).expect("room");
+        client.expect("41").await;
+        assert_eq!(told.next().await, "told");
+    }
+}
+
+/// Panics when it is extracted.
+struct Broken;
+
+impl<C> switchboard::FromSocket<C> for Broken {
+    fn from_socket(_: &C) -> Result<Self, switchboard::Error> {
+        panic!("on purpose")
+    }
+}
+
+#[tokio::test]
+async fn a_handler_that_waits_for_ever_holds_back_its_own_sockets_events_only() {
+    for workers in [1, 4] {
+        let (said, mut told) = log();
+        let builder = Switchboard::builder().workers(workers).ping_interval(Duration::from_millis(50));
+        let server = Server::start(builder, |io| {
+            for name in ["/", "/other"] {
+                io.of(name).on("wait", async |_: Socket| std::future::pending::<()>().await);
+                io.of(name).on("echo", |Data(text): Data<String>| text);
+                let said = said.clone();
+                io.of(name).on_disconnect(move |socket: Socket, reason: DisconnectReason| {
+                    said.say(format!("{} {reason}", socket.namespace().name()));
+                });
+            }
+        })
+        .await;
+        let mut waiting = server.client().await;
+        waiting.join("/other").await;
+        let mut other = server.client().await;
+        waiting.send(r#"42["wait"]"#).await;
+        waiting.send(r#"420["echo","held"]"#).await;
+        // Another namespace of the same client, and another client.
+        waiting.ask(r#"42/other,1["echo","a"]"#, r#"43/other,1["a"]"#).await;
+        other.ask(r#"422["echo","b"]"#, r#"432["b"]"#).await;
+        // Acknowledgements.
+        let sockets = server.io.root().fetch_sockets().await.expect("sockets");
+        assert_eq!(sockets.len(), 2);
+        for socket in sockets {
+            let answer = tokio::spawn(socket.emit_with_ack::<String>("question", ()));
+            tokio::select! {
+                question = waiting.text() => {
+                    assert_eq!(question, r#"420["question"]"#);
+                    waiting.send(r#"430["answer"]"#).await;
+                }
+                question = other.text() => {
+                    assert_eq!(question, r#"420["question"]"#);
+                    other.send(r#"430["answer"]"#).await;
+                }
+            }
+            assert_eq!(soon("an answer", answer).await.expect("no panic").expect("in time"), "answer");
+        }
+        // Pings.
+        let before = waiting.pings;
+        while waiting.pings < before + 3 {
+            waiting.ask(r#"42/other,1["echo","on"]"#, r#"43/other,1["on"]"#).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // Leaving the namespace, and the connection's end.
+        waiting.send("41").await;
+        assert_eq!(told.next().await, "/ client namespace disconnect");
+        waiting.close().await;
+        assert_eq!(told.next().await, "/other transport close");
+    }
+}
+
+#[tokio::test]
+async fn a_handler_may_await_its_own_clients_acknowledgement() {
+    for workers in [1, 4] {
+        let server = Server::workers(workers, |io| {
+            io.root().on("ask", async |socket: Socket| -> switchboard::Result<(String, i32), AckError> {
+                socket.emit_with_ack("question", "?").await
+            });
+        })
+        .await;
+        let mut client = server.client().await;
+        client.ask(r#"427["ask"]"#, r#"420["question","?"]"#).await;
+        client.ask(r#"430["answer",42]"#, r#"437["answer",42]"#).await;
+        // In on_connect, too, though events wait for it.
+        server.io.of("/shy").on_connect(async |socket: Socket| -> switchboard::Result {
+            let name: String = socket.emit_with_ack("name", ()).await?;
+            Ok(socket.emit("hello", name)?)
+        });
+        client.join("/shy").await;
+        client.expect(r#"42/shy,0["name"]"#).await;
+        client.ask(r#"43/shy,0["Ada"]"#, r#"42/shy,["hello","Ada"]"#).await;
+    }
+}

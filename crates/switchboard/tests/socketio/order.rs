@@ -1,0 +1,221 @@
+//! The order of one socket's events: handlers that wait hold back what comes behind them, within bounds.
+
+use proptest::prelude::*;
+use switchboard::{Data, Socket, Switchboard};
+
+use crate::harness::{Gate, Polling, Server, log, soon};
+
+/// How a handler of one event behaves.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    Plain,
+    Ready,
+    Waits(u8),
+    Blocks,
+}
+
+fn way() -> impl Strategy<Value = Way> {
+    prop_oneof![
+        3 => Just(Way::Plain),
+        2 => Just(Way::Ready),
+        3 => (1u8..5).prop_map(Way::Waits),
+        1 => Just(Way::Blocks),
+    ]
+}
+
+fn set_up(io: &Switchboard) {
+    let root = io.root();
+    root.on("plain", |socket: Socket, Data(n): Data<usize>| socket.emit("done", n));
+    root.on("ready", async |socket: Socket, Data(n): Data<usize>| socket.emit("done", n));
+    root.on("waits", async |socket: Socket, Data((n, times)): Data<(usize, u8)>| {
+        for _ in 0..times {
+            tokio::task::yield_now().await;
+        }
+        socket.emit("done", n)
+    });
+    root.on("blocks", async |socket: Socket, Data(n): Data<usize>| {
+        // On a thread of its own, for as long as that takes.
+        tokio::task::spawn_blocking(|| ()).await?;
+        socket.emit("done", n)?;
+        switchboard::Result::Ok(())
+    });
+    // On the way of every event, in place or not.
+    root.on_any(async |_: Socket| tokio::task::yield_now().await);
+    root.event_middleware(async |Data((n,)): Data<(usize,)>| {
+        if n % 3 == 0 {
+            tokio::task::yield_now().await;
+        }
+    });
+}
+
+#[test]
+fn events_are_handled_in_the_order_they_came_whatever_their_handlers_do() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    for workers in [1, 4] {
+        let server = runtime.block_on(Server::workers(workers, set_up));
+        let config = ProptestConfig::with_cases(24);
+        let mut runner = proptest::test_runner::TestRunner::new(config);
+        let ways = prop::collection::vec(way(), 1..60);
+        let outcome = runner.run(&ways, |ways| {
+            runtime.block_on(async {
+                let mut client = server.client().await;
+                for (n, way) in ways.iter().enumerate() {
+                    let event = match way {
+                        Way::Plain => format!(r#"42["plain",{n}]"#),
+                        Way::Ready => format!(r#"42["ready",{n}]"#),
+                        Way::Waits(times) => format!(r#"42["waits",{n},{times}]"#),
+                        Way::Blocks => format!(r#"42["blocks",{n}]"#),
+                    };
+                    client.send(&event).await;
+                }
+                for n in 0..ways.len() {
+                    client.expect(&format!(r#"42["done",{n}]"#)).await;
+                }
+            });
+            Ok(())
+        });
+        outcome.expect("in order");
+    }
+}
+
+#[tokio::test]
+async fn concurrent_handlers_hold_nothing_back() {
+    let gate = Gate::new();
+    let server = Server::workers(1, |io| {
+        let root = io.root();
+        let waits = gate.clone();
+        root.on_concurrent("slow", async move |Data(n): Data<u32>| {
+            waits.passed().await;
+            n
+        });
+        root.on("quick", |Data(n): Data<u32>| n);
+    })
+    .await;
+    let mut client = server.client().await;
+    for n in 0..3 {
+        client.send(&format!(r#"42{n}["slow",{n}]"#)).await;
+    }
+    client.ask(r#"429["quick",9]"#, r#"439[9]"#).await;
+    gate.open();
+    let mut done = Vec::new();
+    for _ in 0..3 {
+        done.push(client.text().await);
+    }
+    done.sort();
+    assert_eq!(done, ["430[0]", "431[1]", "432[2]"]);
+}
+
+#[tokio::test]
+async fn events_wait_until_on_connect_has_returned() {
+    let gate = Gate::new();
+    let server = Server::workers(1, |io| {
+        let waits = gate.clone();
+        io.root().on_connect(async move |socket: Socket| {
+            waits.passed().await;
+            socket.emit("welcome", ())
+        });
+        io.root().on("echo", |Data(text): Data<String>| text);
+    })
+    .await;
+    let mut client = server.client().await;
+    client.send(r#"420["echo","early"]"#).await;
+    // The event has been read when this is acknowledged.
+    let socket = server.io.root().fetch_sockets().await.expect("sockets").pop().expect("one");
+    let answer = tokio::spawn(socket.emit_with_ack::<()>("question", ()));
+    client.ask_back(r#"420["question"]"#, "430[]").await;
+    soon("an answer", answer).await.expect("no panic").expect("an acknowledgement");
+    gate.open();
+    client.expect(r#"42["welcome"]"#).await;
+    client.expect(r#"430["early"]"#).await;
+}
+
+#[tokio::test]
+async fn a_client_is_held_back_while_too_much_waits_and_loses_nothing() {
+    const EVENTS: usize = 600;
+    for concurrent in [false, true] {
+        let gate = Gate::new();
+        let (said, mut told) = log();
+        let builder = Switchboard::builder().workers(1).max_held_bytes(64 << 10);
+        let server = Server::start(builder, |io| {
+            let waits = gate.clone();
+            let handler = async move |socket: Socket, Data((n, _)): Data<(usize, String)>| {
+                said.say(n.to_string());
+                waits.passed().await;
+                socket.emit("done", n)
+            };
+            if concurrent {
+                io.root().on_concurrent("load", handler);
+            } else {
+                io.root().on("load", handler);
+            }
+        })
+        .await;
+        let mut client = server.client().await;
+        let filler = "x".repeat(64 << 10);
+        let stuffed = async {
+            for n in 0..EVENTS {
+                client.send(&format!(r#"42["load",{n},"{filler}"]"#)).await;
+            }
+        };
+        // More than the kernel's buffers take: it does not come to its end before the handler goes on.
+        {
+            let mut stuffed = std::pin::pin!(stuffed);
+            tokio::select! {
+                () = &mut stuffed => panic!("the client was not held back"),
+                first = told.next() => assert_eq!(first, "0"),
+            }
+            gate.open();
+            // What is answered meanwhile fits the kernel's buffers.
+            stuffed.await;
+        }
+        for n in 0..EVENTS {
+            client.expect(&format!(r#"42["done",{n}]"#)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_is_held_back_until_all_its_sockets_have_room() {
+    let (one, two) = (Gate::new(), Gate::new());
+    let builder = Switchboard::builder().workers(1).max_held_bytes(1000);
+    let server = Server::start(builder, |io| {
+        for (name, gate) in [("/", one.clone()), ("/two", two.clone())] {
+            io.of(name).on("load", async move |socket: Socket, Data((n, _)): Data<(usize, String)>| {
+                gate.passed().await;
+                socket.emit("done", n)
+            });
+        }
+    })
+    .await;
+    let client = Polling::open(&server).await;
+    client.post("40\x1e40/two,").await;
+    let mut connected = Vec::new();
+    while connected.len() < 2 {
+        connected.extend(client.get().await);
+    }
+    let filler = "x".repeat(1000);
+    let mut load = Vec::new();
+    for n in 0..3 {
+        load.push(format!(r#"42["load",{n},"{filler}"]"#));
+        load.push(format!(r#"42/two,["load",{n},"{filler}"]"#));
+    }
+    let posted = {
+        let client = client.clone();
+        tokio::spawn(async move { client.post(&load.join("\x1e")).await })
+    };
+    // The POST is read when the first events are with their handlers.
+    one.open();
+    let mut done = Vec::new();
+    while done.len() < 3 {
+        done.extend(client.get().await);
+    }
+    assert_eq!(done, [0, 1, 2].map(|n| format!(r#"42["done",{n}]"#)));
+    assert!(!posted.is_finished(), "the other socket is full yet");
+    two.open();
+    soon("the POST", posted).await.expect("taken");
+    let mut done = Vec::new();
+    while done.len() < 3 {
+        done.extend(client.get().await);
+    }
+    assert_eq!(done, [0, 1, 2].map(|n| format!(r#"42/two,["done",{n}]"#)));
+}

@@ -1,0 +1,74 @@
+//! Handles used on other threads: what one thread emits arrives in its order.
+
+use switchboard::{Socket, Switchboard};
+
+use crate::harness::{Server, soon};
+
+const EVENTS: usize = 300;
+
+async fn server(workers: usize) -> Server {
+    Server::workers(workers, |io| {
+        io.root().on_connect(|socket: Socket| socket.join("room"));
+    })
+    .await
+}
+
+/// Alternates between the room and one socket; both are one order for that socket.
+fn emit(io: &Switchboard, socket: &Socket, n: usize) {
+    if n % 2 == 0 {
+        io.root().to("room").emit("n", n).expect("room in the inbox");
+    } else {
+        socket.emit("n", n).expect("room in the inbox");
+    }
+}
+
+#[tokio::test]
+async fn what_a_thread_emits_arrives_in_its_order() {
+    for workers in [1, 4] {
+        let server = server(workers).await;
+        let mut client = server.client().await;
+        let socket = server.io.root().fetch_sockets().await.expect("sockets").pop().expect("one");
+        let io = server.io.clone();
+        let thread = std::thread::spawn(move || (0..EVENTS).for_each(|n| emit(&io, &socket, n)));
+        for n in 0..EVENTS {
+            client.expect(&format!(r#"42["n",{n}]"#)).await;
+        }
+        thread.join().expect("no panic");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn what_a_task_emits_arrives_in_its_order_whatever_threads_it_runs_on() {
+    for workers in [1, 4] {
+        let server = server(workers).await;
+        let mut client = server.client().await;
+        let socket = server.io.root().fetch_sockets().await.expect("sockets").pop().expect("one");
+        let io = server.io.clone();
+        let task = tokio::spawn(async move {
+            for n in 0..EVENTS {
+                emit(&io, &socket, n);
+                tokio::task::yield_now().await;
+            }
+        });
+        for n in 0..EVENTS {
+            client.expect(&format!(r#"42["n",{n}]"#)).await;
+        }
+        soon("the task", task).await.expect("no panic");
+    }
+}
+
+#[tokio::test]
+async fn handlers_of_one_server_may_emit_through_another() {
+    let there = Server::workers(2, |_| ()).await;
+    let mut listener = there.client().await;
+    let io = there.io.clone();
+    let here = Server::workers(2, |own| {
+        own.root().on_connect(move |socket: Socket| io.root().emit("joined", socket.id()));
+    })
+    .await;
+    for _ in 0..4 {
+        let mut client = here.open().await;
+        let id = client.join("/").await;
+        listener.expect(&format!(r#"42["joined","{id}"]"#)).await;
+    }
+}
