@@ -231,7 +231,11 @@ impl Worker {
     /// # Errors
     /// [`HubError::Gone`], [`HubError::TooManyRooms`].
     pub fn join(&self, key: MemberKey, room: &str) -> Result<bool, HubError> {
-        self.rooms.borrow_mut().join(key.index, key.generation, room, self.hub().max_rooms)
+        let joined = self.rooms.borrow_mut().join(key.index, key.generation, room, self.hub().max_rooms);
+        if let Err(HubError::TooManyRooms(_)) = joined {
+            metrics::counter!("switchboard_joins_refused_total").increment(1);
+        }
+        joined
     }
 
     /// Lets a member leave a room. Returns whether it was in it.

@@ -2,6 +2,8 @@
 
 use std::cell::Cell;
 
+use tokio::sync::Notify;
+
 /// A counter of one worker, published to `metrics` once a second: nothing is shared on the message path.
 #[derive(Debug, Default)]
 pub struct Count(Cell<u64>);
@@ -16,6 +18,9 @@ impl Count {
 /// What happens too often on a worker to be published one by one.
 #[derive(Debug, Default)]
 pub struct Stats {
+    /// Something may have been counted since they were last published.
+    awake: Cell<bool>,
+    woken: Notify,
     /// Messages that peers sent: `switchboard_messages_received_total`.
     pub messages_received: Count,
     /// Messages queued for peers: `switchboard_messages_sent_total`.
@@ -29,8 +34,22 @@ pub struct Stats {
 }
 
 impl Stats {
+    /// Sees to it that what is about to be counted will be published.
+    pub(crate) fn wake(&self) {
+        if !self.awake.get() {
+            self.awake.set(true);
+            self.woken.notify_one();
+        }
+    }
+
+    /// Returns when there may be something to publish. A worker with nothing to do has no timer for this.
+    pub(crate) async fn woken(&self) {
+        self.woken.notified().await;
+    }
+
     /// Publishes what was counted since the last call.
     pub(crate) fn publish(&self) {
+        self.awake.set(false);
         let counts = [
             ("switchboard_messages_received_total", &self.messages_received),
             ("switchboard_messages_sent_total", &self.messages_sent),

@@ -220,6 +220,7 @@ impl Worker {
 
     /// Its counters.
     pub fn stats(&self) -> &Stats {
+        self.stats.wake();
         &self.stats
     }
 
@@ -331,6 +332,7 @@ impl Worker {
 
     async fn publish_stats(self: Rc<Self>) {
         loop {
+            self.stats.woken().await;
             tokio::time::sleep(PUBLISH_EVERY).await;
             self.stats.publish();
         }
@@ -393,7 +395,7 @@ impl Worker {
             return Err(HubError::OutboxFull { bytes: full.bytes, limit: full.limit });
         }
         outbox.write(&self.pool, encode);
-        self.stats.messages_sent.add(1);
+        self.stats().messages_sent.add(1);
         self.changed(session);
         Ok(())
     }
@@ -405,7 +407,7 @@ impl Worker {
             return false;
         }
         outbox.push_shared(&self.pool, packet);
-        self.stats.messages_sent.add(1);
+        self.stats().messages_sent.add(1);
         self.changed(session);
         true
     }
@@ -467,14 +469,14 @@ impl Worker {
         write: impl FnOnce(&[io::IoSlice<'_>]) -> Result<usize, E>,
     ) -> Result<usize, E> {
         let written = outbox.drain(&self.pool, write)?;
-        self.stats.bytes_sent.add(written as u64);
+        self.stats().bytes_sent.add(written as u64);
         Ok(written)
     }
 
     /// Takes all that waits in an outbox.
     pub fn take(&self, outbox: &Outbox) -> Vec<u8> {
         let body = outbox.take(&self.pool);
-        self.stats.bytes_sent.add(body.len() as u64);
+        self.stats().bytes_sent.add(body.len() as u64);
         body
     }
 

@@ -202,6 +202,7 @@ impl Builder {
     /// Those of starting threads; [`InvalidInput`](io::ErrorKind::InvalidInput) for options that make no sense, with a message that names them.
     pub fn build(self) -> io::Result<Switchboard> {
         self.check().map_err(|message| io::Error::new(io::ErrorKind::InvalidInput, message))?;
+        crate::metrics::describe();
         let hub = Hub::start(&self.hub)?;
         let socketio = SocketIo::new(self.socketio, &hub, self.states);
         let gate = Gate::new(&self.listener);

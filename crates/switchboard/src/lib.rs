@@ -26,6 +26,7 @@ mod error;
 mod handshake;
 mod http;
 mod listener;
+mod metrics;
 mod proxies;
 mod reason;
 mod socketio;

@@ -8,14 +8,14 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
-use http::{HeaderMap, HeaderName};
+use http::HeaderMap;
 use thiserror::Error;
 
 use crate::Peer;
 
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_FOR: &str = "x-forwarded-for";
+const FORWARDED_PROTO: &str = "x-forwarded-proto";
+const FORWARDED_HOST: &str = "x-forwarded-host";
 
 /// Elements of one header that are looked at; no chain of proxies is longer.
 const MAX_ELEMENTS: usize = 32;
@@ -113,7 +113,7 @@ impl TrustedProxies {
         }
         let mut resolved = Peer { proxied: true, ..peer };
         let mut hops = 1;
-        for element in from_the_right(headers, &FORWARDED_FOR) {
+        for element in from_the_right(headers, FORWARDED_FOR) {
             let Some(address) = parse_address(element) else { break };
             resolved.address = Some(address);
             if !self.trusts(Some(address.ip()), hops) {
@@ -122,7 +122,7 @@ impl TrustedProxies {
             hops += 1;
         }
         // A proxy that adds its own word to that of the one before leaves as many as there are hops; one that replaces it leaves one.
-        if let Some(scheme) = from_the_right(headers, &FORWARDED_PROTO).take(hops).last() {
+        if let Some(scheme) = from_the_right(headers, FORWARDED_PROTO).take(hops).last() {
             resolved.secure = ["https", "wss"].iter().any(|secure| scheme.eq_ignore_ascii_case(secure));
         }
         resolved
@@ -131,11 +131,11 @@ impl TrustedProxies {
 
 /// The hosts that proxies say a request was sent to. To be heard from trusted ones only ([`Peer::proxied`]).
 pub(crate) fn forwarded_hosts(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    from_the_right(headers, &FORWARDED_HOST)
+    from_the_right(headers, FORWARDED_HOST)
 }
 
 /// The elements of a list that may be spread over several header lines, last first, bounded in number. What is not text ends it.
-fn from_the_right<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+fn from_the_right<'a>(headers: &'a HeaderMap, name: &'static str) -> impl Iterator<Item = &'a str> {
     let lines = headers.get_all(name).iter().rev();
     lines
         .map_while(|line| line.to_str().ok())
@@ -221,7 +221,7 @@ mod tests {
     fn headers(lines: &[(&str, &str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
-            headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+            headers.append(http::HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
         }
         headers
     }
@@ -339,7 +339,7 @@ mod tests {
             TrustedProxies::private().resolve(peer("10.0.0.1:5"), &headers(&[("x-forwarded-for", &chain)]));
         assert_eq!(resolved.address, Some("10.0.0.2:0".parse().unwrap()));
         assert_eq!(
-            from_the_right(&headers(&[("x-forwarded-for", &chain)]), &FORWARDED_FOR).count(),
+            from_the_right(&headers(&[("x-forwarded-for", &chain)]), FORWARDED_FOR).count(),
             MAX_ELEMENTS
         );
     }

@@ -52,6 +52,7 @@ pub(crate) fn start(
     let link = Link::start(worker, io, unread, answer, server.websocket_limits(), owner);
     *probe.link.borrow_mut() = Some(Rc::clone(&link));
     if let Err(error) = started {
+        metrics::counter!("switchboard_upgrades_failed_total").increment(1);
         tracing::debug!(%error, "probe refused");
         link.close(worker, None, "");
         return;
@@ -170,6 +171,10 @@ impl LinkOwner for Probe {
     fn on_link_end(self: Rc<Self>, worker: &Rc<Worker>, _link: &Rc<Link>, _end: LinkEnd) {
         self.fail(worker);
         *self.link.borrow_mut() = None;
+    }
+
+    fn span(&self) -> tracing::Span {
+        self.session.span_on("websocket")
     }
 
     fn as_session(self: Rc<Self>) -> Rc<dyn Session> {

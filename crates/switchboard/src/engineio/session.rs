@@ -213,6 +213,12 @@ impl EngineSession {
         self.state.get() == State::Open
     }
 
+    /// What is traced of the session on a transport. Whoever knows all of a session's id may act as its client: only its first characters
+    /// are shown.
+    pub(crate) fn span_on(&self, transport: &'static str) -> tracing::Span {
+        tracing::debug_span!("session", sid = self.sid.as_str().get(..4), transport)
+    }
+
     /// The transport's name, as Socket.IO users know it.
     pub(crate) fn transport_name(&self) -> &'static str {
         if self.outbox.framing() == WEBSOCKET { "websocket" } else { "polling" }
@@ -470,6 +476,7 @@ impl LinkOwner for EngineSession {
             Message::Text(text) => match Packet::decode_text(text) {
                 Ok(packet) => self.on_packet(worker, packet),
                 Err(error) => {
+                    metrics::counter!("switchboard_parse_errors_total").increment(1);
                     tracing::debug!(%error, "not a packet");
                     self.close(worker, DisconnectReason::ParseError);
                 }
@@ -492,6 +499,10 @@ impl LinkOwner for EngineSession {
             }
         };
         self.close(worker, reason);
+    }
+
+    fn span(&self) -> tracing::Span {
+        self.span_on("websocket")
     }
 
     fn as_session(self: Rc<Self>) -> Rc<dyn Session> {

@@ -15,6 +15,7 @@ use http_body_util::BodyExt;
 use switchboard_hub::{Command, Hub, Worker, WorkerId};
 use switchboard_protocol::engineio::{ErrorCode, SessionId};
 use tokio::sync::oneshot;
+use tracing::Instrument;
 
 use super::compress::compress;
 use super::decide::{Attach, Decision, PollKind, PollRequest, can_probe, decide, finish};
@@ -90,7 +91,7 @@ where
                     "this server cannot upgrade connections\n",
                 ));
             };
-            tokio::spawn(hand_over(Arc::clone(&inner), on_upgrade, attach));
+            tokio::spawn(hand_over(Arc::clone(&inner), on_upgrade, attach).in_current_span());
             Served::Answer(response.map(|()| Bytes::new()))
         }
     }
@@ -115,26 +116,35 @@ async fn hand_over(inner: Arc<Inner>, on_upgrade: hyper::upgrade::OnUpgrade, att
     let handover = match on_upgrade.await {
         Ok(upgraded) => Handover::upgraded(upgraded, guest),
         Err(error) => {
-            tracing::debug!(%error, "an upgrade was not carried through");
-            return;
+            return lost_on_its_way(&error);
         }
     };
     match handover {
         Ok(handover) => land(&inner.hub, attach, handover).await,
-        Err(error) => tracing::debug!(%error, "an upgraded connection was lost"),
+        Err(error) => lost_on_its_way(&error),
     }
 }
 
 /// Takes a connection to its worker.
 pub(crate) async fn land(hub: &Hub, attach: Attach, handover: Handover) {
     let to = attach.worker(hub);
-    let landed = run_when_room(hub, to, move |worker| match handover.land() {
-        Ok((io, unread)) => attach.land(worker, io, unread, &[]),
-        Err(error) => tracing::debug!(%error, "a connection did not reach its worker"),
+    let span = tracing::Span::current();
+    let landed = run_when_room(hub, to, move |worker| {
+        let _traced = span.enter();
+        match handover.land() {
+            Ok((io, unread)) => attach.land(worker, io, unread, &[]),
+            Err(error) => lost_on_its_way(&error),
+        }
     });
     if let Err(error) = landed.await {
-        tracing::debug!(%error, "a connection did not reach its worker");
+        lost_on_its_way(&error);
     }
+}
+
+/// An upgraded connection did not reach its worker.
+pub(crate) fn lost_on_its_way(error: &dyn std::error::Error) {
+    metrics::counter!("switchboard_upgraded_connections_lost_total").increment(1);
+    tracing::debug!(%error, "an upgraded connection did not reach its worker");
 }
 
 /// Runs `f` on a worker: at once on its own thread, else when its inbox has room.
@@ -173,7 +183,7 @@ where
             let answer =
                 ask(hub, hub.next_worker(), move |worker, reply| {
                     match EngineSession::open_polling(worker, &engine, handshake) {
-                        Some(session) => session.poll(worker, reply),
+                        Some(session) => session.span_on("polling").in_scope(|| session.poll(worker, reply)),
                         None => drop(reply.send(plain(StatusCode::SERVICE_UNAVAILABLE, "no randomness\n"))),
                     }
                 });
@@ -183,7 +193,7 @@ where
             // A session that has closed tells the next poll so.
             let answer = ask(hub, WorkerId(sid.worker()), move |worker, reply| {
                 match worker.extension::<Registry>().get(&sid) {
-                    Some(session) => session.poll(worker, reply),
+                    Some(session) => session.span_on("polling").in_scope(|| session.poll(worker, reply)),
                     None => drop(reply.send(engine_error(ErrorCode::SessionIdUnknown))),
                 }
             });
@@ -239,7 +249,9 @@ where
     };
     let answer = match read {
         Ok(body) => ask(hub, owner, move |worker, reply| match find(worker, &sid) {
-            Some(session) => session.post(worker, &body, begun, reply),
+            Some(session) => {
+                session.span_on("polling").in_scope(|| session.post(worker, &body, begun, reply));
+            }
             None => drop(reply.send(engine_error(ErrorCode::SessionIdUnknown))),
         }),
         Err(NoBody::Gone) => return None,

@@ -25,7 +25,7 @@ use super::rewind::Rewind;
 use crate::Peer;
 use crate::http::Answer;
 use crate::http::decide::{Attach, Decision, decide};
-use crate::http::serve::{check_probe, land, write_head};
+use crate::http::serve::{check_probe, land, lost_on_its_way, write_head};
 use crate::switchboard::Inner;
 use crate::transport::io::{Handover, Io};
 
@@ -261,7 +261,7 @@ async fn upgrade_probe(
     };
     match handover {
         Ok(handover) => land(&inner.hub, attach, handover).await,
-        Err(error) => tracing::debug!(%error, "a connection was lost on its way to its worker"),
+        Err(error) => lost_on_its_way(&error),
     }
 }
 

@@ -62,19 +62,24 @@ impl Gate {
 
     /// A place for one connection that was accepted.
     pub(crate) fn enter(self: &Arc<Self>) -> Result<Permit, Refusal> {
-        let before = self.open.fetch_add(1, Ordering::AcqRel);
-        let permit = Permit { gate: Arc::clone(self), address: None };
+        let (before, permit) = self.count();
         if before >= self.max { Err(Refusal::Total) } else { Ok(permit) }
     }
 
     /// A place for what another server has let in: a request, or a connection that was upgraded. It is waited for in the end,
     /// but not refused.
     pub(crate) fn guest(self: &Arc<Self>) -> Permit {
-        self.open.fetch_add(1, Ordering::AcqRel);
-        Permit { gate: Arc::clone(self), address: None }
+        self.count().1
+    }
+
+    /// One more: how many there were before, and its place.
+    fn count(self: &Arc<Self>) -> (usize, Permit) {
+        metrics::gauge!("switchboard_connections").increment(1.0);
+        (self.open.fetch_add(1, Ordering::AcqRel), Permit { gate: Arc::clone(self), address: None })
     }
 
     fn leave(&self) {
+        metrics::gauge!("switchboard_connections").decrement(1.0);
         if self.open.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.emptied.notify_waiters();
         }

@@ -121,6 +121,7 @@ impl Client {
             }
             // A namespace that was not joined, one that was already, or what only servers send.
             (kind, _) => {
+                metrics::counter!("switchboard_packets_out_of_place_total").increment(1);
                 tracing::debug!(?kind, namespace = packet.namespace, "a packet out of place");
                 self.session.close(worker, DisconnectReason::ForcedServerClose);
             }
@@ -185,6 +186,7 @@ impl Client {
         let key = worker.add_member(namespace.scope, socket.id, SOCKETIO, session, endpoint);
         let _unset_before = socket.key.set(key);
         socket.connected.store(true, Ordering::Release);
+        tracing::debug!(namespace = &*namespace.name, socket = %socket.id, "socket connected");
         metrics::counter!("switchboard_sockets_connected_total").increment(1);
         metrics::gauge!("switchboard_sockets").increment(1.0);
     }

@@ -255,6 +255,7 @@ impl LocalSocket {
             Some(Err(error)) => {
                 match error.downcast_ref() {
                     Some(ArgsError::Syntax(_) | ArgsError::Attachment(_)) => {
+                        metrics::counter!("switchboard_parse_errors_total").increment(1);
                         tracing::debug!(%error, "not a packet");
                         self.session.close(worker, DisconnectReason::ParseError);
                     }
@@ -273,6 +274,7 @@ impl LocalSocket {
     fn on_unhandled(&self, worker: &Rc<Worker>, event: &EventRef<'_>) {
         metrics::counter!("switchboard_events_unhandled_total").increment(1);
         if let Err(error) = validate(&event.data, &event.attachments) {
+            metrics::counter!("switchboard_parse_errors_total").increment(1);
             tracing::debug!(%error, "not a packet");
             self.session.close(worker, DisconnectReason::ParseError);
         }

@@ -72,12 +72,11 @@ impl LocalSocket {
 
     // Sending.
 
-    /// Queues an event. `json`: `["event",argument,…]`.
-    pub(crate) fn send_event(
+    /// Queues a packet, its Engine.IO type included, with its attachments.
+    pub(crate) fn send_packet(
         &self,
         worker: &Rc<Worker>,
-        ack: Option<u64>,
-        json: &[u8],
+        packet: &[u8],
         attachments: &[Bytes],
         volatile: bool,
     ) -> Result<(), HubError> {
@@ -85,14 +84,6 @@ impl LocalSocket {
             worker.stats().volatile_dropped.add(1);
             return Ok(());
         }
-        worker.with_scratch(|packet| {
-            packet.push(b'4');
-            write_event(packet, self.namespace(), ack, json, attachments.len());
-            self.send_packet(worker, packet, attachments)
-        })
-    }
-
-    fn send_packet(&self, worker: &Rc<Worker>, packet: &[u8], attachments: &[Bytes]) -> Result<(), HubError> {
         self.session.send_text(worker, packet)?;
         attachments.iter().try_for_each(|attachment| self.session.send_binary(worker, attachment))
     }
@@ -111,10 +102,18 @@ impl LocalSocket {
         let inserted = self.acks.borrow_mut().get_or_insert_default().insert(deadline, timeout, reply, limit);
         let id = match inserted {
             Ok(id) => id,
-            Err(reply) => return drop(reply.send(Err(AckError::TooMany(limit)))),
+            Err(reply) => {
+                metrics::counter!("switchboard_acks_refused_total").increment(1);
+                return drop(reply.send(Err(AckError::TooMany(limit))));
+            }
         };
         self.session.arm(worker, deadline);
-        if let Err(error) = self.send_event(worker, Some(id), json, attachments, false)
+        let sent = worker.with_scratch(|packet| {
+            packet.push(b'4');
+            write_event(packet, self.namespace(), Some(id), json, attachments.len());
+            self.send_packet(worker, packet, attachments, false)
+        });
+        if let Err(error) = sent
             && let Some(reply) = self.take_ack(id)
         {
             let _gone = reply.send(Err(AckError::Emit(error.into())));
@@ -137,19 +136,21 @@ impl LocalSocket {
             packet.push(b'4');
             write_head(packet, kind, reply.attachments.len(), self.namespace(), Some(id));
             packet.extend_from_slice(&reply.json);
-            Ok(self.send_packet(worker, packet, &reply.attachments)?)
+            Ok(self.send_packet(worker, packet, &reply.attachments, false)?)
         })
     }
 
     /// An acknowledgement has come.
     pub(crate) fn on_ack(&self, worker: &Rc<Worker>, id: u64, data: &str, attachments: Vec<Bytes>) {
         let Some(reply) = self.take_ack(id) else {
+            metrics::counter!("switchboard_acks_unawaited_total").increment(1);
             tracing::debug!(id, "an acknowledgement that nobody awaits");
             return;
         };
         match Args::parse(data, 0, attachments) {
             Ok(args) => drop(reply.send(Ok(args))),
             Err(error) => {
+                metrics::counter!("switchboard_parse_errors_total").increment(1);
                 let _gone = reply.send(Err(error.into()));
                 self.session.close(worker, DisconnectReason::ParseError);
             }
@@ -202,6 +203,8 @@ impl LocalSocket {
         drop(self.acks.take());
         self.queue.clear(self, worker);
         if was_connected {
+            tracing::debug!(namespace = self.namespace(), socket = %self.socket.id(), %reason, "socket disconnected");
+            metrics::counter!("switchboard_sockets_disconnected_total", "reason" => reason.as_str()).increment(1);
             metrics::gauge!("switchboard_sockets").decrement(1.0);
             self.tell_disconnected(reason);
         }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use switchboard_hub::{HubError, MemberId, MemberKey, RoomName, Worker};
-use switchboard_protocol::socketio::write_args;
+use switchboard_protocol::socketio::{PacketType, write_args, write_packet};
 use tokio::sync::oneshot;
 
 use super::ack::AckFuture;
@@ -404,19 +404,29 @@ impl Emitter<'_> {
         let key = self.socket.key()?;
         let volatile = self.volatile;
         if let Some(worker) = self.socket.worker(key) {
-            // The arguments are written into the worker's scratch buffer, with nothing of the worker borrowed.
-            return worker.with_scratch(|json| {
+            // The packet is written into the worker's scratch buffer, with nothing of the worker borrowed.
+            return worker.with_scratch(|packet| {
                 let mut attachments = Vec::new();
-                write_args(json, &mut attachments, Some(event), &args)?;
-                with_local(&worker, key, |local| {
-                    Ok(local.send_event(&worker, None, json, &attachments, volatile)?)
-                })
+                self.write_packet(packet, &mut attachments, event, &args)?;
+                with_local(&worker, key, |local| Ok(local.send_packet(&worker, packet, &attachments, volatile)?))
             });
         }
-        let (json, attachments) = write(event, &args)?;
-        self.socket.on_worker(move |worker, local| {
-            Ok(local.send_event(worker, None, &json, &attachments, volatile)?)
-        })
+        let (mut packet, mut attachments) = (Vec::new(), Vec::new());
+        self.write_packet(&mut packet, &mut attachments, event, &args)?;
+        self.socket
+            .on_worker(move |worker, local| Ok(local.send_packet(worker, &packet, &attachments, volatile)?))
+    }
+
+    fn write_packet<T: Serialize>(
+        &self,
+        packet: &mut Vec<u8>,
+        attachments: &mut Vec<Bytes>,
+        event: &str,
+        args: &T,
+    ) -> Result<(), EmitError> {
+        let namespace = &self.socket.shared.namespace.name;
+        packet.push(b'4');
+        Ok(write_packet(packet, attachments, PacketType::Event, namespace, None, Some(event), args)?)
     }
 
     /// Sends an event and awaits its acknowledgement; see [`Socket::emit_with_ack`].

@@ -15,6 +15,7 @@ use switchboard_hub::{Outbox, Session, Worker};
 use switchboard_websocket::{
     CloseCode, CloseFrame, Decoder, Limits, Message, Opcode, Role, encode_close, encode_frame,
 };
+use tracing::{Instrument, Span};
 
 use super::io::Io;
 
@@ -31,6 +32,9 @@ pub(crate) trait LinkOwner: Session {
 
     /// The connection has ended. Called once, for its last owner.
     fn on_link_end(self: Rc<Self>, worker: &Rc<Worker>, link: &Rc<Link>, end: LinkEnd);
+
+    /// What its connection's events are traced in.
+    fn span(&self) -> Span;
 
     /// Itself as the hub sees it.
     fn as_session(self: Rc<Self>) -> Rc<dyn Session>;
@@ -114,7 +118,14 @@ impl Link {
             // An outbox that is new is not full.
             let _full = worker.write(&link.owner().as_session(), |out| out.extend_from_slice(answer));
         }
-        tokio::task::spawn_local(Rc::clone(&link).drive(Rc::clone(worker), unread));
+        let span = link.owner().span();
+        let drive = Rc::clone(&link).drive(Rc::clone(worker), unread);
+        // A task that nobody traces does not carry a span about.
+        if span.is_disabled() {
+            tokio::task::spawn_local(drive);
+        } else {
+            tokio::task::spawn_local(drive.instrument(span));
+        }
         link
     }
 

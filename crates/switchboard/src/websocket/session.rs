@@ -206,6 +206,7 @@ impl RawSession {
             let _unset_before = shared.member.set((member, id));
         }
         worker.arm(key, Worker::clock() + service.options().ping_interval);
+        metrics::counter!("switchboard_websockets_opened_total").increment(1);
         metrics::gauge!("switchboard_websockets").increment(1.0);
         session.settle(worker, guarded(|| service.on_connect(&session.socket)));
     }
@@ -300,15 +301,15 @@ impl LinkOwner for RawSession {
     }
 
     fn on_link_end(self: Rc<Self>, worker: &Rc<Worker>, _link: &Rc<Link>, end: LinkEnd) {
-        let code = match end {
-            LinkEnd::Closed { code } => code,
+        let (reason, code) = match end {
+            LinkEnd::Closed { code } => ("closed", code),
             LinkEnd::Protocol(error) => {
                 tracing::debug!(%error, "not a WebSocket peer");
-                None
+                ("protocol error", None)
             }
             LinkEnd::Io(error) => {
                 tracing::debug!(%error, "a connection failed");
-                None
+                ("connection lost", None)
             }
         };
         let _panicked = guarded(|| self.service.on_close(&self.socket, code));
@@ -318,8 +319,13 @@ impl LinkOwner for RawSession {
         if let Some(key) = self.socket.shared.session.get() {
             worker.remove_session(*key);
         }
+        metrics::counter!("switchboard_websockets_closed_total", "reason" => reason).increment(1);
         metrics::gauge!("switchboard_websockets").decrement(1.0);
         *self.link.borrow_mut() = None;
+    }
+
+    fn span(&self) -> tracing::Span {
+        tracing::debug_span!("websocket", path = self.service.path())
     }
 
     fn as_session(self: Rc<Self>) -> Rc<dyn Session> {

@@ -1,0 +1,174 @@
+//! The metrics of the library, on one page: what `docs/metrics.md` shows, and what is described to the recorder when a server is built.
+//!
+//! They go to whichever recorder of the `metrics` facade the program installs. Where something happens, its name is written out, so that it is
+//! found by searching for it; the tests hold those places, this table and the page together.
+
+use ::metrics::{Unit, describe_counter, describe_gauge};
+
+/// What a metric is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Counter,
+    Gauge,
+}
+
+struct Metric {
+    name: &'static str,
+    kind: Kind,
+    unit: Unit,
+    labels: &'static [&'static str],
+    meaning: &'static str,
+}
+
+const fn counter(name: &'static str, labels: &'static [&'static str], meaning: &'static str) -> Metric {
+    Metric { name, kind: Kind::Counter, unit: Unit::Count, labels, meaning }
+}
+
+const fn bytes(name: &'static str, meaning: &'static str) -> Metric {
+    Metric { name, kind: Kind::Counter, unit: Unit::Bytes, labels: &[], meaning }
+}
+
+const fn gauge(name: &'static str, meaning: &'static str) -> Metric {
+    Metric { name, kind: Kind::Gauge, unit: Unit::Count, labels: &[], meaning }
+}
+
+/// All of them, in the order in which a message meets what they count.
+#[rustfmt::skip]
+const METRICS: &[Metric] = &[
+    // Accepting.
+    counter("switchboard_connections_accepted_total", &[], "Connections that the listener took."),
+    counter("switchboard_connections_refused_total", &["reason"], "Connections closed as soon as they were accepted: too many in all, or from one address."),
+    gauge("switchboard_connections", "Connections that are open, and requests of another server's that are being answered."),
+    counter("switchboard_accept_errors_total", &["reason"], "Failures to accept: `connection` where one was lost in the backlog, `resources` where file descriptors or memory ran out, after each of which the listener pauses."),
+    counter("switchboard_proxy_protocol_errors_total", &[], "Connections closed because their PROXY protocol header was missing, malformed, or from an address that is not trusted."),
+    counter("switchboard_head_timeouts_total", &[], "Connections closed because no head of a request came in time; kept ones that were idle as long count too."),
+    counter("switchboard_http_errors_total", &["reason"], "HTTP connections that failed: `head too large`, `not HTTP`, `incomplete request`, `connection lost`."),
+    counter("switchboard_connections_cut_total", &[], "Connections cut because a shutdown met its deadline."),
+    // Requests.
+    counter("switchboard_requests_refused_total", &["layer", "reason"], "Requests refused: by the checks common to all (`http`), of Engine.IO (`engine`), or of a raw WebSocket service (`websocket`)."),
+    counter("switchboard_requests_abandoned_total", &[], "Requests of the polling transport whose client went away before their answer; each closes its session."),
+    counter("switchboard_fallback_errors_total", &[], "Failures of the service behind Switchboard; each is answered with a 500."),
+    // WebSocket.
+    counter("switchboard_websocket_connections_total", &[], "Connections upgraded to WebSocket: sessions, probes and raw ones."),
+    counter("switchboard_upgraded_connections_lost_total", &[], "Connections lost between their upgrade and the worker they belong to."),
+    counter("switchboard_websocket_protocol_errors_total", &[], "WebSocket connections failed because their peer broke RFC 6455, or a bound."),
+    counter("switchboard_websocket_close_timeouts_total", &[], "WebSocket connections cut because their peer did not answer a close."),
+    counter("switchboard_websocket_ping_timeouts_total", &[], "Raw WebSocket connections cut because their peer did not answer a ping."),
+    counter("switchboard_websockets_opened_total", &[], "Clients of raw WebSocket services that connected."),
+    counter("switchboard_websockets_closed_total", &["reason"], "Clients of raw WebSocket services that went: `closed`, `protocol error`, `connection lost`."),
+    gauge("switchboard_websockets", "Clients of raw WebSocket services."),
+    // Engine.IO.
+    counter("switchboard_sessions_opened_total", &[], "Sessions of Engine.IO that were opened."),
+    counter("switchboard_sessions_closed_total", &["reason"], "Sessions that were closed, with the reason in Socket.IO's words."),
+    gauge("switchboard_sessions", "Sessions that are open."),
+    counter("switchboard_upgrades_total", &[], "Sessions that went from polling to WebSocket."),
+    counter("switchboard_upgrades_failed_total", &[], "Probes that came to nothing; their sessions stayed on polling."),
+    // Socket.IO.
+    counter("switchboard_sockets_connected_total", &[], "Sockets that joined a namespace."),
+    counter("switchboard_sockets_disconnected_total", &["reason"], "Sockets that left their namespace, with the reason in Socket.IO's words."),
+    gauge("switchboard_sockets", "Sockets that are in a namespace."),
+    counter("switchboard_connects_refused_total", &[], "CONNECT packets answered with CONNECT_ERROR."),
+    counter("switchboard_connect_timeouts_total", &[], "Sessions closed because their client joined no namespace in time."),
+    counter("switchboard_parse_errors_total", &[], "Packets that were none; each closes its session."),
+    counter("switchboard_packets_out_of_place_total", &[], "Packets for a namespace that was not joined, or of a kind that only servers send; each closes its session."),
+    counter("switchboard_events_unhandled_total", &[], "Events that no handler waits for."),
+    counter("switchboard_held_events_full_total", &[], "Times a client was held back because its events waited for handlers up to their bound."),
+    counter("switchboard_handler_errors_total", &[], "Errors that handlers returned, or that their arguments met."),
+    counter("switchboard_handler_panics_total", &[], "Handlers that panicked."),
+    counter("switchboard_acks_refused_total", &[], "Acknowledgements not asked for because as many as may be were awaited of the socket."),
+    counter("switchboard_acks_unawaited_total", &[], "Acknowledgements that came late, twice, or for nothing."),
+    counter("switchboard_ack_timeouts_total", &[], "Acknowledgements that did not come in time."),
+    // Between and on workers.
+    counter("switchboard_joins_refused_total", &[], "Rooms not joined because the socket was in as many as may be."),
+    counter("switchboard_inbox_full_total", &[], "Commands refused because a worker's inbox was full."),
+    counter("switchboard_outbox_overflow_total", &[], "Clients disconnected because they did not read what waited for them."),
+    counter("switchboard_worker_panics_total", &[], "Panics that a worker caught outside of handlers."),
+    counter("switchboard_messages_received_total", &[], "Messages that clients sent."),
+    counter("switchboard_messages_sent_total", &[], "Messages queued for clients."),
+    bytes("switchboard_bytes_received_total", "Bytes that clients sent, WebSocket frames and bodies of requests."),
+    bytes("switchboard_bytes_sent_total", "Bytes written to clients, WebSocket frames and bodies of answers."),
+    counter("switchboard_volatile_dropped_total", &[], "Volatile packets dropped because a client would not take them at once."),
+];
+
+/// Describes all metrics to the recorder that is installed.
+pub(crate) fn describe() {
+    for metric in METRICS {
+        match metric.kind {
+            Kind::Counter => describe_counter!(metric.name, metric.unit, metric.meaning),
+            Kind::Gauge => describe_gauge!(metric.name, metric.unit, metric.meaning),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::path::Path;
+
+    use super::*;
+
+    /// The Rust files below a folder.
+    fn sources(folder: &Path, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, found);
+            } else if path.extension().is_some_and(|end| end == "rs") && !path.ends_with("src/metrics.rs") {
+                found.push(std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+
+    /// The metrics that the sources use, with their labels.
+    fn used() -> BTreeMap<String, BTreeSet<String>> {
+        let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut files = Vec::new();
+        for library in ["switchboard", "hub", "websocket", "protocol"] {
+            sources(&crates.join(library).join("src"), &mut files);
+        }
+        let mut used = BTreeMap::<_, BTreeSet<_>>::new();
+        for file in &files {
+            for (at, begin) in file.match_indices("\"switchboard_") {
+                let name: String = file[at + 1..].chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
+                let behind = &file[at + begin.len()..];
+                let statement = behind.split_once(';').map_or(behind, |(statement, _)| statement);
+                let labels = statement.split("\" =>").map(|before| before.rsplit('"').next().unwrap().to_owned());
+                let count = statement.matches("\" =>").count();
+                used.entry(name).or_default().extend(labels.take(count));
+            }
+        }
+        used
+    }
+
+    #[test]
+    fn every_metric_that_is_used_is_described_and_the_other_way_round() {
+        let described: BTreeMap<_, BTreeSet<_>> = METRICS
+            .iter()
+            .map(|metric| (metric.name.to_owned(), metric.labels.iter().map(|label| (*label).to_owned()).collect()))
+            .collect();
+        assert_eq!(described.len(), METRICS.len(), "one is described twice");
+        assert_eq!(used(), described);
+    }
+
+    #[test]
+    fn names_say_what_kind_they_are() {
+        for metric in METRICS {
+            assert_eq!(metric.name.ends_with("_total"), metric.kind == Kind::Counter, "{}", metric.name);
+            assert!(metric.meaning.ends_with('.'), "{}", metric.name);
+        }
+    }
+
+    #[test]
+    fn the_page_shows_them_all() {
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/metrics.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let rows = METRICS.iter().map(|metric| {
+            let kind = if metric.kind == Kind::Counter { "counter" } else { "gauge" };
+            let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+            format!("| `{}` | {kind} | {} | {} |\n", metric.name, labels.join(", "), metric.meaning)
+        });
+        let rows: String = rows.collect();
+        assert!(page.contains(&rows), "its table is to be:\n{rows}");
+        assert_eq!(page.matches("| `switchboard_").count(), METRICS.len(), "it shows more");
+    }
+}
