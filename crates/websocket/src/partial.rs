@@ -133,10 +133,7 @@ impl Partial {
     pub(crate) fn free_delivered(&mut self) -> bool {
         match self.delivered.take() {
             Some(Delivered::Control(_)) => self.control = Vec::new(),
-            Some(Delivered::Message) => {
-                self.message = None;
-                self.fragments = 0;
-            }
+            Some(Delivered::Message) => self.message = None,
             None => {}
         }
         self.frame.is_none() && self.message.is_none()
