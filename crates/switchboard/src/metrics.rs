@@ -129,10 +129,12 @@ mod tests {
         let mut used = BTreeMap::<_, BTreeSet<_>>::new();
         for file in &files {
             for (at, begin) in file.match_indices("\"switchboard_") {
-                let name: String = file[at + 1..].chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
+                let name: String =
+                    file[at + 1..].chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
                 let behind = &file[at + begin.len()..];
                 let statement = behind.split_once(';').map_or(behind, |(statement, _)| statement);
-                let labels = statement.split("\" =>").map(|before| before.rsplit('"').next().unwrap().to_owned());
+                let labels =
+                    statement.split("\" =>").map(|before| before.rsplit('"').next().unwrap().to_owned());
                 let count = statement.matches("\" =>").count();
                 used.entry(name).or_default().extend(labels.take(count));
             }
@@ -144,7 +146,9 @@ mod tests {
     fn every_metric_that_is_used_is_described_and_the_other_way_round() {
         let described: BTreeMap<_, BTreeSet<_>> = METRICS
             .iter()
-            .map(|metric| (metric.name.to_owned(), metric.labels.iter().map(|label| (*label).to_owned()).collect()))
+            .map(|metric| {
+                (metric.name.to_owned(), metric.labels.iter().map(|label| (*label).to_owned()).collect())
+            })
             .collect();
         assert_eq!(described.len(), METRICS.len(), "one is described twice");
         assert_eq!(used(), described);

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::session::{EngineSession, Registry, Transport};
 use crate::DisconnectReason;
-use crate::http::{Answer, answer, engine_error, text};
+use crate::http::{Answer, answer, engine_error, refused, text};
 
 /// Where the answer to a request goes.
 pub(crate) type Reply = oneshot::Sender<Answer>;
@@ -61,6 +61,12 @@ impl Polling {
     }
 }
 
+/// The answer to a request that came while another of its kind was under way: 400 with nothing, as Node has it.
+pub(crate) fn overlap_refused() -> Answer {
+    refused("engine", "overlap");
+    answer(StatusCode::BAD_REQUEST, "text/plain", Bytes::new())
+}
+
 /// The answer to a POST, as Node words it.
 fn posted() -> Answer {
     answer(StatusCode::OK, "text/html", Bytes::from_static(b"ok"))
@@ -84,13 +90,12 @@ impl EngineSession {
         };
         match overlap {
             None => self.flush(worker),
-            Some((reply, two_polls)) => {
-                let _gone = reply.send(engine_error(ErrorCode::BadRequest));
-                if two_polls {
-                    self.close(worker, DisconnectReason::TransportError);
-                    self.flush(worker);
-                }
+            Some((reply, true)) => {
+                let _gone = reply.send(overlap_refused());
+                self.close(worker, DisconnectReason::TransportError);
+                self.flush(worker);
             }
+            Some((reply, false)) => drop(reply.send(engine_error(ErrorCode::BadRequest))),
         }
     }
 
@@ -116,7 +121,7 @@ impl EngineSession {
             }
         };
         if overlap {
-            let _gone = reply.send(engine_error(ErrorCode::BadRequest));
+            let _gone = reply.send(overlap_refused());
             return self.close(worker, DisconnectReason::TransportError);
         }
         worker.stats().bytes_received.add(body.len() as u64);
@@ -147,6 +152,7 @@ impl EngineSession {
     }
 
     fn refuse(self: &Rc<Self>, worker: &Rc<Worker>, reply: Reply) {
+        metrics::counter!("switchboard_parse_errors_total").increment(1);
         let _gone = reply.send(engine_error(ErrorCode::BadRequest));
         self.close(worker, DisconnectReason::ParseError);
     }

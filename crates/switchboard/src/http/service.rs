@@ -27,35 +27,62 @@ pub type ResponseBody<B> = Either<Full<Bytes>, B>;
 #[derive(Clone)]
 pub struct SwitchboardLayer {
     io: Switchboard,
+    address: FindAddress,
 }
+
+/// Finds the client's address among what the outer server knows of a request.
+type FindAddress = fn(&http::Extensions) -> Option<SocketAddr>;
 
 impl SwitchboardLayer {
     pub(crate) fn new(io: Switchboard) -> Self {
-        Self { io }
+        Self { io, address: plain_address }
     }
+
+    /// Says where in a request's extensions the outer server puts the client's address. Default: as a [`Peer`] or a [`SocketAddr`].
+    ///
+    /// axum puts it there as `ConnectInfo`, when it serves with `into_make_service_with_connect_info::<SocketAddr>()`:
+    ///
+    /// ```
+    /// # use std::net::SocketAddr;
+    /// # use axum::{Router, extract::ConnectInfo};
+    /// # let io = switchboard::Switchboard::builder().workers(1).build()?;
+    /// let layer = io.layer().address_from(|extensions| extensions.get().map(|ConnectInfo(address)| *address));
+    /// let service = Router::<()>::new().layer(layer).into_make_service_with_connect_info::<SocketAddr>();
+    /// # Ok::<_, std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn address_from(mut self, find: fn(&http::Extensions) -> Option<SocketAddr>) -> Self {
+        self.address = find;
+        self
+    }
+}
+
+fn plain_address(extensions: &http::Extensions) -> Option<SocketAddr> {
+    extensions.get().copied()
 }
 
 impl<S> Layer<S> for SwitchboardLayer {
     type Service = SwitchboardService<S>;
 
     fn layer(&self, inner: S) -> SwitchboardService<S> {
-        SwitchboardService { io: self.io.clone(), inner }
+        SwitchboardService { io: self.io.clone(), address: self.address, inner }
     }
 }
 
 /// Switchboard with a service behind it. Made by [`Switchboard::layer`] and [`Switchboard::service`].
 ///
 /// The address of a client is taken from the request's extensions, where the outer server puts one: a [`Peer`], or a
-/// [`SocketAddr`].
+/// [`SocketAddr`]; or where [`SwitchboardLayer::address_from`] says.
 #[derive(Clone)]
 pub struct SwitchboardService<S> {
     io: Switchboard,
+    address: FindAddress,
     inner: S,
 }
 
 impl<S> SwitchboardService<S> {
     pub(crate) fn new(io: Switchboard, inner: S) -> Self {
-        Self { io, inner }
+        Self { io, address: plain_address, inner }
     }
 }
 
@@ -78,7 +105,7 @@ where
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let io = Arc::clone(self.io.inner());
-        let peer = io.proxies.resolve(peer(&request), request.headers());
+        let peer = io.proxies.resolve(peer(request.extensions(), self.address), request.headers());
         // A shutdown waits for the answer.
         let guest = io.gate.guest();
         let serving = serve(&io, request, peer);
@@ -94,10 +121,9 @@ where
     }
 }
 
-fn peer<B>(request: &Request<B>) -> Peer {
-    let extensions = request.extensions();
-    let given = extensions.get::<Peer>().copied();
-    given.or_else(|| extensions.get::<SocketAddr>().map(|address| Peer::new(*address))).unwrap_or_default()
+fn peer(extensions: &http::Extensions, address: FindAddress) -> Peer {
+    let given = extensions.get().copied();
+    given.or_else(|| address(extensions).map(Peer::new)).unwrap_or_default()
 }
 
 /// Answers 404 to everything: the service behind Switchboard where there is no other.

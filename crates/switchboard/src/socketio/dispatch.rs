@@ -199,7 +199,12 @@ impl LocalSocket {
     }
 
     /// Calls the handlers of an event in turn, from the first or from a step on, until one waits.
-    fn run(self: &Rc<Self>, worker: &Rc<Worker>, event: &EventRef<'_>, from: Option<(usize, Chain)>) -> Option<Stopped> {
+    fn run(
+        self: &Rc<Self>,
+        worker: &Rc<Worker>,
+        event: &EventRef<'_>,
+        from: Option<(usize, Chain)>,
+    ) -> Option<Stopped> {
         let (first, chain) = from.unwrap_or_else(|| (0, Chain::of(self)));
         for step in first.. {
             let own;
@@ -227,7 +232,9 @@ impl LocalSocket {
                     // Most futures are ready at once; only one that is not costs a task.
                     match poll_guarded(&mut waiting, &mut Context::from_waker(Waker::noop())) {
                         Poll::Ready(outcome) => outcome,
-                        Poll::Pending => return Some(Stopped { step, waiting, concurrent, chain: chain.keep() }),
+                        Poll::Pending => {
+                            return Some(Stopped { step, waiting, concurrent, chain: chain.keep() });
+                        }
                     }
                 }
                 None => None,
@@ -310,8 +317,10 @@ impl Chain {
 
     /// Those that come before the event's own handler, in order: the namespace's, then the socket's.
     fn lists(&self) -> [(Kind, &[AnyEventHandler]); 4] {
-        let (any, middleware) =
-            self.own.as_ref().map_or((&[][..], &[][..]), |own| (own.any.as_slice(), own.middleware.as_slice()));
+        let (any, middleware) = self
+            .own
+            .as_ref()
+            .map_or((&[][..], &[][..]), |own| (own.any.as_slice(), own.middleware.as_slice()));
         [
             (Kind::Any, &self.table.any),
             (Kind::Any, any),

@@ -204,7 +204,8 @@ impl LocalSocket {
         self.queue.clear(self, worker);
         if was_connected {
             tracing::debug!(namespace = self.namespace(), socket = %self.socket.id(), %reason, "socket disconnected");
-            metrics::counter!("switchboard_sockets_disconnected_total", "reason" => reason.as_str()).increment(1);
+            metrics::counter!("switchboard_sockets_disconnected_total", "reason" => reason.as_str())
+                .increment(1);
             metrics::gauge!("switchboard_sockets").decrement(1.0);
             self.tell_disconnected(reason);
         }

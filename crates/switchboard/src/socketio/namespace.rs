@@ -62,7 +62,12 @@ impl std::fmt::Debug for NamespaceInner {
 }
 
 impl NamespaceInner {
-    pub(crate) fn new(name: &str, hub: &Arc<Hub>, states: &Arc<States>, options: &SocketIoOptions) -> Arc<Self> {
+    pub(crate) fn new(
+        name: &str,
+        hub: &Arc<Hub>,
+        states: &Arc<States>,
+        options: &SocketIoOptions,
+    ) -> Arc<Self> {
         Arc::new(Self {
             name: name.into(),
             scope: hub.scope(name),

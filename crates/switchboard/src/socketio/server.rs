@@ -33,7 +33,8 @@ pub struct SocketIoOptions {
 
 impl Default for SocketIoOptions {
     fn default() -> Self {
-        Self { connect_timeout: Duration::from_secs(45),
+        Self {
+            connect_timeout: Duration::from_secs(45),
             packets: Limits::default(),
             max_namespaces: 1000,
             max_held_bytes: 1 << 20,

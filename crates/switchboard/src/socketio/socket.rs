@@ -408,7 +408,9 @@ impl Emitter<'_> {
             return worker.with_scratch(|packet| {
                 let mut attachments = Vec::new();
                 self.write_packet(packet, &mut attachments, event, &args)?;
-                with_local(&worker, key, |local| Ok(local.send_packet(&worker, packet, &attachments, volatile)?))
+                with_local(&worker, key, |local| {
+                    Ok(local.send_packet(&worker, packet, &attachments, volatile)?)
+                })
             });
         }
         let (mut packet, mut attachments) = (Vec::new(), Vec::new());

@@ -128,24 +128,23 @@ impl RawService {
             answer,
         );
     }
+}
 
+impl Functions {
     pub(crate) fn on_connect(&self, socket: &WebSocket) -> Result {
-        self.functions.load().connect.as_ref().map_or(Ok(()), |connect| connect(socket))
+        self.connect.as_ref().map_or(Ok(()), |connect| connect(socket))
     }
 
     pub(crate) fn on_message(&self, socket: &WebSocket, message: Message<'_>) -> Result {
-        let functions = self.functions.load();
-        if let Some(on_message) = &functions.message {
-            return on_message(socket, message);
-        }
-        match &functions.bridge {
-            Some(bridge) => bridge.publish(message),
-            None => Ok(()),
+        match (&self.message, &self.bridge) {
+            (Some(on_message), _) => on_message(socket, message),
+            (None, Some(bridge)) => bridge.publish(message),
+            (None, None) => Ok(()),
         }
     }
 
     pub(crate) fn on_close(&self, socket: &WebSocket, code: Option<CloseCode>) {
-        if let Some(close) = &self.functions.load().close {
+        if let Some(close) = &self.close {
             close(socket, code);
         }
     }
@@ -163,7 +162,8 @@ impl Bridge {
     }
 }
 
-/// A raw WebSocket endpoint, to be given its functions. Made by [`Switchboard::websocket`](crate::Switchboard::websocket).
+/// A raw WebSocket endpoint, to be given its functions: a connection has those that were set when it began.
+/// Made by [`Switchboard::websocket`](crate::Switchboard::websocket).
 #[derive(Clone)]
 pub struct WebSocketService {
     inner: Arc<RawService>,

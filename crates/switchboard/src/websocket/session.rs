@@ -13,6 +13,7 @@ use switchboard_hub::{
 };
 use switchboard_websocket::{Opcode, encode_frame};
 
+use super::service::Functions;
 use super::{CloseCode, Message, RawService};
 use crate::EmitError;
 use crate::engineio::session::WEBSOCKET;
@@ -158,7 +159,7 @@ impl WebSocket {
 /// The connection, on its worker.
 pub(crate) struct RawSession {
     outbox: Outbox,
-    service: Arc<RawService>,
+    functions: Arc<Functions>,
     socket: WebSocket,
     link: RefCell<Option<Rc<Link>>>,
     /// Something has come since the last ping.
@@ -176,7 +177,7 @@ impl RawSession {
     ) {
         let session = Rc::new(Self {
             outbox: Outbox::new(service.options().max_outbox_bytes, WEBSOCKET),
-            service: Arc::clone(service),
+            functions: service.functions.load_full(),
             socket,
             link: RefCell::default(),
             alive: Cell::new(true),
@@ -193,7 +194,7 @@ impl RawSession {
         let key = worker.add_session(Rc::clone(&session) as Rc<dyn Session>);
         let shared = &session.socket.shared;
         let _unset_before = shared.session.set(key);
-        if let Some(bridge) = &service.functions.load().bridge
+        if let Some(bridge) = &session.functions.bridge
             && let Some(id) = new_id()
         {
             let member = worker.add_member(
@@ -208,7 +209,7 @@ impl RawSession {
         worker.arm(key, Worker::clock() + service.options().ping_interval);
         metrics::counter!("switchboard_websockets_opened_total").increment(1);
         metrics::gauge!("switchboard_websockets").increment(1.0);
-        session.settle(worker, guarded(|| service.on_connect(&session.socket)));
+        session.settle(worker, guarded(|| session.functions.on_connect(&session.socket)));
     }
 
     /// Closes the connection where a function of the service failed.
@@ -292,7 +293,7 @@ impl LinkOwner for RawSession {
             switchboard_websocket::Message::Binary(bytes) => Message::Binary(bytes),
             _ => return,
         };
-        let outcome = guarded(|| self.service.on_message(&self.socket, message));
+        let outcome = guarded(|| self.functions.on_message(&self.socket, message));
         self.settle(worker, outcome);
     }
 
@@ -312,7 +313,7 @@ impl LinkOwner for RawSession {
                 ("connection lost", None)
             }
         };
-        let _panicked = guarded(|| self.service.on_close(&self.socket, code));
+        let _panicked = guarded(|| self.functions.on_close(&self.socket, code));
         if let Some((member, _)) = self.socket.shared.member.get() {
             worker.remove_member(*member);
         }
