@@ -159,6 +159,8 @@ impl WebSocket {
 /// The connection, on its worker.
 pub(crate) struct RawSession {
     outbox: Outbox,
+    service: Arc<RawService>,
+    /// Those that were set when the connection began: nothing shared is read for a message.
     functions: Arc<Functions>,
     socket: WebSocket,
     link: RefCell<Option<Rc<Link>>>,
@@ -177,6 +179,7 @@ impl RawSession {
     ) {
         let session = Rc::new(Self {
             outbox: Outbox::new(service.options().max_outbox_bytes, WEBSOCKET),
+            service: Arc::clone(service),
             functions: service.functions.load_full(),
             socket,
             link: RefCell::default(),
