@@ -36,7 +36,7 @@ pub struct Config {
     #[arg(long, env = "SWITCHBOARD_MAX_PAYLOAD", value_name = "BYTES", default_value_t = 1_000_000, value_parser = positive())]
     pub max_payload: u64,
 
-    /// Origins whose pages may connect, such as https://example.org, separated by commas; `*` is every one. The server's own pages
+    /// Origins whose pages may connect, such as `https://example.org`, separated by commas; `*` is every one. The server's own pages
     /// always may [default: no others].
     #[arg(long, env = "SWITCHBOARD_ORIGINS", value_name = "ORIGIN", value_delimiter = ',', value_parser = origin)]
     pub origins: Vec<String>,

@@ -4,6 +4,7 @@
 
 mod config;
 pub mod demo;
+mod hex;
 mod logging;
 mod numbers;
 pub mod pages;

@@ -1,7 +1,6 @@
 //! The pages, embedded from `web/dist`, and the client's bundles beside them.
 
 use std::borrow::Cow;
-use std::fmt::Write;
 
 use axum::Router;
 use axum::extract::Request;
@@ -15,6 +14,8 @@ use axum::routing::{any, get};
 use bytes::Bytes;
 use rust_embed::{EmbeddedFile, RustEmbed};
 use switchboard::ClientFile;
+
+use crate::hex::hex;
 
 /// What the pages may do: nothing but what they were tested to need.
 const POLICY: HeaderValue = HeaderValue::from_static(
@@ -96,12 +97,8 @@ fn is_fresh(headers: &HeaderMap, etag: &HeaderValue) -> bool {
 
 /// A tag made of the content.
 fn etag(file: &EmbeddedFile) -> HeaderValue {
-    let mut tag = String::from("\"");
-    for byte in file.metadata.sha256_hash().iter().take(16) {
-        // Writing to a string does not fail.
-        let _ = write!(tag, "{byte:02x}");
-    }
-    tag.push('"');
+    let hash = file.metadata.sha256_hash();
+    let tag = format!("\"{}\"", hex(hash.get(..16).unwrap_or(&hash)));
     HeaderValue::from_str(&tag).unwrap_or(HeaderValue::from_static("\"\""))
 }
 

@@ -23,6 +23,7 @@ use sha2::Sha256;
 use switchboard::{Args, Auth, Binary, Data, Error, Namespace, Socket, Switchboard, Value};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
+use crate::hex::hex;
 use sender::{Outgoing, hub_room};
 use state::{Posted, State};
 use wire::{
@@ -76,13 +77,13 @@ fn with<T: DeserializeOwned + 'static, R: serde::Serialize + 'static>(
     namespace: &Namespace,
     chat: &Arc<Chat>,
     event: &str,
-    handler: fn(&Chat, &Socket, &MemberId, T) -> Result<R, Refusal>,
+    handler: fn(&Chat, &Socket, &MemberId, &T) -> Result<R, Refusal>,
 ) {
     let chat = Arc::clone(chat);
     namespace.on(event, move |socket: Socket, args: Args| -> Reply<R> {
         let Some(visitor) = socket.get::<Visitor>() else { return Reply::Refused(LEFT) };
         match args.get::<T>() {
-            Ok(request) => handler(&chat, &socket, &visitor.0, request).into(),
+            Ok(request) => handler(&chat, &socket, &visitor.0, &request).into(),
             Err(_malformed) => Reply::Refused(rules::BAD_REQUEST),
         }
     });
@@ -109,7 +110,7 @@ impl Chat {
 
     fn member_id(&self, secret: &str) -> MemberId {
         let tag = self.key.clone().chain_update(secret).finalize().into_bytes();
-        tag.iter().take(12).map(|byte| format!("{byte:02x}")).collect::<String>().into()
+        hex(tag.get(..12).unwrap_or(&tag)).into()
     }
 
     /// The state; what came of the use of it is told.
@@ -154,13 +155,13 @@ impl Chat {
         }
     }
 
-    fn enter(&self, socket: &Socket, member: &MemberId, request: Enter) -> Result<Entered, Refusal> {
+    fn enter(&self, socket: &Socket, member: &MemberId, request: &Enter) -> Result<Entered, Refusal> {
         let room = rules::room(&request.room)?;
         let former = self.lock().entered(member, socket);
         // First into the room, then the snapshot: no message falls between the two.
         socket.join(hub_room(&room)).map_err(|_gone| LEFT)?;
         let entry =
-            self.change(&socket.namespace(), |state| state.enter(member, socket, &request, Instant::now()));
+            self.change(&socket.namespace(), |state| state.enter(member, socket, request, Instant::now()));
         let left = match &entry {
             Ok(entry) => entry.left.clone(),
             Err(_) => Some(room).filter(|room| former.as_ref() != Some(room)),
@@ -171,8 +172,8 @@ impl Chat {
         entry.map(|entry| entry.reply)
     }
 
-    fn say(&self, socket: &Socket, member: &MemberId, request: Say) -> Result<Said, Refusal> {
-        let content = Content::Text(rules::text(request.text)?);
+    fn say(&self, socket: &Socket, member: &MemberId, request: &Say) -> Result<Said, Refusal> {
+        let content = Content::Text(rules::text(&request.text)?);
         self.post(socket, member, (&request.room, &request.client_id, content), None)
     }
 
@@ -180,11 +181,11 @@ impl Chat {
         &self,
         socket: &Socket,
         member: &MemberId,
-        request: (SendImage, Binary),
+        request: &(SendImage, Binary),
     ) -> Result<Said, Refusal> {
         let (image, data) = request;
-        let content = Content::Image(rules::picture(&image, &data)?);
-        self.post(socket, member, (&image.room, &image.client_id, content), Some(&data))
+        let content = Content::Image(rules::picture(image, data)?);
+        self.post(socket, member, (&image.room, &image.client_id, content), Some(data))
     }
 
     fn post(
@@ -210,7 +211,7 @@ impl Chat {
         }
     }
 
-    fn picture(&self, socket: &Socket, member: &MemberId, which: WhichPicture) -> Result<Binary, Refusal> {
+    fn picture(&self, socket: &Socket, member: &MemberId, which: &WhichPicture) -> Result<Binary, Refusal> {
         let room: RoomName = rules::room(&which.room)?;
         self.lock().picture(member, socket, &room, which.id)
     }

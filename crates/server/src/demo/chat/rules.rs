@@ -51,8 +51,8 @@ pub(crate) fn name(name: &str) -> Result<Arc<str>, Refusal> {
 }
 
 /// A message's text, as it came.
-pub(crate) fn text(text: String) -> Result<String, Refusal> {
-    if !text.trim().is_empty() && at_most(&text, TEXT) { Ok(text) } else { Err(BAD_TEXT) }
+pub(crate) fn text(text: &str) -> Result<String, Refusal> {
+    if !text.trim().is_empty() && at_most(text, TEXT) { Ok(text.to_owned()) } else { Err(BAD_TEXT) }
 }
 
 /// The id that a page gave its message, `[A-Za-z0-9-]{1,64}`.
@@ -121,10 +121,10 @@ mod tests {
     fn a_text_is_not_blank_and_has_2000_characters_at_most() {
         let (longest, longer) = ("é".repeat(2000), "é".repeat(2001));
         for good in ["a", " a ", "two\nlines", &longest] {
-            assert_eq!(text(good.to_owned()).as_deref(), Ok(good));
+            assert_eq!(text(good).as_deref(), Ok(good));
         }
         for bad in ["", "  \n\t\u{3000}", &longer] {
-            assert_eq!(text(bad.to_owned()), Err(BAD_TEXT), "{} bytes", bad.len());
+            assert_eq!(text(bad), Err(BAD_TEXT), "{} bytes", bad.len());
         }
     }
 

@@ -77,6 +77,7 @@ pub(crate) struct Entered {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[allow(clippy::struct_field_names, reason = "the contract's names")]
 pub(crate) struct Members {
     pub(crate) room: RoomName,
     pub(crate) version: u64,
