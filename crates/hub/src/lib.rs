@@ -13,6 +13,7 @@
 mod command;
 mod error;
 mod fanout;
+mod gather;
 mod hub;
 mod inbox;
 mod member;

@@ -9,6 +9,8 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::rc::Rc;
 
+use crate::gather::Gathered;
+
 /// Shared bytes up to this length are copied into the buffer before them rather than referenced: a small copy
 /// is cheaper than another slice of a vectored write.
 const COPY_UP_TO: usize = 512;
@@ -44,13 +46,13 @@ pub struct Full {
 }
 
 #[derive(Debug)]
-enum Chunk {
+pub(crate) enum Chunk {
     Owned(Vec<u8>),
     Shared(Rc<[u8]>),
 }
 
 impl Chunk {
-    fn as_slice(&self) -> &[u8] {
+    pub(crate) fn as_slice(&self) -> &[u8] {
         match self {
             Chunk::Owned(bytes) => bytes,
             Chunk::Shared(bytes) => bytes,
@@ -63,9 +65,15 @@ impl Chunk {
 pub(crate) struct Pool {
     buffers: RefCell<Vec<Vec<u8>>>,
     queues: RefCell<Vec<VecDeque<Chunk>>>,
+    gathered: RefCell<Gathered>,
 }
 
 impl Pool {
+    /// The turn is over: nothing that outboxes held is kept.
+    pub(crate) fn end_turn(&self) {
+        self.gathered.borrow_mut().clear();
+    }
+
     fn buffer(&self) -> Vec<u8> {
         self.buffers.borrow_mut().pop().unwrap_or_default()
     }
@@ -217,6 +225,15 @@ impl Outbox {
     ) -> Result<usize, E> {
         let n = {
             let chunks = self.chunks.borrow();
+            let mut gathered = pool.gathered.borrow_mut();
+            // What is written of the first chunk already still lies in it.
+            let laid = gathered.lay(&chunks, self.bytes.get() + self.written.get());
+            if let Some(laid) = laid.and_then(|laid| laid.get(self.written.get()..)) {
+                let n = write(&[IoSlice::new(laid)])?;
+                drop((chunks, gathered));
+                self.consume(pool, n);
+                return Ok(n);
+            }
             let mut slices = [IoSlice::new(&[]); SLICES];
             let mut count = 0;
             let mut skip = self.written.get();

@@ -450,6 +450,7 @@ impl Worker {
                     session.flush(&self);
                 });
             }
+            self.pool.end_turn();
             // What closing sessions wrote meanwhile has its own turn.
             if !self.dirty.borrow().is_empty() {
                 context.waker().wake_by_ref();
