@@ -16,6 +16,10 @@ struct Metric {
     name: &'static str,
     kind: Kind,
     unit: Unit,
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the page shows them, and a recorder learns them from use")
+    )]
     labels: &'static [&'static str],
     meaning: &'static str,
 }

@@ -52,7 +52,7 @@ impl TrustedProxies {
 
     /// Those on this machine: `127.0.0.0/8` and `::1`.
     pub fn loopback() -> Self {
-        Self::of(&[Network::v4([127, 0, 0, 0], 8), Network::v6([0, 0, 0, 0, 0, 0, 0, 1], 128)])
+        Self::of(&[Network::v4([127, 0, 0, 0], 8), Network::v6(Ipv6Addr::LOCALHOST, 128)])
     }
 
     /// Those on this machine, and those with private or link-local addresses: `10.0.0.0/8`, `172.16.0.0/12`, `192.168.0.0/16`,
@@ -64,8 +64,8 @@ impl TrustedProxies {
             Network::v4([172, 16, 0, 0], 12),
             Network::v4([192, 168, 0, 0], 16),
             Network::v4([169, 254, 0, 0], 16),
-            Network::v6([0xfc00, 0, 0, 0, 0, 0, 0, 0], 7),
-            Network::v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10),
+            Network::v6(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7),
+            Network::v6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10),
         ]))
     }
 
@@ -165,8 +165,8 @@ impl Network {
         Self { bits: (u32::from_be_bytes(octets) as u128) << 96, prefix, v6: false }
     }
 
-    const fn v6([a, b, c, d, e, f, g, h]: [u16; 8], prefix: u32) -> Self {
-        Self { bits: Ipv6Addr::new(a, b, c, d, e, f, g, h).to_bits(), prefix, v6: true }
+    const fn v6(address: Ipv6Addr, prefix: u32) -> Self {
+        Self { bits: address.to_bits(), prefix, v6: true }
     }
 
     fn bits(address: IpAddr) -> (u128, bool) {

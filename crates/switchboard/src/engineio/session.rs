@@ -345,7 +345,7 @@ impl EngineSession {
             let _full = self.send_text(worker, b"1");
         }
         self.state.set(State::Lingering);
-        tracing::debug!(%reason, "session closed");
+        tracing::debug!(sid = self.sid.as_str().get(..4), %reason, "session closed");
         metrics::counter!("switchboard_sessions_closed_total", "reason" => reason.as_str()).increment(1);
         metrics::gauge!("switchboard_sessions").decrement(1.0);
         let conversation = self.conversation.take();

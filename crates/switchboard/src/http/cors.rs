@@ -135,7 +135,7 @@ fn is_same(origin: &str, parts: &Parts, peer: Peer) -> bool {
     let bare = |authority: &str| authority.strip_suffix(port).unwrap_or(authority).to_ascii_lowercase();
     let authority = bare(authority);
     let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
-    host.or_else(|| parts.uri.authority().map(|host| host.as_str()))
+    host.or_else(|| parts.uri.authority().map(http::uri::Authority::as_str))
         .is_some_and(|host| bare(host) == authority)
         || peer.proxied && forwarded_hosts(&parts.headers).any(|host| bare(host) == authority)
 }

@@ -59,10 +59,14 @@ pub(super) async fn serve(
     mut permit: Permit,
 ) {
     match begin(&worker, &inner, &mut stream, address, &mut permit).await {
-        Ok((_, First::Upgrade { response, attach, unread })) => {
-            upgrade(&worker, &inner, stream, permit, &response, attach, unread).await;
-        }
         // What is not the fast path does not make every connection's task as large as itself.
+        Ok((_, First::Upgrade { response, attach: attach @ Attach::Probe(..), unread })) => {
+            Box::pin(upgrade_probe(&worker, &inner, stream, permit, &response, attach, unread)).await;
+        }
+        // A new session begins on the worker that accepted it.
+        Ok((_, First::Upgrade { response, attach, unread })) => {
+            upgrade(&worker, stream, permit, &response, attach, unread);
+        }
         Ok((_, First::Answer(answer))) => Box::pin(write_answer(stream, permit, *answer)).await,
         Ok((peer, First::Other(unread))) => {
             Box::pin(requests::serve(&inner, Rewind::new(stream, unread, permit), peer)).await;
@@ -204,24 +208,8 @@ fn look(inner: &Inner, bytes: &[u8], peer: Peer) -> First {
     }
 }
 
-/// Turns the connection into a WebSocket one, here or on the worker that its session belongs to.
-async fn upgrade(
-    worker: &Rc<Worker>,
-    inner: &Arc<Inner>,
-    stream: TcpStream,
-    permit: Permit,
-    response: &Response<()>,
-    attach: Attach,
-    unread: Bytes,
-) {
-    if let Attach::Probe(..) = &attach {
-        return Box::pin(upgrade_probe(worker, inner, stream, permit, response, attach, unread)).await;
-    }
-    // A new session begins on the worker that accepted it.
-    land_here(worker, stream, permit, response, attach, unread);
-}
-
-fn land_here(
+/// Turns the connection into a WebSocket one of this worker's.
+fn upgrade(
     worker: &Rc<Worker>,
     stream: TcpStream,
     permit: Permit,
@@ -250,7 +238,7 @@ async fn upgrade_probe(
         return write_answer(stream, permit, answer).await;
     }
     if attach.worker(&inner.hub) == worker.id() {
-        return land_here(worker, stream, permit, response, attach, unread);
+        return upgrade(worker, stream, permit, response, attach, unread);
     }
     let mut head = Vec::with_capacity(256);
     write_head(response, &mut head);
@@ -286,8 +274,23 @@ async fn write_answer(mut stream: TcpStream, _permit: Permit, answer: Answer) {
         let mut rest = stream.take(LINGER_BYTES);
         tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
     };
-    match tokio::time::timeout(LINGER, write).await {
-        Ok(Err(error)) => tracing::debug!(%error, "an answer was not written"),
-        Ok(Ok(_)) | Err(_) => {}
+    if let Ok(Err(error)) = tokio::time::timeout(LINGER, write).await {
+        tracing::debug!(%error, "an answer was not written");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<A, B, C, D, E, F>(_: impl FnOnce(A, B, C, D, E) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn the_task_that_begins_every_connection_is_small() {
+        // What is not on the way of a WebSocket upgrade is boxed where it begins.
+        let size = size_of_future(serve);
+        assert!(size <= 1200, "{size} bytes");
     }
 }

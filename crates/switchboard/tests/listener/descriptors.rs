@@ -17,10 +17,12 @@ const DESCRIPTORS: u64 = 48;
 #[ignore = "the other process of a test"]
 async fn serve_with_few_descriptors() {
     let limit = rustix::process::Rlimit { current: Some(DESCRIPTORS), maximum: Some(DESCRIPTORS) };
-    rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).expect("a lower limit is always allowed");
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, limit)
+        .expect("a lower limit is always allowed");
     let server = Server::start(Switchboard::builder().workers(1)).await;
     println!("\nserving {}", server.address);
-    eventually("accepting failed", async || metric("switchboard_accept_errors_total", "resources") > 0.0).await;
+    eventually("accepting failed", async || metric("switchboard_accept_errors_total", "resources") > 0.0)
+        .await;
     println!("out of descriptors");
     tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()))
         .await

@@ -8,7 +8,9 @@ use switchboard_websocket::{CloseCode, OwnedMessage};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::harness::{Client, DEADLINE, SHORT, Server, eventually, get, metric, session_id, text_frame, upgrade};
+use crate::harness::{
+    Client, DEADLINE, SHORT, Server, eventually, get, metric, session_id, text_frame, upgrade,
+};
 
 const SOCKETIO: &str = "/socket.io/?EIO=4&transport=websocket";
 const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
@@ -67,7 +69,8 @@ async fn connections_that_do_not_end_are_cut_at_the_deadline() {
         held.push(client);
     }
     let sid = server.open_session().await;
-    let post = format!("POST {POLLING}&sid={sid} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\n4half");
+    let post =
+        format!("POST {POLLING}&sid={sid} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\n4half");
     held.push(server.send(post).await);
     held.push(server.send("GET / HT").await);
 
@@ -150,7 +153,8 @@ async fn what_axum_accepted_is_closed_by_a_shutdown_too() {
     let open = connect(get(POLLING, "connection: close")).await.rest().await;
     let mut poll = connect(get(&format!("{POLLING}&sid={}", session_id(&open)), "connection: close")).await;
     // The poll has arrived when another one overlaps, which would close the session; a POST that is answered behind it does not.
-    let post = crate::harness::post(&format!("{POLLING}&sid={}", session_id(&open)), "connection: close", "3");
+    let post =
+        crate::harness::post(&format!("{POLLING}&sid={}", session_id(&open)), "connection: close", "3");
     connect(post).await.rest().await;
 
     let shutdown = tokio::spawn(async move { io.shutdown(DEADLINE).await });

@@ -32,7 +32,8 @@ async fn a_session_whose_peer_is_silent_ends_by_its_heartbeat() {
     silent.head().await;
     let rest = silent.rest().await;
     assert!(rest.contains("\u{1}2"), "it was pinged: {rest:?}");
-    eventually("counted", async || metric("switchboard_sessions_closed_total", "ping timeout") > before).await;
+    eventually("counted", async || metric("switchboard_sessions_closed_total", "ping timeout") > before)
+        .await;
 
     let polling = server.open_session().await;
     eventually("the session on polling is closed", async || {

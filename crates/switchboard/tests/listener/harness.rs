@@ -63,7 +63,8 @@ impl Server {
 
     /// Opens a session on polling; its id.
     pub(crate) async fn open_session(&self) -> String {
-        let answer = self.send(get("/socket.io/?EIO=4&transport=polling", "connection: close")).await.rest().await;
+        let answer =
+            self.send(get("/socket.io/?EIO=4&transport=polling", "connection: close")).await.rest().await;
         session_id(&answer)
     }
 
@@ -76,7 +77,8 @@ impl Server {
 
 /// What is between `"sid":"` and the next quote.
 pub(crate) fn session_id(answer: &str) -> String {
-    let (_, behind) = answer.split_once(r#""sid":""#).unwrap_or_else(|| panic!("no session id in {answer:?}"));
+    let (_, behind) =
+        answer.split_once(r#""sid":""#).unwrap_or_else(|| panic!("no session id in {answer:?}"));
     behind.split('"').next().unwrap_or_default().to_owned()
 }
 
@@ -86,7 +88,10 @@ pub(crate) fn get(path: &str, headers: &str) -> String {
 }
 
 pub(crate) fn post(path: &str, headers: &str, body: &str) -> String {
-    format!("POST {path} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+    format!(
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 /// A good handshake.
@@ -116,7 +121,9 @@ impl Client {
     /// All that comes up to the end of the stream; what was not in order, as an error.
     pub(crate) async fn try_rest(&mut self) -> std::io::Result<String> {
         let mut bytes = Vec::new();
-        timeout(DEADLINE, self.stream.read_to_end(&mut bytes)).await.expect("the server closes the connection")?;
+        timeout(DEADLINE, self.stream.read_to_end(&mut bytes))
+            .await
+            .expect("the server closes the connection")?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 

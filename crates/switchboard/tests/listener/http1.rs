@@ -19,7 +19,11 @@ async fn garbage_is_answered_with_a_400_or_nothing_and_closed() {
         text_frame("too early"),
     ] {
         let answer = server.send(&bytes).await.try_rest().await.unwrap_or_default();
-        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{}: {answer}", bytes.escape_ascii());
+        assert!(
+            answer.is_empty() || answer.starts_with("HTTP/1.1 400"),
+            "{}: {answer}",
+            bytes.escape_ascii()
+        );
     }
     assert!(metric("switchboard_http_errors_total", "not HTTP") > 0.0);
     // HTTP/2, which is not spoken here.
@@ -42,7 +46,8 @@ async fn requests_in_one_burst_are_answered_in_order() {
     let server = Server::with(|_| {}).await;
     let burst = [get(POLLING, ""), get("/nothing", ""), get(POLLING, "connection: close")].concat();
     let answers = server.send(burst).await.rest().await;
-    let status: Vec<_> = answers.match_indices("HTTP/1.1 ").map(|(at, _)| &answers[at + 9..at + 12]).collect();
+    let status: Vec<_> =
+        answers.match_indices("HTTP/1.1 ").map(|(at, _)| &answers[at + 9..at + 12]).collect();
     assert_eq!(status, ["200", "404", "200"], "{answers}");
 }
 
@@ -50,7 +55,8 @@ async fn requests_in_one_burst_are_answered_in_order() {
 async fn lengths_that_contradict_each_other_are_refused() {
     let server = Server::with(|_| {}).await;
     let path = format!("{POLLING}&sid={}", server.open_session().await);
-    for headers in ["content-length: 1", "content-length: 1, 2", "content-length: -1", "content-length: 0x1"] {
+    for headers in ["content-length: 1", "content-length: 1, 2", "content-length: -1", "content-length: 0x1"]
+    {
         let answer = server.send(post(&path, headers, "3\u{1e}3")).await.try_rest().await.unwrap_or_default();
         assert!(answer.starts_with("HTTP/1.1 400"), "{headers}: {answer}");
     }

@@ -43,10 +43,9 @@ async fn is_let_in(server: &Server) -> bool {
 
 #[tokio::test]
 async fn a_connection_holds_its_place_as_long_as_it_is_open() {
-    for change in [
-        (|options| options.max_connections = 1) as fn(&mut ListenerOptions),
-        |options| options.max_connections_per_address = 1,
-    ] {
+    for change in [(|options| options.max_connections = 1) as fn(&mut ListenerOptions), |options| {
+        options.max_connections_per_address = 1;
+    }] {
         for way in WAYS {
             let server = Server::with(change).await;
             let held = hold(way, &server).await;

@@ -11,7 +11,11 @@ async fn start(change: impl FnOnce(&mut ListenerOptions), and: impl FnOnce(Build
     let server = Server::start(and(Switchboard::builder().workers(1).listener(options))).await;
     server.io.websocket("/who").on_connect(|socket: &WebSocket| {
         let peer = socket.handshake().peer();
-        socket.send(&format!("<{} {}>", peer.address.map_or("?".to_owned(), |address| address.to_string()), peer.secure))
+        socket.send(&format!(
+            "<{} {}>",
+            peer.address.map_or("?".to_owned(), |address| address.to_string()),
+            peer.secure
+        ))
     });
     server
 }
@@ -70,7 +74,9 @@ async fn a_proxy_protocol_header_names_the_client() {
 #[tokio::test]
 async fn a_connection_without_a_proxy_protocol_header_is_closed_and_counted() {
     let server = proxied().await;
-    for bytes in [upgrade("/who").into_bytes(), b"PROXY TCP4 nonsense\r\n".to_vec(), vec![b'P'; 200], v2(0x25, [0; 4])] {
+    for bytes in
+        [upgrade("/who").into_bytes(), b"PROXY TCP4 nonsense\r\n".to_vec(), vec![b'P'; 200], v2(0x25, [0; 4])]
+    {
         let before = metric("switchboard_proxy_protocol_errors_total", "");
         assert!(server.send(&bytes).await.is_cut().await, "{}", bytes.escape_ascii());
         eventually("counted", async || metric("switchboard_proxy_protocol_errors_total", "") > before).await;
@@ -79,7 +85,8 @@ async fn a_connection_without_a_proxy_protocol_header_is_closed_and_counted() {
 
 #[tokio::test]
 async fn a_proxy_protocol_header_has_to_come_in_time() {
-    let change = |options: &mut ListenerOptions| (options.proxy_protocol, options.head_timeout) = (true, SHORT);
+    let change =
+        |options: &mut ListenerOptions| (options.proxy_protocol, options.head_timeout) = (true, SHORT);
     let server = start(change, |builder| builder).await;
     assert!(server.send("PROXY TCP4 192.0.").await.is_cut().await);
     assert!(server.send("PROXY UNKNOWN\r\n").await.is_cut().await);
@@ -91,7 +98,8 @@ async fn a_proxy_protocol_header_from_an_untrusted_address_is_refused() {
         let proxies = TrustedProxies::list([list]).expect("a network");
         let server =
             start(|options| options.proxy_protocol = true, |builder| builder.trusted_proxies(proxies)).await;
-        let mut client = server.send(format!("PROXY TCP4 192.0.2.7 10.0.0.1 4711 80\r\n{}", upgrade("/who"))).await;
+        let mut client =
+            server.send(format!("PROXY TCP4 192.0.2.7 10.0.0.1 4711 80\r\n{}", upgrade("/who"))).await;
         if trusted {
             assert_eq!(told(client).await, "192.0.2.7:4711 false");
         } else {
@@ -102,10 +110,13 @@ async fn a_proxy_protocol_header_from_an_untrusted_address_is_refused() {
 
 #[tokio::test]
 async fn places_for_each_address_are_the_clients_not_the_proxys() {
-    let change =
-        |options: &mut ListenerOptions| (options.proxy_protocol, options.max_connections_per_address) = (true, 1);
+    let change = |options: &mut ListenerOptions| {
+        (options.proxy_protocol, options.max_connections_per_address) = (true, 1);
+    };
     let server = start(change, |builder| builder).await;
-    let connect = async |last: u8| server.send([&v2(0x21, [192, 0, 2, last])[..], upgrade("/who").as_bytes()].concat()).await;
+    let connect = async |last: u8| {
+        server.send([&v2(0x21, [192, 0, 2, last])[..], upgrade("/who").as_bytes()].concat()).await
+    };
     let mut first = connect(1).await;
     first.until(">").await;
     let mut second = connect(2).await;
@@ -137,8 +148,10 @@ async fn forwarded_headers_are_heard_from_trusted_proxies_only() {
 
 #[tokio::test]
 async fn a_page_of_the_forwarded_host_is_let_in_behind_trusted_proxies_only() {
-    let handshake = upgrade("/who")
-        .replace("connection:", "origin: https://public.example\r\nx-forwarded-host: public.example\r\nconnection:");
+    let handshake = upgrade("/who").replace(
+        "connection:",
+        "origin: https://public.example\r\nx-forwarded-host: public.example\r\nconnection:",
+    );
     for (proxies, status) in [(TrustedProxies::none(), "403"), (TrustedProxies::loopback(), "101")] {
         let server = start(|_| {}, |builder| builder.trusted_proxies(proxies)).await;
         let head = server.send(&handshake).await.head().await;

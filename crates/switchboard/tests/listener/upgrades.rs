@@ -61,7 +61,8 @@ async fn a_client_whose_upgrade_is_refused_reads_why_though_it_sends_on() {
 async fn a_client_that_resets_its_refused_upgrade_harms_nobody() {
     let server = Server::with(|_| {}).await;
     for _ in 0..20 {
-        let client = server.send(upgrade("/socket.io/?EIO=4&transport=websocket&sid=AAAAAAAAAAAAAAAAAAAA")).await;
+        let client =
+            server.send(upgrade("/socket.io/?EIO=4&transport=websocket&sid=AAAAAAAAAAAAAAAAAAAA")).await;
         client.stream.set_zero_linger().expect("it is TCP");
     }
     for mut client in both_ways(&server).await {
@@ -74,23 +75,21 @@ async fn a_client_that_resets_its_refused_upgrade_harms_nobody() {
 async fn a_probe_reaches_its_session_from_whichever_worker_accepts_it() {
     let server = Server::start(Switchboard::builder().workers(3)).await;
     for _ in 0..8 {
-        let sid = server.open_session().await;
-        let path = format!("/socket.io/?EIO=4&transport=websocket&sid={sid}");
         for mut client in both_ways(&server).await {
+            let sid = server.open_session().await;
+            let path = format!("/socket.io/?EIO=4&transport=websocket&sid={sid}");
             client.send([upgrade(&path).as_bytes(), &text_frame("2probe")].concat()).await;
-            if !server.has_session(&sid).await {
-                break;
-            }
             let head = client.head().await;
             assert!(head.starts_with("HTTP/1.1 101"), "{head}");
             client.until("3probe").await;
-            client.send(text_frame("5")).await;
-            // The session is this connection's now: it can be talked to here, and not any more by polling.
-            client.send(text_frame("40")).await;
+            client.send([text_frame("5"), text_frame("40")].concat()).await;
             let connected = client.until("}").await;
-            assert_ne!(session_id(&String::from_utf8_lossy(&connected)), sid, "a socket's id is not the session's");
-            drop(client);
-            break;
+            assert_ne!(
+                session_id(&String::from_utf8_lossy(&connected)),
+                sid,
+                "a socket's id is not the session's"
+            );
+            assert!(!server.has_session(&sid).await, "it is this connection's now, and not to be polled");
         }
     }
 }
