@@ -13,7 +13,7 @@ pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 /// Why a handler, an extractor or a middleware did not succeed: any error, or a message, and data for the peer.
 ///
 /// It converts from every error type, so that `?` works in handlers; which is why it is none itself. A middleware's or an `on_connect`
-/// extractor's error is sent to the client as CONNECT_ERROR with the message and the data. Errors of event handlers are not sent: they go to
+/// extractor's error is sent to the client as `CONNECT_ERROR` with the message and the data. Errors of event handlers are not sent: they go to
 /// `on_error`.
 pub struct Error {
     source: Box<dyn StdError + Send + Sync>,
@@ -26,7 +26,7 @@ impl Error {
         Self { source: message.into().into(), data: None }
     }
 
-    /// Adds the `data` of a CONNECT_ERROR. What does not serialise is left out, and said in the log.
+    /// Adds the `data` of a `CONNECT_ERROR`. What does not serialise is left out, and said in the log.
     #[must_use]
     pub fn with_data(mut self, data: impl serde::Serialize) -> Self {
         self.data = serde_json::to_value(data)

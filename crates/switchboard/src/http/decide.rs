@@ -59,11 +59,11 @@ impl Attach {
         metrics::counter!("switchboard_websocket_connections_total").increment(1);
         match self {
             Attach::Session(server, handshake) => {
-                EngineSession::open_websocket(worker, &server, handshake, io, unread, answer)
+                EngineSession::open_websocket(worker, &server, handshake, io, unread, answer);
             }
             Attach::Probe(server, sid) => probe::start(worker, &server, sid, io, unread, answer),
             Attach::Raw { service, handshake, protocol } => {
-                service.open(worker, handshake, protocol, io, unread, answer)
+                service.open(worker, handshake, protocol, io, unread, answer);
             }
         }
     }

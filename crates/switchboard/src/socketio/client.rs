@@ -111,10 +111,13 @@ impl Client {
                     Err(error) => self.parse_error(worker, &error),
                 }
             }
-            (PacketType::Ack | PacketType::BinaryAck, Some(socket)) => match packet.ack {
-                Some(id) => socket.on_ack(worker, id, packet.data, attachments),
-                None => tracing::debug!("an acknowledgement without an id"),
-            },
+            (PacketType::Ack | PacketType::BinaryAck, Some(socket)) => {
+                if let Some(id) = packet.ack {
+                    socket.on_ack(worker, id, packet.data, attachments);
+                } else {
+                    tracing::debug!("an acknowledgement without an id");
+                }
+            }
             (PacketType::Disconnect, Some(socket)) => {
                 self.remove(&socket);
                 socket.leave(worker, DisconnectReason::ClientNamespaceDisconnect);
@@ -297,7 +300,7 @@ impl Conversation for Client {
             self.assembler.borrow_mut().push(Bytes::copy_from_slice(bytes), &self.server.options.packets);
         match pushed {
             Ok(Some(assembled)) => {
-                self.on_packet(worker, &assembled.packet.as_packet(), assembled.attachments)
+                self.on_packet(worker, &assembled.packet.as_packet(), assembled.attachments);
             }
             Ok(None) => {}
             Err(error) => self.parse_error(worker, &error),

@@ -106,7 +106,7 @@ pub trait FromSocket<C>: Sized {
     /// Takes it from the socket.
     ///
     /// # Errors
-    /// In `on_connect` and middleware the client gets a CONNECT_ERROR with it.
+    /// In `on_connect` and middleware the client gets a `CONNECT_ERROR` with it.
     fn from_socket(context: &C) -> Result<Self, Error>;
 }
 

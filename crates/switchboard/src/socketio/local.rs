@@ -255,9 +255,10 @@ impl LocalSocket {
 /// Tells the namespace's `on_error` of an error, or the log where there is none.
 pub(crate) fn report(socket: &Socket, error: &crate::Error) {
     metrics::counter!("switchboard_handler_errors_total").increment(1);
-    match &socket.shared.namespace.table.load().error {
-        Some(on_error) => drop(guarded(|| on_error(socket, error))),
-        None => tracing::warn!(socket = %socket.id(), %error, "a handler failed"),
+    if let Some(on_error) = &socket.shared.namespace.table.load().error {
+        let _panicked = guarded(|| on_error(socket, error));
+    } else {
+        tracing::warn!(socket = %socket.id(), %error, "a handler failed");
     }
 }
 

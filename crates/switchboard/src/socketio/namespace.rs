@@ -165,7 +165,7 @@ impl Namespace {
     }
 
     /// Calls the handler for each socket that asks to connect, in the order of registration; an `Err` refuses it, and is sent to it as
-    /// CONNECT_ERROR with its message and [data](crate::Error::with_data) (`namespace.use` of Node).
+    /// `CONNECT_ERROR` with its message and [data](crate::Error::with_data) (`namespace.use` of Node).
     ///
     /// The socket is not connected yet: it has its id, handshake and auth, and values may be [kept](Socket::insert) on it, but emitting,
     /// joining rooms and registering handlers fail with [`EmitError::Disconnected`]; [`on_connect`](Self::on_connect) is the place for those.
@@ -176,7 +176,7 @@ impl Namespace {
 
     /// Calls the handler for each socket that has connected.
     ///
-    /// Its arguments are extracted before CONNECT is answered: one that fails is a CONNECT_ERROR. Events of the socket wait until
+    /// Its arguments are extracted before CONNECT is answered: one that fails is a `CONNECT_ERROR`. Events of the socket wait until
     /// it has returned; an `Err` from it disconnects the socket.
     pub fn on_connect<M>(&self, handler: impl SocketHandler<Connecting, M>) -> &Self {
         self.inner.change(|table| table.connect.push(socket_handler(handler)));

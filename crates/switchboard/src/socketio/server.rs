@@ -22,7 +22,7 @@ pub struct SocketIoOptions {
     pub connect_timeout: Duration,
     /// Bounds on one packet: attachments (10) and their bytes in all (10 000 000).
     pub packets: Limits,
-    /// Namespaces that one client may be in. Default 1000; further ones get a CONNECT_ERROR.
+    /// Namespaces that one client may be in. Default 1000; further ones get a `CONNECT_ERROR`.
     pub max_namespaces: usize,
     /// Bytes of events of one socket that may wait for its handlers, or be with its concurrent ones. Default 1 MiB; then the client is
     /// not read until half of them have been handled.

@@ -206,7 +206,7 @@ impl Socket {
     /// # Errors
     /// [`EmitError::Disconnected`]; [`EmitError::Hub`] where it is in as many rooms as may be.
     pub fn join(&self, rooms: impl Rooms) -> Result<(), EmitError> {
-        self.each_room(rooms, |worker, key, room| worker.join(key, room))
+        self.each_room(rooms, switchboard_hub::Worker::join)
     }
 
     /// Leaves rooms.
@@ -214,7 +214,7 @@ impl Socket {
     /// # Errors
     /// [`EmitError::Disconnected`].
     pub fn leave(&self, rooms: impl Rooms) -> Result<(), EmitError> {
-        self.each_room(rooms, |worker, key, room| worker.leave(key, room))
+        self.each_room(rooms, switchboard_hub::Worker::leave)
     }
 
     fn each_room(
