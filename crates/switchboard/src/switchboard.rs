@@ -2,12 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use switchboard_hub::{Command, Hub, WorkerId};
+use switchboard_hub::{Command, Hub, Worker, WorkerId};
 use tokio::net::ToSocketAddrs;
 use tokio::sync::{oneshot, watch};
 
@@ -20,6 +21,7 @@ use crate::listener::{Fallback, ListenerOptions, Listening};
 use crate::proxies::TrustedProxies;
 use crate::socketio::namespace::Namespace;
 use crate::socketio::server::SocketIo;
+use crate::transport::link::cut_closing;
 use crate::websocket::{RawService, WebSocketOptions, WebSocketService};
 
 /// What all parts of a server share.
@@ -209,16 +211,19 @@ impl Switchboard {
 /// How often sessions are told of a shutdown: one that was being opened as the others were told is not missed.
 const TELL_INTERVAL: Duration = Duration::from_millis(50);
 
+/// How long a worker has to cut its connections by itself. One that is stuck in a handler takes longer; then it is not waited for.
+const CUT_TIME: Duration = Duration::from_millis(100);
+
 async fn shut_down(inner: Arc<Inner>, deadline: Duration) -> bool {
     inner.closing.store(true, Ordering::Release);
     inner.closed.send_replace(true);
     let all = async {
-        tell_sessions(&inner.hub).await;
+        on_each_worker(&inner.hub, close_sessions).await;
         let mut again = tokio::time::interval(TELL_INTERVAL);
         loop {
             tokio::select! {
                 () = inner.gate.emptied() => return,
-                _ = again.tick() => tell_sessions(&inner.hub).await,
+                _ = again.tick() => on_each_worker(&inner.hub, close_sessions).await,
             }
         }
     };
@@ -227,6 +232,13 @@ async fn shut_down(inner: Arc<Inner>, deadline: Duration) -> bool {
         let left = inner.gate.open();
         metrics::counter!("switchboard_connections_cut_total").increment(left as u64);
         tracing::warn!(left, "connections are cut at the deadline");
+        // Services are told of these ends, too: asked a second time, a worker has done what followed from the first.
+        let cut = async {
+            for _ in 0..2 {
+                on_each_worker(&inner.hub, cut_closing).await;
+            }
+        };
+        let _stuck = tokio::time::timeout(CUT_TIME, cut).await;
     }
     for number in 0..inner.hub.workers() {
         let inner = Arc::clone(&inner);
@@ -236,22 +248,26 @@ async fn shut_down(inner: Arc<Inner>, deadline: Duration) -> bool {
     ended
 }
 
-/// Closes the sessions of all workers. Returns when they have been told.
-async fn tell_sessions(hub: &Hub) {
-    let mut told = Vec::with_capacity(hub.workers());
+fn close_sessions(worker: &Rc<Worker>) {
+    for session in worker.sessions() {
+        session.shut_down(worker);
+    }
+}
+
+/// Runs `f` on all workers. Returns when they have done so.
+async fn on_each_worker(hub: &Hub, f: fn(&Rc<Worker>)) {
+    let mut all_done = Vec::with_capacity(hub.workers());
     for number in 0..hub.workers() {
         let (done, is_done) = oneshot::channel::<()>();
-        let tell = Command::Run(Box::new(move |worker| {
-            for session in worker.sessions() {
-                session.shut_down(worker);
-            }
+        let run = Command::Run(Box::new(move |worker| {
+            f(worker);
             drop(done);
         }));
-        // A worker that has stopped has no sessions.
-        let _stopped = hub.send_when_room(WorkerId(number as u8), tell).await;
-        told.push(is_done);
+        // A worker that has stopped has nothing left to do.
+        let _stopped = hub.send_when_room(WorkerId(number as u8), run).await;
+        all_done.push(is_done);
     }
-    for told in told {
-        let _done = told.await;
+    for done in all_done {
+        let _dropped = done.await;
     }
 }

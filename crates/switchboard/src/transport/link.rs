@@ -15,6 +15,7 @@ use switchboard_hub::{Outbox, Session, Worker};
 use switchboard_websocket::{
     CloseCode, CloseFrame, Decoder, Limits, Message, Opcode, Role, encode_close, encode_frame,
 };
+use tokio::sync::Notify;
 use tracing::{Instrument, Span};
 
 use super::io::Io;
@@ -60,6 +61,15 @@ enum Phase {
     /// A close frame is queued or sent; nothing may follow it.
     Closing,
     Ended,
+}
+
+/// Tells the connections of a worker that are closing to wait no more.
+#[derive(Default)]
+struct Cut(Notify);
+
+/// Ends the connections of this worker that wait for their peers to close.
+pub(crate) fn cut_closing(worker: &Rc<Worker>) {
+    worker.extension::<Cut>().0.notify_waiters();
 }
 
 /// Closes the stream when its task ends, or is dropped with its runtime: whoever still holds the link does not hold the connection.
@@ -246,10 +256,14 @@ impl Link {
                 }
             } else {
                 let closing = poll_fn(|cx| self.poll_closing(&worker, cx));
-                end = Some(tokio::time::timeout(CLOSE_TIMEOUT, closing).await.unwrap_or_else(|_late| {
-                    metrics::counter!("switchboard_websocket_close_timeouts_total").increment(1);
-                    LinkEnd::Closed { code: self.peer_code.get() }
-                }));
+                let cut = worker.extension::<Cut>();
+                end = tokio::select! {
+                    closed = tokio::time::timeout(CLOSE_TIMEOUT, closing) => closed.ok().or_else(|| {
+                        metrics::counter!("switchboard_websocket_close_timeouts_total").increment(1);
+                        Some(LinkEnd::Closed { code: self.peer_code.get() })
+                    }),
+                    () = cut.0.notified() => Some(LinkEnd::Closed { code: self.peer_code.get() }),
+                };
             }
         }
         self.phase.set(Phase::Ended);

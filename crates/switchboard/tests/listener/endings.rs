@@ -87,6 +87,21 @@ async fn connections_that_do_not_end_are_cut_at_the_deadline() {
 }
 
 #[tokio::test]
+async fn a_service_is_told_of_the_connections_that_are_cut() {
+    let server = Server::start(Switchboard::builder().workers(2)).await;
+    let (ended, mut ends) = tokio::sync::mpsc::unbounded_channel();
+    server.io.websocket("/told").on_close(
+        move |_: &switchboard::WebSocket, code: Option<switchboard::CloseCode>| {
+            let _listening = ended.send(code);
+        },
+    );
+    let mut client = server.send(upgrade("/told")).await;
+    client.head().await;
+    assert!(!server.io.shutdown(SHORT).await);
+    assert_eq!(timeout(DEADLINE, ends.recv()).await.expect("it is told"), Some(None));
+}
+
+#[tokio::test]
 async fn serving_ends_though_connections_had_to_be_cut() {
     let server = Server::start(Switchboard::builder().workers(2)).await;
     let listening = server.io.bind("127.0.0.1:0").await.expect("a port is free");
