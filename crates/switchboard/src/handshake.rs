@@ -16,14 +16,16 @@ pub struct Peer {
     pub address: Option<SocketAddr>,
     /// Whether the connection (or the client's, to a trusted proxy) is encrypted.
     pub secure: bool,
-    /// Whether a [trusted proxy](crate::TrustedProxies) stands between the client and us.
+    /// Whether a [trusted proxy](crate::TrustedProxies) handed on the request, whose headers about the client are heard.
     pub proxied: bool,
+    /// Whether a PROXY protocol header names the address.
+    pub(crate) named: bool,
 }
 
 impl Peer {
     /// A peer at an address.
     pub fn new(address: SocketAddr) -> Self {
-        Self { address: Some(address), secure: false, proxied: false }
+        Self { address: Some(address), secure: false, proxied: false, named: false }
     }
 
     /// The address without its port.

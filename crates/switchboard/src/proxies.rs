@@ -108,7 +108,9 @@ impl TrustedProxies {
 
     /// The peer behind the proxies.
     pub(crate) fn resolve(&self, peer: Peer, headers: &HeaderMap) -> Peer {
-        if self.is_empty() || !self.trusts(peer.ip(), 0) {
+        // One that named the client by the PROXY protocol is a hop already: what it named is not trusted for being the last.
+        let before = usize::from(peer.named);
+        if self.is_empty() || !self.trusts(peer.ip(), before) {
             return peer;
         }
         let mut resolved = Peer { proxied: true, ..peer };
@@ -116,7 +118,7 @@ impl TrustedProxies {
         for element in from_the_right(headers, FORWARDED_FOR) {
             let Some(address) = parse_address(element) else { break };
             resolved.address = Some(address);
-            if !self.trusts(Some(address.ip()), hops) {
+            if !self.trusts(Some(address.ip()), before + hops) {
                 break;
             }
             hops += 1;
@@ -300,6 +302,20 @@ mod tests {
         ] {
             let resolved = TrustedProxies::private().resolve(peer(peer_address), &headers(lines));
             assert_eq!(resolved.secure, secure, "{peer_address} {lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_client_that_the_proxy_protocol_names_is_heard_only_if_it_is_a_proxy_itself() {
+        let lines = headers(&[("x-forwarded-for", "6.6.6.6, 192.0.2.1")]);
+        let client = Peer { named: true, ..peer("192.0.2.9:5") };
+        for (proxies, heard) in [
+            (TrustedProxies::hops(1), "192.0.2.9:5"),
+            (TrustedProxies::hops(2), "192.0.2.1:0"),
+            (TrustedProxies::loopback(), "192.0.2.9:5"),
+            (TrustedProxies::list(["192.0.2.9"]).unwrap(), "192.0.2.1:0"),
+        ] {
+            assert_eq!(proxies.resolve(client, &lines).address, Some(heard.parse().unwrap()), "{proxies:?}");
         }
     }
 

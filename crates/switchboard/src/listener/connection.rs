@@ -155,7 +155,7 @@ async fn behind_proxy(
         Source::Unsaid => address,
     };
     permit.count_for(client.ip()).map_err(Lost::Refused)?;
-    let peer = Peer { proxied: true, ..Peer::new(client) };
+    let peer = Peer { named: true, ..Peer::new(client) };
     let first = match begun.get(len..) {
         Some(behind) if !behind.is_empty() => look(inner, behind, peer),
         _ => read_some(worker, stream, |bytes| look(inner, bytes, peer)).await?,
