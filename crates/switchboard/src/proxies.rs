@@ -350,7 +350,7 @@ mod tests {
 
     #[test]
     fn a_chain_without_end_is_followed_for_a_bounded_way() {
-        let chain = ["10.0.0.2"; 10_000].join(", ");
+        let chain = ["10.0.0.2"; 1000].join(", ");
         let resolved =
             TrustedProxies::private().resolve(peer("10.0.0.1:5"), &headers(&[("x-forwarded-for", &chain)]));
         assert_eq!(resolved.address, Some("10.0.0.2:0".parse().unwrap()));
