@@ -187,8 +187,8 @@ impl LocalSocket {
         loop {
             let outcome = guarded_future(stopped.waiting).await;
             let Some(me) = me.upgrade().filter(|me| !me.is_gone()) else { return };
-            let goes_on = me.settle(worker, &event, outcome) || stopped.chain.kind(stopped.step) == Kind::Any;
-            if !goes_on || me.is_gone() {
+            let goes_on = me.settle(worker, &event, outcome) || stopped.kind == Kind::Any;
+            if !goes_on || stopped.kind == Kind::Last || me.is_gone() {
                 return;
             }
             match me.run(worker, &event, Some((stopped.step + 1, stopped.chain))) {
@@ -233,7 +233,7 @@ impl LocalSocket {
                     match poll_guarded(&mut waiting, &mut Context::from_waker(Waker::noop())) {
                         Poll::Ready(outcome) => outcome,
                         Poll::Pending => {
-                            return Some(Stopped { step, waiting, concurrent, chain: chain.keep() });
+                            return Some(Stopped { step, kind, waiting, concurrent, chain: chain.keep() });
                         }
                     }
                 }
@@ -339,15 +339,12 @@ impl Chain {
         }
         None
     }
-
-    fn kind(&self, step: usize) -> Kind {
-        self.early(step).map_or(Kind::Last, |(kind, _)| kind)
-    }
 }
 
 /// A handler that waits.
 struct Stopped {
     step: usize,
+    kind: Kind,
     waiting: Waiting,
     concurrent: bool,
     chain: Chain,
