@@ -125,3 +125,96 @@ fn content_type(path: &str) -> &'static str {
         _ => "application/octet-stream",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use tower_service::Service;
+
+    use super::*;
+
+    async fn ask(method: &str, path: &str, tag: Option<&HeaderValue>) -> Response {
+        let mut request = Request::builder().method(method).uri(path);
+        if let Some(tag) = tag {
+            request = request.header(IF_NONE_MATCH, tag);
+        }
+        let request = request.body(Body::empty()).expect("a request");
+        routes().call(request).await.expect("infallible")
+    }
+
+    fn header(response: &Response, name: impl axum::http::header::AsHeaderName) -> &str {
+        response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    fn hashed() -> String {
+        let path = Dist::iter().find(|path| path.starts_with(HASHED)).expect("Vite lays out assets");
+        format!("/{path}")
+    }
+
+    #[tokio::test]
+    async fn the_page_is_asked_for_anew_each_time_and_what_it_names_is_kept_for_ever() {
+        for (path, kind, caching) in [
+            ("/", "text/html; charset=utf-8", "no-cache"),
+            ("/index.html", "text/html; charset=utf-8", "no-cache"),
+            ("/favicon.svg", "image/svg+xml", "no-cache"),
+            (&hashed(), "text/", "public, max-age=31536000, immutable"),
+        ] {
+            let page = ask("GET", path, None).await;
+            assert_eq!((page.status(), header(&page, CACHE_CONTROL)), (StatusCode::OK, caching), "{path}");
+            assert!(header(&page, CONTENT_TYPE).starts_with(kind), "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_cache_has_is_not_sent_again() {
+        let tag = ask("GET", "/", None).await.headers().get(ETAG).expect("a tag").clone();
+        let text = tag.to_str().expect("text");
+        for fresh in [text, &format!("W/{text}"), &format!("\"other\", {text}"), "*"] {
+            let answer = ask("GET", "/", Some(&fresh.parse().expect("a value"))).await;
+            assert_eq!(
+                (answer.status(), answer.headers().get(ETAG)),
+                (StatusCode::NOT_MODIFIED, Some(&tag)),
+                "{fresh}"
+            );
+        }
+        for stale in ["\"other\"", "W/\"\"", ""] {
+            let answer = ask("GET", "/", Some(&stale.parse().expect("a value"))).await;
+            assert_eq!(answer.status(), StatusCode::OK, "{stale}");
+        }
+    }
+
+    #[tokio::test]
+    async fn every_answer_says_what_a_page_may_do() {
+        for (method, path, status) in [
+            ("GET", "/", StatusCode::OK),
+            ("HEAD", "/", StatusCode::OK),
+            ("GET", "/healthz", StatusCode::OK),
+            ("POST", "/", StatusCode::METHOD_NOT_ALLOWED),
+            ("GET", "/nowhere", StatusCode::NOT_FOUND),
+            ("GET", "/../Cargo.toml", StatusCode::NOT_FOUND),
+            ("GET", "/socket.io/socket.io.js", StatusCode::NOT_FOUND),
+        ] {
+            let answer = ask(method, path, None).await;
+            assert_eq!(answer.status(), status, "{method} {path}");
+            assert_eq!(answer.headers().get(CONTENT_SECURITY_POLICY), Some(&POLICY), "{method} {path}");
+            assert_eq!(header(&answer, X_CONTENT_TYPE_OPTIONS), "nosniff", "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn the_client_is_there_whole_and_minified_with_its_source_maps() {
+        let files = client_files();
+        for name in ["socket.io.js", "socket.io.min.js", "socket.io.esm.min.js", "socket.io.msgpack.min.js"] {
+            for (name, kind) in [
+                (name.to_owned(), "text/javascript; charset=utf-8"),
+                (format!("{name}.map"), "application/json"),
+            ] {
+                let file = files.iter().find(|file| file.name == name).expect(&name);
+                assert!(
+                    file.content_type == kind && !file.body.is_empty() && file.etag.len() == 34,
+                    "{name}"
+                );
+            }
+        }
+    }
+}

@@ -20,7 +20,7 @@ use std::time::{Instant, SystemTime};
 use hmac::{Hmac, KeyInit, Mac};
 use serde::de::DeserializeOwned;
 use sha2::Sha256;
-use switchboard::{Args, Auth, Binary, Data, Error, Namespace, Socket, Switchboard, Value};
+use switchboard::{Args, Auth, Binary, Error, Namespace, Socket, Switchboard, Value};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::hex::hex;
@@ -65,7 +65,12 @@ pub fn mount(io: &Switchboard) -> io::Result<()> {
     with(&namespace, &chat, "picture", Chat::picture);
     namespace.on("rtt", || ());
     let typing = Arc::clone(&chat);
-    namespace.on("typing", move |socket: Socket, Data(on): Data<bool>| typing.typing(&socket, on));
+    namespace.on("typing", move |socket: Socket, args: Args| {
+        // What is no boolean is no news.
+        if let Ok(on) = args.get() {
+            typing.typing(&socket, on);
+        }
+    });
     let connect = Arc::clone(&chat);
     namespace.on_connect(move |socket: Socket, Auth(auth): Auth<Value>| connect.connect(&socket, &auth));
     namespace.on_disconnect(move |socket: Socket| chat.disconnect(&socket));
