@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use switchboard_hub::{Outbox, Session, Worker};
+use switchboard_hub::{Outbox, Session, Worker, WorkerId};
 use switchboard_websocket::{
     CloseCode, CloseFrame, Decoder, Limits, Message, Opcode, Role, encode_close, encode_frame,
 };
@@ -83,6 +83,16 @@ impl Drop for CloseAtLast<'_> {
     }
 }
 
+/// Why a connection's task stopped reading.
+enum Step {
+    /// The connection has ended.
+    End(LinkEnd),
+    /// A close is on its way out.
+    Closing,
+    /// The inbox of this worker is full.
+    Full(WorkerId),
+}
+
 /// A WebSocket connection of a worker.
 pub(crate) struct Link {
     io: RefCell<Io>,
@@ -99,6 +109,8 @@ pub(crate) struct Link {
     peer_code: Cell<Option<CloseCode>>,
     /// The owner has been told of the end.
     told: Cell<bool>,
+    /// Bytes that came behind the handshake.
+    unread: Cell<Option<Vec<u8>>>,
 }
 
 impl Link {
@@ -123,13 +135,14 @@ impl Link {
             peer_closed: Cell::new(false),
             peer_code: Cell::new(None),
             told: Cell::new(false),
+            unread: Cell::new((!unread.is_empty()).then(|| unread.into())),
         });
         if !answer.is_empty() {
             // An outbox that is new is not full.
             let _full = worker.write(&link.owner().as_session(), |out| out.extend_from_slice(answer));
         }
         let span = link.owner().span();
-        let drive = Rc::clone(&link).drive(Rc::clone(worker), unread);
+        let drive = Rc::clone(&link).drive(Rc::clone(worker));
         // A task that nobody traces does not carry a span about.
         if span.is_disabled() {
             tokio::task::spawn_local(drive);
@@ -241,34 +254,32 @@ impl Link {
         Rc::clone(&*self.owner.borrow())
     }
 
-    async fn drive(self: Rc<Self>, worker: Rc<Worker>, unread: Bytes) {
+    /// The connection's one task. What it seldom waits for is boxed: the task lives as long as the connection does.
+    async fn drive(self: Rc<Self>, worker: Rc<Worker>) {
         let _closed_at_last = CloseAtLast(&self);
-        if !unread.is_empty() {
-            self.feed(&worker, &mut Vec::from(unread));
-        }
-        let mut end = None;
-        while end.is_none() {
-            if self.phase.get() == Phase::Open {
-                end = poll_fn(|cx| self.poll_open(&worker, cx)).await;
-                if let Some(full) = worker.take_pressure() {
-                    // A handler met a full inbox: this peer is read again when there is room.
-                    worker.room(full).await;
-                }
-            } else {
-                let closing = poll_fn(|cx| self.poll_closing(&worker, cx));
-                let cut = worker.extension::<Cut>();
-                end = tokio::select! {
-                    closed = tokio::time::timeout(CLOSE_TIMEOUT, closing) => closed.ok().or_else(|| {
-                        metrics::counter!("switchboard_websocket_close_timeouts_total").increment(1);
-                        Some(LinkEnd::Closed { code: self.peer_code.get() })
-                    }),
-                    () = cut.0.notified() => Some(LinkEnd::Closed { code: self.peer_code.get() }),
-                };
+        let end = loop {
+            match poll_fn(|cx| self.poll_open(&worker, cx)).await {
+                Step::End(end) => break end,
+                Step::Closing => break Box::pin(self.close_down(&worker)).await,
+                // A handler met a full inbox: this peer is read again when there is room.
+                Step::Full(inbox) => Box::pin(worker.room(inbox)).await,
             }
-        }
+        };
         self.phase.set(Phase::Ended);
-        let end = end.unwrap_or(LinkEnd::Closed { code: None });
         self.tell_end(&worker, end);
+    }
+
+    /// Writes what is left and awaits the peer's close, for a while, or until the server cuts what is left.
+    async fn close_down(&self, worker: &Rc<Worker>) -> LinkEnd {
+        let closing = poll_fn(|cx| self.poll_closing(worker, cx));
+        let cut = worker.extension::<Cut>();
+        tokio::select! {
+            closed = tokio::time::timeout(CLOSE_TIMEOUT, closing) => closed.unwrap_or_else(|_late| {
+                metrics::counter!("switchboard_websocket_close_timeouts_total").increment(1);
+                LinkEnd::Closed { code: self.peer_code.get() }
+            }),
+            () = cut.0.notified() => LinkEnd::Closed { code: self.peer_code.get() },
+        }
     }
 
     fn keep_waker(&self, cx: &Context<'_>) {
@@ -278,22 +289,27 @@ impl Link {
         }
     }
 
-    /// Reads and handles until there is nothing to read. Ready with an end, or without one when the driver has to look at
-    /// the phase again.
-    fn poll_open(self: &Rc<Self>, worker: &Rc<Worker>, cx: &mut Context<'_>) -> Poll<Option<LinkEnd>> {
+    /// Reads and handles until there is nothing to read.
+    fn poll_open(self: &Rc<Self>, worker: &Rc<Worker>, cx: &mut Context<'_>) -> Poll<Step> {
         let first = self.driver.borrow().is_none();
         self.keep_waker(cx);
+        if let Some(mut unread) = self.unread.take() {
+            self.feed(worker, &mut unread);
+        }
         if first || self.blocked.get() {
             let owner = self.owner();
             if let Poll::Ready(Err(error)) = self.poll_write_out(worker, owner.outbox(), cx) {
-                return Poll::Ready(Some(LinkEnd::Io(error)));
+                return Poll::Ready(Step::End(LinkEnd::Io(error)));
             }
         }
         loop {
+            if let Some(inbox) = worker.take_pressure() {
+                return Poll::Ready(Step::Full(inbox));
+            }
             match self.phase.get() {
                 Phase::Open if self.paused.get() => return Poll::Pending,
                 Phase::Open => {}
-                Phase::Closing | Phase::Ended => return Poll::Ready(None),
+                Phase::Closing | Phase::Ended => return Poll::Ready(Step::Closing),
             }
             let mut buffer = worker.take_read_buffer();
             let polled = self.io.borrow_mut().poll_read(cx, &mut buffer);
@@ -312,8 +328,8 @@ impl Link {
                 }
             };
             worker.put_read_buffer(buffer);
-            if end.is_some() {
-                return Poll::Ready(end);
+            if let Some(end) = end {
+                return Poll::Ready(Step::End(end));
             }
         }
     }
