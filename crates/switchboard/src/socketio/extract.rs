@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use switchboard_hub::Worker;
-use switchboard_protocol::socketio::{Args, from_args, write_args};
+use switchboard_protocol::socketio::{Args, from_args, validate, write_args};
 
 use super::handler::Reply;
 use super::local::LocalSocket;
@@ -48,6 +48,11 @@ impl EventContext<'_> {
         self.socket
     }
 
+    /// Whether the data is what an event's has to be.
+    pub(crate) fn check_data(&self) -> Result<(), Error> {
+        Ok(validate(self.data, self.attachments)?)
+    }
+
     pub(crate) fn wants_reply(&self) -> bool {
         self.ack.get().is_some()
     }
@@ -59,6 +64,11 @@ impl EventContext<'_> {
     note = "wrap the event's data in `Data<...>`; other arguments are `Socket`, `Args`, `Ack`, `Event`, `Auth<T>`, `State<T>`, `Handshake`"
 )]
 pub trait FromEvent: Sized {
+    /// Whether it reads the event's data, and with it notices what is not JSON. Where no argument does, that is looked for before the
+    /// handler is called.
+    #[doc(hidden)]
+    const READS_DATA: bool = false;
+
     /// Takes it from the event.
     ///
     /// # Errors
@@ -124,6 +134,8 @@ impl FromEvent for Socket {
 pub struct Data<T>(pub T);
 
 impl<T: DeserializeOwned> FromEvent for Data<T> {
+    const READS_DATA: bool = true;
+
     #[inline]
     fn from_event(context: &EventContext<'_>) -> Result<Self, Error> {
         Ok(Self(from_args(context.data, context.offset, context.attachments)?))
@@ -131,6 +143,8 @@ impl<T: DeserializeOwned> FromEvent for Data<T> {
 }
 
 impl FromEvent for Args {
+    const READS_DATA: bool = true;
+
     fn from_event(context: &EventContext<'_>) -> Result<Self, Error> {
         Ok(Args::parse(context.data, context.offset, context.attachments.to_vec())?)
     }

@@ -128,6 +128,11 @@ macro_rules! handlers {
             #[inline]
             #[allow(non_snake_case, unused_variables, reason = "one identifier serves as type and variable")]
             fn call(&self, context: &EventContext<'_>) -> CalledOutcome {
+                if !(false $(|| $argument::READS_DATA)*)
+                    && let Err(error) = context.check_data()
+                {
+                    return CalledOutcome(Called::Done(Err(error)));
+                }
                 $(let $argument = match $argument::from_event(context) {
                     Ok(argument) => argument,
                     Err(error) => return CalledOutcome(Called::Done(Err(error))),
@@ -146,6 +151,11 @@ macro_rules! handlers {
         {
             #[allow(non_snake_case, unused_variables, reason = "one identifier serves as type and variable")]
             fn call(&self, context: &EventContext<'_>) -> CalledOutcome {
+                if !(false $(|| $argument::READS_DATA)*)
+                    && let Err(error) = context.check_data()
+                {
+                    return CalledOutcome(Called::Done(Err(error)));
+                }
                 $(let $argument = match $argument::from_event(context) {
                     Ok(argument) => argument,
                     Err(error) => return CalledOutcome(Called::Done(Err(error))),

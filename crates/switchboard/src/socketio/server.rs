@@ -55,13 +55,16 @@ pub(crate) struct SocketIo {
 
 impl SocketIo {
     pub(crate) fn new(options: SocketIoOptions, hub: &Arc<Hub>, states: States) -> Arc<Self> {
-        Arc::new(Self {
+        let server = Arc::new(Self {
             options,
             hub: Arc::clone(hub),
             states: Arc::new(states),
             namespaces: ArcSwap::default(),
             writing: Mutex::new(()),
-        })
+        });
+        // As in Node, the main namespace is there though nobody asked for it.
+        server.of("/");
+        server
     }
 
     pub(crate) fn namespace(&self, name: &str) -> Option<Arc<NamespaceInner>> {

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// Nothing that these tests wait for takes as long on any machine.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Fails the test where something does not come.
 pub(crate) async fn soon<T>(what: &str, work: impl Future<Output = T>) -> T {
@@ -47,7 +47,8 @@ impl Server {
     pub(crate) async fn open_at(&self, query: &str) -> Client {
         let url = format!("ws://{}/socket.io/?EIO=4&transport=websocket{query}", self.address);
         let stream = soon("a connection", WebSocketStream::connect(&url, &Config::default())).await;
-        let mut client = Client { stream: stream.expect("the handshake is good"), pings: 0, last: VecDeque::new() };
+        let mut client =
+            Client { stream: stream.expect("the handshake is good"), pings: 0, last: VecDeque::new() };
         let open = client.text().await;
         assert!(open.starts_with(r#"0{"sid":"#), "{open}");
         client
@@ -83,14 +84,24 @@ impl Client {
         let prefix = if namespace == "/" { String::new() } else { format!("{namespace},") };
         self.send(&format!("40{prefix}")).await;
         let answer = self.text().await;
-        let sid = answer.strip_prefix(&format!(r#"40{prefix}{{"sid":""#)).and_then(|rest| rest.strip_suffix(r#""}"#));
+        let sid = answer
+            .strip_prefix(&format!(r#"40{prefix}{{"sid":""#))
+            .and_then(|rest| rest.strip_suffix(r#""}"#));
         sid.unwrap_or_else(|| panic!("not connected: {answer}")).to_owned()
     }
 
     /// The next packet; binary as `<bytes>`. `None`: the connection has ended.
     pub(crate) async fn next(&mut self) -> Option<String> {
+        // Pings do not put the deadline off.
+        match tokio::time::timeout(DEADLINE, self.receive()).await {
+            Ok(packet) => packet,
+            Err(_) => panic!("no packet within {DEADLINE:?} after {:?}", self.last),
+        }
+    }
+
+    async fn receive(&mut self) -> Option<String> {
         loop {
-            match soon("a packet", self.stream.recv()).await {
+            match self.stream.recv().await {
                 Ok(Some(OwnedMessage::Text(ping))) if ping == "2" => {
                     self.pings += 1;
                     // One that comes as the connection ends cannot be answered.
@@ -98,10 +109,14 @@ impl Client {
                 }
                 Ok(Some(OwnedMessage::Text(text))) => {
                     self.last.push_back(text.clone());
-                    self.last.truncate(20);
+                    if self.last.len() > 20 {
+                        self.last.pop_front();
+                    }
                     return Some(text);
                 }
-                Ok(Some(OwnedMessage::Binary(bytes))) => return Some(format!("<{}>", String::from_utf8_lossy(&bytes))),
+                Ok(Some(OwnedMessage::Binary(bytes))) => {
+                    return Some(format!("<{}>", String::from_utf8_lossy(&bytes)));
+                }
                 Ok(Some(OwnedMessage::Close(_)) | None) | Err(_) => return None,
                 Ok(Some(OwnedMessage::Ping(_) | OwnedMessage::Pong(_))) => {}
             }
@@ -153,7 +168,7 @@ impl Client {
     }
 
     pub(crate) async fn close(mut self) {
-        let _already = self.stream.close(switchboard_websocket::CloseCode::NORMAL, "").await;
+        let _already = self.stream.close(switchboard_websocket::CloseCode::Normal, "").await;
     }
 
     /// Cuts the connection with a reset.
@@ -165,8 +180,14 @@ impl Client {
 /// One request, on a connection of its own; its answer's body.
 pub(crate) async fn http(address: SocketAddr, method: &str, target: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(address).await.expect("it listens");
-    let head = format!("{method} {target} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
-    stream.write_all([head.as_bytes(), body.as_bytes()].concat().as_slice()).await.expect("the connection lives");
+    let head = format!(
+        "{method} {target} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream
+        .write_all([head.as_bytes(), body.as_bytes()].concat().as_slice())
+        .await
+        .expect("the connection lives");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.expect("an answer in text");
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
@@ -245,5 +266,12 @@ impl Gate {
     pub(crate) async fn passed(&self) {
         let mut open = self.0.subscribe();
         open.wait_for(|open| *open).await.expect("the sender is here");
+    }
+}
+
+impl Polling {
+    /// Whether a packet shows the session's id.
+    pub(crate) fn knows(&self, packet: &str) -> bool {
+        self.target.rsplit('=').next().is_some_and(|sid| packet.contains(sid))
     }
 }

@@ -12,9 +12,9 @@ async fn a_handler_that_panics_closes_its_socket_alone() {
         let (said, mut told) = log();
         let server = Server::workers(workers, |io| {
             let root = io.root();
-            root.on("boom", |Data(()): Data<()>| panic!("on purpose"));
-            root.on("boom-async", async |_: Socket| panic!("on purpose"));
-            root.on("boom-later", async |_: Socket| {
+            root.on("boom", |_: Socket| -> () { panic!("on purpose") });
+            root.on("boom-async", async |_: Socket| -> () { panic!("on purpose") });
+            root.on("boom-later", async |_: Socket| -> () {
                 tokio::task::yield_now().await;
                 panic!("on purpose");
             });
@@ -45,9 +45,9 @@ async fn a_panic_in_what_reports_and_ends_is_not_the_workers_end() {
         root.on("fail", |_: Socket| -> switchboard::Result { Err(switchboard::Error::new("failed")) });
         root.on("echo", |Data(text): Data<String>| text);
         root.on_error(|_, _| panic!("on purpose"));
-        root.on_disconnect(|_: Socket| panic!("on purpose"));
+        root.on_disconnect(|_: Socket| -> () { panic!("on purpose") });
         root.on_disconnect(|_: Broken| ());
-        root.on_disconnect(async |_: Socket| panic!("on purpose"));
+        root.on_disconnect(async |_: Socket| -> () { panic!("on purpose") });
         root.on_disconnect(move |_: Socket| said.say("told"));
     })
     .await;
