@@ -1,8 +1,9 @@
 // Starts a server, runs the tests against it, stops it, and ends with a line that counts.
 //
-//   node run.mjs --server COMMAND [--test PATTERN]
+//   node run.mjs --server COMMAND [--suite PART-OF-FILE-NAME] [--test PATTERN]
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { readdirSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { run } from "node:test";
 import { spec } from "node:test/reporters";
@@ -12,7 +13,7 @@ import { parseArgs } from "node:util";
 const START = 10_000;
 const STOP = 10_000;
 
-const { values: option } = parseArgs({ options: { server: { type: "string" }, test: { type: "string" }, suite: { type: "string" } } });
+const { values: option } = parseArgs({ options: { server: { type: "string" }, test: { type: "string" }, suite: { type: "string", default: "" } } });
 
 const listen = ["--address", "127.0.0.1", "--port", "0", "--workers", "4"];
 const heartbeats = ["--ping-interval", "1000", "--ping-timeout", "1000"];
@@ -36,9 +37,11 @@ async function address() {
 
 process.env.SWITCHBOARD_URL = `http://${await address()}`;
 const counts = { passed: 0, failed: 0 };
-const tests = run({ files: [fileURLToPath(new URL("chat.test.mjs", import.meta.url))], concurrency: 1, testNamePatterns: option.test ? [option.test] : undefined });
+const here = fileURLToPath(new URL(".", import.meta.url));
+const files = readdirSync(here).filter((name) => name.endsWith(".test.mjs") && name.includes(option.suite)).map((name) => here + name);
+const tests = run({ files, concurrency: 1, testNamePatterns: option.test ? [option.test] : undefined });
 // A file counts as a test around its tests; it fails by itself only where it could not be run.
-const isFile = (data) => data.name.endsWith("chat.test.mjs");
+const isFile = (data) => data.name.endsWith(".test.mjs");
 tests.on("test:pass", (data) => (counts.passed += isFile(data) ? 0 : 1));
 tests.on("test:fail", (data) => (counts.failed += isFile(data) && counts.failed > 0 ? 0 : 1));
 tests.compose(spec).pipe(process.stdout);

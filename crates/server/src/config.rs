@@ -10,7 +10,7 @@ use switchboard::{Builder, InvalidNetwork, ListenerOptions, Origins, Switchboard
 ///
 /// Each option may be given by an environment variable instead; a flag counts more.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "switchboard", version, max_term_width = 110)]
+#[command(name = "switchboard", version)]
 pub struct Config {
     /// Address to listen on; `::` takes IPv6 too.
     #[arg(long, env = "SWITCHBOARD_ADDRESS", default_value = "0.0.0.0")]
