@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -280,7 +280,9 @@ fn a_worker_carries_out_what_it_accepted_before_it_stops() {
     let count = Arc::new(AtomicUsize::new(0));
     let counted = || {
         let count = Arc::clone(&count);
-        run(move |_| drop(count.fetch_add(1, Ordering::Relaxed)))
+        run(move |_| {
+            count.fetch_add(1, Ordering::Relaxed);
+        })
     };
     runtime().block_on(async {
         // With room for the stop, and without.
@@ -337,8 +339,6 @@ fn the_thread_of_another_hubs_worker_is_a_foreign_thread() {
         let scope = worker.hub().scope("/");
         assert_eq!(other.scope("/"), scope);
         let peer = Peer::add(&worker, scope, 0);
-        let here = Rc::new(RefCell::new(()));
-        let _borrowed = here.borrow_mut();
         // None of these may be done in place: the numbers of scope and worker mean others there.
         other.broadcast(broadcast(Target::all(scope), &Text::new("x"))).expect("room");
         other.run_on(FIRST, |_| panic!("not on this thread")).expect("room");

@@ -83,12 +83,60 @@ pub struct Async<R, A>(PhantomData<(R, A)>);
 /// A function that handles events: a plain or async closure of up to eight arguments that implement [`FromEvent`].
 ///
 /// A plain one runs in place. An async one holds back the further events of its own socket while it waits, and those only.
+///
+/// ```
+/// use switchboard::{Ack, Args, Data, Error, Socket, Switchboard};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let io = Switchboard::builder().workers(1).build()?;
+/// let root = io.root();
+/// // The return value is the acknowledgement: a value, a tuple (several arguments), nothing, or a `Result` of one.
+/// root.on("sum", |Data((a, b)): Data<(i64, i64)>| a + b);
+/// root.on("split", |Data(text): Data<String>| text.split_once(' ').map(|(a, b)| (a.to_owned(), b.to_owned())));
+/// root.on("join", |socket: Socket, Data(room): Data<String>| socket.join(room));
+/// root.on("parse", |Data(text): Data<String>| -> Result<i64, Error> { Ok(text.parse()?) });
+/// root.on("ask", async |socket: Socket| -> switchboard::Result<String> {
+///     let (name,): (String,) = socket.emit_with_ack("who are you?", ()).await?;
+///     Ok(name)
+/// });
+/// // By hand, and untouched.
+/// root.on("later", |ack: Ack, args: Args| {
+///     std::thread::spawn(move || ack.send(args));
+/// });
+/// # Ok(())
+/// # }
+/// ```
+///
+/// An argument that is no extractor, a return value that does not serialise and a future that is not `Send` are compile errors:
+///
+/// ```compile_fail,E0277
+/// # let io = switchboard::Switchboard::builder().build().unwrap();
+/// io.root().on("say", |text: String| ()); // Data(text): Data<String>
+/// ```
+/// ```compile_fail,E0277
+/// # use switchboard::Socket;
+/// # let io = switchboard::Switchboard::builder().build().unwrap();
+/// struct Answer; // without #[derive(Serialize)]
+/// io.root().on("ask", |_: Socket| Answer);
+/// ```
+/// ```compile_fail
+/// # use switchboard::Socket;
+/// # let io = switchboard::Switchboard::builder().build().unwrap();
+/// io.root().on("wait", async |_: Socket| {
+///     let here = std::rc::Rc::new(1);
+///     std::future::ready(()).await;
+///     drop(here);
+/// });
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no handler of events",
     label = "not a handler",
-    note = "a handler is a closure or function, plain or async, of up to eight arguments; each argument must implement \
-            `switchboard::FromEvent` (`Socket`, `Data<T>`, `Args`, `Ack`, `State<T>`, `Handshake` ...), and its type must be written out; \
-            an async handler's future must be `Send`"
+    note = "a handler is a closure or function, plain or async, of up to eight arguments, whose types are written out",
+    note = "arguments: each implements `switchboard::FromEvent`, such as `Socket`, `Data<T>` (the event's data as a `T`), `Args`, `Ack`, \
+            `Event`, `Auth<T>`, `State<T>`, `Handshake`",
+    note = "return value: the acknowledgement, which implements `serde::Serialize`, or a `Result` of one with an error that converts into \
+            `switchboard::Error`; a handler that never returns says `-> ()`",
+    note = "async: its future is `Send`, so what is not (an `Rc`, the guard of a lock) must not be held over an `.await`"
 )]
 pub trait EventHandler<M>: Send + Sync + 'static {
     #[doc(hidden)]
@@ -104,9 +152,12 @@ pub struct CalledOutcome(pub(crate) Called);
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be called here",
     label = "not a handler",
-    note = "a handler is a closure or function, plain or async, of up to eight arguments; each argument must implement \
-            `switchboard::FromSocket` (`Socket`, `Auth<T>`, `State<T>`, `Handshake`; `DisconnectReason` in `on_disconnect`), and its type \
-            must be written out; an async handler's future must be `Send`"
+    note = "a handler is a closure or function, plain or async, of up to eight arguments, whose types are written out",
+    note = "arguments: each implements `switchboard::FromSocket`, such as `Socket`, `Auth<T>`, `State<T>`, `Handshake`, and in `on_disconnect` \
+            `DisconnectReason`; `Data<T>` comes with events only",
+    note = "return value: nothing, or a `Result` with an error that converts into `switchboard::Error`; a handler that never returns says \
+            `-> ()`",
+    note = "async: its future is `Send`, so what is not (an `Rc`, the guard of a lock) must not be held over an `.await`"
 )]
 pub trait SocketHandler<C, M>: Send + Sync + 'static {
     #[doc(hidden)]

@@ -109,6 +109,38 @@ impl NamespaceInner {
 /// A namespace: a path of its own for events, with its own sockets, handlers and rooms. Cloning gives another handle to it.
 ///
 /// Handlers are registered once, for all its sockets; sockets that are connected already have those that are added later, too.
+///
+/// ```
+/// use serde::Deserialize;
+/// use switchboard::{Auth, Data, DisconnectReason, Error, Socket, Switchboard};
+///
+/// #[derive(Deserialize)]
+/// struct Credentials {
+///     name: String,
+/// }
+/// struct Name(String);
+///
+/// # fn main() -> switchboard::Result {
+/// let io = Switchboard::builder().workers(1).build()?;
+/// let chat = io.of("/chat");
+/// chat.middleware(|socket: Socket, Auth(credentials): Auth<Credentials>| {
+///     if credentials.name.is_empty() {
+///         return Err(Error::new("a name, please").with_data("name"));
+///     }
+///     socket.insert(Name(credentials.name));
+///     Ok(())
+/// });
+/// chat.on_connect(|socket: Socket| socket.join("lobby"));
+/// chat.on("say", |socket: Socket, Data(text): Data<String>| socket.to("lobby").emit("said", (socket.id(), text)));
+/// chat.on_disconnect(|socket: Socket, reason: DisconnectReason| {
+///     let name = socket.get::<Name>();
+///     socket.to("lobby").emit("left", (name.as_ref().map(|name| name.0.as_str()), reason.as_str()))
+/// });
+/// chat.on_error(|socket, error| eprintln!("{}: {error}", socket.id()));
+/// chat.to(["lobby", "hall"]).except("quiet").emit("news", "hello")?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Namespace {
     pub(crate) inner: Arc<NamespaceInner>,

@@ -60,6 +60,22 @@ impl SocketShared {
 /// A handle may be kept and used anywhere; it does not keep the connection, and after the disconnect its methods fail with
 /// [`EmitError::Disconnected`]. On the thread of the socket's worker (in handlers, for one) a call acts at once; from elsewhere it goes
 /// through the worker's inbox, in order for each calling thread.
+///
+/// ```
+/// use std::time::Duration;
+/// use switchboard::{AckError, Binary, Socket};
+///
+/// async fn greet(socket: Socket) -> Result<(), AckError> {
+///     socket.emit("hello", ())?;
+///     socket.emit("picture", ("cat.png", Binary::from(vec![1, 2, 3])))?; // a tuple is the argument list
+///     socket.volatile().emit("position", (1.5, 2.5))?;
+///     socket.to(["hall", "lobby"]).emit("joined", socket.id())?;
+///     let (name, age): (String, u32) = socket.timeout(Duration::from_secs(5)).emit_with_ack("who are you?", ()).await?;
+///     socket.insert((name, age));
+///     socket.once("bye", |socket: Socket| socket.disconnect(false))?;
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Socket {
     pub(crate) shared: Arc<SocketShared>,

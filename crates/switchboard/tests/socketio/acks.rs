@@ -45,7 +45,7 @@ async fn what_a_handler_returns_is_the_acknowledgement() {
         root.on("binary-deep", |_: Socket| {
             (1, vec![Picture { name: "p", bytes: bytes("one") }], Some(bytes("two")))
         });
-        root.on("binary-value", |args: Args| args.values().map(|values| Value::Array(values)));
+        root.on("binary-value", |args: Args| args.values().map(Value::Array));
     })
     .await;
     let mut client = server.client().await;

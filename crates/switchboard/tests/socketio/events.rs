@@ -181,7 +181,10 @@ async fn a_reserved_event_from_a_client_is_a_parse_error() {
 
 #[tokio::test]
 async fn events_that_nobody_handles_are_ignored_but_must_be_packets() {
-    let server = Server::workers(1, |io| drop(io.root().on("echo", |_: Socket| ()))).await;
+    let server = Server::workers(1, |io| {
+        io.root().on("echo", |_: Socket| ());
+    })
+    .await;
     let mut client = server.client().await;
     client.send(r#"421["unknown",{"a":[1]}]"#).await;
     client.ask(r#"422["echo"]"#, "432[]").await;

@@ -15,10 +15,8 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Fails the test where something does not come.
 pub(crate) async fn soon<T>(what: &str, work: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(DEADLINE, work).await {
-        Ok(done) => done,
-        Err(_) => panic!("{what}: not within {DEADLINE:?}"),
-    }
+    let done = tokio::time::timeout(DEADLINE, work).await;
+    done.unwrap_or_else(|_late| panic!("{what}: not within {DEADLINE:?}"))
 }
 
 pub(crate) struct Server {
@@ -93,10 +91,8 @@ impl Client {
     /// The next packet; binary as `<bytes>`. `None`: the connection has ended.
     pub(crate) async fn next(&mut self) -> Option<String> {
         // Pings do not put the deadline off.
-        match tokio::time::timeout(DEADLINE, self.receive()).await {
-            Ok(packet) => packet,
-            Err(_) => panic!("no packet within {DEADLINE:?} after {:?}", self.last),
-        }
+        let packet = tokio::time::timeout(DEADLINE, self.receive()).await;
+        packet.unwrap_or_else(|_late| panic!("no packet within {DEADLINE:?} after {:?}", self.last))
     }
 
     async fn receive(&mut self) -> Option<String> {
@@ -214,6 +210,16 @@ impl Polling {
     pub(crate) async fn get(&self) -> Vec<String> {
         let body = soon("a poll", http(self.address, "GET", &self.target, "")).await;
         body.split('\x1e').map(str::to_owned).collect()
+    }
+
+    /// Posts to a session that may have gone.
+    pub(crate) async fn try_post(&self, packets: &str) {
+        let mut stream = TcpStream::connect(self.address).await.expect("it listens");
+        let head = format!("POST {} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n", self.target);
+        let request = format!("{head}content-length: {}\r\n\r\n{packets}", packets.len());
+        stream.write_all(request.as_bytes()).await.expect("the connection lives");
+        let mut answer = String::new();
+        let _cut = stream.read_to_string(&mut answer).await;
     }
 
     pub(crate) async fn post(&self, packets: &str) {

@@ -95,7 +95,7 @@ async fn concurrent_handlers_hold_nothing_back() {
     for n in 0..3 {
         client.send(&format!(r#"42{n}["slow",{n}]"#)).await;
     }
-    client.ask(r#"429["quick",9]"#, r#"439[9]"#).await;
+    client.ask(r#"429["quick",9]"#, "439[9]").await;
     gate.open();
     let mut done = Vec::new();
     for _ in 0..3 {

@@ -18,7 +18,7 @@ impl Crowd {
         let server = Server::workers(workers, |io| {
             io.root().on("join", |socket: Socket, Data(rooms): Data<Vec<String>>| socket.join(rooms));
             io.root().on("rooms", async |socket: Socket| -> switchboard::Result<Vec<String>> {
-                let mut rooms: Vec<_> = socket.rooms().await?.iter().map(|room| room.to_string()).collect();
+                let mut rooms: Vec<_> = socket.rooms().await?.iter().map(ToString::to_string).collect();
                 rooms.sort();
                 Ok(rooms)
             });
@@ -85,7 +85,7 @@ async fn a_broadcast_goes_once_to_each_that_is_meant() {
         let sender = crowd.socket(3).await;
         let seventh = SocketId::parse(&crowd.ids[7]).expect("an id");
         let everyone = 0..SIZE;
-        let even = |n: &usize| n % 2 == 0;
+        let even = |n: &usize| n.is_multiple_of(2);
         let but_3 = |n: &usize| *n != 3;
         let cases: Vec<(&str, BroadcastOperator, Vec<usize>)> = vec![
             ("all", root.all(), everyone.clone().collect()),

@@ -15,7 +15,7 @@ async fn server(workers: usize) -> Server {
 
 /// Alternates between the room and one socket; both are one order for that socket.
 fn emit(io: &Switchboard, socket: &Socket, n: usize) {
-    if n % 2 == 0 {
+    if n.is_multiple_of(2) {
         io.root().to("room").emit("n", n).expect("room in the inbox");
     } else {
         socket.emit("n", n).expect("room in the inbox");
