@@ -181,7 +181,7 @@ async fn handles_are_dropped_with_their_sockets() {
                 .on("ask", async |socket: Socket| socket.emit_with_ack::<()>("question", ()).await.is_ok());
         })
         .await;
-        for n in 0..60 {
+        for n in 0..60_usize {
             let mut client = server.client().await;
             // A handler that holds no handle may wait for ever; one whose acknowledgement cannot come any more does not.
             client.send(if n.is_multiple_of(2) { r#"42["wait"]"# } else { r#"421["ask"]"# }).await;

@@ -6,6 +6,7 @@ mod acks;
 mod connecting;
 mod disconnecting;
 mod events;
+#[allow(dead_code, reason = "the tests of leaks use the rest")]
 mod harness;
 mod misbehaving;
 mod order;
