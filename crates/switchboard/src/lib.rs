@@ -59,3 +59,8 @@ pub use switchboard::Switchboard;
 pub use switchboard_hub::{HubError, MemberId as SocketId, RoomName};
 pub use switchboard_protocol::socketio::{Args, ArgsError, Binary, Value, WriteError};
 pub use websocket::{CloseCode, IntoResult, Message, WebSocket, WebSocketOptions, WebSocketService};
+
+/// The programs of the README, which compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct ReadmePrograms;

@@ -40,12 +40,19 @@ struct Options {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_writer(std::io::stderr)
+        .init();
     let options = Options::parse();
     let io = build(&options)?;
     let mounted = options.mount.is_some();
     // Its own listener needs this thread for nothing but waiting.
-    let mut runtime = if mounted { tokio::runtime::Builder::new_multi_thread() } else { tokio::runtime::Builder::new_current_thread() };
+    let mut runtime = if mounted {
+        tokio::runtime::Builder::new_multi_thread()
+    } else {
+        tokio::runtime::Builder::new_current_thread()
+    };
     runtime.enable_all().build()?.block_on(async {
         if mounted { serve_in_axum(&io, options.addr).await } else { serve(&io, options.addr).await }
     })
@@ -66,7 +73,8 @@ fn build(options: &Options) -> std::io::Result<Switchboard> {
     io.engine("/engine.io").on_message(|socket, message| socket.send(message));
     let mut raw = WebSocketOptions::default();
     raw.origins = Origins::any();
-    io.websocket_with("/ws", raw.clone()).on_message(|socket: &WebSocket, message: Message<'_>| socket.send(message));
+    io.websocket_with("/ws", raw.clone())
+        .on_message(|socket: &WebSocket, message: Message<'_>| socket.send(message));
     io.websocket_with("/ws-cast", raw).share(&io.of("/cast"), "cast");
     Ok(io)
 }

@@ -170,7 +170,7 @@ impl Application for EngineService {
         };
         let talk = Rc::new(Talk { service: self.clone(), socket, session: Rc::downgrade(session) });
         if let Some(connect) = &self.functions.load().connect {
-            talk.settle(worker, guarded(|| connect(&talk.socket)));
+            talk.settle(worker, &guarded(|| connect(&talk.socket)));
         }
         talk
     }
@@ -186,13 +186,13 @@ struct Talk {
 impl Talk {
     fn on_message(&self, worker: &Rc<Worker>, message: Message<'_>) {
         if let Some(on_message) = &self.service.functions.load().message {
-            self.settle(worker, guarded(|| on_message(&self.socket, message)));
+            self.settle(worker, &guarded(|| on_message(&self.socket, message)));
         }
     }
 
     /// Closes the session where a function of the service failed.
-    fn settle(&self, worker: &Rc<Worker>, outcome: Option<Result>) {
-        if let Some(Err(error)) = &outcome {
+    fn settle(&self, worker: &Rc<Worker>, outcome: &Option<Result>) {
+        if let Some(Err(error)) = outcome {
             metrics::counter!("switchboard_handler_errors_total").increment(1);
             tracing::warn!(%error, "an Engine.IO service failed: closing its session");
         }

@@ -94,9 +94,8 @@ pub(crate) fn decide(inner: &Inner, parts: &Parts, peer: Peer) -> Decision {
     match route {
         None => Decision::Pass,
         Some(Route::Engine(server)) => match decide_engine(&server, parts, peer) {
-            Ok(Decision::Answer(answer)) => Decision::Answer(finish(&server, parts, answer)),
+            Ok(Decision::Answer(answer)) | Err(answer) => Decision::Answer(finish(&server, parts, answer)),
             Ok(decision) => decision,
-            Err(answer) => Decision::Answer(finish(&server, parts, answer)),
         },
         Some(Route::Client(server, file)) => Decision::Answer(
             server.options.client_files.get(file).map_or_else(not_found, |file| serve_file(file, parts)),
@@ -112,6 +111,7 @@ pub(crate) fn finish(server: &EngineServer, parts: &Parts, mut answer: Answer) -
 }
 
 /// The checks of Engine.IO, in Node's order.
+#[expect(clippy::result_large_err, reason = "the error is the answer, passed on once")]
 fn decide_engine(server: &Arc<EngineServer>, parts: &Parts, peer: Peer) -> Result<Decision, Answer> {
     let options = &server.options;
     check_origin(&options.origins, parts, peer, |origin| {
@@ -190,6 +190,7 @@ fn decide_websocket(service: &Arc<RawService>, parts: &Parts, peer: Peer) -> Dec
     Decision::Upgrade(upgrade.response(), Attach::Raw { service: Arc::clone(service), handshake, protocol })
 }
 
+#[expect(clippy::result_large_err, reason = "the error is the answer, passed on once")]
 fn check_origin(
     origins: &Origins,
     parts: &Parts,

@@ -20,11 +20,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Binds a socket for each worker and lets each accept. Returns the address.
 pub(super) async fn start(inner: &Arc<Inner>, address: SocketAddr) -> io::Result<SocketAddr> {
-    let mut sockets = vec![bind(address, inner.listener.backlog)?];
-    let address = sockets.first().map_or(Ok(address), std::net::TcpListener::local_addr)?;
-    for _ in 1..inner.hub.workers() {
-        sockets.push(bind(address, inner.listener.backlog)?);
-    }
+    let address = claim(address)?;
+    let backlog = inner.listener.backlog;
+    let sockets = (0..inner.hub.workers()).map(|_| bind(address, backlog)).collect::<io::Result<Vec<_>>>()?;
     for (number, socket) in sockets.into_iter().enumerate() {
         let inner_here = Arc::clone(inner);
         let start = Command::Run(Box::new(move |worker| {
@@ -33,6 +31,16 @@ pub(super) async fn start(inner: &Arc<Inner>, address: SocketAddr) -> io::Result
         inner.hub.send_when_room(WorkerId(number as u8), start).await.map_err(io::Error::other)?;
     }
     Ok(address)
+}
+
+/// The address with its port, if nobody listens there: with `SO_REUSEPORT` alone a second server would share the first one's
+/// connections, in silence.
+fn claim(address: SocketAddr) -> io::Result<SocketAddr> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // What is left of connections that have ended is no hindrance.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    std::net::TcpListener::from(socket).local_addr()
 }
 
 fn bind(address: SocketAddr, backlog: u32) -> io::Result<std::net::TcpListener> {

@@ -1,16 +1,26 @@
 //! A connection of HTTP requests, by way of hyper.
 
+use std::cell::Cell;
 use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
+use tokio::time::Instant;
 
-use super::FallbackBody;
 use super::rewind::Rewind;
+use super::{BoxError, FallbackBody};
 use crate::Peer;
 use crate::http::serve::{Served, serve as serve_request};
 use crate::http::service::ResponseBody;
@@ -22,8 +32,10 @@ const READ_BUFFER: usize = 64 << 10;
 
 /// Serves requests until the connection ends or becomes another.
 pub(super) async fn serve(inner: &Arc<Inner>, stream: Rewind, peer: Peer) {
+    let clock = Rc::new(Clock::new());
     let service = service_fn(|mut request: Request<Incoming>| {
         let inner = Arc::clone(inner);
+        let answering = Answering::new(&clock);
         let peer = inner.proxies.resolve(peer, request.headers());
         request.extensions_mut().insert(peer);
         if let Some(address) = peer.address {
@@ -31,41 +43,129 @@ pub(super) async fn serve(inner: &Arc<Inner>, stream: Rewind, peer: Peer) {
         }
         let serving = serve_request(&inner, request, peer);
         async move {
-            Ok::<_, Infallible>(match serving.await {
+            let answer = match serving.await {
                 Served::Answer(answer) => own(answer),
                 Served::Pass(request) => fallback(&inner, request).await,
-            })
+            };
+            Ok::<_, Infallible>(answer.map(|body| TimedBody { body, answering }))
         }
     });
     let options = &inner.listener;
     let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(options.head_timeout)
+        // A head and a short body are better copied together than written as two slices.
+        .writev(false)
         .max_headers(options.max_headers)
         .max_header_size(options.max_head_bytes)
         .max_buf_size(options.max_head_bytes.max(READ_BUFFER))
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
+    let mut timer = std::pin::pin!(tokio::time::sleep(options.head_timeout));
     let mut closed = inner.closed.subscribe();
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        _ = closed.wait_for(|closed| *closed) => {
-            // One that is idle ends at once, another with the answer to its request.
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let mut closed = std::pin::pin!(closed.wait_for(|closed| *closed));
+    let mut watching = Watching::No;
+    let ended = poll_fn(|cx| {
+        // The task's waker stays the same: what was registered once need not be asked at each request.
+        if watching == Watching::No || (watching == Watching::Yes && inner.closing.load(Ordering::Acquire)) {
+            watching = Watching::Yes;
+            if closed.as_mut().poll(cx).is_ready() {
+                watching = Watching::Done;
+                // One that is idle ends at once, another with the answer to its request.
+                connection.as_mut().graceful_shutdown();
+            }
         }
-    };
-    if let Err(error) = ended {
-        count(&error);
+        while timer.as_mut().poll(cx).is_ready() {
+            match clock.next_look(options.head_timeout) {
+                Some(next) => timer.as_mut().reset(next),
+                None => return Poll::Ready(None),
+            }
+        }
+        connection.as_mut().poll(cx).map(Some)
+    });
+    match ended.await {
+        Some(Ok(())) => {}
+        Some(Err(error)) => count(&error),
+        None => metrics::counter!("switchboard_head_timeouts_total").increment(1),
+    }
+}
+
+/// Whether the end of the server is watched for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Watching {
+    No,
+    Yes,
+    /// It has come.
+    Done,
+}
+
+/// Since when a connection awaits the head of a request. hyper has such a clock too, but sets and clears a timer of the runtime for
+/// each request; here one for each connection is looked at now and then.
+struct Clock {
+    /// Requests whose answer is not written.
+    answering: Cell<usize>,
+    idle_since: Cell<Instant>,
+}
+
+impl Clock {
+    fn new() -> Self {
+        Self { answering: Cell::new(0), idle_since: Cell::new(Instant::now()) }
+    }
+
+    /// When to look again; `None` when the time for a head is over.
+    fn next_look(&self, head_timeout: Duration) -> Option<Instant> {
+        let now = Instant::now();
+        let since = if self.answering.get() == 0 { self.idle_since.get() } else { now };
+        let end = since + head_timeout;
+        (end > now).then_some(end)
+    }
+}
+
+/// A request that is being answered, until it is dropped.
+struct Answering(Rc<Clock>);
+
+impl Answering {
+    fn new(clock: &Rc<Clock>) -> Self {
+        clock.answering.set(clock.answering.get() + 1);
+        Self(Rc::clone(clock))
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.answering.set(self.0.answering.get().saturating_sub(1));
+        self.0.idle_since.set(Instant::now());
+    }
+}
+
+/// The body of an answer, which is being written until it is dropped.
+struct TimedBody {
+    body: ResponseBody<FallbackBody>,
+    #[expect(dead_code, reason = "held until the body is dropped")]
+    answering: Answering,
+}
+
+impl Body for TimedBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
 fn count(error: &hyper::Error) {
     let reason = match error {
-        error if error.is_timeout() => {
-            return metrics::counter!("switchboard_head_timeouts_total").increment(1);
-        }
         error if error.is_parse_too_large() => "head too large",
         error if error.is_parse() => "not HTTP",
         error if error.is_incomplete_message() => "incomplete request",

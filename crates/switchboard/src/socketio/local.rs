@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use hashbrown::HashMap;
 use switchboard_hub::{Endpoint, HubError, Session, Worker};
-use switchboard_protocol::socketio::{self, Args, PacketType, write_head};
+use switchboard_protocol::socketio::{self, Args, ArgsError, PacketType, write_head};
 use tokio::sync::oneshot;
 
 use super::ack::{AckResult, Acks, deadline};
@@ -257,6 +257,9 @@ pub(crate) fn report(socket: &Socket, error: &crate::Error) {
     metrics::counter!("switchboard_handler_errors_total").increment(1);
     if let Some(on_error) = &socket.shared.namespace.table.load().error {
         let _panicked = guarded(|| on_error(socket, error));
+    } else if error.downcast_ref::<ArgsError>().is_some() {
+        // Any peer can cause it: no reason to fill a log.
+        tracing::debug!(socket = %socket.id(), %error, "an event whose arguments do not fit its handler");
     } else {
         tracing::warn!(socket = %socket.id(), %error, "a handler failed");
     }

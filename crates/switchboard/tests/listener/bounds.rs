@@ -115,3 +115,12 @@ async fn a_body_over_its_bound_gets_a_413() {
         assert!(answer.starts_with("HTTP/1.1 413"), "{headers}: {answer}");
     }
 }
+
+#[tokio::test]
+async fn a_port_that_another_server_listens_on_is_not_shared_with_it() {
+    let first = switchboard::Switchboard::builder().workers(2).build().unwrap();
+    let second = switchboard::Switchboard::builder().workers(2).build().unwrap();
+    let listening = first.bind("127.0.0.1:0").await.unwrap();
+    let refused = second.bind(listening.local_addr()).await.unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::AddrInUse);
+}
