@@ -6,8 +6,8 @@
 #[allow(dead_code, reason = "these tests use a part of it")]
 mod harness;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use harness::{Client, Gate, Polling, Server, soon};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -27,6 +27,12 @@ impl Drop for Counted {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }
+}
+
+/// The process's recorder: there before the first session, or gauges would miss it.
+fn recorder() -> &'static PrometheusHandle {
+    static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
+    RECORDER.get_or_init(|| PrometheusBuilder::new().install_recorder().expect("the first recorder"))
 }
 
 /// A gauge's value; 0 where it was never set.
@@ -137,7 +143,7 @@ async fn poll_and_go(server: &Server, n: usize) {
 
 #[tokio::test]
 async fn nothing_is_left_of_clients_that_have_gone() {
-    let metrics = PrometheusBuilder::new().install_recorder().expect("the first recorder");
+    let metrics = recorder();
     for workers in [1, 4] {
         let (count, gate) = (Arc::new(AtomicI64::new(0)), Gate::new());
         let server = Server::workers(workers, |io| set_up(io, &count, &gate)).await;
@@ -145,8 +151,8 @@ async fn nothing_is_left_of_clients_that_have_gone() {
             come_and_go(&server, n).await;
         }
         soon("the end of all sockets", async {
-            while gauge(&metrics, "switchboard_sockets") != 0.0
-                || gauge(&metrics, "switchboard_sessions") != 0.0
+            while gauge(metrics, "switchboard_sockets") != 0.0
+                || gauge(metrics, "switchboard_sessions") != 0.0
             {
                 tokio::task::yield_now().await;
             }
@@ -171,6 +177,7 @@ async fn nothing_is_left_of_clients_that_have_gone() {
 
 #[tokio::test]
 async fn handles_are_dropped_with_their_sockets() {
+    recorder();
     for workers in [1, 4] {
         let count = Arc::new(AtomicI64::new(0));
         let server = Server::workers(workers, |io| {
