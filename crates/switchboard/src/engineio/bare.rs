@@ -110,7 +110,7 @@ impl EngineSocket {
     pub fn send<'a>(&self, message: impl Into<Message<'a>>) -> std::result::Result<(), EmitError> {
         let message = message.into();
         let to = WorkerId(self.sid.worker());
-        if let Some(worker) = Worker::current().filter(|worker| worker.id() == to) {
+        if let Some(worker) = self.hub.here().filter(|worker| worker.id() == to) {
             let session = worker.extension::<Registry>().get(&self.sid).ok_or(EmitError::Disconnected)?;
             return send(&worker, &session, message);
         }
@@ -170,7 +170,7 @@ impl Application for EngineService {
         };
         let talk = Rc::new(Talk { service: self.clone(), socket, session: Rc::downgrade(session) });
         if let Some(connect) = &self.functions.load().connect {
-            talk.settle(worker, &guarded(|| connect(&talk.socket)));
+            talk.settle(worker, guarded(|| connect(&talk.socket)).as_ref());
         }
         talk
     }
@@ -186,12 +186,12 @@ struct Talk {
 impl Talk {
     fn on_message(&self, worker: &Rc<Worker>, message: Message<'_>) {
         if let Some(on_message) = &self.service.functions.load().message {
-            self.settle(worker, &guarded(|| on_message(&self.socket, message)));
+            self.settle(worker, guarded(|| on_message(&self.socket, message)).as_ref());
         }
     }
 
     /// Closes the session where a function of the service failed.
-    fn settle(&self, worker: &Rc<Worker>, outcome: &Option<Result>) {
+    fn settle(&self, worker: &Rc<Worker>, outcome: Option<&Result>) {
         if let Some(Err(error)) = outcome {
             metrics::counter!("switchboard_handler_errors_total").increment(1);
             tracing::warn!(%error, "an Engine.IO service failed: closing its session");

@@ -440,7 +440,18 @@ impl Session for EngineSession {
         let me = worker.extension::<Registry>().get(&self.sid)?;
         let elapsed = now.saturating_duration_since(worker.origin());
         if self.paused.get() {
-            self.heartbeat.borrow_mut().on_pong(elapsed);
+            let lost = match &*self.transport.borrow() {
+                Transport::WebSocket(link) => link.has_lost_peer(),
+                Transport::Polling(_) | Transport::None => false,
+            };
+            if lost {
+                me.close(worker, DisconnectReason::TransportClose);
+                return None;
+            }
+            // Its pong may have come: it is not read, and its silence is ours.
+            if self.awaits_pong.replace(false) {
+                self.heartbeat.borrow_mut().on_pong(elapsed);
+            }
         }
         let action = self.heartbeat.borrow_mut().poll(elapsed);
         match action {

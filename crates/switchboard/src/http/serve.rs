@@ -153,8 +153,7 @@ async fn run_when_room(
     to: WorkerId,
     f: impl FnOnce(&Rc<Worker>) + Send + 'static,
 ) -> Result<(), switchboard_hub::HubError> {
-    let here = Worker::with_current(|worker| worker.id() == to).unwrap_or(false);
-    if here {
+    if hub.here().is_some_and(|worker| worker.id() == to) {
         // In place: `run_on` does not go through the inbox on the worker's own thread.
         return hub.run_on(to, f);
     }

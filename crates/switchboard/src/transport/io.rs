@@ -3,12 +3,12 @@
 use std::io;
 use std::net::TcpStream as StdTcpStream;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::listener::gate::Permit;
@@ -37,6 +37,16 @@ impl Io {
             Io::Closed => Poll::Ready(Ok(())),
         };
         polled.map_ok(|()| buffer.filled().len())
+    }
+
+    /// Whether the peer has closed its end, as far as the reactor knows without reading.
+    pub(crate) fn is_read_closed(&mut self) -> bool {
+        let Io::Tcp(stream, _) = self else { return false };
+        let ready = std::pin::pin!(stream.ready(Interest::READABLE));
+        match ready.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(ready) => ready.map_or(true, |ready| ready.is_read_closed()),
+            Poll::Pending => false,
+        }
     }
 
     pub(crate) fn poll_write(

@@ -162,6 +162,11 @@ impl Link {
         self.phase.get() == Phase::Open && !self.blocked.get()
     }
 
+    /// Whether the peer is known to have closed its end. A connection that is paused does not read, and so is not told.
+    pub(crate) fn has_lost_peer(&self) -> bool {
+        self.io.borrow_mut().is_read_closed()
+    }
+
     /// Stops reading until [`resume`](Self::resume): the peer is held back by TCP.
     pub(crate) fn pause(&self) {
         self.paused.set(true);
@@ -343,9 +348,24 @@ impl Link {
     /// Handles all messages that are complete in `bytes`.
     fn feed(self: &Rc<Self>, worker: &Rc<Worker>, bytes: &mut [u8]) {
         let mut at = 0;
+        if let Some(end) = self.handle_messages(worker, bytes, &mut at) {
+            self.tell_end(worker, end);
+        } else if self.phase.get() != Phase::Open {
+            // A message made us close: the peer's close may have come in the same read.
+            self.look_for_close(bytes.get_mut(at..).unwrap_or_default());
+        }
+    }
+
+    /// Handles messages up to `at`, as long as the connection is open. Returns an end that the peer has brought about.
+    fn handle_messages(
+        self: &Rc<Self>,
+        worker: &Rc<Worker>,
+        bytes: &mut [u8],
+        at: &mut usize,
+    ) -> Option<LinkEnd> {
         let mut decoder = self.decoder.borrow_mut();
         while self.phase.get() == Phase::Open {
-            match decoder.decode(bytes, &mut at) {
+            match decoder.decode(bytes, at) {
                 Ok(Some(message @ (Message::Text(_) | Message::Binary(_)))) => {
                     worker.stats().messages_received.add(1);
                     self.owner().on_message(worker, self, message);
@@ -358,9 +378,7 @@ impl Link {
                 Ok(Some(Message::Pong(_))) => {}
                 Ok(Some(Message::Close(frame))) => {
                     self.on_close(worker, frame.as_ref());
-                    drop(decoder);
-                    self.tell_end(worker, LinkEnd::Closed { code: self.peer_code.get() });
-                    break;
+                    return Some(LinkEnd::Closed { code: self.peer_code.get() });
                 }
                 Ok(None) => break,
                 Err(error) => {
@@ -369,12 +387,11 @@ impl Link {
                     // What the peer sends behind an error is not looked at.
                     self.peer_closed.set(true);
                     self.peer_code.set(Some(error.close_code()));
-                    drop(decoder);
-                    self.tell_end(worker, LinkEnd::Protocol(error));
-                    break;
+                    return Some(LinkEnd::Protocol(error));
                 }
             }
         }
+        None
     }
 
     fn on_close(&self, worker: &Rc<Worker>, frame: Option<&CloseFrame<'_>>) {

@@ -91,7 +91,7 @@ impl WebSocket {
             let session = worker.session(key).ok_or(HubError::Gone)?;
             worker.write(&session, |out| encode_frame(out, opcode, bytes))
         };
-        if let Some(worker) = Worker::current().filter(|worker| worker.id() == self.shared.worker) {
+        if let Some(worker) = self.shared.hub.here().filter(|worker| worker.id() == self.shared.worker) {
             return Ok(write(&worker, bytes)?);
         }
         let bytes = bytes.to_vec();
@@ -144,7 +144,7 @@ impl WebSocket {
         let rooms: Vec<_> = rooms.into_rooms().collect();
         let act_on_all =
             move |worker: &Rc<Worker>| rooms.iter().try_for_each(|room| act(worker, key, room).map(drop));
-        if let Some(worker) = Worker::current().filter(|worker| worker.id() == self.shared.worker) {
+        if let Some(worker) = self.shared.hub.here().filter(|worker| worker.id() == self.shared.worker) {
             return Ok(act_on_all(&worker)?);
         }
         self.shared.hub.run_on(self.shared.worker, move |worker| {
