@@ -1,6 +1,7 @@
 //! Fan-out: one message to all members that are meant, encoded once for each form that any of them needs.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
@@ -19,43 +20,116 @@ pub trait Payload: Send + Sync + 'static {
     fn encode(&self, variant: Variant, framing: Framing, out: &mut Vec<u8>) -> bool;
 }
 
-/// The encoded forms of one broadcast on one worker.
-type Forms = SmallVec<[(Variant, Framing, Option<Rc<[u8]>>); 2]>;
+/// Broadcasts that wait for the end of the turn at most; more are laid into the outboxes at once, which have their own bounds.
+const DEFERRED_UP_TO: usize = 64;
 
-impl Worker {
-    /// Delivers a broadcast to this worker's members, and returns to how many.
-    ///
-    /// Nothing of a user's runs inside: a member whose outbox is full is closed when the worker next flushes.
-    pub fn fan_out(self: &Rc<Self>, broadcast: &Broadcast) -> usize {
-        let mut forms = Forms::new();
-        let mut delivered = 0;
-        let mut dropped = 0;
-        self.visit(&broadcast.target, |member| {
-            let session = &member.session;
-            if broadcast.volatile && !session.writable() {
-                dropped += 1;
-                return;
-            }
-            let framing = session.outbox().framing();
-            let known = forms.iter().position(|form| form.0 == member.variant && form.1 == framing);
-            let form = if let Some(at) = known {
-                forms.get(at)
-            } else {
-                let packet = self.encode(broadcast, member.variant, framing);
-                forms.push((member.variant, framing, packet));
-                forms.last()
-            };
-            if let Some((_, _, Some(packet))) = form
-                && self.deliver_shared(session, packet)
-            {
-                delivered += 1;
-            }
-        });
-        self.stats().volatile_dropped.add(dropped);
-        delivered
+/// Broadcasts to the same members, each form of them encoded once, end to end.
+struct Burst<'a> {
+    broadcasts: &'a [Arc<Broadcast>],
+    forms: SmallVec<[(Variant, Framing, Option<Rc<[u8]>>); 2]>,
+}
+
+impl<'a> Burst<'a> {
+    fn new(broadcasts: &'a [Arc<Broadcast>]) -> Self {
+        Self { broadcasts, forms: SmallVec::new() }
     }
 
-    fn encode(&self, broadcast: &Broadcast, variant: Variant, framing: Framing) -> Option<Rc<[u8]>> {
-        self.with_scratch(|out| broadcast.payload.encode(variant, framing, out).then(|| Rc::from(&**out)))
+    /// The packets for members of this variant and framing; `None` where they have no use for any.
+    fn form(&mut self, worker: &Worker, variant: Variant, framing: Framing) -> Option<&Rc<[u8]>> {
+        let known = self.forms.iter().position(|form| form.0 == variant && form.1 == framing);
+        let at = known.unwrap_or_else(|| {
+            let packets =
+                worker.with_scratch(|out| self.encode(variant, framing, out).then(|| Rc::from(&**out)));
+            self.forms.push((variant, framing, packets));
+            self.forms.len() - 1
+        });
+        self.forms.get(at).and_then(|form| form.2.as_ref())
+    }
+
+    fn encode(&self, variant: Variant, framing: Framing, out: &mut Vec<u8>) -> bool {
+        let mut any = false;
+        for broadcast in self.broadcasts {
+            let before = out.len();
+            if any {
+                out.extend(framing.separator);
+            }
+            if broadcast.payload.encode(variant, framing, out) {
+                any = true;
+            } else {
+                out.truncate(before);
+            }
+        }
+        any
+    }
+}
+
+impl Worker {
+    /// Delivers a broadcast to this worker's members at the end of this turn: before anything else is written to them, and to those who
+    /// have joined by now.
+    ///
+    /// That all of a turn's broadcasts go to a member together makes them one visit to its memory and one write.
+    pub fn broadcast(&self, broadcast: Arc<Broadcast>) {
+        self.deferred.borrow_mut().push(broadcast);
+        if self.deferred.borrow().len() >= DEFERRED_UP_TO {
+            self.settle();
+        } else {
+            self.wake_flusher();
+        }
+    }
+
+    /// Lays the broadcasts that wait into the outboxes: something else is about to be written, or members to come or go.
+    pub(crate) fn settle(&self) {
+        if self.deferred.borrow().is_empty() {
+            return;
+        }
+        for broadcast in self.deferred.take() {
+            self.fan_out(broadcast);
+        }
+    }
+
+    /// The turn is over: writes the broadcasts that wait, to those whose transport takes them, without a stay in their outboxes.
+    pub(crate) fn write_deferred(&self) {
+        if self.deferred.borrow().is_empty() {
+            return;
+        }
+        let deferred = self.deferred.take();
+        for alike in deferred.chunk_by(|a, b| a.volatile == b.volatile && a.target == b.target) {
+            self.fan_out_all(alike, true);
+        }
+    }
+
+    /// Lays a broadcast into the outboxes of this worker's members, and returns of how many.
+    ///
+    /// Nothing of a user's runs inside: a member whose outbox is full is closed when the worker next flushes.
+    pub fn fan_out(&self, broadcast: impl Into<Arc<Broadcast>>) -> usize {
+        self.fan_out_all(&[broadcast.into()], false)
+    }
+
+    fn fan_out_all(&self, broadcasts: &[Arc<Broadcast>], write: bool) -> usize {
+        let Some(first) = broadcasts.first() else { return 0 };
+        let count = broadcasts.len() as u64;
+        let mut burst = Burst::new(broadcasts);
+        let (mut delivered, mut dropped, mut written) = (0, 0, 0);
+        self.visit(&first.target, |member| {
+            let session = &member.session;
+            if first.volatile && !session.writable() {
+                dropped += count;
+                return;
+            }
+            let outbox = session.outbox();
+            let Some(packets) = burst.form(self, member.variant, outbox.framing()) else { return };
+            delivered += 1;
+            // What is in an outbox is written first.
+            let n = if write && outbox.is_empty() { session.write_through(packets) } else { 0 };
+            written += n as u64;
+            if n < packets.len() && !self.deliver_shared(session, packets, n) {
+                delivered -= 1;
+            }
+        });
+        let stats = self.stats();
+        stats.messages_sent.add(delivered as u64 * count);
+        stats.bytes_sent.add(written);
+        stats.volatile_dropped.add(dropped);
+        delivered
     }
 }

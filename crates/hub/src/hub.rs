@@ -159,26 +159,18 @@ impl Hub {
         }
     }
 
-    /// Sends a broadcast to the members of all workers; to this thread's own at once.
+    /// Sends a broadcast to the members of all workers; to this thread's own as [`Worker::broadcast`] does.
     ///
     /// # Errors
     /// The first one met. The others have been sent to.
     pub fn broadcast(&self, broadcast: Broadcast) -> Result<(), HubError> {
-        match self.here() {
-            Some(worker) if self.inboxes.len() == 1 => {
-                worker.fan_out(&broadcast);
-                Ok(())
-            }
-            current => {
-                let broadcast = Arc::new(broadcast);
-                let sent =
-                    self.send_all_but(current.as_deref(), || Command::Broadcast(Arc::clone(&broadcast)));
-                if let Some(worker) = current {
-                    worker.fan_out(&broadcast);
-                }
-                sent
-            }
+        let broadcast = Arc::new(broadcast);
+        let here = self.here();
+        let sent = self.send_all_but(here.as_deref(), || Command::Broadcast(Arc::clone(&broadcast)));
+        if let Some(worker) = here {
+            worker.broadcast(broadcast);
         }
+        sent
     }
 
     /// Sends a command to every worker; this thread's own carries it out at once.

@@ -260,7 +260,8 @@ impl Outbox {
         body
     }
 
-    fn consume(&self, pool: &Pool, n: usize) {
+    /// Forgets the first `n` bytes: they are written.
+    pub(crate) fn consume(&self, pool: &Pool, n: usize) {
         self.bytes.set(self.bytes.get().saturating_sub(n));
         let mut chunks = self.chunks.borrow_mut();
         let mut done = self.written.get() + n;

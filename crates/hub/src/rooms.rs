@@ -200,6 +200,7 @@ impl Worker {
         session: Rc<dyn Session>,
         endpoint: Rc<dyn Endpoint>,
     ) -> MemberKey {
+        self.settle();
         let (index, generation) = self.rooms.borrow_mut().insert(|generation| Member {
             generation,
             scope,
@@ -216,6 +217,7 @@ impl Worker {
 
     /// Takes a member out of its scope and all its rooms. Returns whether it was there.
     pub fn remove_member(&self, key: MemberKey) -> bool {
+        self.settle();
         let removed = self.rooms.borrow_mut().remove(key.index, key.generation);
         removed.is_some()
     }
@@ -231,6 +233,7 @@ impl Worker {
     /// # Errors
     /// [`HubError::Gone`], [`HubError::TooManyRooms`].
     pub fn join(&self, key: MemberKey, room: &str) -> Result<bool, HubError> {
+        self.settle();
         let joined = self.rooms.borrow_mut().join(key.index, key.generation, room, self.hub().max_rooms);
         if let Err(HubError::TooManyRooms(_)) = joined {
             metrics::counter!("switchboard_joins_refused_total").increment(1);
@@ -243,6 +246,7 @@ impl Worker {
     /// # Errors
     /// [`HubError::Gone`].
     pub fn leave(&self, key: MemberKey, room: &str) -> Result<bool, HubError> {
+        self.settle();
         self.rooms.borrow_mut().leave(key.index, key.generation, room)
     }
 

@@ -19,6 +19,7 @@ use slab::Slab;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
+use crate::Broadcast;
 use crate::HubError;
 use crate::command::Command;
 use crate::hub::Hub;
@@ -70,6 +71,13 @@ pub trait Session: 'static {
     /// another call to the session.
     fn flush(&self, worker: &Rc<Worker>);
 
+    /// Writes bytes to the transport at once, past the outbox, which is empty; returns how many it took: 0 where that is not how it works
+    /// now. May not call the worker.
+    fn write_through(&self, bytes: &[u8]) -> usize {
+        let _ = bytes;
+        0
+    }
+
     /// Whether the transport would take a packet at once; volatile ones are dropped where not.
     fn writable(&self) -> bool;
 
@@ -103,6 +111,8 @@ pub struct Worker {
     session_generation: Cell<u32>,
     pub(crate) mark: Cell<u64>,
     dirty: RefCell<Vec<Rc<dyn Session>>>,
+    /// Broadcasts of this turn that are written at its end.
+    pub(crate) deferred: RefCell<Vec<Arc<Broadcast>>>,
     flusher: RefCell<Option<Waker>>,
     timers: RefCell<Timers<SessionKey>>,
     timers_changed: Notify,
@@ -180,6 +190,7 @@ impl Worker {
             session_generation: Cell::new(0),
             mark: Cell::new(0),
             dirty: RefCell::default(),
+            deferred: RefCell::default(),
             flusher: RefCell::default(),
             timers: RefCell::new(Timers::new(Self::clock())),
             timers_changed: Notify::new(),
@@ -238,9 +249,7 @@ impl Worker {
 
     pub(crate) fn carry_out(self: &Rc<Self>, command: Command) {
         self.guarded("a command", || match command {
-            Command::Broadcast(broadcast) => {
-                self.fan_out(&broadcast);
-            }
+            Command::Broadcast(broadcast) => self.broadcast(broadcast),
             Command::Join(target, rooms) => {
                 for key in self.matching(&target) {
                     for room in &rooms {
@@ -389,6 +398,7 @@ impl Worker {
         session: &Rc<dyn Session>,
         encode: impl FnOnce(&mut Vec<u8>),
     ) -> Result<(), HubError> {
+        self.settle();
         let outbox = session.outbox();
         if let Err(full) = outbox.check() {
             self.overflow(session);
@@ -400,14 +410,20 @@ impl Worker {
         Ok(())
     }
 
-    pub(crate) fn deliver_shared(self: &Rc<Self>, session: &Rc<dyn Session>, packet: &Rc<[u8]>) -> bool {
+    /// Lays packets that others get too into an outbox; the first `written` bytes of them are written already.
+    pub(crate) fn deliver_shared(
+        &self,
+        session: &Rc<dyn Session>,
+        packets: &Rc<[u8]>,
+        written: usize,
+    ) -> bool {
         let outbox = session.outbox();
         if outbox.check().is_err() {
             self.overflow(session);
             return false;
         }
-        outbox.push_shared(&self.pool, packet);
-        self.stats().messages_sent.add(1);
+        outbox.push_shared(&self.pool, packets);
+        outbox.consume(&self.pool, written);
         self.changed(session);
         true
     }
@@ -424,11 +440,18 @@ impl Worker {
         if session.outbox().dirty.replace(true) {
             return;
         }
-        let mut dirty = self.dirty.borrow_mut();
-        dirty.push(Rc::clone(session));
-        if dirty.len() == 1
-            && let Some(flusher) = self.flusher.borrow().as_ref()
-        {
+        let first = {
+            let mut dirty = self.dirty.borrow_mut();
+            dirty.push(Rc::clone(session));
+            dirty.len() == 1
+        };
+        if first {
+            self.wake_flusher();
+        }
+    }
+
+    pub(crate) fn wake_flusher(&self) {
+        if let Some(flusher) = self.flusher.borrow().as_ref() {
             flusher.wake_by_ref();
         }
     }
@@ -440,6 +463,7 @@ impl Worker {
             if self.flusher.borrow().as_ref().is_none_or(|waker| !waker.will_wake(context.waker())) {
                 *self.flusher.borrow_mut() = Some(context.waker().clone());
             }
+            self.guarded("a broadcast", || self.write_deferred());
             std::mem::swap(&mut batch, &mut *self.dirty.borrow_mut());
             for session in batch.drain(..) {
                 session.outbox().dirty.set(false);
@@ -452,7 +476,7 @@ impl Worker {
             }
             self.pool.end_turn();
             // What closing sessions wrote meanwhile has its own turn.
-            if !self.dirty.borrow().is_empty() {
+            if !self.dirty.borrow().is_empty() || !self.deferred.borrow().is_empty() {
                 context.waker().wake_by_ref();
             }
             Poll::<()>::Pending
@@ -476,6 +500,7 @@ impl Worker {
 
     /// Takes all that waits in an outbox.
     pub fn take(&self, outbox: &Outbox) -> Vec<u8> {
+        self.settle();
         let body = outbox.take(&self.pool);
         self.stats().bytes_sent.add(body.len() as u64);
         body
@@ -550,6 +575,7 @@ impl Drop for Running {
         self.tasks.iter().for_each(JoinHandle::abort);
         self.worker.stats.publish();
         // Sessions may call the worker back when they go: nothing of it is borrowed then.
+        drop(self.worker.deferred.take());
         drop(self.worker.dirty.take());
         drop(self.worker.sessions.take());
         drop(self.worker.rooms.take());

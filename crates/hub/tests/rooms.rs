@@ -21,7 +21,7 @@ fn a_member_of_two_rooms_gets_one_copy() {
             assert_eq!(worker.join(both.key, room), Ok(true));
         }
         assert_eq!(worker.join(one.key, "b"), Ok(true));
-        assert_eq!(worker.fan_out(&broadcast(target(scope, &["a", "b"], &[]), &Text::new("x"))), 2);
+        assert_eq!(worker.fan_out(broadcast(target(scope, &["a", "b"], &[]), &Text::new("x"))), 2);
         settle().await;
         assert_eq!([both, one, none].map(|peer| peer.session.written()), ["x", "x", ""]);
     });
@@ -37,8 +37,8 @@ fn those_excepted_get_nothing_whatever_names_them() {
         }
         worker.join(b.key, "quiet").expect("room");
         let sent = Target { except_member: Some(c.id), ..target(scope, &["all", a.id.as_str()], &["quiet"]) };
-        assert_eq!(worker.fan_out(&broadcast(sent, &Text::new("x"))), 1);
-        assert_eq!(worker.fan_out(&broadcast(target(scope, &[], &[a.id.as_str()]), &Text::new("y"))), 2);
+        assert_eq!(worker.fan_out(broadcast(sent, &Text::new("x"))), 1);
+        assert_eq!(worker.fan_out(broadcast(target(scope, &[], &[a.id.as_str()]), &Text::new("y"))), 2);
         settle().await;
         assert_eq!([a, b, c].map(|peer| peer.session.written()), ["x", "y", "y"]);
     });
@@ -52,9 +52,9 @@ fn a_members_id_is_a_room_of_its_own() {
         // Others may join it, and its owner still gets one copy.
         worker.join(b.key, a.id.as_str()).expect("room");
         worker.join(a.key, a.id.as_str()).expect("room");
-        assert_eq!(worker.fan_out(&broadcast(target(scope, &[a.id.as_str()], &[]), &Text::new("x"))), 2);
+        assert_eq!(worker.fan_out(broadcast(target(scope, &[a.id.as_str()], &[]), &Text::new("x"))), 2);
         worker.remove_member(a.key);
-        assert_eq!(worker.fan_out(&broadcast(target(scope, &[a.id.as_str()], &[]), &Text::new("y"))), 1);
+        assert_eq!(worker.fan_out(broadcast(target(scope, &[a.id.as_str()], &[]), &Text::new("y"))), 1);
         settle().await;
         assert_eq!([a, b].map(|peer| peer.session.written()), ["x", "xy"]);
     });
@@ -70,9 +70,9 @@ fn scopes_are_apart() {
         for peer in [&a, &b] {
             worker.join(peer.key, "room").expect("room");
         }
-        worker.fan_out(&broadcast(target(here, &["room"], &[]), &Text::new("x")));
-        worker.fan_out(&broadcast(target(there, &[a.id.as_str()], &[]), &Text::new("y")));
-        worker.fan_out(&broadcast(Target::all(there), &Text::new("z")));
+        worker.fan_out(broadcast(target(here, &["room"], &[]), &Text::new("x")));
+        worker.fan_out(broadcast(target(there, &[a.id.as_str()], &[]), &Text::new("y")));
+        worker.fan_out(broadcast(Target::all(there), &Text::new("z")));
         settle().await;
         assert_eq!([a, b].map(|peer| peer.session.written()), ["x", "yz"]);
     });
@@ -90,7 +90,7 @@ fn a_broadcast_is_encoded_once_for_each_variant_and_framing() {
             })
             .collect();
         let text = Text::new("x");
-        assert_eq!(worker.fan_out(&broadcast(Target::all(scope), &text)), 30);
+        assert_eq!(worker.fan_out(broadcast(Target::all(scope), &text)), 30);
         settle().await;
         assert_eq!(*text.encoded.lock().expect("not poisoned"), forms);
         for (n, peer) in peers.iter().enumerate() {
@@ -236,7 +236,7 @@ impl Model {
             except: except.iter().map(|room| Arc::from(room.as_str())).collect(),
             except_member: sender,
         };
-        let delivered = worker.fan_out(&broadcast(target, &Text::new("x")));
+        let delivered = worker.fan_out(broadcast(target, &Text::new("x")));
         let mut expected = 0;
         for (peer, joined) in self.peers.values() {
             let gets = (rooms.is_empty() || meant(&rooms, peer, joined))

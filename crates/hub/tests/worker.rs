@@ -28,7 +28,7 @@ fn a_full_outbox_takes_no_more_and_its_session_is_told_once() {
         let quick = Peer::add(&worker, scope, 1);
         slow.session.stuck.set(true);
         for n in 0..10 {
-            let reached = worker.fan_out(&broadcast(Target::all(scope), &Text::new(format!("<{n:02}>"))));
+            let reached = worker.fan_out(broadcast(Target::all(scope), &Text::new(format!("<{n:02}>"))));
             assert_eq!(reached, if n < 2 { 2 } else { 1 });
         }
         let session = Rc::clone(&slow.session) as Rc<dyn Session>;
@@ -49,7 +49,7 @@ fn volatile_packets_are_dropped_where_the_transport_would_wait() {
         let [slow, quick] = [0, 1].map(|n| Peer::add(&worker, scope, n));
         slow.session.stuck.set(true);
         let dropped = Broadcast { volatile: true, ..broadcast(Target::all(scope), &Text::new("x")) };
-        assert_eq!(worker.fan_out(&dropped), 1);
+        assert_eq!(worker.fan_out(dropped), 1);
         settle().await;
         assert_eq!((slow.session.outbox().bytes(), quick.session.written().as_str()), (0, "x"));
     });
@@ -63,7 +63,7 @@ fn a_burst_to_one_peer_is_flushed_once_and_in_order() {
         let session = Rc::clone(&peer.session) as Rc<dyn Session>;
         for n in 0..5 {
             worker.write(&session, |out| out.extend_from_slice(format!("own {n}").as_bytes())).expect("room");
-            worker.fan_out(&broadcast(Target::all(scope), &Text::new(format!("all {n}"))));
+            worker.fan_out(broadcast(Target::all(scope), &Text::new(format!("all {n}"))));
         }
         assert_eq!(peer.session.written(), "");
         settle().await;
@@ -230,7 +230,7 @@ fn a_session_that_calls_back_when_it_is_dropped_does_no_harm() {
                 // Everything that borrows of the worker.
                 let another = Peer::add(&worker, scope, number);
                 worker.join(another.key, "room").expect("room");
-                worker.fan_out(&broadcast(Target::all(scope), &Text::new("bye")));
+                worker.fan_out(broadcast(Target::all(scope), &Text::new("bye")));
                 worker.arm(another.session_key, Worker::clock());
                 worker.with_scratch(|_| ());
                 worker.remove_member(another.key);
@@ -372,4 +372,64 @@ fn a_hubs_threads_start_and_stop() {
     while hub.send(FIRST, run(|_| {})).is_ok() {
         std::thread::yield_now();
     }
+}
+
+#[test]
+fn the_broadcasts_of_a_turn_are_one_write_to_each_member() {
+    on_worker(&options(1), async |worker, _| {
+        let scope = worker.hub().scope("/");
+        let (all, some, none) =
+            (Peer::add(&worker, scope, 0), Peer::add(&worker, scope, 1), Peer::add(&worker, scope, 2));
+        all.session.takes.set(usize::MAX);
+        some.session.takes.set(3);
+        for text in ["one ", "two ", "three"] {
+            worker.hub().broadcast(broadcast(Target::all(scope), &Text::new(text))).unwrap();
+        }
+        assert_eq!(all.session.written(), "", "the turn is not over");
+        settle().await;
+        for peer in [&all, &some, &none] {
+            assert_eq!(peer.session.written(), "one two three");
+        }
+        assert_eq!([&all, &some, &none].map(|peer| peer.session.direct.get()), [1, 1, 0]);
+    });
+}
+
+#[test]
+fn what_is_written_after_a_broadcast_comes_after_it() {
+    on_worker(&options(1), async |worker, _| {
+        let scope = worker.hub().scope("/");
+        let peer = Peer::add(&worker, scope, 0);
+        peer.session.takes.set(usize::MAX);
+        let session = Rc::clone(&peer.session) as Rc<dyn Session>;
+        let say = |text| worker.hub().broadcast(broadcast(Target::all(scope), &Text::new(text))).unwrap();
+        say("a");
+        worker.write(&session, |out| out.push(b'b')).unwrap();
+        say("c");
+        worker.write(&session, |out| out.push(b'd')).unwrap();
+        say("e");
+        settle().await;
+        assert_eq!(peer.session.written(), "abcde");
+    });
+}
+
+#[test]
+fn a_broadcast_is_for_those_who_were_there_when_it_was_sent() {
+    on_worker(&options(1), async |worker, _| {
+        let scope = worker.hub().scope("/");
+        let (stays, leaves) = (Peer::add(&worker, scope, 0), Peer::add(&worker, scope, 1));
+        worker.join(stays.key, "room").unwrap();
+        worker.join(leaves.key, "room").unwrap();
+        let say = |text| {
+            worker.hub().broadcast(broadcast(target(scope, &["room"], &[]), &Text::new(text))).unwrap()
+        };
+        say("1");
+        worker.leave(leaves.key, "room").unwrap();
+        let comes = Peer::add(&worker, scope, 2);
+        say("2");
+        worker.join(comes.key, "room").unwrap();
+        say("3");
+        worker.remove_member(comes.key);
+        settle().await;
+        assert_eq!([&stays, &leaves, &comes].map(|peer| peer.session.written()), ["123", "1", "3"]);
+    });
 }

@@ -52,6 +52,9 @@ pub async fn settle() {
 pub struct Fake {
     outbox: Outbox,
     pub written: RefCell<Vec<u8>>,
+    /// Writes past the outbox: how many, and how many bytes one takes at most (0: none).
+    pub direct: Cell<usize>,
+    pub takes: Cell<usize>,
     /// Takes nothing, like a peer that does not read.
     pub stuck: Cell<bool>,
     pub overflows: Cell<usize>,
@@ -69,6 +72,8 @@ impl Fake {
         Rc::new(Self {
             outbox: Outbox::new(limit, framing),
             written: RefCell::default(),
+            direct: Cell::new(0),
+            takes: Cell::new(0),
             stuck: Cell::new(false),
             overflows: Cell::new(0),
             fired: RefCell::default(),
@@ -93,6 +98,13 @@ impl Session for Fake {
         if !self.stuck.get() {
             self.written.borrow_mut().extend(worker.take(&self.outbox));
         }
+    }
+
+    fn write_through(&self, bytes: &[u8]) -> usize {
+        let n = if self.stuck.get() { 0 } else { bytes.len().min(self.takes.get()) };
+        self.direct.set(self.direct.get() + usize::from(n > 0));
+        self.written.borrow_mut().extend(&bytes[..n]);
+        n
     }
 
     fn writable(&self) -> bool {

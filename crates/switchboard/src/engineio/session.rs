@@ -404,6 +404,13 @@ impl Session for EngineSession {
         }
     }
 
+    fn write_through(&self, bytes: &[u8]) -> usize {
+        match &*self.transport.borrow() {
+            Transport::WebSocket(link) => link.write_through(bytes),
+            Transport::Polling(_) | Transport::None => 0,
+        }
+    }
+
     fn writable(&self) -> bool {
         self.is_open()
             && match &*self.transport.borrow() {

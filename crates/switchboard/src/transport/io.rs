@@ -44,8 +44,16 @@ impl Io {
         let Io::Tcp(stream, _) = self else { return false };
         let ready = std::pin::pin!(stream.ready(Interest::READABLE));
         match ready.poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(ready) => ready.map_or(true, |ready| ready.is_read_closed()),
+            Poll::Ready(ready) => ready.map_or(true, tokio::io::Ready::is_read_closed),
             Poll::Pending => false,
+        }
+    }
+
+    /// Writes where that needs no flush afterwards.
+    pub(crate) fn poll_write_now(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Io::Tcp(stream, _) => Pin::new(stream).poll_write(cx, bytes),
+            Io::Boxed(..) | Io::Closed => Poll::Ready(Ok(0)),
         }
     }
 

@@ -227,6 +227,29 @@ impl Link {
         }
     }
 
+    /// Writes bytes past the outbox, which is empty; returns how many the socket took.
+    pub(crate) fn write_through(&self, bytes: &[u8]) -> usize {
+        if self.blocked.get() || self.phase.get() != Phase::Open {
+            return 0;
+        }
+        let driver = self.driver.borrow();
+        let Some(waker) = driver.as_ref() else { return 0 };
+        match self.io.borrow_mut().poll_write_now(&mut Context::from_waker(waker), bytes) {
+            Poll::Ready(Ok(n)) => n,
+            Poll::Ready(Err(error)) => {
+                tracing::debug!(%error, "a write failed");
+                self.phase.set(Phase::Ended);
+                waker.wake_by_ref();
+                bytes.len()
+            }
+            Poll::Pending => {
+                self.blocked.set(true);
+                // Its task is woken when the socket has room, and writes what will be in the outbox.
+                0
+            }
+        }
+    }
+
     fn poll_write_out(&self, worker: &Worker, outbox: &Outbox, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut io = self.io.borrow_mut();
         while !outbox.is_empty() {

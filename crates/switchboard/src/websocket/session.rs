@@ -250,6 +250,10 @@ impl Session for RawSession {
         }
     }
 
+    fn write_through(&self, bytes: &[u8]) -> usize {
+        self.link.borrow().as_ref().map_or(0, |link| link.write_through(bytes))
+    }
+
     fn writable(&self) -> bool {
         self.link.borrow().as_ref().is_some_and(|link| link.writable())
     }
