@@ -69,6 +69,12 @@ impl Worker {
     ///
     /// That all of a turn's broadcasts go to a member together makes them one visit to its memory and one write.
     pub fn broadcast(&self, broadcast: Arc<Broadcast>) {
+        if broadcast.volatile {
+            // Who can take it is asked now, not later.
+            self.settle();
+            self.fan_out(broadcast);
+            return;
+        }
         self.deferred.borrow_mut().push(broadcast);
         if self.deferred.borrow().len() >= DEFERRED_UP_TO {
             self.settle();
@@ -93,7 +99,7 @@ impl Worker {
             return;
         }
         let deferred = self.deferred.take();
-        for alike in deferred.chunk_by(|a, b| a.volatile == b.volatile && a.target == b.target) {
+        for alike in deferred.chunk_by(|a, b| a.target == b.target) {
             self.fan_out_all(alike, true);
         }
     }
