@@ -23,7 +23,9 @@ fuzz_target!(|data: &[u8]| {
     for message in &whole.0 {
         let len = match message {
             OwnedMessage::Text(text) => text.len(),
-            OwnedMessage::Binary(bytes) | OwnedMessage::Ping(bytes) | OwnedMessage::Pong(bytes) => bytes.len(),
+            OwnedMessage::Binary(bytes) | OwnedMessage::Ping(bytes) | OwnedMessage::Pong(bytes) => {
+                bytes.len()
+            }
             OwnedMessage::Close(_) => 0,
         };
         assert!(len <= MAX_MESSAGE);

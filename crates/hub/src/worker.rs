@@ -562,7 +562,8 @@ impl Running {
             free.then(|| *current = Some(Rc::clone(worker)))
         })?;
         let tasks = [
-            tokio::task::spawn_local(Rc::clone(worker).flush_changed()),
+            // tokio's budget of a task is spent by 128 writes; each further one would be put off to its connection's own task.
+            tokio::task::spawn_local(tokio::task::unconstrained(Rc::clone(worker).flush_changed())),
             tokio::task::spawn_local(Rc::clone(worker).keep_time()),
             tokio::task::spawn_local(Rc::clone(worker).publish_stats()),
         ];
