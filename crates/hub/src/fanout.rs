@@ -23,10 +23,13 @@ pub trait Payload: Send + Sync + 'static {
 /// Broadcasts that wait for the end of the turn at most; more are laid into the outboxes at once, which have their own bounds.
 const DEFERRED_UP_TO: usize = 64;
 
+/// The packets of one form: for members of a variant whose outboxes have a framing. `None`: these have no use for them.
+type Form = (Variant, Framing, Option<Rc<[u8]>>);
+
 /// Broadcasts to the same members, each form of them encoded once, end to end.
 struct Burst<'a> {
     broadcasts: &'a [Arc<Broadcast>],
-    forms: SmallVec<[(Variant, Framing, Option<Rc<[u8]>>); 2]>,
+    forms: SmallVec<[Form; 2]>,
 }
 
 impl<'a> Burst<'a> {
