@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use smallvec::SmallVec;
 
-use crate::worker::Session;
+use crate::sessions::Session;
 use crate::{Variant, WorkerId};
 
 /// A namespace of ids and rooms; made by [`Hub::scope`](crate::Hub::scope).

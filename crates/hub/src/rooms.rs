@@ -8,7 +8,8 @@ use hashbrown::HashMap;
 use slab::Slab;
 
 use crate::member::{Endpoint, Member, MemberId, MemberKey, ScopeId, Seat};
-use crate::worker::{Session, Worker};
+use crate::sessions::Session;
+use crate::worker::Worker;
 use crate::{HubError, Target, Variant};
 
 /// A room's name. Rooms come to be when the first member joins and go when the last one leaves.

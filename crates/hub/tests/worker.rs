@@ -420,7 +420,7 @@ fn a_broadcast_is_for_those_who_were_there_when_it_was_sent() {
         worker.join(stays.key, "room").unwrap();
         worker.join(leaves.key, "room").unwrap();
         let say = |text| {
-            worker.hub().broadcast(broadcast(target(scope, &["room"], &[]), &Text::new(text))).unwrap()
+            worker.hub().broadcast(broadcast(target(scope, &["room"], &[]), &Text::new(text))).unwrap();
         };
         say("1");
         worker.leave(leaves.key, "room").unwrap();

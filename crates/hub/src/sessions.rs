@@ -1,0 +1,146 @@
+//! The sessions of a worker, and their timers.
+
+use std::any::Any;
+use std::rc::Rc;
+use std::time::Instant;
+
+use crate::outbox::Outbox;
+use crate::worker::Worker;
+
+/// Finds a session again, on its worker. A key outlives its session and then finds nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SessionKey {
+    index: u32,
+    generation: u32,
+}
+
+/// One conversation with one peer, over whatever transport. Implemented by the protocols.
+pub trait Session: 'static {
+    /// What waits to be written.
+    fn outbox(&self) -> &Outbox;
+
+    /// Writes what the transport takes now. Called by the worker's flusher after the outbox changed, never from inside of
+    /// another call to the session.
+    fn flush(&self, worker: &Rc<Worker>);
+
+    /// Writes bytes to the transport at once, past the outbox, which is empty; returns how many it took: 0 where that is not how it works
+    /// now. May not call the worker.
+    fn write_through(&self, bytes: &[u8]) -> usize {
+        let _ = bytes;
+        0
+    }
+
+    /// Whether the transport would take a packet at once; volatile ones are dropped where not.
+    fn writable(&self) -> bool;
+
+    /// The outbox met its bound: the session is to be closed, with a reason.
+    fn overflow(&self, worker: &Rc<Worker>);
+
+    /// A deadline set by [`Worker::arm`] has come, or a session's own has. Returns when to call again, if ever.
+    fn on_timer(&self, worker: &Rc<Worker>, now: Instant) -> Option<Instant>;
+
+    /// The server is shutting down: the session is to be closed, with that reason.
+    fn shut_down(&self, worker: &Rc<Worker>);
+
+    /// The protocol's own type, for the protocol.
+    fn as_any(&self) -> &dyn Any;
+}
+
+pub(crate) struct SessionSlot {
+    generation: u32,
+    pub(crate) session: Rc<dyn Session>,
+    /// The tick of the one timer that counts; others of this session are stale.
+    armed: Option<(Instant, u64)>,
+}
+
+impl Worker {
+    /// Adds a session to those this worker owns.
+    pub fn add_session(&self, session: Rc<dyn Session>) -> SessionKey {
+        let generation = self.session_generation.get().wrapping_add(1);
+        self.session_generation.set(generation);
+        let slot = SessionSlot { generation, session, armed: None };
+        SessionKey { index: self.sessions.borrow_mut().insert(slot) as u32, generation }
+    }
+
+    /// Forgets a session. What waits in its outbox is not written any more, unless its transport does.
+    pub fn remove_session(&self, key: SessionKey) {
+        let removed = {
+            let mut sessions = self.sessions.borrow_mut();
+            let live = sessions.get(key.index as usize).is_some_and(|slot| slot.generation == key.generation);
+            live.then(|| sessions.remove(key.index as usize))
+        };
+        drop(removed);
+    }
+
+    /// The session of a key.
+    pub fn session(&self, key: SessionKey) -> Option<Rc<dyn Session>> {
+        let sessions = self.sessions.borrow();
+        let slot = sessions.get(key.index as usize).filter(|slot| slot.generation == key.generation)?;
+        Some(Rc::clone(&slot.session))
+    }
+
+    /// All sessions of this worker.
+    pub fn sessions(&self) -> Vec<Rc<dyn Session>> {
+        self.sessions.borrow().iter().map(|(_, slot)| Rc::clone(&slot.session)).collect()
+    }
+
+    /// Makes sure that the session's timer is called at `deadline` at the latest.
+    pub fn arm(&self, key: SessionKey, deadline: Instant) {
+        let mut sessions = self.sessions.borrow_mut();
+        let Some(slot) =
+            sessions.get_mut(key.index as usize).filter(|slot| slot.generation == key.generation)
+        else {
+            return;
+        };
+        if slot.armed.is_some_and(|(armed, _)| armed <= deadline) {
+            return;
+        }
+        let mut timers = self.timers.borrow_mut();
+        let before = timers.next_deadline();
+        let tick = timers.insert(Self::clock(), deadline, key);
+        slot.armed = Some((deadline, tick));
+        if timers.next_deadline() != before {
+            self.timers_changed.notify_one();
+        }
+    }
+
+    pub(crate) async fn keep_time(self: Rc<Self>) {
+        loop {
+            let next = self.timers.borrow().next_deadline();
+            match next {
+                Some(next) => tokio::select! {
+                    () = tokio::time::sleep_until(next.into()) => self.expire_timers(),
+                    () = self.timers_changed.notified() => {}
+                },
+                None => self.timers_changed.notified().await,
+            }
+        }
+    }
+
+    fn expire_timers(self: &Rc<Self>) {
+        let now = Self::clock();
+        loop {
+            let due = self.timers.borrow_mut().expire(now);
+            let Some((tick, keys)) = due else { return };
+            for key in keys {
+                let session = {
+                    let mut sessions = self.sessions.borrow_mut();
+                    sessions
+                        .get_mut(key.index as usize)
+                        .filter(|slot| slot.generation == key.generation)
+                        .filter(|slot| slot.armed.is_some_and(|(_, armed)| armed == tick))
+                        .map(|slot| {
+                            slot.armed = None;
+                            Rc::clone(&slot.session)
+                        })
+                };
+                let next = session
+                    .and_then(|session| self.guarded("a timer", || session.on_timer(self, now)).flatten());
+                if let Some(next) = next {
+                    // One that is over already has its turn after the others.
+                    self.arm(key, next.max(now));
+                }
+            }
+        }
+    }
+}
