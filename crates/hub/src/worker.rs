@@ -88,11 +88,6 @@ impl Worker {
         CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
     }
 
-    /// Like [`current`](Self::current), without taking a reference.
-    pub fn with_current<T>(f: impl FnOnce(&Rc<Self>) -> T) -> Option<T> {
-        CURRENT.try_with(|current| current.borrow().as_ref().map(f)).ok().flatten()
-    }
-
     /// Runs a worker on this thread until it is stopped. Must be called inside a `LocalRuntime` or `LocalSet`. A thread runs one
     /// worker at a time; a second one stops at once, which is logged. Cancel safe: dropped, the worker has stopped.
     pub async fn run(id: WorkerId, hub: Arc<Hub>, mut inbox: mpsc::Receiver<Command>) {
