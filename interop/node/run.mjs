@@ -10,6 +10,8 @@ import { run } from "node:test";
 import { spec } from "node:test/reporters";
 
 const FILES_AT_ONCE = 3;
+/** Milliseconds for one file: every wait has a deadline of its own, this one is for what nobody thought of. */
+const FILE_LIMIT = 300_000;
 
 const { values: option } = parseArgs({
   options: {
@@ -28,7 +30,7 @@ if (!files.length) throw new Error(`no suite has "${option.suite}" in its name`)
 const count = { passed: 0, failed: 0, skipped: 0 };
 const isTest = (event) => event.details?.type !== "suite";
 
-const tests = run({ files, concurrency: FILES_AT_ONCE, testNamePatterns: option.test ? [option.test] : undefined });
+const tests = run({ files, concurrency: FILES_AT_ONCE, timeout: FILE_LIMIT, testNamePatterns: option.test ? [option.test] : undefined });
 tests.on("test:pass", (event) => {
   if (isTest(event)) count[event.skip === undefined ? "passed" : "skipped"] += 1;
 });

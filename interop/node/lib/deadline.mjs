@@ -5,6 +5,9 @@ import { setTimeout as tick } from "node:timers/promises";
 /** Milliseconds a test waits for anything that should happen at once. Generous: the machine may be busy. */
 export const SOON = 15_000;
 
+/** Milliseconds for a test as a whole, for the waits in it that have no deadline of their own (an ack that never comes). */
+export const TEST_LIMIT = 120_000;
+
 /** Milliseconds between two looks at a condition that announces itself by no event. */
 const LOOK_AGAIN = 15;
 

@@ -57,10 +57,12 @@ export class PollingSession {
     assert.deepEqual([response.status, response.text], [200, "ok"]);
   }
 
-  /** Polls until `count` message packets have come, answering pings. */
-  async messages(count) {
+  /** Polls until `count` message packets have come, answering pings; an error if they have not by `ms`. */
+  async messages(count, ms = 60_000) {
     const messages = [];
+    const end = performance.now() + ms;
     while (messages.length < count) {
+      if (performance.now() > end) throw new Error(`${messages.length} of ${count} messages after ${ms} ms`);
       for (const packet of await this.packets()) {
         if (packet === "2") await this.send("3");
         else if (packet !== "6") messages.push(packet);

@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { describe, it } from "node:test";
-import { until, within } from "../lib/deadline.mjs";
+import { TEST_LIMIT, until, within } from "../lib/deadline.mjs";
 import { openWebSocket, PollingSession } from "../lib/engine.mjs";
 import { frame, RawSocket, request, upgradeHead } from "../lib/http.mjs";
 import { CALM, referenceDeviates, serverWith } from "../lib/server.mjs";
@@ -12,7 +12,7 @@ import { connected, healthy } from "../lib/socketio.mjs";
 import { Peer } from "../lib/websocket.mjs";
 
 const server = await serverWith(CALM);
-const together = { concurrency: 8 };
+const together = { concurrency: 8, timeout: TEST_LIMIT };
 
 const MIB = 1024 * 1024;
 const UNKNOWN = "/engine.io/?EIO=4&transport=websocket&sid=AAAAAAAAAAAAAAAAAAAA";

@@ -3,12 +3,12 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { connectedEngine, MODES, received } from "../lib/clients.mjs";
-import { once } from "../lib/deadline.mjs";
+import { once, TEST_LIMIT } from "../lib/deadline.mjs";
 import { CALM, PATIENT, serverWith } from "../lib/server.mjs";
 
 const server = await serverWith(CALM);
 const patient = await serverWith(PATIENT);
-const together = { concurrency: 8 };
+const together = { concurrency: 8, timeout: TEST_LIMIT };
 
 const MESSAGES = [
   ["text", "hello"],

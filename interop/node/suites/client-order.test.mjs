@@ -3,13 +3,13 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { connectedClient, connectedEngine, received, upgraded } from "../lib/clients.mjs";
-import { once } from "../lib/deadline.mjs";
+import { once, TEST_LIMIT } from "../lib/deadline.mjs";
 import { PollingSession } from "../lib/engine.mjs";
 import { Proxy, UPGRADES } from "../lib/proxy.mjs";
 import { CALM, serverWith } from "../lib/server.mjs";
 
 const server = await serverWith(CALM);
-const together = { concurrency: 4 };
+const together = { concurrency: 4, timeout: TEST_LIMIT };
 
 const COUNT = 1000;
 const numbers = Array.from({ length: COUNT }, (_, i) => i);

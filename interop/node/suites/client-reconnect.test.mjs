@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { connectedClient, connection, MODES, newClient, received, upgraded } from "../lib/clients.mjs";
-import { once, until } from "../lib/deadline.mjs";
+import { once, TEST_LIMIT, until } from "../lib/deadline.mjs";
 import { PollingSession } from "../lib/engine.mjs";
 import { Proxy, UPGRADES } from "../lib/proxy.mjs";
 import { CALM, PATIENT, serverWith, STEADY } from "../lib/server.mjs";
@@ -11,7 +11,7 @@ import { CALM, PATIENT, serverWith, STEADY } from "../lib/server.mjs";
 const calm = await serverWith(CALM);
 const steady = await serverWith(STEADY);
 const patient = await serverWith(PATIENT);
-const together = { concurrency: 8 };
+const together = { concurrency: 8, timeout: TEST_LIMIT };
 const reconnecting = { reconnection: true, reconnectionDelay: 10, reconnectionDelayMax: 50 };
 
 const settle = async (client, mode) => {
@@ -95,7 +95,7 @@ for (const [mode, transport] of Object.entries(MODES)) {
   });
 }
 
-describe("50 clients cut off at once", () => {
+describe("50 clients cut off at once", { timeout: TEST_LIMIT }, () => {
   it("all come back and all are served", async (t) => {
     // Not on the calm server: a client whose upgrade is cut in its last step waits for its heartbeat to fail.
     const slower = await serverWith({ "ping-interval": 2_000, "ping-timeout": 8_000 });

@@ -3,11 +3,11 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { connectedClient, connection, MODES, newClient, received, upgraded } from "../lib/clients.mjs";
-import { once, within } from "../lib/deadline.mjs";
+import { once, TEST_LIMIT, until, within } from "../lib/deadline.mjs";
 import { CALM, serverWith } from "../lib/server.mjs";
 
 const server = await serverWith(CALM);
-const together = { concurrency: 8 };
+const together = { concurrency: 8, timeout: TEST_LIMIT };
 
 const blob = (length, fill = 7) => Buffer.alloc(length, fill);
 
@@ -74,8 +74,10 @@ for (const [mode, transport] of Object.entries(MODES)) {
     it("delivers a volatile event while it is connected", async (t) => {
       const client = await connectedClient(t, server, transport);
       // Over polling the client drops a volatile event while a POST is under way: then again.
-      let answer;
-      while (!answer) answer = await client.timeout(1000).volatile.emitWithAck("message-with-ack", "v").catch(() => null);
+      const answer = await until(async () => {
+        assert.ok(client.connected, "the client lost its connection");
+        return client.timeout(1000).volatile.emitWithAck("message-with-ack", "v").catch(() => null);
+      }, "answer to a volatile event");
       assert.equal(answer, "v");
     });
 
@@ -196,7 +198,7 @@ describe("socket.io-client", together, () => {
   });
 });
 
-describe("50 socket.io-clients at once", () => {
+describe("50 socket.io-clients at once", { timeout: TEST_LIMIT }, () => {
   const CLIENTS = 50;
   const EACH = 4;
 

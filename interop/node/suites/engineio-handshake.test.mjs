@@ -2,13 +2,14 @@
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { TEST_LIMIT } from "../lib/deadline.mjs";
 import { ENDPOINTS, PollingSession, openWebSocket } from "../lib/engine.mjs";
 import { RawSocket, request } from "../lib/http.mjs";
 import { CALM, serverWith } from "../lib/server.mjs";
 import { Peer, refused } from "../lib/websocket.mjs";
 
 const server = await serverWith(CALM);
-const together = { concurrency: 8 };
+const together = { concurrency: 8, timeout: TEST_LIMIT };
 
 const MESSAGES = {
   0: "Transport unknown",

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { TEST_LIMIT } from "../lib/deadline.mjs";
 import { ENDPOINTS, openWebSocket, PollingSession } from "../lib/engine.mjs";
 import { BRISK, PATIENT, serverWith } from "../lib/server.mjs";
 
@@ -22,7 +23,7 @@ function isOnTime(what, started, expected) {
 }
 
 for (const endpoint of ENDPOINTS) {
-  describe(`heartbeats at ${endpoint}`, { concurrency: 8 }, () => {
+  describe(`heartbeats at ${endpoint}`, { concurrency: 8, timeout: TEST_LIMIT }, () => {
     it("tell their times in the handshake", async () => {
       const { handshake } = await PollingSession.open(brisk, { endpoint });
       assert.deepEqual([handshake.pingInterval, handshake.pingTimeout], [INTERVAL, TIMEOUT]);
@@ -99,7 +100,7 @@ for (const endpoint of ENDPOINTS) {
   });
 }
 
-describe("a pong that nobody asked for", () => {
+describe("a pong that nobody asked for", { timeout: TEST_LIMIT }, () => {
   it("harms nothing", async () => {
     const peer = await openWebSocket(patient);
     peer.send("3");

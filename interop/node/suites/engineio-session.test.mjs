@@ -4,13 +4,13 @@ import assert from "node:assert/strict";
 import { Agent } from "node:http";
 import { describe, it } from "node:test";
 import { gunzipSync } from "node:zlib";
-import { until, within } from "../lib/deadline.mjs";
+import { TEST_LIMIT, until, within } from "../lib/deadline.mjs";
 import { openWebSocket, PollingSession, SEPARATOR } from "../lib/engine.mjs";
 import { RawSocket } from "../lib/http.mjs";
 import { CALM, referenceDeviates, serverWith } from "../lib/server.mjs";
 
 const server = await serverWith(CALM);
-const together = { concurrency: 8 };
+const together = { concurrency: 8, timeout: TEST_LIMIT };
 const MAX_PAYLOAD = 1_000_000;
 
 const bytes = Buffer.from([0, 1, 2, 3, 30, 250, 255]);

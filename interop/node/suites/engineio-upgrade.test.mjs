@@ -2,12 +2,13 @@
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { TEST_LIMIT } from "../lib/deadline.mjs";
 import { openWebSocket, PollingSession } from "../lib/engine.mjs";
 import { CALM, referenceDeviates, serverWith } from "../lib/server.mjs";
 import { Peer } from "../lib/websocket.mjs";
 
 const server = await serverWith(CALM);
-const together = { concurrency: 8 };
+const together = { concurrency: 8, timeout: TEST_LIMIT };
 const badRequest = { code: 3, message: "Bad request" };
 
 describe("an upgrade", together, () => {

@@ -3,11 +3,12 @@
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { TEST_LIMIT } from "../lib/deadline.mjs";
 import { CALM, referenceDeviates, serverWith } from "../lib/server.mjs";
 import { connected, healthy, openPackets } from "../lib/socketio.mjs";
 
 const server = await serverWith(CALM);
-const together = { concurrency: 8 };
+const together = { concurrency: 8, timeout: TEST_LIMIT };
 
 const blob = Buffer.from([1, 2, 3]);
 const hole = (num) => ({ _placeholder: true, num });
@@ -148,7 +149,7 @@ for (const transport of ["websocket", "polling"]) {
   });
 }
 
-describe("nesting without end", () => {
+describe("nesting without end", { timeout: TEST_LIMIT }, () => {
   const depth = 100_000;
   const deepNesting = referenceDeviates("runs out of stack, and at times dies of it");
   const nested = `${"[".repeat(depth)}${"]".repeat(depth)}`;

@@ -2,12 +2,13 @@
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { TEST_LIMIT } from "../lib/deadline.mjs";
 import { CALM, referenceDeviates, serverWith } from "../lib/server.mjs";
 import { connected, openPackets } from "../lib/socketio.mjs";
 
 const server = await serverWith(CALM);
 const impatient = await serverWith({ ...CALM, "connect-timeout": 300 });
-const together = { concurrency: 8 };
+const together = { concurrency: 8, timeout: TEST_LIMIT };
 
 const hole = (num) => ({ _placeholder: true, num });
 const one = Buffer.from([1, 2, 3]);
@@ -264,7 +265,7 @@ for (const transport of ["websocket", "polling"]) {
   });
 }
 
-describe("a broadcast of the Socket.IO namespace", () => {
+describe("a broadcast of the Socket.IO namespace", { timeout: TEST_LIMIT }, () => {
   it("reaches every socket over every transport, the sender too, binary included", async (t) => {
     const all = await Promise.all(["websocket", "polling", "websocket"].map((how) => connected(t, server, how)));
     all[0].send('51-["broadcast","said",{"_placeholder":true,"num":0}]');

@@ -4,14 +4,14 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { connectedClient, connection, MODES, newClient, received } from "../lib/clients.mjs";
-import { once, within } from "../lib/deadline.mjs";
+import { once, TEST_LIMIT, within } from "../lib/deadline.mjs";
 import { frame, RawSocket, request, upgradeHead } from "../lib/http.mjs";
 import { CALM, serverWith } from "../lib/server.mjs";
 import { Peer, refused } from "../lib/websocket.mjs";
 
 const server = await serverWith(CALM);
 const url = `${server.ws}/ws`;
-const together = { concurrency: 8 };
+const together = { concurrency: 8, timeout: TEST_LIMIT };
 
 const TEXT = 1;
 const CLOSE = 8;
@@ -150,7 +150,7 @@ describe("what breaks RFC 6455 at /ws is closed with the code that says so", tog
   }
 });
 
-describe("/ws-cast and the Socket.IO namespace /cast", () => {
+describe("/ws-cast and the Socket.IO namespace /cast", { timeout: TEST_LIMIT }, () => {
   async function crowd(t) {
     const raws = await Promise.all([Peer.open(`${server.ws}/ws-cast`), Peer.open(`${server.ws}/ws-cast`)]);
     t.after(() => raws.forEach((peer) => peer.terminate()));
