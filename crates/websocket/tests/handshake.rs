@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics says why")]
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request::Parts};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+    header::SEC_WEBSOCKET_PROTOCOL, request::Parts,
+};
 use switchboard_websocket::handshake::{
     accept_key,
     client::{ClientError, Handshake},
@@ -103,6 +106,82 @@ fn a_request_not_in_order_is_refused_with_its_status() {
         assert_eq!(error.status(), status, "{error}");
         assert_eq!(error.response().status(), status);
     }
+}
+
+/// An extended CONNECT, as in RFC 8441 §5.1.
+fn connect() -> Parts {
+    let request = Request::connect("https://server.example.com/chat")
+        .version(Version::HTTP_2)
+        .header("Sec-WebSocket-Protocol", "chat, superchat")
+        .header("Sec-WebSocket-Extensions", "permessage-deflate")
+        .header("Sec-WebSocket-Version", "13")
+        .header("Origin", "http://www.example.com");
+    request.body(()).unwrap().into_parts().0
+}
+
+#[test]
+fn an_extended_connect_is_answered_200_without_a_key() {
+    for version in [Version::HTTP_2, Version::HTTP_3] {
+        let mut parts = connect();
+        parts.version = version;
+        let mut upgrade = Upgrade::check_connect(&parts, Some("websocket")).unwrap();
+        assert_eq!(upgrade.protocols().collect::<Vec<_>>(), ["chat", "superchat"]);
+        assert_eq!(upgrade.select(&["superchat"]), Some("superchat"));
+        let refused = upgrade.check_origin(|origin| origin.unwrap() != "http://www.example.com");
+        assert_eq!(refused, Err(HandshakeError::Origin));
+        let answer = upgrade.response();
+        assert_eq!(answer.status(), StatusCode::OK);
+        let expected =
+            HeaderMap::from_iter([(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("superchat"))]);
+        assert_eq!(answer.headers(), &expected, "no accept, no Upgrade, no Connection");
+    }
+}
+
+#[test]
+fn an_extended_connect_not_in_order_is_refused_with_its_status() {
+    use HandshakeError as E;
+    let with = |name: &'static str, value: &'static str| {
+        let mut parts = connect();
+        parts.headers.insert(name, HeaderValue::from_static(value));
+        parts
+    };
+    let change = |change: fn(&mut Parts)| {
+        let mut parts = connect();
+        change(&mut parts);
+        parts
+    };
+    let websocket = Some("websocket");
+    let table = [
+        (
+            change(|parts| parts.version = Version::HTTP_11),
+            websocket,
+            E::HttpVersion { version: Version::HTTP_11 },
+            400,
+        ),
+        (change(|parts| parts.method = Method::GET), websocket, E::NotConnect { method: Method::GET }, 405),
+        (connect(), None, E::ConnectProtocol, 501),
+        (connect(), Some("connect-udp"), E::ConnectProtocol, 501),
+        (with("Upgrade", "websocket"), websocket, E::ConnectionHeader, 400),
+        (with("Connection", "upgrade"), websocket, E::ConnectionHeader, 400),
+        (with("Transfer-Encoding", "chunked"), websocket, E::ConnectionHeader, 400),
+        (change(|parts| parts.uri = Uri::from_static("/chat")), websocket, E::Host, 400),
+        (with("Content-Length", "3"), websocket, E::Body, 400),
+        (with("Sec-WebSocket-Version", "8"), websocket, E::WebSocketVersion, 426),
+        (
+            change(|parts| drop(parts.headers.remove("sec-websocket-version"))),
+            websocket,
+            E::WebSocketVersion,
+            426,
+        ),
+        (with("Sec-WebSocket-Protocol", "chat room"), websocket, E::Protocol, 400),
+    ];
+    for (parts, protocol, error, status) in table {
+        assert_eq!(Upgrade::check_connect(&parts, protocol).expect_err("to be refused"), error);
+        assert_eq!(error.response().status(), status, "{error}");
+    }
+    assert_eq!(E::NotConnect { method: Method::GET }.response().headers()["allow"], "CONNECT");
+    let upgrade = Upgrade::check(&connect()).expect_err("to be refused");
+    assert_eq!(upgrade, E::Method { method: Method::CONNECT }, "what asks for HTTP/1.1 takes no CONNECT");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! The server's side of the handshake (RFC 6455 §4.2): a request in, an answer out.
+//! The server's side of the handshake: a request in, an answer out. Over HTTP/1.1 it is an upgrade
+//! (RFC 6455 §4.2), over HTTP/2 an extended CONNECT (RFC 8441 §5), over HTTP/3 the same (RFC 9220).
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version,
@@ -25,8 +26,19 @@ pub enum HandshakeError {
         /// The method that came.
         method: Method,
     },
-    /// Another version than HTTP/1.1: 400.
-    #[error("a WebSocket is asked for over HTTP/1.1, not {version:?}")]
+    /// Another method than CONNECT over HTTP/2 or later: 405 with `Allow: CONNECT`.
+    #[error("a WebSocket over HTTP/2 is asked for with CONNECT, not {method}")]
+    NotConnect {
+        /// The method that came.
+        method: Method,
+    },
+    /// An extended CONNECT for another protocol than `websocket`, or a CONNECT for none: 501 (RFC 9220 §3).
+    #[error("the :protocol pseudo-header does not ask for websocket")]
+    ConnectProtocol,
+    /// Another version than the handshake is for: 400.
+    #[error(
+        "a WebSocket is asked for over HTTP/1.1, or by an extended CONNECT over HTTP/2, not over {version:?}"
+    )]
     HttpVersion {
         /// The version that came.
         version: Version,
@@ -37,6 +49,9 @@ pub enum HandshakeError {
     /// The request has a body, so what follows its head would be taken for frames: 400.
     #[error("a request for a WebSocket has no body")]
     Body,
+    /// A header that is of HTTP/1.1 connections only came over HTTP/2: 400 (RFC 9113 §8.2.2).
+    #[error("a request over HTTP/2 has no Connection, Upgrade or Transfer-Encoding header")]
+    ConnectionHeader,
     /// No `websocket` among the values of `Upgrade`: 400.
     #[error("the Upgrade header does not ask for websocket")]
     Upgrade,
@@ -62,7 +77,8 @@ impl HandshakeError {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Head(error) => error.status(),
-            Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Method { .. } | Self::NotConnect { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::ConnectProtocol => StatusCode::NOT_IMPLEMENTED,
             Self::WebSocketVersion => StatusCode::UPGRADE_REQUIRED,
             Self::Origin => StatusCode::FORBIDDEN,
             _ => StatusCode::BAD_REQUEST,
@@ -73,12 +89,14 @@ impl HandshakeError {
     pub fn header(&self) -> Option<(HeaderName, HeaderValue)> {
         match self {
             Self::Method { .. } => Some((ALLOW, HeaderValue::from_static("GET"))),
+            Self::NotConnect { .. } => Some((ALLOW, HeaderValue::from_static("CONNECT"))),
             Self::WebSocketVersion => Some((SEC_WEBSOCKET_VERSION, HeaderValue::from_static(VERSION))),
             _ => None,
         }
     }
 
-    /// The answer: status, headers, and the error's words as text.
+    /// The answer: status, headers, and the error's words as text. It has a `Connection` header, which is
+    /// to be taken off where the request came over HTTP/2.
     pub fn response(&self) -> Response<String> {
         let body = self.to_string();
         let length = HeaderValue::from(body.len());
@@ -128,15 +146,16 @@ impl HandshakeError {
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Upgrade<'a> {
-    /// The value of `Sec-WebSocket-Accept`.
-    pub accept: [u8; 28],
+    /// The value of `Sec-WebSocket-Accept`; `None` for an extended CONNECT, which has no key.
+    accept: Option<[u8; 28]>,
     /// The subprotocol the answer names: `None` until [`select`](Self::select) found one.
     protocol: Option<&'a str>,
     headers: &'a HeaderMap,
 }
 
 impl<'a> Upgrade<'a> {
-    /// Judges a request (RFC 6455 §4.2.1). The origin is for [`check_origin`](Self::check_origin).
+    /// Judges a request over HTTP/1.1 (RFC 6455 §4.2.1). The origin is for
+    /// [`check_origin`](Self::check_origin).
     ///
     /// # Errors
     ///
@@ -162,14 +181,57 @@ impl<'a> Upgrade<'a> {
         if !has_token(headers, &CONNECTION, "upgrade") {
             return Err(HandshakeError::Connection);
         }
-        if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version.as_bytes() != VERSION.as_bytes()) {
-            return Err(HandshakeError::WebSocketVersion);
-        }
-        let accept = accept_key(single_key(headers)?);
-        if !list(headers, &SEC_WEBSOCKET_PROTOCOL).all(is_token) {
-            return Err(HandshakeError::Protocol);
-        }
+        check_version(headers)?;
+        let accept = Some(accept_key(single_key(headers)?));
+        check_protocols(headers)?;
         Ok(Self { accept, protocol: None, headers })
+    }
+
+    /// Judges an extended CONNECT over HTTP/2 (RFC 8441 §5) or HTTP/3 (RFC 9220). `protocol` is the value of
+    /// the request's `:protocol`, which hyper and h2 keep in its extensions, as `ext::Protocol`. The server
+    /// must have told the client of `SETTINGS_ENABLE_CONNECT_PROTOCOL`.
+    ///
+    /// The rest is as for HTTP/1.1, but that there is no key and the [answer](Self::response) is 200:
+    /// what follows on the stream are frames, masked as ever.
+    ///
+    /// # Errors
+    ///
+    /// A [`HandshakeError`] that says what is missing and how to answer.
+    ///
+    /// ```
+    /// use switchboard_websocket::handshake::server::Upgrade;
+    ///
+    /// let (parts, ()) = http::Request::connect("https://example.org/chat")
+    ///     .version(http::Version::HTTP_2)
+    ///     .header("Sec-WebSocket-Version", "13")
+    ///     .body(()).unwrap().into_parts();
+    /// assert_eq!(Upgrade::check_connect(&parts, Some("websocket")).unwrap().response().status(), 200);
+    /// assert_eq!(Upgrade::check_connect(&parts, Some("other")).unwrap_err().status(), 501);
+    /// ```
+    pub fn check_connect(parts: &'a Parts, protocol: Option<&str>) -> Result<Self, HandshakeError> {
+        let headers = &parts.headers;
+        if parts.version != Version::HTTP_2 && parts.version != Version::HTTP_3 {
+            return Err(HandshakeError::HttpVersion { version: parts.version });
+        }
+        if parts.method != Method::CONNECT {
+            return Err(HandshakeError::NotConnect { method: parts.method.clone() });
+        }
+        if protocol != Some("websocket") {
+            return Err(HandshakeError::ConnectProtocol);
+        }
+        if [CONNECTION, UPGRADE, TRANSFER_ENCODING].iter().any(|name| headers.contains_key(name)) {
+            return Err(HandshakeError::ConnectionHeader);
+        }
+        if !headers.contains_key(HOST) && parts.uri.authority().is_none() {
+            return Err(HandshakeError::Host);
+        }
+        // Its DATA frames are the WebSocket's: a length that is announced would be that of them all.
+        if headers.contains_key(CONTENT_LENGTH) {
+            return Err(HandshakeError::Body);
+        }
+        check_version(headers)?;
+        check_protocols(headers)?;
+        Ok(Self { accept: None, protocol: None, headers })
     }
 
     /// Asks `allowed` whether the request's `Origin` is one (RFC 6455 §10.2). Browsers always send one;
@@ -197,26 +259,32 @@ impl<'a> Upgrade<'a> {
         self.protocol
     }
 
-    /// The answer, for a host that writes it.
+    /// The answer, for a host that writes it: 101 to an upgrade, 200 to an extended CONNECT.
     pub fn response(&self) -> Response<()> {
         let mut response = Response::new(());
-        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-        let headers = response.headers_mut();
-        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-        headers.extend(HeaderValue::from_bytes(&self.accept).ok().map(|value| (SEC_WEBSOCKET_ACCEPT, value)));
         let protocol = self.protocol.and_then(|name| HeaderValue::from_str(name).ok());
-        headers.extend(protocol.map(|value| (SEC_WEBSOCKET_PROTOCOL, value)));
+        if let Some(accept) = &self.accept {
+            *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+            let headers = response.headers_mut();
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+            headers.extend(HeaderValue::from_bytes(accept).ok().map(|value| (SEC_WEBSOCKET_ACCEPT, value)));
+        }
+        response.headers_mut().extend(protocol.map(|value| (SEC_WEBSOCKET_PROTOCOL, value)));
         response
     }
 
     /// Appends the answer as HTTP/1.1 bytes, with `extra` headers (cookies and the like; none of the
-    /// handshake's own).
+    /// handshake's own). An extended CONNECT is answered with [`response`](Self::response) instead.
     pub fn write_response(&self, out: &mut Vec<u8>, extra: &HeaderMap) {
+        let Some(accept) = &self.accept else {
+            debug_assert!(false, "an extended CONNECT has no HTTP/1.1 answer");
+            return;
+        };
         out.extend_from_slice(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ",
         );
-        out.extend_from_slice(&self.accept);
+        out.extend_from_slice(accept);
         if let Some(protocol) = self.protocol {
             out.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
             out.extend_from_slice(protocol.as_bytes());
@@ -225,6 +293,19 @@ impl<'a> Upgrade<'a> {
         write_headers(out, extra);
         out.extend_from_slice(b"\r\n");
     }
+}
+
+/// The version must be the one that is spoken here; over HTTP/2 too (RFC 8441 §5).
+fn check_version(headers: &HeaderMap) -> Result<(), HandshakeError> {
+    let version = headers.get(SEC_WEBSOCKET_VERSION);
+    if version.is_none_or(|version| version.as_bytes() != VERSION.as_bytes()) {
+        return Err(HandshakeError::WebSocketVersion);
+    }
+    Ok(())
+}
+
+fn check_protocols(headers: &HeaderMap) -> Result<(), HandshakeError> {
+    if list(headers, &SEC_WEBSOCKET_PROTOCOL).all(is_token) { Ok(()) } else { Err(HandshakeError::Protocol) }
 }
 
 /// The request's one key, if it decodes to 16 bytes.
