@@ -23,10 +23,11 @@ pub use close::{CloseCode, CloseFrame};
 pub use decode::Decoder;
 pub use error::ProtocolError;
 pub use frame::{FrameHeader, MAX_CONTROL_PAYLOAD, Opcode, encode_close, encode_frame, encode_frame_masked};
+pub use handshake::origin::OriginCheck;
 pub use limits::Limits;
 pub use mask::{mask, mask_scalar};
 pub use message::{Message, OwnedMessage};
-pub use stream::{Config, Error, OriginCheck, Reader, Split, WebSocketStream, Writer};
+pub use stream::{Config, Error, Reader, Split, WebSocketStream, Writer};
 
 /// Which end of a connection this is: it decides which frames must be masked (RFC 6455 §5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -6,11 +6,14 @@ use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
     header::SEC_WEBSOCKET_PROTOCOL, request::Parts,
 };
-use switchboard_websocket::handshake::{
-    accept_key,
-    client::{ClientError, Handshake},
-    head::{Head, HeadError, HeadLimits},
-    server::{HandshakeError, Upgrade},
+use switchboard_websocket::{
+    OriginCheck,
+    handshake::{
+        accept_key,
+        client::{ClientError, Handshake},
+        head::{Head, HeadError, HeadLimits},
+        server::{HandshakeError, Upgrade},
+    },
 };
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -127,8 +130,8 @@ fn an_extended_connect_is_answered_200_without_a_key() {
         let mut upgrade = Upgrade::check_connect(&parts, Some("websocket")).unwrap();
         assert_eq!(upgrade.protocols().collect::<Vec<_>>(), ["chat", "superchat"]);
         assert_eq!(upgrade.select(&["superchat"]), Some("superchat"));
-        let refused = upgrade.check_origin(|origin| origin.unwrap() != "http://www.example.com");
-        assert_eq!(refused, Err(HandshakeError::Origin));
+        assert_eq!(upgrade.check_origin(&OriginCheck::default()), Err(HandshakeError::Origin));
+        assert_eq!(upgrade.check_origin(&OriginCheck::list(["http://www.example.com"])), Ok(()));
         let answer = upgrade.response();
         assert_eq!(answer.status(), StatusCode::OK);
         let expected =
@@ -207,12 +210,16 @@ fn a_refusal_says_what_would_do() {
 }
 
 #[test]
-fn an_origin_is_judged_by_the_hook() {
+fn a_page_of_another_host_is_refused_by_default() {
     let parts = request();
     let upgrade = Upgrade::check(&parts).unwrap();
-    assert_eq!(upgrade.check_origin(|origin| origin.unwrap() == "http://example.com"), Ok(()));
-    let refused = upgrade.check_origin(|_| false).unwrap_err();
+    assert_eq!(upgrade.origin().unwrap(), "http://example.com");
+    assert_eq!(upgrade.check_origin(&OriginCheck::any()), Ok(()));
+    let refused = upgrade.check_origin(&OriginCheck::default()).unwrap_err();
     assert_eq!((refused.clone(), refused.status()), (HandshakeError::Origin, StatusCode::FORBIDDEN));
+    assert!(refused.response().body().contains("option `origin`"), "the answer names the option");
+    let own = with("Origin", "https://server.example.com");
+    assert_eq!(Upgrade::check(&own).unwrap().check_origin(&OriginCheck::default()), Ok(()));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use http::header::{
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
+use switchboard_websocket::handshake::origin::is_same_host;
 
 use crate::Peer;
 use crate::proxies::forwarded_hosts;
@@ -130,14 +131,10 @@ impl Origins {
 /// Whether an origin is the host and port that the request was sent to, whatever the scheme: a proxy may have ended TLS. A trusted proxy
 /// may say in `X-Forwarded-Host` which host that was; no browser's page can.
 fn is_same(origin: &str, parts: &Parts, peer: Peer) -> bool {
-    let Some((scheme, authority)) = origin.split_once("://") else { return false };
-    let port = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
-    let bare = |authority: &str| authority.strip_suffix(port).unwrap_or(authority).to_ascii_lowercase();
-    let authority = bare(authority);
     let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
     host.or_else(|| parts.uri.authority().map(http::uri::Authority::as_str))
-        .is_some_and(|host| bare(host) == authority)
-        || peer.proxied && forwarded_hosts(&parts.headers).any(|host| bare(host) == authority)
+        .is_some_and(|host| is_same_host(origin, host))
+        || peer.proxied && forwarded_hosts(&parts.headers).any(|host| is_same_host(origin, host))
 }
 
 #[cfg(test)]

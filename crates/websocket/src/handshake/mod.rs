@@ -2,10 +2,12 @@
 //!
 //! - [`head`] finds the end of a head among bytes that come in pieces, and reads it;
 //! - [`server`] judges a request and writes the answer;
+//! - [`origin`] says which pages may ask;
 //! - [`client`] writes a request and judges the answer.
 
 pub mod client;
 pub mod head;
+pub mod origin;
 pub mod server;
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
@@ -39,7 +41,7 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
 
 /// The elements of a header that is a comma-separated list, over all its lines, without empty ones
 /// (RFC 9110 §5.6.1).
-fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> + use<'a> {
     let lines = headers.get_all(name).into_iter();
     lines
         .flat_map(|line| line.as_bytes().split(|&byte| byte == b','))

@@ -8,10 +8,13 @@ use http::{
         SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
     },
     request::Parts,
+    uri::Authority,
 };
 use thiserror::Error;
 
-use super::{VERSION, accept_key, has_token, head::HeadError, is_token, list, write_headers};
+use super::{
+    VERSION, accept_key, has_token, head::HeadError, is_token, list, origin::OriginCheck, write_headers,
+};
 
 /// Why a request does not become a WebSocket. [`response`](Self::response) is its answer.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -67,8 +70,8 @@ pub enum HandshakeError {
     /// A subprotocol's name that is not a token: 400.
     #[error("the Sec-WebSocket-Protocol header is not a list of tokens")]
     Protocol,
-    /// The origin hook said no: 403.
-    #[error("the origin is not allowed")]
+    /// The [`OriginCheck`] said no: 403.
+    #[error("the origin is not allowed: see the option `origin` of the server")]
     Origin,
 }
 
@@ -128,7 +131,7 @@ impl HandshakeError {
 /// A request for a WebSocket that is in order, ready to be answered.
 ///
 /// ```
-/// use switchboard_websocket::handshake::server::Upgrade;
+/// use switchboard_websocket::{OriginCheck, handshake::server::Upgrade};
 ///
 /// let (parts, ()) = http::Request::get("/chat")
 ///     .header("Host", "example.org")
@@ -140,7 +143,7 @@ impl HandshakeError {
 ///     .body(()).unwrap().into_parts();
 ///
 /// let mut upgrade = Upgrade::check(&parts).unwrap();
-/// upgrade.check_origin(|origin| origin.is_none()).unwrap();
+/// upgrade.check_origin(&OriginCheck::default()).unwrap();
 /// assert_eq!(upgrade.select(&["superchat"]), Some("superchat"));
 /// assert_eq!(upgrade.response().status(), 101);
 /// ```
@@ -150,6 +153,8 @@ pub struct Upgrade<'a> {
     accept: Option<[u8; 28]>,
     /// The subprotocol the answer names: `None` until [`select`](Self::select) found one.
     protocol: Option<&'a str>,
+    /// That of the request's URI.
+    authority: Option<&'a str>,
     headers: &'a HeaderMap,
 }
 
@@ -184,7 +189,8 @@ impl<'a> Upgrade<'a> {
         check_version(headers)?;
         let accept = Some(accept_key(single_key(headers)?));
         check_protocols(headers)?;
-        Ok(Self { accept, protocol: None, headers })
+        let authority = parts.uri.authority().map(Authority::as_str);
+        Ok(Self { accept, protocol: None, authority, headers })
     }
 
     /// Judges an extended CONNECT over HTTP/2 (RFC 8441 §5) or HTTP/3 (RFC 9220). `protocol` is the value of
@@ -231,20 +237,23 @@ impl<'a> Upgrade<'a> {
         }
         check_version(headers)?;
         check_protocols(headers)?;
-        Ok(Self { accept: None, protocol: None, headers })
+        let authority = parts.uri.authority().map(Authority::as_str);
+        Ok(Self { accept: None, protocol: None, authority, headers })
     }
 
-    /// Asks `allowed` whether the request's `Origin` is one (RFC 6455 §10.2). Browsers always send one;
-    /// `None` is a program.
+    /// The `Origin` that a browser sends for a page (RFC 6455 §10.2); `None` is a program.
+    pub fn origin(&self) -> Option<&'a HeaderValue> {
+        self.headers.get(ORIGIN)
+    }
+
+    /// Whether the request's [`origin`](Self::origin) is let in.
     ///
     /// # Errors
     ///
     /// [`HandshakeError::Origin`] when it is not.
-    pub fn check_origin(
-        &self,
-        allowed: impl FnOnce(Option<&HeaderValue>) -> bool,
-    ) -> Result<(), HandshakeError> {
-        if allowed(self.headers.get(ORIGIN)) { Ok(()) } else { Err(HandshakeError::Origin) }
+    pub fn check_origin(&self, origins: &OriginCheck) -> Result<(), HandshakeError> {
+        let allowed = origins.allows(self.origin(), self.authority, self.headers);
+        if allowed { Ok(()) } else { Err(HandshakeError::Origin) }
     }
 
     /// The subprotocols that the client speaks, the one it likes best first.

@@ -1,10 +1,10 @@
 //! What a connection is set up with.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 
-use crate::{Limits, handshake::head::HeadLimits};
+use crate::{Limits, OriginCheck, handshake::head::HeadLimits};
 
 /// How a connection is opened, bounded and closed. Begin with [`Config::default`] and set what differs.
 ///
@@ -26,7 +26,7 @@ pub struct Config {
     pub protocols: Vec<String>,
     /// Headers that a client's request or a server's answer carries besides the handshake's own. Default none.
     pub headers: HeaderMap,
-    /// Which origins a server lets in. Default all.
+    /// Pages of which origins a server lets in. Default those of its own host and port.
     pub origin: OriginCheck,
     /// Bytes that may wait to be written before [`feed`](crate::WebSocketStream::feed) refuses, and
     /// reading waits for writing. A message over it is taken when nothing else waits. Default 1 MiB.
@@ -52,29 +52,5 @@ impl Default for Config {
             handshake_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(5),
         }
-    }
-}
-
-type Allowed = dyn Fn(Option<&HeaderValue>) -> bool + Send + Sync;
-
-/// Decides whether a request's `Origin` is let in; the default lets in all.
-#[derive(Clone, Default)]
-pub struct OriginCheck(Option<Arc<Allowed>>);
-
-impl OriginCheck {
-    /// Lets in the origins for which `allowed` is true. A request without one gives `None`.
-    pub fn new(allowed: impl Fn(Option<&HeaderValue>) -> bool + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(allowed)))
-    }
-
-    /// Whether this origin is let in.
-    pub fn allows(&self, origin: Option<&HeaderValue>) -> bool {
-        self.0.as_ref().is_none_or(|allowed| allowed(origin))
-    }
-}
-
-impl fmt::Debug for OriginCheck {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "OriginCheck(..)" } else { "OriginCheck(all)" })
     }
 }

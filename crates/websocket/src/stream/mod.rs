@@ -21,7 +21,7 @@ use tokio::{
     time::{Sleep, sleep, timeout},
 };
 
-pub use config::{Config, OriginCheck};
+pub use config::Config;
 pub use error::Error;
 pub use split::{Reader, Split, Writer};
 

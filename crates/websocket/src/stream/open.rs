@@ -138,7 +138,7 @@ fn judge(
     answer: &mut Vec<u8>,
 ) -> Result<Option<String>, HandshakeError> {
     let mut upgrade = Upgrade::check(parts)?;
-    upgrade.check_origin(|origin| config.origin.allows(origin))?;
+    upgrade.check_origin(&config.origin)?;
     let protocol = upgrade.select(&config.protocols).map(str::to_owned);
     upgrade.write_response(answer, &config.headers);
     Ok(protocol)
