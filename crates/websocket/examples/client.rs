@@ -66,7 +66,7 @@ fn print(message: &OwnedMessage) -> bool {
     match message {
         OwnedMessage::Text(text) => println!("{text}"),
         OwnedMessage::Binary(bytes) => println!("{} bytes: {bytes:02x?}", bytes.len()),
-        OwnedMessage::Close(Some((code, reason))) => println!("closed with {code} {reason}"),
+        OwnedMessage::Close(Some(frame)) => println!("closed with {} {}", frame.code, frame.reason),
         _ => return false,
     }
     true

@@ -103,3 +103,18 @@ impl<'a> CloseFrame<'a> {
         Ok(Some(Self { code, reason }))
     }
 }
+
+/// A [`CloseFrame`] that owns its reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnedCloseFrame {
+    /// Why the connection is closed. One that came is valid on the wire; one to be sent must be.
+    pub code: CloseCode,
+    /// The peer's own words; often empty. What is over 123 bytes is cut when it is sent.
+    pub reason: String,
+}
+
+impl From<CloseFrame<'_>> for OwnedCloseFrame {
+    fn from(CloseFrame { code, reason }: CloseFrame<'_>) -> Self {
+        Self { code, reason: reason.to_owned() }
+    }
+}

@@ -19,7 +19,7 @@ mod partial;
 mod stream;
 mod utf8;
 
-pub use close::{CloseCode, CloseFrame};
+pub use close::{CloseCode, CloseFrame, OwnedCloseFrame};
 pub use decode::Decoder;
 pub use error::ProtocolError;
 pub use frame::{FrameHeader, MAX_CONTROL_PAYLOAD, Opcode, encode_close, encode_frame, encode_frame_masked};

@@ -1,6 +1,10 @@
 //! Messages, borrowed as the decoder gives them and owned as the stream does.
 
-use crate::{CloseCode, CloseFrame, Opcode, ProtocolError};
+use std::borrow::Cow;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::{CloseCode, CloseFrame, Opcode, OwnedCloseFrame, ProtocolError};
 
 /// A whole message, or a control frame, as [`Decoder::decode`](crate::Decoder::decode) gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,19 +38,114 @@ impl<'a> Message<'a> {
     }
 }
 
-/// A message that owns its payload.
+/// A message that owns its payload: what a [`WebSocketStream`](crate::WebSocketStream) gives and takes.
+///
+/// ```
+/// use switchboard_websocket::OwnedMessage;
+///
+/// let message = OwnedMessage::from("hello");
+/// assert_eq!(message.as_str(), Some("hello"));
+/// assert_eq!(message.as_bytes(), b"hello");
+/// assert_eq!(message.into_text(), Ok("hello".to_owned()));
+/// assert_eq!(OwnedMessage::binary(*b"\x01\x02").into_bytes(), [1, 2]);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OwnedMessage {
     /// A text message.
     Text(String),
     /// A binary message.
     Binary(Vec<u8>),
-    /// A ping.
+    /// A ping. One that came was answered already, or will be.
     Ping(Vec<u8>),
     /// A pong.
     Pong(Vec<u8>),
     /// The peer closes, with a code and a reason if it gave them.
-    Close(Option<(CloseCode, String)>),
+    Close(Option<OwnedCloseFrame>),
+}
+
+impl OwnedMessage {
+    /// A text message.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::Text(text.into())
+    }
+
+    /// A binary message.
+    pub fn binary(bytes: impl Into<Vec<u8>>) -> Self {
+        Self::Binary(bytes.into())
+    }
+
+    /// A Close frame. A reason is cut to 123 bytes when it is sent.
+    pub fn close(code: CloseCode, reason: impl Into<String>) -> Self {
+        Self::Close(Some(OwnedCloseFrame { code, reason: reason.into() }))
+    }
+
+    /// Whether this is a text message.
+    pub const fn is_text(&self) -> bool {
+        matches!(self, Self::Text(_))
+    }
+
+    /// Whether this is a binary message.
+    pub const fn is_binary(&self) -> bool {
+        matches!(self, Self::Binary(_))
+    }
+
+    /// Whether this is a message of the application's, text or binary, and no control frame.
+    pub const fn is_data(&self) -> bool {
+        matches!(self, Self::Text(_) | Self::Binary(_))
+    }
+
+    /// Whether the peer closes.
+    pub const fn is_close(&self) -> bool {
+        matches!(self, Self::Close(_))
+    }
+
+    /// The text of a text message; `None` for all others.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The payload of whatever message; of a close, its reason.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Binary(bytes) | Self::Ping(bytes) | Self::Pong(bytes) => bytes,
+            Self::Close(frame) => frame.as_ref().map_or(&[], |frame| frame.reason.as_bytes()),
+        }
+    }
+
+    /// How many bytes [`as_bytes`](Self::as_bytes) are.
+    pub fn len(&self) -> usize {
+        self.as_bytes().len()
+    }
+
+    /// Whether the payload is empty.
+    pub fn is_empty(&self) -> bool {
+        self.as_bytes().is_empty()
+    }
+
+    /// The text of a text message, without a copy.
+    ///
+    /// # Errors
+    ///
+    /// The message itself, if it is another.
+    pub fn into_text(self) -> Result<String, Self> {
+        match self {
+            Self::Text(text) => Ok(text),
+            other => Err(other),
+        }
+    }
+
+    /// The payload of whatever message, without a copy; of a close, its reason.
+    pub fn into_bytes(self) -> Vec<u8> {
+        match self {
+            Self::Text(text) => text.into_bytes(),
+            Self::Binary(bytes) | Self::Ping(bytes) | Self::Pong(bytes) => bytes,
+            Self::Close(frame) => frame.map(|frame| frame.reason.into_bytes()).unwrap_or_default(),
+        }
+    }
 }
 
 impl From<Message<'_>> for OwnedMessage {
@@ -56,31 +155,47 @@ impl From<Message<'_>> for OwnedMessage {
             Message::Binary(bytes) => Self::Binary(bytes.to_vec()),
             Message::Ping(bytes) => Self::Ping(bytes.to_vec()),
             Message::Pong(bytes) => Self::Pong(bytes.to_vec()),
-            Message::Close(frame) => Self::Close(frame.map(|frame| (frame.code, frame.reason.to_owned()))),
+            Message::Close(frame) => Self::Close(frame.map(OwnedCloseFrame::from)),
         }
     }
 }
 
-impl From<String> for OwnedMessage {
-    fn from(text: String) -> Self {
-        Self::Text(text)
+macro_rules! from_payload {
+    ($($payload:ty => $variant:ident),* $(,)?) => {$(
+        impl From<$payload> for OwnedMessage {
+            fn from(payload: $payload) -> Self {
+                Self::$variant(payload.into())
+            }
+        }
+    )*};
+}
+
+from_payload! {
+    String => Text,
+    &str => Text,
+    Box<str> => Text,
+    Cow<'_, str> => Text,
+    Vec<u8> => Binary,
+    &[u8] => Binary,
+    Box<[u8]> => Binary,
+    Bytes => Binary,
+    BytesMut => Binary,
+}
+
+impl<const N: usize> From<[u8; N]> for OwnedMessage {
+    fn from(bytes: [u8; N]) -> Self {
+        Self::Binary(bytes.into())
     }
 }
 
-impl From<&str> for OwnedMessage {
-    fn from(text: &str) -> Self {
-        Self::Text(text.to_owned())
-    }
-}
-
-impl From<Vec<u8>> for OwnedMessage {
-    fn from(bytes: Vec<u8>) -> Self {
-        Self::Binary(bytes)
-    }
-}
-
-impl From<&[u8]> for OwnedMessage {
-    fn from(bytes: &[u8]) -> Self {
+impl<const N: usize> From<&[u8; N]> for OwnedMessage {
+    fn from(bytes: &[u8; N]) -> Self {
         Self::Binary(bytes.to_vec())
+    }
+}
+
+impl From<OwnedCloseFrame> for OwnedMessage {
+    fn from(frame: OwnedCloseFrame) -> Self {
+        Self::Close(Some(frame))
     }
 }

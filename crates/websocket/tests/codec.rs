@@ -185,7 +185,7 @@ fn close_codes_are_valid_on_the_wire_in_three_ranges() {
         let body = [&code.to_be_bytes(), b"why".as_slice()].concat();
         let (messages, error) = decode(Role::Server, Limits::default(), &frame(true, Opcode::Close, &body));
         if valid {
-            assert_eq!(messages, [OwnedMessage::Close(Some((code.into(), "why".into())))]);
+            assert_eq!(messages, [OwnedMessage::close(code.into(), "why")]);
         } else {
             assert_eq!(error, Some(ProtocolError::InvalidCloseCode { code }));
         }

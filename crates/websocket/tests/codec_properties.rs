@@ -5,8 +5,8 @@ mod common;
 use common::decode_pieces;
 use proptest::{collection::vec, prelude::*, sample::Index};
 use switchboard_websocket::{
-    CloseCode, Decoder, FrameHeader, Limits, Opcode, OwnedMessage, Role, encode_close, encode_frame,
-    encode_frame_masked, mask, mask_scalar,
+    CloseCode, Decoder, FrameHeader, Limits, Opcode, OwnedCloseFrame, OwnedMessage, Role, encode_close,
+    encode_frame, encode_frame_masked, mask, mask_scalar,
 };
 
 fn message() -> impl Strategy<Value = OwnedMessage> {
@@ -18,7 +18,7 @@ fn message() -> impl Strategy<Value = OwnedMessage> {
         1 => vec(any::<u8>(), 0..=125).prop_map(OwnedMessage::Ping),
         1 => vec(any::<u8>(), 0..=125).prop_map(OwnedMessage::Pong),
         1 => Just(OwnedMessage::Close(None)),
-        1 => (code, ".{0,30}").prop_map(|frame| OwnedMessage::Close(Some(frame))),
+        1 => (code, ".{0,30}").prop_map(|(code, reason)| OwnedMessage::close(code, reason)),
     ]
 }
 
@@ -29,7 +29,7 @@ fn encode(out: &mut Vec<u8>, role: Role, message: &OwnedMessage, key: [u8; 4]) {
         OwnedMessage::Ping(bytes) => (Opcode::Ping, bytes.as_slice()),
         OwnedMessage::Pong(bytes) => (Opcode::Pong, bytes.as_slice()),
         OwnedMessage::Close(None) => (Opcode::Close, [].as_slice()),
-        OwnedMessage::Close(Some((code, reason))) => {
+        OwnedMessage::Close(Some(OwnedCloseFrame { code, reason })) => {
             return encode_close(out, (role == Role::Client).then_some(key), *code, reason);
         }
     };

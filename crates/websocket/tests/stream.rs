@@ -70,7 +70,7 @@ async fn two_ends_shake_hands_talk_and_close() {
     assert_eq!(client.recv().await.unwrap(), Some(vec![1, 2, 3].into()));
     let (closed, received) = tokio::join!(client.close(CloseCode::GoingAway, "bye"), server.recv());
     closed.unwrap();
-    assert_eq!(received.unwrap(), Some(OwnedMessage::Close(Some((CloseCode::GoingAway, "bye".into())))));
+    assert_eq!(received.unwrap(), Some(OwnedMessage::close(CloseCode::GoingAway, "bye")));
     assert_eq!(server.recv().await.unwrap(), None);
     assert!(matches!(server.feed("late"), Err(Error::Closed)));
 }
@@ -313,8 +313,6 @@ async fn a_message_over_the_limit_is_refused() {
     let (refused, told) = tokio::join!(server.recv(), client.recv());
     let limit = ProtocolError::MessageTooLarge { length: 1001, limit: 1000 };
     assert!(matches!(refused, Err(Error::Protocol(error)) if error == limit));
-    let Some(OwnedMessage::Close(Some((CloseCode::MessageTooBig, reason)))) = told.unwrap() else {
-        panic!("to be told")
-    };
-    assert_eq!(reason, limit.to_string());
+    let close = OwnedMessage::close(CloseCode::MessageTooBig, limit.to_string());
+    assert_eq!(told.unwrap(), Some(close), "it is told");
 }

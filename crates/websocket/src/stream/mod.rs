@@ -149,7 +149,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
                 }
                 Ok(Some(OwnedMessage::Close(frame))) => {
                     // Refused if ours went out already, which this then is the answer to.
-                    let _ = self.outbound.close(frame.as_ref().map(|(code, _)| *code), "");
+                    let _ = self.outbound.close(frame.as_ref().map(|frame| frame.code), "");
                     self.begin_end(Ok(OwnedMessage::Close(frame)));
                 }
                 Ok(Some(message)) => {

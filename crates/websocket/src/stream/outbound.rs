@@ -73,7 +73,7 @@ impl Outbound {
     pub(super) fn queue(&mut self, message: OwnedMessage) -> Result<(), Error> {
         self.check_open()?;
         match message {
-            OwnedMessage::Close(Some((code, reason))) => self.close(Some(code), &reason),
+            OwnedMessage::Close(Some(frame)) => self.close(Some(frame.code), &frame.reason),
             OwnedMessage::Close(None) => self.close(None, ""),
             OwnedMessage::Ping(payload) | OwnedMessage::Pong(payload)
                 if payload.len() > MAX_CONTROL_PAYLOAD =>

@@ -169,7 +169,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                     Err(error) => return self.end(None, Err(Error::Io(error))),
                 },
                 Ok(Some(OwnedMessage::Close(frame))) => {
-                    let code = frame.as_ref().map(|(code, _)| *code);
+                    let code = frame.as_ref().map(|frame| frame.code);
                     let reply = Owed::Close(code, String::new());
                     return self.end(Some(reply), Ok(Some(OwnedMessage::Close(frame))));
                 }
