@@ -5,13 +5,13 @@ Environment: SWITCHBOARD_SERVER is the command, INTEROP_ARGS what this run of th
 
 import atexit
 import os
+import re
 import shlex
 import socket
 import struct
 import subprocess
 import threading
 
-STARTS = 3
 CALM = {"ping-interval": 25_000, "ping-timeout": 20_000}
 BRISK = {"ping-interval": 400, "ping-timeout": 600}
 
@@ -29,23 +29,16 @@ def server_with(options=None):
 
 def _start(options):
     flags = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    for _ in range(STARTS):
-        # The port was free a moment ago; another program may still take it first, hence more than one attempt.
-        address = f"127.0.0.1:{_free_port()}"
-        command = shlex.split(os.environ["SWITCHBOARD_SERVER"]) + ["--addr", address]
-        command += shlex.split(os.environ.get("INTEROP_ARGS", "")) + flags
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        atexit.register(process.kill)
-        if any("listening on" in line for line in process.stdout):
+    # The system chooses the port, and the server says which.
+    command = shlex.split(os.environ["SWITCHBOARD_SERVER"]) + ["--addr", "127.0.0.1:0"]
+    command += shlex.split(os.environ.get("INTEROP_ARGS", "")) + flags
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    atexit.register(process.kill)
+    for line in process.stdout:
+        if listening := re.search(r"listening on .*:(\d+)", line):
             threading.Thread(target=process.stdout.read, daemon=True).start()
-            return f"http://{address}"
+            return f"http://127.0.0.1:{listening[1]}"
     raise RuntimeError(f"no server from {command}")
-
-
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Proxy:

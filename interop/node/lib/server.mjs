@@ -6,7 +6,6 @@
 
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { createInterface } from "node:readline";
 import { after } from "node:test";
 import { within } from "./deadline.mjs";
@@ -28,7 +27,6 @@ export const PATIENT = { "ping-interval": 300, "ping-timeout": 15_000 };
 /** Quick enough to wait for a time-out, slow enough for a client that comes back to be served. */
 export const STEADY = { "ping-interval": 500, "ping-timeout": 2_000 };
 
-const STARTS = 3;
 const LINGER = 1_000;
 const STDERR_KEPT = 8_000;
 
@@ -46,43 +44,21 @@ async function start(options) {
   const flags = Object.entries(options).flatMap(([name, value]) =>
     value === true ? [`--${name}`] : [`--${name}`, String(value)],
   );
-  let failure;
-  for (let attempt = 0; attempt < STARTS; attempt += 1) {
-    // The port was free a moment ago; another program may still take it first, hence more than one attempt.
-    const server = new Server(await freePort(), flags);
-    try {
-      await within(server.listening, `server with ${flags.join(" ")}`, 30_000);
-      return server;
-    } catch (error) {
-      failure = error;
-      server.stop();
-    }
-  }
-  throw failure;
-}
-
-function freePort() {
-  return new Promise((resolve, reject) => {
-    const probe = createServer().once("error", reject);
-    probe.listen(0, "127.0.0.1", () => {
-      const { port } = probe.address();
-      probe.close(() => resolve(port));
-    });
-  });
+  const server = new Server(flags);
+  await within(server.listening, `server with ${flags.join(" ")}`, 30_000);
+  return server;
 }
 
 class Server {
   #stopped = false;
   #stderr = "";
 
-  constructor(port, flags) {
+  constructor(flags) {
     const [program, ...args] = words(process.env.SWITCHBOARD_SERVER);
     if (!program) throw new Error("SWITCHBOARD_SERVER names no command; start the suites by interop/run");
     this.host = "127.0.0.1";
-    this.port = port;
-    this.http = `http://${this.host}:${port}`;
-    this.ws = `ws://${this.host}:${port}`;
-    const own = ["--addr", `${this.host}:${port}`, ...words(process.env.INTEROP_ARGS), ...flags];
+    // The system chooses the port, and the server says which: whoever looks for a free one first may find it taken by another.
+    const own = ["--addr", `${this.host}:0`, ...words(process.env.INTEROP_ARGS), ...flags];
     this.process = spawn(program, [...args, ...own], { stdio: ["ignore", "pipe", "pipe"] });
     this.process.stderr.setEncoding("utf8").on("data", (text) => {
       this.#stderr = (this.#stderr + text).slice(-STDERR_KEPT);
@@ -95,7 +71,12 @@ class Server {
         reject(new Error(words));
       });
       createInterface({ input: this.process.stdout }).on("line", (line) => {
-        if (line.includes("listening on")) resolve();
+        const port = line.match(/listening on .*:(\d+)/)?.[1];
+        if (port === undefined) return;
+        this.port = Number(port);
+        this.http = `http://${this.host}:${port}`;
+        this.ws = `ws://${this.host}:${port}`;
+        resolve();
       });
     });
   }
