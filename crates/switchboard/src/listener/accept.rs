@@ -1,5 +1,6 @@
 //! Accepting connections, on each worker.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -8,11 +9,13 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use switchboard_hub::{Command, Worker, WorkerId};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tracing::Instrument;
 
 use super::connection;
+use crate::Peer;
 use crate::switchboard::Inner;
+use crate::transport::stream::Stream;
 
 /// The first pause after accepting failed for want of something; doubled up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -70,7 +73,7 @@ async fn run(worker: Rc<Worker>, inner: Arc<Inner>, socket: std::net::TcpListene
         match accepted {
             Ok((stream, address)) => {
                 pause = FIRST_PAUSE;
-                admit(&worker, &inner, stream, address);
+                admit(&worker, &inner, stream.into(), Peer::new(address));
             }
             Err(error) if is_of_one_connection(&error) => {
                 metrics::counter!("switchboard_accept_errors_total", "reason" => "connection").increment(1);
@@ -89,22 +92,34 @@ async fn run(worker: Rc<Worker>, inner: Arc<Inner>, socket: std::net::TcpListene
     }
 }
 
-fn admit(worker: &Rc<Worker>, inner: &Arc<Inner>, stream: TcpStream, address: SocketAddr) {
+fn admit(worker: &Rc<Worker>, inner: &Arc<Inner>, stream: Stream, peer: Peer) {
     let permit = match inner.gate.enter() {
         Ok(permit) => permit,
         Err(refusal) => {
             super::count_refused(refusal);
-            return tracing::debug!(%address, reason = refusal.as_str(), "connection refused");
+            return tracing::debug!(peer = %Shown(peer), reason = refusal.as_str(), "connection refused");
         }
     };
     metrics::counter!("switchboard_connections_accepted_total").increment(1);
-    let span = tracing::debug_span!("connection", peer = %address, worker = %worker.id());
-    let serve = connection::serve(Rc::clone(worker), Arc::clone(inner), stream, address, permit);
+    let span = tracing::debug_span!("connection", peer = %Shown(peer), worker = %worker.id());
+    let serve = connection::serve(Rc::clone(worker), Arc::clone(inner), stream, peer, permit);
     // A task that nobody traces does not carry a span about.
     if span.is_disabled() {
         tokio::task::spawn_local(serve);
     } else {
         tokio::task::spawn_local(serve.instrument(span));
+    }
+}
+
+/// A peer as traces show it.
+struct Shown(Peer);
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.address {
+            Some(address) => address.fmt(f),
+            None => f.write_str("unix"),
+        }
     }
 }
 

@@ -1,9 +1,8 @@
-//! One accepted connection: the PROXY protocol's header where it is on, then the fast path for a WebSocket upgrade that comes first, hyper
-//! for everything else.
+//! One accepted connection: the PROXY protocol's header where it is on, then what the first bytes are ([`first`](super::first)): a WebSocket
+//! upgrade goes the fast path, each other kind to its own function, and every other request of HTTP to hyper.
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,8 +15,8 @@ use switchboard_hub::Worker;
 use switchboard_websocket::handshake::head::{Head, HeadLimits};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
 
+use super::first::Speaks;
 use super::gate::{Permit, Refusal};
 use super::proxy_protocol::{self, ProxyError, Source};
 use super::requests;
@@ -28,6 +27,7 @@ use crate::http::decide::{Attach, Decision, decide};
 use crate::http::serve::{check_probe, land, lost_on_its_way, write_head};
 use crate::switchboard::Inner;
 use crate::transport::io::{Handover, Io};
+use crate::transport::stream::Stream;
 
 /// How long a client whose upgrade was refused may go on sending, so that it reads our answer rather than a reset; and how much.
 const LINGER: Duration = Duration::from_secs(1);
@@ -50,28 +50,38 @@ enum Lost {
     Io(#[from] io::Error),
 }
 
-/// Serves a connection from its first byte.
+/// Serves a connection from its first byte. `peer`: whom it comes from, as the socket has it.
 pub(super) async fn serve(
     worker: Rc<Worker>,
     inner: Arc<Inner>,
-    mut stream: TcpStream,
-    address: SocketAddr,
+    mut stream: Stream,
+    mut peer: Peer,
     mut permit: Permit,
 ) {
-    match begin(&worker, &inner, &mut stream, address, &mut permit).await {
+    match begin(&worker, &inner, &mut stream, &mut peer, &mut permit).await {
         // What is not the fast path does not make every connection's task as large as itself.
-        Ok((_, First::Upgrade { response, attach: attach @ Attach::Probe(..), unread })) => {
+        Ok(First::Upgrade { response, attach: attach @ Attach::Probe(..), unread }) => {
             Box::pin(upgrade_probe(&worker, &inner, stream, permit, &response, attach, unread)).await;
         }
         // A new session begins on the worker that accepted it.
-        Ok((_, First::Upgrade { response, attach, unread })) => {
+        Ok(First::Upgrade { response, attach, unread }) => {
             upgrade(&worker, stream, permit, &response, attach, unread);
         }
-        Ok((_, First::Answer(answer))) => Box::pin(write_answer(stream, permit, *answer)).await,
-        Ok((peer, First::Other(unread))) => {
-            Box::pin(requests::serve(&inner, Rewind::new(stream, unread, permit), peer)).await;
+        Ok(First::Answer(answer)) => Box::pin(write_answer(stream, permit, *answer)).await,
+        Ok(First::Other(speaks, unread)) => {
+            Box::pin(serve_other(&inner, speaks, Rewind::new(stream, unread, permit), peer)).await;
         }
         Err(lost) => count(&lost),
+    }
+}
+
+/// Serves what the fast path does not, by what it speaks.
+async fn serve_other(inner: &Arc<Inner>, speaks: Speaks, stream: Rewind, peer: Peer) {
+    match speaks {
+        // hyper refuses what is not HTTP/1.
+        Speaks::Http1 | Speaks::Http2 | Speaks::FlashPolicy | Speaks::Tls => {
+            requests::serve(inner, stream, peer).await;
+        }
     }
 }
 
@@ -93,23 +103,26 @@ enum First {
         unread: Bytes,
     },
     Answer(Box<Answer>),
-    /// For hyper.
-    Other(Bytes),
+    /// What does not go the fast path, and its bytes so far.
+    Other(Speaks, Bytes),
 }
+
+/// The first bytes so far: too few to tell what they are.
+struct TooFew(Vec<u8>);
 
 /// Reads the first bytes, within the time that there is for a head, and while the server is not shutting down.
 async fn begin(
     worker: &Worker,
     inner: &Inner,
-    stream: &mut TcpStream,
-    address: SocketAddr,
+    stream: &mut Stream,
+    peer: &mut Peer,
     permit: &mut Permit,
-) -> Result<(Peer, First), Lost> {
+) -> Result<First, Lost> {
     let first = async {
         let mut closed = inner.closed.subscribe();
         tokio::select! {
             biased;
-            first = first_request(worker, inner, stream, address, permit) => first,
+            first = first_bytes(worker, inner, stream, peer, permit) => first,
             _ = closed.wait_for(|closed| *closed) => Err(Lost::ShuttingDown),
         }
     };
@@ -117,30 +130,49 @@ async fn begin(
     tokio::time::timeout(inner.listener.head_timeout, first).await.unwrap_or(Err(Lost::Late))
 }
 
-async fn first_request(
+/// Reads until it is clear what the first bytes are.
+async fn first_bytes(
     worker: &Worker,
     inner: &Inner,
-    stream: &mut TcpStream,
-    address: SocketAddr,
+    stream: &mut Stream,
+    peer: &mut Peer,
     permit: &mut Permit,
-) -> Result<(Peer, First), Lost> {
+) -> Result<First, Lost> {
     if inner.listener.proxy_protocol {
-        return Box::pin(behind_proxy(worker, inner, stream, address, permit)).await;
+        return Box::pin(behind_proxy(worker, inner, stream, peer, permit)).await;
     }
-    permit.count_for(address.ip()).map_err(Lost::Refused)?;
-    let peer = Peer::new(address);
-    Ok((peer, read_some(worker, stream, |bytes| look(inner, bytes, peer)).await?))
+    count_for(permit, peer)?;
+    match read_some(worker, stream, |bytes| look(inner, bytes, peer)).await? {
+        Ok(first) => Ok(first),
+        Err(TooFew(begun)) => Box::pin(more(worker, inner, stream, peer, begun)).await,
+    }
+}
+
+/// Reads until it is clear what the first bytes are, where some came before.
+async fn more(
+    worker: &Worker,
+    inner: &Inner,
+    stream: &mut Stream,
+    peer: &Peer,
+    mut begun: Vec<u8>,
+) -> Result<First, Lost> {
+    loop {
+        read_some(worker, stream, |bytes| begun.extend_from_slice(bytes)).await?;
+        if let Ok(first) = look(inner, &begun, peer) {
+            return Ok(first);
+        }
+    }
 }
 
 /// Reads the proxy's header, then the first request.
 async fn behind_proxy(
     worker: &Worker,
     inner: &Inner,
-    stream: &mut TcpStream,
-    address: SocketAddr,
+    stream: &mut Stream,
+    peer: &mut Peer,
     permit: &mut Permit,
-) -> Result<(Peer, First), Lost> {
-    if !inner.proxies.is_empty() && !inner.proxies.trusts(Some(address.ip()), 0) {
+) -> Result<First, Lost> {
+    if !inner.proxies.is_empty() && !inner.proxies.trusts(peer.ip(), 0) {
         return Err(ProxyError::Untrusted.into());
     }
     let mut begun = Vec::new();
@@ -150,23 +182,26 @@ async fn behind_proxy(
             break parsed;
         }
     };
-    let client = match source {
-        Source::Client(client) => client,
-        Source::Unsaid => address,
-    };
-    permit.count_for(client.ip()).map_err(Lost::Refused)?;
-    let peer = Peer { named: true, ..Peer::new(client) };
-    let first = match begun.get(len..) {
-        Some(behind) if !behind.is_empty() => look(inner, behind, peer),
-        _ => read_some(worker, stream, |bytes| look(inner, bytes, peer)).await?,
-    };
-    Ok((peer, first))
+    if let Source::Client(client) = source {
+        *peer = Peer::new(client);
+    }
+    peer.named = true;
+    count_for(permit, peer)?;
+    match look(inner, begun.get(len..).unwrap_or_default(), peer) {
+        Ok(first) => Ok(first),
+        Err(TooFew(begun)) => more(worker, inner, stream, peer, begun).await,
+    }
+}
+
+/// Counts the connection for its peer's address, where that is known.
+fn count_for(permit: &mut Permit, peer: &Peer) -> Result<(), Lost> {
+    peer.ip().map_or(Ok(()), |address| permit.count_for(address)).map_err(Lost::Refused)
 }
 
 /// Reads once, into the worker's buffer, and shows that to `see`.
 async fn read_some<T>(
     worker: &Worker,
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     mut see: impl FnMut(&[u8]) -> T,
 ) -> Result<T, Lost> {
     poll_fn(|cx| {
@@ -184,34 +219,39 @@ async fn read_some<T>(
     .await
 }
 
-/// Decides on the request if its head is whole and asks for an upgrade.
-fn look(inner: &Inner, bytes: &[u8], peer: Peer) -> First {
-    let other = || First::Other(Bytes::copy_from_slice(bytes));
+/// Decides on the first bytes: on the request, if its head is whole and asks for an upgrade.
+fn look(inner: &Inner, bytes: &[u8], peer: &Peer) -> Result<First, TooFew> {
+    let other = |speaks| Ok(First::Other(speaks, Bytes::copy_from_slice(bytes)));
+    match Speaks::of(bytes) {
+        Some(Speaks::Http1) => {}
+        Some(speaks) => return other(speaks),
+        None => return Err(TooFew(bytes.to_vec())),
+    }
     if !bytes.starts_with(b"GET ") {
-        return other();
+        return other(Speaks::Http1);
     }
     let options = &inner.listener;
     let limits = HeadLimits::default().max_bytes(options.max_head_bytes).max_headers(options.max_headers);
     // What is malformed or too long is hyper's to refuse.
-    let Ok(Some((parts, len))) = Head::new(limits).request(bytes) else { return other() };
+    let Ok(Some((parts, len))) = Head::new(limits).request(bytes) else { return other(Speaks::Http1) };
     if !parts.headers.contains_key(UPGRADE) {
-        return other();
+        return other(Speaks::Http1);
     }
-    let peer = inner.proxies.resolve(peer, &parts.headers);
-    match decide(inner, &parts, peer) {
+    let peer = inner.proxies.resolve(*peer, &parts.headers);
+    Ok(match decide(inner, &parts, peer) {
         Decision::Upgrade(response, attach) => {
             let unread = Bytes::copy_from_slice(bytes.get(len..).unwrap_or_default());
             First::Upgrade { response, attach, unread }
         }
         Decision::Answer(answer) => First::Answer(Box::new(answer)),
-        Decision::Pass | Decision::Poll(_) => other(),
-    }
+        Decision::Pass | Decision::Poll(_) => return other(Speaks::Http1),
+    })
 }
 
 /// Turns the connection into a WebSocket one of this worker's.
 fn upgrade(
     worker: &Rc<Worker>,
-    stream: TcpStream,
+    stream: Stream,
     permit: Permit,
     response: &Response<()>,
     attach: Attach,
@@ -220,7 +260,7 @@ fn upgrade(
     // The answer goes out with the session's first packet, in one write.
     worker.with_scratch(|head| {
         write_head(response, head);
-        attach.land(worker, Io::Tcp(stream, permit), unread, head);
+        attach.land(worker, Io::Own(stream, permit), unread, head);
     });
 }
 
@@ -228,7 +268,7 @@ fn upgrade(
 async fn upgrade_probe(
     worker: &Rc<Worker>,
     inner: &Arc<Inner>,
-    mut stream: TcpStream,
+    mut stream: Stream,
     permit: Permit,
     response: &Response<()>,
     attach: Attach,
@@ -244,7 +284,7 @@ async fn upgrade_probe(
     write_head(response, &mut head);
     // An empty send buffer takes the head at once.
     let handover = match stream.write_all(&head).await {
-        Ok(()) => Handover::tcp(stream, unread, permit),
+        Ok(()) => Handover::own(stream, unread, permit),
         Err(error) => Err(error),
     };
     match handover {
@@ -254,7 +294,7 @@ async fn upgrade_probe(
 }
 
 /// Answers the connection's only request. `_permit` is given back when the connection is closed.
-async fn write_answer(mut stream: TcpStream, _permit: Permit, answer: Answer) {
+async fn write_answer(mut stream: Stream, _permit: Permit, answer: Answer) {
     let mut bytes = Vec::with_capacity(512);
     write_head(&answer, &mut bytes);
     // The head's empty line comes behind what only a whole connection needs.
@@ -291,6 +331,6 @@ mod tests {
     fn the_task_that_begins_every_connection_is_small() {
         // What is not on the way of a WebSocket upgrade is boxed where it begins.
         let size = size_of_future(serve);
-        assert!(size <= 1200, "{size} bytes");
+        assert!(size <= 1300, "{size} bytes");
     }
 }

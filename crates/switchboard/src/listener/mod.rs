@@ -3,6 +3,7 @@
 
 mod accept;
 mod connection;
+mod first;
 pub(crate) mod gate;
 mod proxy_protocol;
 mod requests;

@@ -1,4 +1,4 @@
-//! A TCP stream with the first bytes put back in front.
+//! A stream with the first bytes put back in front.
 
 use std::io;
 use std::pin::Pin;
@@ -6,23 +6,23 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::gate::Permit;
+use crate::transport::stream::Stream;
 
-/// A TCP stream whose first bytes were read already, and are read again.
+/// A stream whose first bytes were read already, and are read again.
 pub(crate) struct Rewind {
     unread: Bytes,
-    stream: TcpStream,
+    stream: Stream,
     permit: Permit,
 }
 
 impl Rewind {
-    pub(crate) fn new(stream: TcpStream, unread: Bytes, permit: Permit) -> Self {
+    pub(crate) fn new(stream: Stream, unread: Bytes, permit: Permit) -> Self {
         Self { unread, stream, permit }
     }
 
-    pub(crate) fn into_parts(self) -> (TcpStream, Bytes, Permit) {
+    pub(crate) fn into_parts(self) -> (Stream, Bytes, Permit) {
         (self.stream, self.unread, self.permit)
     }
 }

@@ -1,16 +1,16 @@
-//! The byte stream below a WebSocket connection: plain TCP, or whatever an outer server has accepted.
+//! The byte stream below a WebSocket connection: one of our own listener's, or whatever an outer server has accepted.
 
 use std::io;
-use std::net::TcpStream as StdTcpStream;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::stream::{Detached, Stream};
 use crate::listener::gate::Permit;
 
 /// A byte stream that anything can be below of.
@@ -20,8 +20,8 @@ impl<T: AsyncRead + AsyncWrite + Send> Duplex for T {}
 
 /// A byte stream, driven on one worker, with its place at the gate, which is given back when the stream is closed.
 pub(crate) enum Io {
-    /// Plain TCP.
-    Tcp(TcpStream, #[expect(dead_code, reason = "held until the stream is dropped")] Permit),
+    /// One that our listener accepted, or a TCP stream that another server gave away.
+    Own(Stream, #[expect(dead_code, reason = "held until the stream is dropped")] Permit),
     /// Whatever another server has accepted.
     Boxed(Pin<Box<dyn Duplex>>, #[expect(dead_code, reason = "held until the stream is dropped")] Permit),
     /// The stream is closed.
@@ -32,7 +32,7 @@ impl Io {
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut buffer = ReadBuf::new(buffer);
         let polled = match self {
-            Io::Tcp(stream, _) => Pin::new(stream).poll_read(cx, &mut buffer),
+            Io::Own(stream, _) => Pin::new(stream).poll_read(cx, &mut buffer),
             Io::Boxed(stream, _) => stream.as_mut().poll_read(cx, &mut buffer),
             Io::Closed => Poll::Ready(Ok(())),
         };
@@ -41,18 +41,13 @@ impl Io {
 
     /// Whether the peer has closed its end, as far as the reactor knows without reading.
     pub(crate) fn is_read_closed(&mut self) -> bool {
-        let Io::Tcp(stream, _) = self else { return false };
-        let ready = std::pin::pin!(stream.ready(Interest::READABLE));
-        match ready.poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(ready) => ready.map_or(true, tokio::io::Ready::is_read_closed),
-            Poll::Pending => false,
-        }
+        matches!(self, Io::Own(stream, _) if stream.is_read_closed())
     }
 
     /// Writes where that needs no flush afterwards.
     pub(crate) fn poll_write_now(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self {
-            Io::Tcp(stream, _) => Pin::new(stream).poll_write(cx, bytes),
+            Io::Own(stream @ Stream::Tcp(_), _) => Pin::new(stream).poll_write(cx, bytes),
             Io::Boxed(..) | Io::Closed => Poll::Ready(Ok(0)),
         }
     }
@@ -62,25 +57,24 @@ impl Io {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match (self, slices) {
-            (Io::Tcp(stream, _), [one]) => Pin::new(stream).poll_write(cx, one),
-            (Io::Tcp(stream, _), _) => Pin::new(stream).poll_write_vectored(cx, slices),
-            (Io::Boxed(stream, _), _) => stream.as_mut().poll_write_vectored(cx, slices),
-            (Io::Closed, _) => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        match self {
+            Io::Own(stream, _) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Io::Boxed(stream, _) => stream.as_mut().poll_write_vectored(cx, slices),
+            Io::Closed => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
 
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             // A TCP stream has no buffer of its own.
-            Io::Tcp(..) | Io::Closed => Poll::Ready(Ok(())),
+            Io::Own(Stream::Tcp(_), _) | Io::Closed => Poll::Ready(Ok(())),
             Io::Boxed(stream, _) => stream.as_mut().poll_flush(cx),
         }
     }
 
     pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Io::Tcp(stream, _) => Pin::new(stream).poll_shutdown(cx),
+            Io::Own(stream, _) => Pin::new(stream).poll_shutdown(cx),
             Io::Boxed(stream, _) => stream.as_mut().poll_shutdown(cx),
             Io::Closed => Poll::Ready(Ok(())),
         }
@@ -95,33 +89,33 @@ pub(crate) struct Handover {
 
 pub(crate) enum HandoverIo {
     /// Taken off one reactor, to be registered with another.
-    Tcp(StdTcpStream, Permit),
+    Own(Detached, Permit),
     Boxed(Pin<Box<dyn Duplex>>, Permit),
 }
 
 impl Handover {
-    /// Takes a TCP stream off this thread's reactor.
-    pub(crate) fn tcp(stream: TcpStream, unread: Bytes, permit: Permit) -> io::Result<Self> {
-        Ok(Self { io: HandoverIo::Tcp(stream.into_std()?, permit), unread })
+    /// Takes a stream off this thread's reactor.
+    pub(crate) fn own(stream: impl Into<Stream>, unread: Bytes, permit: Permit) -> io::Result<Self> {
+        Ok(Self { io: HandoverIo::Own(stream.into().detach()?, permit), unread })
     }
 
-    /// Takes apart what hyper gives after an upgrade: TCP is registered anew with a worker, anything else (TLS, HTTP/2)
-    /// keeps the reactor of the server that accepted it. `guest`: its place, where our own listener has not given it one.
+    /// Takes apart what hyper gives after an upgrade: what our listener accepted and TCP is registered anew with a worker, anything else (HTTP/2,
+    /// another's TLS) keeps the reactor of the server that accepted it. `guest`: its place, where our own listener has not given it one.
     pub(crate) fn upgraded(upgraded: Upgraded, guest: Permit) -> io::Result<Self> {
         let upgraded = match upgraded.downcast::<TokioIo<crate::listener::Rewind>>() {
             Ok(parts) => {
                 let (stream, unread, permit) = parts.io.into_inner().into_parts();
                 // What hyper has read came before what was not read again yet.
-                return Self::tcp(stream, join(parts.read_buf, unread), permit);
+                return Self::own(stream, join(parts.read_buf, unread), permit);
             }
             Err(upgraded) => upgraded,
         };
         let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
-            Ok(parts) => return Self::tcp(parts.io.into_inner(), parts.read_buf, guest),
+            Ok(parts) => return Self::own(parts.io.into_inner(), parts.read_buf, guest),
             Err(upgraded) => upgraded,
         };
         match hyper_util::server::conn::auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
-            Ok(parts) => Self::tcp(parts.io.into_inner(), parts.read_buf, guest),
+            Ok(parts) => Self::own(parts.io.into_inner(), parts.read_buf, guest),
             Err(upgraded) => Ok(Self {
                 io: HandoverIo::Boxed(Box::pin(TokioIo::new(upgraded)), guest),
                 unread: Bytes::new(),
@@ -132,12 +126,7 @@ impl Handover {
     /// Registers the stream with this thread's reactor.
     pub(crate) fn land(self) -> io::Result<(Io, Bytes)> {
         let io = match self.io {
-            HandoverIo::Tcp(stream, permit) => {
-                stream.set_nonblocking(true)?;
-                let stream = TcpStream::from_std(stream)?;
-                stream.set_nodelay(true)?;
-                Io::Tcp(stream, permit)
-            }
+            HandoverIo::Own(stream, permit) => Io::Own(stream.attach()?, permit),
             HandoverIo::Boxed(stream, permit) => Io::Boxed(stream, permit),
         };
         Ok((io, self.unread))
