@@ -1,12 +1,16 @@
-//! A head gives the same parts however it comes, and whatever it asks for has an answer that is a head too.
+//! A head gives the same parts however it comes, and whatever it asks for, of the standard's or of a draft's, has an answer that is
+//! a head too.
 #![no_main]
 
 use http::HeaderMap;
 use libfuzzer_sys::fuzz_target;
-use switchboard_websocket::handshake::{
-    client::Handshake,
-    head::{Head, HeadLimits},
-    server::{HandshakeError, Upgrade},
+use switchboard_websocket::{
+    drafts::{Request, hybi},
+    handshake::{
+        client::Handshake,
+        head::{Head, HeadLimits},
+        server::{HandshakeError, Upgrade},
+    },
 };
 
 fuzz_target!(|data: &[u8]| {
@@ -32,6 +36,7 @@ fn request(data: &[u8], limits: HeadLimits) {
             assert_eq!(len, trickled_len);
             assert_eq!((&whole.method, &whole.uri), (&trickled.method, &trickled.uri));
             assert_eq!(whole.headers, trickled.headers);
+            draft(&whole);
             match Upgrade::check(&whole) {
                 Ok(mut upgrade) => {
                     upgrade.select(&["chat"]);
@@ -46,6 +51,35 @@ fn request(data: &[u8], limits: HeadLimits) {
         }
         (whole, trickled) => panic!("whole {whole:?}, in pieces {trickled:?}"),
     }
-    let parsed = Head::new(HeadLimits::default()).response(&answer);
+    check_answer(&answer);
+}
+
+/// With drafts, what the standard takes is taken alike, and what it refuses may be a draft's.
+fn draft(parts: &http::request::Parts) {
+    let mut answer = Vec::new();
+    match Request::check(parts) {
+        Ok(Request::Rfc6455(mut upgrade)) => {
+            upgrade.select(&["chat"]);
+            upgrade.write_response(&mut answer, &HeaderMap::new());
+        }
+        Ok(Request::Hixie(mut upgrade)) => {
+            assert!(Upgrade::check(parts).is_err() && hybi::check(parts).is_err());
+            if let Some(challenge) = upgrade.challenge() {
+                challenge.answer(*b"12345678");
+            }
+            upgrade.select(&["chat"]);
+            upgrade.write_response(&mut answer, &HeaderMap::new());
+            assert_eq!(upgrade.response().status(), 101);
+        }
+        Err(error) => {
+            assert!(Upgrade::check(parts).is_err());
+            error.write_response(&mut answer);
+        }
+    }
+    check_answer(&answer);
+}
+
+fn check_answer(answer: &[u8]) {
+    let parsed = Head::new(HeadLimits::default()).response(answer);
     assert!(matches!(parsed, Ok(Some(_))), "{parsed:?}");
 }

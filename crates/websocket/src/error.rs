@@ -21,6 +21,12 @@ pub enum ProtocolError {
         /// The four bits as they came.
         opcode: u8,
     },
+    /// In the [hixie](crate::drafts::hixie) drafts: a frame that is neither text nor a close.
+    #[error("a frame of type {kind:#04x} is neither text nor a close")]
+    UnknownFrame {
+        /// The byte that the frame began with; or 0xFF where the length behind it was not 0.
+        kind: u8,
+    },
     /// A client's frame came without a mask (§5.1).
     #[error("a client's frame is not masked")]
     UnmaskedFrame,

@@ -6,9 +6,12 @@
 //!    [`FrameHeader`] turn payloads into frames; no socket, no clock, no async;
 //! 2. the **handshake** — over the parts of a request, without a socket either;
 //! 3. the **stream** — a connection over anything that reads and writes.
+//!
+//! Beside the first two, [`drafts`] has what browsers spoke before there was an RFC.
 
 mod close;
 mod decode;
+pub mod drafts;
 mod error;
 mod frame;
 pub mod handshake;

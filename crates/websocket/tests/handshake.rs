@@ -94,9 +94,9 @@ fn a_request_not_in_order_is_refused_with_its_status() {
         (with("Upgrade", "web socket"), E::Upgrade, 400),
         (with("Connection", ""), E::Connection, 400),
         (with("Connection", "close"), E::Connection, 400),
-        (with("Sec-WebSocket-Version", ""), E::WebSocketVersion, 426),
-        (with("Sec-WebSocket-Version", "12"), E::WebSocketVersion, 426),
-        (with("Sec-WebSocket-Version", "130"), E::WebSocketVersion, 426),
+        (with("Sec-WebSocket-Version", ""), E::WebSocketVersion { supported: "13" }, 426),
+        (with("Sec-WebSocket-Version", "12"), E::WebSocketVersion { supported: "13" }, 426),
+        (with("Sec-WebSocket-Version", "130"), E::WebSocketVersion { supported: "13" }, 426),
         (with("Sec-WebSocket-Key", ""), E::Key, 400),
         (with("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25j"), E::Key, 400),
         (with("Sec-WebSocket-Key", "not base64 at all!!!"), E::Key, 400),
@@ -169,11 +169,11 @@ fn an_extended_connect_not_in_order_is_refused_with_its_status() {
         (with("Transfer-Encoding", "chunked"), websocket, E::ConnectionHeader, 400),
         (change(|parts| parts.uri = Uri::from_static("/chat")), websocket, E::Host, 400),
         (with("Content-Length", "3"), websocket, E::Body, 400),
-        (with("Sec-WebSocket-Version", "8"), websocket, E::WebSocketVersion, 426),
+        (with("Sec-WebSocket-Version", "8"), websocket, E::WebSocketVersion { supported: "13" }, 426),
         (
             change(|parts| drop(parts.headers.remove("sec-websocket-version"))),
             websocket,
-            E::WebSocketVersion,
+            E::WebSocketVersion { supported: "13" },
             426,
         ),
         (with("Sec-WebSocket-Protocol", "chat room"), websocket, E::Protocol, 400),
@@ -198,10 +198,10 @@ fn a_subprotocol_that_is_not_ascii_is_refused() {
 fn a_refusal_says_what_would_do() {
     let method = HandshakeError::Method { method: Method::PUT }.response();
     assert_eq!(method.headers()["allow"], "GET");
-    let version = HandshakeError::WebSocketVersion.response();
+    let version = HandshakeError::WebSocketVersion { supported: "13" }.response();
     assert_eq!(version.headers()["sec-websocket-version"], "13");
     let mut bytes = Vec::new();
-    HandshakeError::WebSocketVersion.write_response(&mut bytes);
+    HandshakeError::WebSocketVersion { supported: "13" }.write_response(&mut bytes);
     let (parts, len) = Head::new(HeadLimits::default()).response(&bytes).unwrap().unwrap();
     assert_eq!(parts.status, StatusCode::UPGRADE_REQUIRED);
     assert_eq!(parts.headers["sec-websocket-version"], "13");

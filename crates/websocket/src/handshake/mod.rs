@@ -35,13 +35,16 @@ pub fn accept_key(key: &[u8]) -> [u8; 28] {
 }
 
 /// Whether a header that is a list of tokens, over all its lines, has `token` in any case.
-fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+pub(crate) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     list(headers, name).any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
 }
 
 /// The elements of a header that is a comma-separated list, over all its lines, without empty ones
 /// (RFC 9110 §5.6.1).
-fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+pub(crate) fn list<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'a [u8]> + use<'a> {
     let lines = headers.get_all(name).into_iter();
     lines
         .flat_map(|line| line.as_bytes().split(|&byte| byte == b','))
@@ -50,13 +53,13 @@ fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &
 }
 
 /// Whether these bytes are a token (RFC 9110 §5.6.2), as the name of a subprotocol must be.
-fn is_token(bytes: &[u8]) -> bool {
+pub(crate) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty()
         && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
 }
 
 /// Appends the lines of a head.
-fn write_headers(out: &mut Vec<u8>, headers: &HeaderMap) {
+pub(crate) fn write_headers(out: &mut Vec<u8>, headers: &HeaderMap) {
     for (name, value) in headers {
         out.extend_from_slice(name.as_str().as_bytes());
         out.extend_from_slice(b": ");

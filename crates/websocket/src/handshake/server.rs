@@ -4,8 +4,8 @@
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version,
     header::{
-        ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, ORIGIN, SEC_WEBSOCKET_ACCEPT,
-        SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+        ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+        SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
     },
     request::Parts,
     uri::Authority,
@@ -61,12 +61,21 @@ pub enum HandshakeError {
     /// No `upgrade` among the values of `Connection`: 400.
     #[error("the Connection header does not have upgrade")]
     Connection,
-    /// Another protocol version than 13, or none: 426 with `Sec-WebSocket-Version: 13`.
-    #[error("the Sec-WebSocket-Version is not {VERSION}")]
-    WebSocketVersion,
+    /// Another protocol version than those that are spoken here, or none: 426 with `Sec-WebSocket-Version`.
+    #[error("the Sec-WebSocket-Version is not one of: {supported}")]
+    WebSocketVersion {
+        /// The versions that are: `13`, with the [drafts](crate::drafts) `13, 8, 7`.
+        supported: &'static str,
+    },
     /// No key, several, or one that is not 16 bytes in base64: 400.
     #[error("the Sec-WebSocket-Key is not one key of 16 bytes")]
     Key,
+    /// In [hixie-76](crate::drafts::hixie): not one each of two keys with spaces, whose number these divide: 400.
+    #[error("Sec-WebSocket-Key1 and Sec-WebSocket-Key2 are not two keys whose numbers their spaces divide")]
+    HixieKeys,
+    /// In the [hixie](crate::drafts::hixie) drafts: no `Origin`: 400.
+    #[error("the Origin header is missing")]
+    NoOrigin,
     /// A subprotocol's name that is not a token: 400.
     #[error("the Sec-WebSocket-Protocol header is not a list of tokens")]
     Protocol,
@@ -82,7 +91,7 @@ impl HandshakeError {
             Self::Head(error) => error.status(),
             Self::Method { .. } | Self::NotConnect { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::ConnectProtocol => StatusCode::NOT_IMPLEMENTED,
-            Self::WebSocketVersion => StatusCode::UPGRADE_REQUIRED,
+            Self::WebSocketVersion { .. } => StatusCode::UPGRADE_REQUIRED,
             Self::Origin => StatusCode::FORBIDDEN,
             _ => StatusCode::BAD_REQUEST,
         }
@@ -93,7 +102,9 @@ impl HandshakeError {
         match self {
             Self::Method { .. } => Some((ALLOW, HeaderValue::from_static("GET"))),
             Self::NotConnect { .. } => Some((ALLOW, HeaderValue::from_static("CONNECT"))),
-            Self::WebSocketVersion => Some((SEC_WEBSOCKET_VERSION, HeaderValue::from_static(VERSION))),
+            Self::WebSocketVersion { supported } => {
+                Some((SEC_WEBSOCKET_VERSION, HeaderValue::from_static(supported)))
+            }
             _ => None,
         }
     }
@@ -166,27 +177,18 @@ impl<'a> Upgrade<'a> {
     ///
     /// A [`HandshakeError`] that says what is missing and how to answer.
     pub fn check(parts: &'a Parts) -> Result<Self, HandshakeError> {
+        Self::check_versions(parts, is_standard, VERSION)
+    }
+
+    /// As [`check`](Self::check), for the versions that are `known`.
+    pub(crate) fn check_versions(
+        parts: &'a Parts,
+        known: impl FnOnce(&[u8]) -> bool,
+        supported: &'static str,
+    ) -> Result<Self, HandshakeError> {
+        check_upgrade(parts)?;
         let headers = &parts.headers;
-        if parts.method != Method::GET {
-            return Err(HandshakeError::Method { method: parts.method.clone() });
-        }
-        if parts.version != Version::HTTP_11 {
-            return Err(HandshakeError::HttpVersion { version: parts.version });
-        }
-        if !headers.contains_key(HOST) && parts.uri.authority().is_none() {
-            return Err(HandshakeError::Host);
-        }
-        let length = headers.get(CONTENT_LENGTH).map_or(b"0".as_slice(), HeaderValue::as_bytes);
-        if length != b"0" || headers.contains_key(TRANSFER_ENCODING) {
-            return Err(HandshakeError::Body);
-        }
-        if !has_token(headers, &UPGRADE, "websocket") {
-            return Err(HandshakeError::Upgrade);
-        }
-        if !has_token(headers, &CONNECTION, "upgrade") {
-            return Err(HandshakeError::Connection);
-        }
-        check_version(headers)?;
+        check_version(headers, known, supported)?;
         let accept = Some(accept_key(single_key(headers)?));
         check_protocols(headers)?;
         let authority = parts.uri.authority().map(Authority::as_str);
@@ -235,15 +237,16 @@ impl<'a> Upgrade<'a> {
         if headers.contains_key(CONTENT_LENGTH) {
             return Err(HandshakeError::Body);
         }
-        check_version(headers)?;
+        check_version(headers, is_standard, VERSION)?;
         check_protocols(headers)?;
         let authority = parts.uri.authority().map(Authority::as_str);
         Ok(Self { accept: None, protocol: None, authority, headers })
     }
 
-    /// The `Origin` that a browser sends for a page (RFC 6455 §10.2); `None` is a program.
+    /// The `Origin` that a browser sends for a page (RFC 6455 §10.2), or the `Sec-WebSocket-Origin` of one that speaks
+    /// a [draft](crate::drafts); `None` is a program.
     pub fn origin(&self) -> Option<&'a HeaderValue> {
-        self.headers.get(ORIGIN)
+        crate::drafts::origin(self.headers)
     }
 
     /// Whether the request's [`origin`](Self::origin) is let in.
@@ -304,11 +307,43 @@ impl<'a> Upgrade<'a> {
     }
 }
 
-/// The version must be the one that is spoken here; over HTTP/2 too (RFC 8441 §5).
-fn check_version(headers: &HeaderMap) -> Result<(), HandshakeError> {
-    let version = headers.get(SEC_WEBSOCKET_VERSION);
-    if version.is_none_or(|version| version.as_bytes() != VERSION.as_bytes()) {
-        return Err(HandshakeError::WebSocketVersion);
+fn is_standard(version: &[u8]) -> bool {
+    version == VERSION.as_bytes()
+}
+
+/// The version must be one that is spoken here; over HTTP/2 too (RFC 8441 §5).
+fn check_version(
+    headers: &HeaderMap,
+    known: impl FnOnce(&[u8]) -> bool,
+    supported: &'static str,
+) -> Result<(), HandshakeError> {
+    if !headers.get(SEC_WEBSOCKET_VERSION).is_some_and(|version| known(version.as_bytes())) {
+        return Err(HandshakeError::WebSocketVersion { supported });
+    }
+    Ok(())
+}
+
+/// What every request for a WebSocket has, whatever its version.
+pub(crate) fn check_upgrade(parts: &Parts) -> Result<(), HandshakeError> {
+    let headers = &parts.headers;
+    if parts.method != Method::GET {
+        return Err(HandshakeError::Method { method: parts.method.clone() });
+    }
+    if parts.version != Version::HTTP_11 {
+        return Err(HandshakeError::HttpVersion { version: parts.version });
+    }
+    if !headers.contains_key(HOST) && parts.uri.authority().is_none() {
+        return Err(HandshakeError::Host);
+    }
+    let length = headers.get(CONTENT_LENGTH).map_or(b"0".as_slice(), HeaderValue::as_bytes);
+    if length != b"0" || headers.contains_key(TRANSFER_ENCODING) {
+        return Err(HandshakeError::Body);
+    }
+    if !has_token(headers, &UPGRADE, "websocket") {
+        return Err(HandshakeError::Upgrade);
+    }
+    if !has_token(headers, &CONNECTION, "upgrade") {
+        return Err(HandshakeError::Connection);
     }
     Ok(())
 }

@@ -1,0 +1,211 @@
+//! The decoder of the earlier drafts (hixie-76 §5.3): text between `00` and `FF`, and the close `FF 00`.
+
+use super::{END, TEXT};
+use crate::{
+    Limits, Message, OwnedMessage, ProtocolError,
+    utf8::{BadUtf8, TextBuffer},
+};
+
+/// Where in the stream of frames the decoder stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Between frames.
+    Boundary,
+    /// Within a text frame.
+    Text,
+    /// Behind the first byte of a close.
+    Closing,
+    /// A close came, or an error: the rest of the stream means nothing.
+    Ended,
+}
+
+/// Turns the bytes of one connection into messages, which are text or a close without a code.
+///
+/// The drafts also have frames of other types, which nobody sent and every receiver would skip. Here they are
+/// an error: a peer that sends one is no browser. So is text that is not UTF-8, for which the drafts would put
+/// replacement characters.
+///
+/// ```
+/// use switchboard_websocket::{Limits, Message, drafts::hixie::Decoder};
+///
+/// let mut decoder = Decoder::new(Limits::default());
+/// let mut input = *b"\x00hello\xFF\xFF\x00";
+/// let mut pos = 0;
+/// assert_eq!(decoder.decode(&mut input, &mut pos).unwrap(), Some(Message::Text("hello")));
+/// assert_eq!(decoder.decode(&mut input, &mut pos).unwrap(), Some(Message::Close(None)));
+/// assert_eq!(decoder.decode(&mut input, &mut pos).unwrap(), None);
+/// ```
+#[derive(Debug)]
+pub struct Decoder {
+    /// Bytes that a message may have.
+    limit: usize,
+    /// What has come of a text that is not whole, or the one that was delivered last.
+    text: TextBuffer,
+    phase: Phase,
+    /// The text was delivered: it is freed with the next call.
+    delivered: bool,
+}
+
+/// A frame that is whole.
+#[derive(Clone, Copy)]
+enum Found {
+    /// A text that lies in the input.
+    InPlace {
+        start: usize,
+        end: usize,
+    },
+    /// A text that is held.
+    Held,
+    Close,
+}
+
+impl Decoder {
+    /// A decoder for either end: both send the same. Of the limits the smaller one of the bytes of a message
+    /// and of a frame counts; there are no fragments.
+    pub fn new(limits: Limits) -> Self {
+        let limit = limits.max_message_bytes.min(limits.max_frame_bytes);
+        Self { limit, text: TextBuffer::default(), phase: Phase::Boundary, delivered: false }
+    }
+
+    /// Decodes the next message from `input[*pos..]` and moves `*pos` behind it, as
+    /// [`Decoder::decode`](crate::Decoder::decode) does: `Ok(None)` means that all of `input` was taken.
+    ///
+    /// Gives [`Message::Text`] and [`Message::Close`] only.
+    ///
+    /// # Errors
+    ///
+    /// A [`ProtocolError`] as soon as the byte that breaks a rule or the limit is there.
+    pub fn decode<'a>(
+        &'a mut self,
+        input: &'a mut [u8],
+        pos: &mut usize,
+    ) -> Result<Option<Message<'a>>, ProtocolError> {
+        let found = self.find(input, pos)?;
+        self.message(found, input)
+    }
+
+    /// As [`decode`](Self::decode), but the message owns its payload. One that came in pieces is given away
+    /// without a copy.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`](Self::decode).
+    pub fn decode_owned(
+        &mut self,
+        input: &mut [u8],
+        pos: &mut usize,
+    ) -> Result<Option<OwnedMessage>, ProtocolError> {
+        let found = self.find(input, pos)?;
+        if matches!(found, Some(Found::Held)) {
+            self.delivered = false;
+            return Ok(Some(OwnedMessage::Text(std::mem::take(&mut self.text).into_text())));
+        }
+        self.message(found, input).map(|message| message.map(OwnedMessage::from))
+    }
+
+    /// Whether nothing is held: no part of a frame, and none delivered from memory that the next call of
+    /// [`decode`](Self::decode) would free.
+    pub fn is_idle(&self) -> bool {
+        !self.delivered && matches!(self.phase, Phase::Boundary | Phase::Ended)
+    }
+
+    fn message<'a>(
+        &'a mut self,
+        found: Option<Found>,
+        input: &'a [u8],
+    ) -> Result<Option<Message<'a>>, ProtocolError> {
+        Ok(match found {
+            None => None,
+            Some(Found::Close) => Some(Message::Close(None)),
+            Some(Found::Held) => Some(Message::Text(self.text.finish()?)),
+            Some(Found::InPlace { start, end }) => {
+                let bytes = input.get(start..end).unwrap_or_default();
+                match simdutf8::compat::from_utf8(bytes) {
+                    Ok(text) => Some(Message::Text(text)),
+                    Err(error) => {
+                        self.phase = Phase::Ended;
+                        return Err(BadUtf8 { offset: error.valid_up_to() }.into());
+                    }
+                }
+            }
+        })
+    }
+
+    /// Frees what was delivered last, and finds the next frame that is whole.
+    fn find(&mut self, input: &[u8], pos: &mut usize) -> Result<Option<Found>, ProtocolError> {
+        if std::mem::take(&mut self.delivered) {
+            self.text = TextBuffer::default();
+        }
+        let found = self.next(input, pos);
+        if matches!(found, Err(_) | Ok(Some(Found::Close))) {
+            self.phase = Phase::Ended;
+            self.text = TextBuffer::default();
+        }
+        found
+    }
+
+    fn next(&mut self, input: &[u8], pos: &mut usize) -> Result<Option<Found>, ProtocolError> {
+        loop {
+            let rest = input.get(*pos..).unwrap_or_default();
+            let Some((&first, behind)) = rest.split_first() else { return Ok(None) };
+            match self.phase {
+                Phase::Ended => {
+                    *pos = input.len();
+                    return Ok(None);
+                }
+                Phase::Boundary => {
+                    *pos += 1;
+                    self.phase = match first {
+                        TEXT => Phase::Text,
+                        END => Phase::Closing,
+                        kind => return Err(ProtocolError::UnknownFrame { kind }),
+                    };
+                    if first == TEXT
+                        && let Some(len) = memchr::memchr(END, behind)
+                        && len <= self.limit
+                    {
+                        let start = *pos;
+                        *pos += len + 1;
+                        self.phase = Phase::Boundary;
+                        return Ok(Some(Found::InPlace { start, end: start + len }));
+                    }
+                }
+                Phase::Closing => {
+                    *pos += 1;
+                    // Its length, which for a close is none.
+                    return if first == 0 {
+                        Ok(Some(Found::Close))
+                    } else {
+                        Err(ProtocolError::UnknownFrame { kind: END })
+                    };
+                }
+                Phase::Text => {
+                    if self.take(rest, pos)? {
+                        return Ok(Some(Found::Held));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes what `rest` has of a text, and says whether that was its end.
+    fn take(&mut self, rest: &[u8], pos: &mut usize) -> Result<bool, ProtocolError> {
+        let end = memchr::memchr(END, rest);
+        let piece = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
+        let (fits, over) = piece.split_at(piece.len().min(self.limit.saturating_sub(self.text.len())));
+        // What is not UTF-8 is found before what is too much, as it would be in smaller pieces.
+        self.text.push(fits)?;
+        if !over.is_empty() {
+            let length = (self.limit as u64).saturating_add(1);
+            return Err(ProtocolError::MessageTooLarge { length, limit: self.limit });
+        }
+        *pos += piece.len();
+        if end.is_some() {
+            *pos += 1;
+            self.text.finish()?;
+            self.phase = Phase::Boundary;
+            self.delivered = true;
+        }
+        Ok(end.is_some())
+    }
+}

@@ -1,0 +1,69 @@
+//! The frames of hixie-75 and -76 give the same messages and the same error however they are cut into reads, borrowed or owned, and
+//! never more than the limit allows; and what they give, written again, is read as the same.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use switchboard_websocket::{Limits, OwnedMessage, ProtocolError, drafts::hixie};
+
+const MAX_MESSAGE: usize = 100;
+
+/// What came, and whether the stream broke a rule.
+type Outcome = (Vec<OwnedMessage>, Option<ProtocolError>);
+
+fuzz_target!(|data: &[u8]| {
+    // The first byte says how the stream is cut, the rest is the stream.
+    let [cut, stream @ ..] = data else { return };
+    let whole = decode(&[stream]);
+    let pieces: Vec<&[u8]> = stream.chunks(usize::from(*cut).max(1)).collect();
+    assert_eq!(whole, decode(&pieces));
+    assert_eq!(whole, decode_owned(&pieces));
+    let mut again = Vec::new();
+    for message in &whole.0 {
+        match message {
+            OwnedMessage::Text(text) => {
+                assert!(text.len() <= MAX_MESSAGE);
+                hixie::encode_text(&mut again, text);
+            }
+            OwnedMessage::Close(None) => hixie::encode_close(&mut again),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(decode(&[&again]), (whole.0, None));
+});
+
+fn decoder() -> hixie::Decoder {
+    hixie::Decoder::new(Limits::default().max_message_bytes(MAX_MESSAGE))
+}
+
+fn decode(pieces: &[&[u8]]) -> Outcome {
+    let mut decoder = decoder();
+    let mut messages = Vec::new();
+    for piece in pieces {
+        let (mut input, mut pos) = (piece.to_vec(), 0);
+        loop {
+            match decoder.decode(&mut input, &mut pos) {
+                Ok(Some(message)) => messages.push(message.into()),
+                Ok(None) => break,
+                Err(error) => return (messages, Some(error)),
+            }
+        }
+        assert_eq!(pos, input.len());
+    }
+    (messages, None)
+}
+
+fn decode_owned(pieces: &[&[u8]]) -> Outcome {
+    let mut decoder = decoder();
+    let mut messages = Vec::new();
+    for piece in pieces {
+        let (mut input, mut pos) = (piece.to_vec(), 0);
+        loop {
+            match decoder.decode_owned(&mut input, &mut pos) {
+                Ok(Some(message)) => messages.push(message),
+                Ok(None) => break,
+                Err(error) => return (messages, Some(error)),
+            }
+        }
+    }
+    (messages, None)
+}
