@@ -30,7 +30,7 @@ pub use handshake::origin::OriginCheck;
 pub use limits::Limits;
 pub use mask::{mask, mask_scalar};
 pub use message::{Message, OwnedMessage};
-pub use stream::{Config, Error, Reader, Split, WebSocketStream, Writer};
+pub use stream::{Config, Error, Reader, Split, WebSocketStream, WhenFull, Writer};
 
 /// Which end of a connection this is: it decides which frames must be masked (RFC 6455 §5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

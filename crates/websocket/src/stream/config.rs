@@ -28,9 +28,13 @@ pub struct Config {
     pub headers: HeaderMap,
     /// Pages of which origins a server lets in. Default those of its own host and port.
     pub origin: OriginCheck,
-    /// Bytes that may wait to be written before [`feed`](crate::WebSocketStream::feed) refuses, and
-    /// reading waits for writing. A message over it is taken when nothing else waits. Default 1 MiB.
+    /// Bytes that may wait to be written. Beyond it [`send`](crate::WebSocketStream::send) waits,
+    /// [`feed`](crate::WebSocketStream::feed) does what [`when_full`](Self::when_full) says, and reading
+    /// waits for writing. A message over it is taken when nothing else waits. Default 1 MiB.
     pub max_write_buffer_bytes: usize,
+    /// What [`feed`](crate::WebSocketStream::feed) does with a message that finds no room. Default
+    /// [`WhenFull::Refuse`].
+    pub when_full: WhenFull,
     /// Bytes asked for in one read. The buffer is there only while something is read. Default 16 KiB.
     pub read_buffer_bytes: usize,
     /// How long the whole handshake may take. Default 10 seconds.
@@ -48,9 +52,29 @@ impl Default for Config {
             headers: HeaderMap::new(),
             origin: OriginCheck::default(),
             max_write_buffer_bytes: 1 << 20,
+            when_full: WhenFull::Refuse,
             read_buffer_bytes: 16 << 10,
             handshake_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(5),
         }
     }
+}
+
+/// What [`feed`](crate::WebSocketStream::feed) does with a message that would go over
+/// [`Config::max_write_buffer_bytes`]: the peer reads more slowly than it is sent to.
+///
+/// [`send`](crate::WebSocketStream::send) and the [`Sink`](futures_sink::Sink) wait for room, whichever it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WhenFull {
+    /// Gives it back with [`Error::WriteBufferFull`](crate::Error::WriteBufferFull): the caller decides.
+    #[default]
+    Refuse,
+    /// Drops it, and counts it in [`dropped`](crate::WebSocketStream::dropped): for a fan-out of what is soon out of
+    /// date, such as positions or prices. What waits already is sent.
+    DropNewest,
+    /// Closes the connection with [`CloseCode::PolicyViolation`](crate::CloseCode::PolicyViolation) behind what waits, and
+    /// says so with [`Error::TooSlow`](crate::Error::TooSlow): for a fan-out of which nothing may be missing. The peer has
+    /// [`Config::close_timeout`] to take it.
+    Close,
 }

@@ -48,6 +48,16 @@ pub enum Error {
         /// The limit that the message would go over.
         limit: usize,
     },
+    /// What waits to be written would have gone over
+    /// [`Config::max_write_buffer_bytes`](crate::Config::max_write_buffer_bytes), and
+    /// [`WhenFull::Close`](crate::WhenFull::Close) is set: the connection is closed.
+    #[error("the peer is too slow: {pending} bytes wait to be written, at a limit of {limit}")]
+    TooSlow {
+        /// Bytes that wait.
+        pending: usize,
+        /// The limit that a message would have gone over.
+        limit: usize,
+    },
     /// A ping or pong with more than 125 bytes was to be sent.
     #[error("a control frame of {length} bytes is over the limit of 125")]
     ControlTooLong {

@@ -6,11 +6,14 @@ mod inbound;
 mod keys;
 mod open;
 mod outbound;
+mod sink;
 mod split;
 
 use std::{
     future::{Future, poll_fn},
+    io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -21,13 +24,14 @@ use tokio::{
     time::{Sleep, sleep, timeout},
 };
 
-pub use config::Config;
+pub use config::{Config, WhenFull};
 pub use error::Error;
 pub use split::{Reader, Split, Writer};
 
 use crate::{CloseCode, Decoder, OwnedMessage, Role};
 use inbound::Inbound;
 use outbound::Outbound;
+use sink::{Task, Tasks};
 
 /// A WebSocket connection, of either end, over any `AsyncRead + AsyncWrite`.
 ///
@@ -57,6 +61,8 @@ pub struct WebSocketStream<S> {
     end: End,
     close_timeout: Duration,
     protocol: Option<String>,
+    /// Who waits, where the traits of `futures` are used.
+    tasks: Option<Arc<Tasks>>,
 }
 
 /// How far the end of a connection has come.
@@ -73,7 +79,8 @@ enum End {
 #[derive(Debug)]
 struct Closing {
     outcome: Result<OwnedMessage, Error>,
-    deadline: Pin<Box<Sleep>>,
+    /// Begins with the first poll: what feeds may be no task of tokio's.
+    deadline: Option<Pin<Box<Sleep>>>,
     is_shut: bool,
 }
 
@@ -89,10 +96,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
             io,
             role,
             inbound: Inbound::new(Decoder::new(role, config.limits), read, config.read_buffer_bytes),
-            outbound: Outbound::new(role, config.max_write_buffer_bytes),
+            outbound: Outbound::new(role, config),
             end: End::Open,
             close_timeout: config.close_timeout,
             protocol: None,
+            tasks: None,
         }
     }
 
@@ -118,7 +126,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     /// # Errors
     ///
     /// [`Error::Protocol`] once the peer was told, [`Error::ConnectionLost`] where no Close frame came,
-    /// [`Error::Io`]. The connection is over after each of them, and the next call gives `None`. That
+    /// [`Error::TooSlow`] after [`feed`](Self::feed) said so, [`Error::Io`]. The connection is over after each of them, and the next call gives `None`. That
     /// writing failed is said by [`feed`](Self::feed) and [`flush`](Self::flush), not here.
     pub async fn recv(&mut self) -> Result<Option<OwnedMessage>, Error> {
         poll_fn(|cx| self.poll_recv(cx)).await
@@ -135,13 +143,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
                 return self.poll_end(cx).map(Option::transpose);
             }
             // What a peer asks of us without reading it must not pile up.
-            if self.outbound.is_full() && self.outbound.poll_flush(cx, &mut self.io).is_pending() {
+            if self.outbound.is_full() && self.poll_flush_for(Task::Reading, cx).is_pending() {
                 return Poll::Pending;
             }
             match self.inbound.next() {
                 Ok(None) => {
                     // A failure is kept by `outbound`; the peer's last words may still be read.
-                    let _ = self.outbound.poll_flush(cx, &mut self.io);
+                    let _ = self.poll_flush_for(Task::Reading, cx);
                     if let Err(error) = ready!(self.poll_read(cx)) {
                         self.end = End::Over;
                         return Poll::Ready(Err(error));
@@ -175,19 +183,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     }
 
     fn begin_end(&mut self, outcome: Result<OwnedMessage, Error>) {
-        let deadline = Box::pin(sleep(self.close_timeout));
-        self.end = End::Closing(Box::new(Closing { outcome, deadline, is_shut: false }));
+        self.end = End::Closing(Box::new(Closing { outcome, deadline: None, is_shut: false }));
+    }
+
+    /// Writes what waits; with [`Tasks`] it wakes whoever else waits for that.
+    fn poll_flush_for(&mut self, task: Task, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &self.tasks {
+            None => self.outbound.poll_flush(cx, &mut self.io),
+            Some(tasks) => {
+                let waker = tasks.waker(task, cx);
+                self.outbound.poll_flush(&mut Context::from_waker(&waker), &mut self.io)
+            }
+        }
     }
 
     /// Ends the connection, within the deadline, and gives the outcome once.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<OwnedMessage, Error>>> {
+        let time = self.close_timeout;
         if let End::Closing(closing) = &mut self.end
-            && closing.deadline.as_mut().poll(cx).is_pending()
+            && closing.deadline.get_or_insert_with(|| Box::pin(sleep(time))).as_mut().poll(cx).is_pending()
         {
             // Whatever fails here, the connection is at its end.
-            if self.outbound.poll_flush(cx, &mut self.io).is_pending() {
+            if self.poll_flush_for(Task::Reading, cx).is_pending() {
                 return Poll::Pending;
             }
+            let End::Closing(closing) = &mut self.end else { return Poll::Ready(None) };
             // The server ends the TCP connection first (RFC 6455 §7.1.1), whoever began to close.
             if self.role == Role::Server && !closing.is_shut {
                 let _ = ready!(Pin::new(&mut self.io).poll_shutdown(cx));
@@ -213,13 +233,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::WriteBufferFull`] with the message, [`Error::Closed`] after a close,
-    /// [`Error::ControlTooLong`], [`Error::InvalidCloseCode`], and [`Error::Io`] when writing has failed.
+    /// [`Error::WriteBufferFull`] with the message or [`Error::TooSlow`], as [`Config::when_full`] says;
+    /// [`Error::Closed`] after a close, [`Error::ControlTooLong`], [`Error::InvalidCloseCode`], and [`Error::Io`] when writing has failed.
     pub fn feed(&mut self, message: impl Into<OwnedMessage>) -> Result<(), Error> {
         if matches!(self.end, End::Over) {
             return Err(Error::Closed);
         }
-        self.outbound.queue(message.into())
+        let fed = self.outbound.queue(message.into());
+        if let Err(Error::TooSlow { pending, limit }) = fed {
+            self.begin_end(Err(Error::TooSlow { pending, limit }));
+        }
+        fed
+    }
+
+    /// How many messages [`WhenFull::DropNewest`] has dropped so far.
+    pub fn dropped(&self) -> u64 {
+        self.outbound.dropped()
     }
 
     /// Writes all that was fed.
@@ -242,13 +271,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     ///
     /// # Errors
     ///
-    /// As [`feed`](Self::feed), without [`Error::WriteBufferFull`], and [`flush`](Self::flush).
+    /// As [`feed`](Self::feed), without [`Error::WriteBufferFull`] and [`Error::TooSlow`], and [`flush`](Self::flush).
     pub async fn send(&mut self, message: impl Into<OwnedMessage>) -> Result<(), Error> {
         let message = message.into();
         if !self.outbound.has_room(&message) {
             self.flush().await?;
         }
-        self.feed(message)?;
+        if matches!(self.end, End::Over) {
+            return Err(Error::Closed);
+        }
+        self.outbound.push(message)?;
         self.flush().await
     }
 

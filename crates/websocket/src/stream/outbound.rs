@@ -12,7 +12,7 @@ use std::{
 
 use tokio::io::AsyncWrite;
 
-use super::{Error, keys};
+use super::{Config, Error, WhenFull, keys};
 use crate::{
     CloseCode, FrameHeader, MAX_CONTROL_PAYLOAD, Opcode, OwnedMessage, Role, encode_close, encode_frame,
     encode_frame_masked, frame::MAX_HEADER, mask,
@@ -29,6 +29,9 @@ const SLICES: usize = 16;
 pub(super) struct Outbound {
     role: Role,
     limit: usize,
+    when_full: WhenFull,
+    /// Messages that were dropped for want of room.
+    dropped: u64,
     chunks: VecDeque<Chunk>,
     /// Bytes of the first chunk that are written.
     written: usize,
@@ -48,9 +51,23 @@ struct Chunk {
 }
 
 impl Outbound {
-    pub(super) fn new(role: Role, limit: usize) -> Self {
-        let chunks = VecDeque::new();
-        Self { role, limit, chunks, written: 0, pending: 0, closed: false, broken: None }
+    pub(super) fn new(role: Role, config: &Config) -> Self {
+        Self {
+            role,
+            limit: config.max_write_buffer_bytes,
+            when_full: config.when_full,
+            dropped: 0,
+            chunks: VecDeque::new(),
+            written: 0,
+            pending: 0,
+            closed: false,
+            broken: None,
+        }
+    }
+
+    /// How many messages were dropped for want of room.
+    pub(super) fn dropped(&self) -> u64 {
+        self.dropped
     }
 
     /// Whether a Close frame was queued.
@@ -68,9 +85,28 @@ impl Outbound {
         self.pending == 0 || self.pending.saturating_add(MAX_HEADER + payload_len(message)) <= self.limit
     }
 
-    /// Queues a message of the user's.
-    #[allow(clippy::match_wildcard_for_single_variants, reason = "the guard is for whatever is not a close")]
+    /// Queues a message of the user's, if there is room.
     pub(super) fn queue(&mut self, message: OwnedMessage) -> Result<(), Error> {
+        if self.has_room(&message) || message.is_close() {
+            return self.push(message);
+        }
+        self.check_open()?;
+        let (pending, limit) = (self.pending, self.limit);
+        match self.when_full {
+            WhenFull::Refuse => Err(Error::WriteBufferFull { message: Box::new(message), pending, limit }),
+            WhenFull::DropNewest => {
+                self.dropped += 1;
+                Ok(())
+            }
+            WhenFull::Close => {
+                self.close(Some(CloseCode::PolicyViolation), "too slow for what is sent")?;
+                Err(Error::TooSlow { pending, limit })
+            }
+        }
+    }
+
+    /// Queues a message of the user's, whatever waits: for callers that have waited for room.
+    pub(super) fn push(&mut self, message: OwnedMessage) -> Result<(), Error> {
         self.check_open()?;
         match message {
             OwnedMessage::Close(Some(frame)) => self.close(Some(frame.code), &frame.reason),
@@ -79,10 +115,6 @@ impl Outbound {
                 if payload.len() > MAX_CONTROL_PAYLOAD =>
             {
                 Err(Error::ControlTooLong { length: payload.len() })
-            }
-            message if !self.has_room(&message) => {
-                let (pending, limit) = (self.pending, self.limit);
-                Err(Error::WriteBufferFull { message: Box::new(message), pending, limit })
             }
             OwnedMessage::Text(text) => self.frame(Opcode::Text, text.into_bytes()),
             OwnedMessage::Binary(bytes) => self.frame(Opcode::Binary, bytes),

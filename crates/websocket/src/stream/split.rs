@@ -123,7 +123,7 @@ impl<R: AsyncRead + Unpin> WebSocketStream<R> {
     ) -> (Reader<R>, Writer<W>) {
         let shared = Shared::new();
         let inbound = Inbound::new(Decoder::new(role, config.limits), read, config.read_buffer_bytes);
-        let outbound = Outbound::new(role, config.max_write_buffer_bytes);
+        let outbound = Outbound::new(role, config);
         let close_timeout = config.close_timeout;
         let reader = Reader { io: io.0, inbound, is_over: false, shared: shared.clone() };
         (reader, Writer { io: io.1, role, outbound, close_timeout, shared })
@@ -135,7 +135,7 @@ impl<R: AsyncRead + Unpin> WebSocketStream<R> {
 pub struct Reader<R> {
     io: R,
     inbound: Inbound,
-    is_over: bool,
+    pub(super) is_over: bool,
     shared: Arc<Shared>,
 }
 
@@ -208,7 +208,7 @@ impl<R> Drop for Reader<R> {
 pub struct Writer<W> {
     io: W,
     role: Role,
-    outbound: Outbound,
+    pub(super) outbound: Outbound,
     close_timeout: Duration,
     shared: Arc<Shared>,
 }
@@ -224,6 +224,11 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         self.outbound.queue(message.into())
     }
 
+    /// How many messages [`WhenFull::DropNewest`](crate::WhenFull::DropNewest) has dropped so far.
+    pub fn dropped(&self) -> u64 {
+        self.outbound.dropped()
+    }
+
     /// Writes all that was fed or is owed.
     ///
     /// Cancel safe: what a dropped call did not write goes out with the next.
@@ -232,10 +237,10 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     ///
     /// [`Error::Io`] when writing fails, with every call from then on.
     pub async fn flush(&mut self) -> Result<(), Error> {
-        poll_fn(|cx| self.poll_flush(cx)).await
+        poll_fn(|cx| self.poll_write_all(cx)).await
     }
 
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    pub(super) fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
             self.queue_owed();
             ready!(self.outbound.poll_flush(cx, &mut self.io))?;
@@ -260,7 +265,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         if !self.outbound.has_room(&message) {
             self.flush().await?;
         }
-        self.feed(message)?;
+        self.outbound.push(message)?;
         self.flush().await
     }
 
@@ -281,7 +286,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         self.shared.writer.register(cx.waker());
         // Read before what is owed, which is written before it: what came with the end is not missed.
         let over = self.shared.over.load(Ordering::Acquire);
-        ready!(self.poll_flush(cx))?;
+        ready!(self.poll_write_all(cx))?;
         if !over {
             return Poll::Pending;
         }
@@ -315,7 +320,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     }
 
     /// Queues what the reader owes. What cannot be sent, as after our own Close frame, is not owed any more.
-    fn queue_owed(&mut self) {
+    pub(super) fn queue_owed(&mut self) {
         while !self.outbound.is_full()
             && let Some(owed) = self.shared.owed.pop()
         {
