@@ -52,7 +52,7 @@ async fn events_stand_in_the_spans_of_their_connection_and_session() {
 
     let url = format!("ws://{address}/socket.io/?EIO=4&transport=websocket");
     let mut session = WebSocketStream::connect(&url, &Config::default()).await.expect("it listens");
-    let peer = session.get_ref().local_addr().expect("it is connected");
+    let peer = session.get_ref().tcp().expect("it is TCP").local_addr().expect("it is connected");
     let open = format!("{:?}", session.recv().await.expect("in order").expect("an open packet"));
     let (_, sid) = open.split_once(r#"sid\":\""#).expect("an id");
     let sid = &sid[..20];

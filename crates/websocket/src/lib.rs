@@ -7,8 +7,10 @@
 //! 2. the **handshake** — over the parts of a request, without a socket either;
 //! 3. the **stream** — a connection over anything that reads and writes.
 //!
-//! Beside the first two, [`drafts`] has what browsers spoke before there was an RFC.
+//! Above them the [`client`] opens a stream at a URL. Beside the first two, [`drafts`] has what browsers spoke
+//! before there was an RFC.
 
+pub mod client;
 mod close;
 mod decode;
 pub mod drafts;

@@ -11,7 +11,7 @@ use switchboard_websocket::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, SimplexStream, WriteHalf, simplex},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     time::{Instant, timeout},
 };
 
@@ -148,7 +148,7 @@ async fn a_tcp_connection_is_split_between_tasks() {
             }
         }
     });
-    let client = WebSocketStream::<TcpStream>::connect(&url, &Config::default()).await.unwrap();
+    let client = WebSocketStream::connect(&url, &Config::default()).await.unwrap();
     let (mut reader, mut writer) = client.split();
     let reading = tokio::spawn(async move {
         let mut texts = Vec::new();

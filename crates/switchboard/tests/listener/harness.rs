@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use switchboard::{Builder, ListenerOptions, Message, Switchboard, WebSocket};
-use switchboard_websocket::{Config, WebSocketStream};
+use switchboard_websocket::{Config, WebSocketStream, client::ClientIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -50,14 +50,14 @@ impl Server {
         client
     }
 
-    pub(crate) async fn websocket(&self, path: &str) -> WebSocketStream<TcpStream> {
+    pub(crate) async fn websocket(&self, path: &str) -> WebSocketStream<ClientIo> {
         self.try_websocket(path).await.expect("the handshake is good")
     }
 
     pub(crate) async fn try_websocket(
         &self,
         path: &str,
-    ) -> Result<WebSocketStream<TcpStream>, switchboard_websocket::Error> {
+    ) -> Result<WebSocketStream<ClientIo>, switchboard_websocket::Error> {
         WebSocketStream::connect(&format!("ws://{}{path}", self.address), &Config::default()).await
     }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use switchboard::{Builder, Switchboard};
-use switchboard_websocket::{Config, OwnedMessage, WebSocketStream};
+use switchboard_websocket::{Config, OwnedMessage, WebSocketStream, client::ClientIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -62,7 +62,7 @@ impl Server {
 
 /// A client over WebSocket.
 pub(crate) struct Client {
-    stream: WebSocketStream<TcpStream>,
+    stream: WebSocketStream<ClientIo>,
     /// How many pings it has answered.
     pub(crate) pings: usize,
     last: VecDeque<String>,
@@ -169,7 +169,7 @@ impl Client {
 
     /// Cuts the connection with a reset.
     pub(crate) fn reset(self) {
-        self.stream.get_ref().set_zero_linger().expect("a socket");
+        self.stream.get_ref().tcp().expect("it is TCP").set_zero_linger().expect("a socket");
     }
 }
 

@@ -2,13 +2,30 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use http::{
-    HeaderMap, StatusCode, Uri,
-    header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, UPGRADE},
+    HeaderMap, HeaderName, StatusCode, Uri,
+    header::{
+        CONNECTION, CONTENT_LENGTH, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
+        SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+    },
     response::Parts,
 };
 use thiserror::Error;
 
 use super::{VERSION, accept_key, has_token, head::HeadError, is_token, write_headers};
+
+/// The headers that are not for a caller to set.
+const OWN: [HeaderName; 10] = [
+    HOST,
+    UPGRADE,
+    CONNECTION,
+    SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_VERSION,
+    SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_EXTENSIONS,
+    SEC_WEBSOCKET_ACCEPT,
+    CONTENT_LENGTH,
+    TRANSFER_ENCODING,
+];
 
 /// Why a connection did not become a WebSocket.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -29,6 +46,15 @@ pub enum ClientError {
         /// The name as it was given.
         name: String,
     },
+    /// A header was to be sent that is the handshake's own.
+    #[error("the header {name} is the handshake's own")]
+    Header {
+        /// Its name.
+        name: HeaderName,
+    },
+    /// The server ended the connection before its answer was whole.
+    #[error("the server ended the connection without an answer")]
+    NoAnswer,
     /// The system gave no random bytes.
     #[error("no random bytes for the key: {0}")]
     Random(getrandom::Error),
@@ -90,12 +116,16 @@ impl Handshake {
     }
 
     /// Appends the request for `uri` as HTTP/1.1 bytes, with `extra` headers (cookies, `Origin`, and the
-    /// like; none of the handshake's own).
+    /// like).
     ///
     /// # Errors
     ///
-    /// [`ClientError::Url`] if the URL has no host.
+    /// [`ClientError::Url`] if the URL has no host, [`ClientError::Header`] for one of the handshake's own among
+    /// the extra headers, or one that announces a body.
     pub fn write_request(&self, out: &mut Vec<u8>, uri: &Uri, extra: &HeaderMap) -> Result<(), ClientError> {
+        if let Some(name) = OWN.iter().find(|name| extra.contains_key(*name)) {
+            return Err(ClientError::Header { name: name.clone() });
+        }
         let authority = uri.authority().ok_or(ClientError::Url { what: "has no host" })?;
         // A user and password in the URL are for `Authorization`, not for `Host`.
         let host = authority.as_str().rsplit_once('@').map_or(authority.as_str(), |(_, host)| host);

@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use crate::{
     CloseCode, OwnedMessage, ProtocolError,
+    client::{ConnectError, Rejection},
     handshake::{client::ClientError, head::HeadError, server::HandshakeError},
 };
 
@@ -25,6 +26,13 @@ pub enum Error {
     /// A client's handshake failed.
     #[error(transparent)]
     Handshake(#[from] ClientError),
+    /// A client did not come to ask for a WebSocket, or was not answered.
+    #[error(transparent)]
+    Connect(Box<ConnectError>),
+    /// A server answered a client's request with another status than 101: it has no WebSocket there, wants
+    /// authorization, or sends elsewhere.
+    #[error("the server answered {0}")]
+    Rejected(Box<Rejection>),
     /// The handshake took longer than [`Config::handshake_timeout`](crate::Config::handshake_timeout).
     #[error("the handshake took too long")]
     HandshakeTimeout,
@@ -70,6 +78,12 @@ pub enum Error {
         /// The code.
         code: CloseCode,
     },
+}
+
+impl From<ConnectError> for Error {
+    fn from(error: ConnectError) -> Self {
+        Self::Connect(Box::new(error))
+    }
 }
 
 impl From<HeadError> for Error {

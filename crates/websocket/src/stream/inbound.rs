@@ -54,6 +54,10 @@ impl Inbound {
         if read.is_pending() {
             self.buffer = BytesMut::new();
         }
-        read
+        match read {
+            // So TLS says that the connection ended without a word. Without a Close frame an end is lost anyhow.
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(0)),
+            read => read,
+        }
     }
 }

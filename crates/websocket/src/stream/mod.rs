@@ -26,6 +26,7 @@ use tokio::{
 
 pub use config::{Config, WhenFull};
 pub use error::Error;
+pub(crate) use open::{ask, read_head};
 pub use split::{Reader, Split, Writer};
 
 use crate::{CloseCode, Decoder, OwnedMessage, Role};

@@ -1,18 +1,18 @@
 //! Opening a connection: the handshake, over a socket.
 
-use std::time::Duration;
+use std::{io::ErrorKind, time::Duration};
 
 use bytes::{Buf, BytesMut};
-use http::{Uri, request};
+use http::{HeaderMap, StatusCode, Uri, request, response};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::TcpStream,
     time::timeout,
 };
 
 use super::{Config, Error, WebSocketStream};
 use crate::{
     Role,
+    client::{Rejection, Target},
     handshake::{
         client::{ClientError, Handshake},
         head::{Head, HeadError},
@@ -42,63 +42,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         within(config.handshake_timeout, accept(io, config)).await
     }
 
-    /// Asks for a WebSocket at `url` over a connection that is there already, as a client: the way to go
-    /// over TLS, a proxy or a Unix socket. Of the URL the host, path and query are used.
+    /// Asks for a WebSocket at `url` over a connection that is there already, as a client. What of the URL is
+    /// about the connection (TLS or not, and the port) only goes into the request;
+    /// [`Client`](crate::client::Client) opens the connection too.
     ///
     /// Not cancel safe: a connection whose handshake was dropped is to be dropped too.
     ///
     /// # Errors
     ///
-    /// [`Error::Handshake`] for an answer that is not in order; [`Error::HandshakeTimeout`],
-    /// [`Error::ConnectionLost`], [`Error::Io`].
+    /// [`Error::Rejected`] for another status than 101, [`Error::Handshake`] for an answer that is not in order, or
+    /// none; [`Error::HandshakeTimeout`], [`Error::Io`].
     pub async fn connect_over(io: S, url: &str, config: &Config) -> Result<Self, Error> {
-        let uri = parse_url(url)?;
-        within(config.handshake_timeout, ask(io, &uri, config)).await
-    }
-}
-
-impl WebSocketStream<TcpStream> {
-    /// Opens a connection to a `ws://` URL, without delay of small writes (`TCP_NODELAY`).
-    ///
-    /// # Errors
-    ///
-    /// As [`connect_over`](Self::connect_over), and [`ClientError::Url`] for another scheme: for `wss://` open
-    /// a TLS stream and use [`connect_over`](Self::connect_over).
-    pub async fn connect(url: &str, config: &Config) -> Result<Self, Error> {
-        let uri = parse_url(url)?;
-        if uri.scheme_str() != Some("ws") {
-            return Err(url_error("is not ws://"));
-        }
-        let host = uri.host().unwrap_or_default();
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        let address = (host, uri.port_u16().unwrap_or(80));
-        within(config.handshake_timeout, async {
-            let io = TcpStream::connect(address).await?;
-            io.set_nodelay(true)?;
-            ask(io, &uri, config).await
-        })
-        .await
+        let (uri, headers) = Target::parse(url)?.request(&config.headers);
+        Ok(within(config.handshake_timeout, ask(io, &uri, &headers, config)).await?.0)
     }
 }
 
 async fn within<T>(time: Duration, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     timeout(time, work).await.unwrap_or(Err(Error::HandshakeTimeout))
-}
-
-fn url_error(what: &'static str) -> Error {
-    Error::Handshake(ClientError::Url { what })
-}
-
-fn parse_url(url: &str) -> Result<Uri, Error> {
-    // A fragment is no part of a WebSocket's URL (RFC 6455 §3).
-    if url.contains('#') {
-        return Err(url_error("has a fragment"));
-    }
-    let uri: Uri = url.parse().map_err(|_| url_error("is malformed"))?;
-    if uri.host().is_none_or(str::is_empty) {
-        return Err(url_error("has no host"));
-    }
-    Ok(uri)
 }
 
 async fn accept<S>(mut io: S, config: &Config) -> Result<(WebSocketStream<S>, request::Parts), Error>
@@ -144,26 +105,39 @@ fn judge(
     Ok(protocol)
 }
 
-async fn ask<S>(mut io: S, uri: &Uri, config: &Config) -> Result<WebSocketStream<S>, Error>
+/// Asks for a WebSocket at `uri`, and gives the answer with it.
+pub(crate) async fn ask<S>(
+    mut io: S,
+    uri: &Uri,
+    headers: &HeaderMap,
+    config: &Config,
+) -> Result<(WebSocketStream<S>, response::Parts), Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let handshake = Handshake::new(&config.protocols)?;
     let mut request = Vec::new();
-    handshake.write_request(&mut request, uri, &config.headers)?;
+    handshake.write_request(&mut request, uri, headers)?;
     io.write_all(&request).await?;
     io.flush().await?;
     let mut buffer = BytesMut::new();
     let mut head = Head::new(config.head_limits);
-    let response = read_head(&mut io, &mut buffer, |bytes| head.response(bytes)).await??;
+    let response = read_head(&mut io, &mut buffer, |bytes| head.response(bytes)).await;
+    let response = match response {
+        Err(Error::ConnectionLost) => return Err(ClientError::NoAnswer.into()),
+        read => read??,
+    };
+    if response.status != StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Error::Rejected(Box::new(Rejection::read(response, buffer, &mut io).await)));
+    }
     let protocol = handshake.check(&response)?.map(str::to_owned);
     let mut stream = WebSocketStream::from_parts(io, buffer, Role::Client, config);
     stream.protocol = protocol;
-    Ok(stream)
+    Ok((stream, response))
 }
 
 /// Reads until `parse` finds a head, or refuses it, and leaves in the buffer what came behind it.
-async fn read_head<S, T>(
+pub(crate) async fn read_head<S, T>(
     io: &mut S,
     buffer: &mut BytesMut,
     mut parse: impl FnMut(&[u8]) -> Result<Option<(T, usize)>, HeadError>,
@@ -173,8 +147,12 @@ where
 {
     loop {
         buffer.reserve(1024);
-        if io.read_buf(buffer).await? == 0 {
-            return Err(Error::ConnectionLost);
+        match io.read_buf(buffer).await {
+            Ok(1..) => {}
+            Ok(0) => return Err(Error::ConnectionLost),
+            // So TLS says that the connection ended without a word.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Err(Error::ConnectionLost),
+            Err(error) => return Err(error.into()),
         }
         match parse(buffer) {
             Ok(Some((parts, len))) => {

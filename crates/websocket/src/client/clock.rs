@@ -1,0 +1,48 @@
+//! The time there is: a limit for each step, and one for all.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::{ConnectError, Step};
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock {
+    end: Instant,
+    overall: Duration,
+}
+
+impl Clock {
+    /// Begins to run.
+    pub(super) fn start(overall: Duration) -> Self {
+        Self { end: after(overall), overall }
+    }
+
+    /// When a step that begins now is to end, and which limit that is.
+    pub(super) fn end_of(&self, limit: Duration) -> (Instant, Duration) {
+        let end = after(limit);
+        if end <= self.end { (end, limit) } else { (self.end, self.overall) }
+    }
+
+    /// Does `work` until `end_of` its limit.
+    pub(super) async fn step<T, E: From<ConnectError>>(
+        &self,
+        step: Step,
+        to: &str,
+        limit: Duration,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let (end, limit) = self.end_of(limit);
+        match timeout_at(end, work).await {
+            Ok(done) => done,
+            Err(_) => Err(ConnectError::Timeout { step, to: to.to_owned(), limit }.into()),
+        }
+    }
+}
+
+/// An instant that is far away where `limit` is beyond what the clock can say.
+fn after(limit: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(86_400 * 365);
+    let now = Instant::now();
+    now.checked_add(limit).unwrap_or(now + FAR)
+}

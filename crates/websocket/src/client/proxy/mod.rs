@@ -1,0 +1,223 @@
+//! Proxies: a connection to one, on which it is asked for a connection to the server.
+
+mod environment;
+mod http_connect;
+mod socks5;
+
+use std::{convert::Infallible, fmt, io, str::FromStr};
+
+use http::{HeaderMap, HeaderName, HeaderValue, header::PROXY_AUTHORIZATION};
+use thiserror::Error;
+
+use super::{
+    ClientIo, Rejection,
+    url::{Credentials, Host, Pieces, Target},
+};
+use crate::handshake::{
+    client::ClientError,
+    head::{HeadError, HeadLimits},
+};
+
+/// A proxy that opens connections to servers: HTTP with `CONNECT` (RFC 9110 §9.3.6), or SOCKS5 (RFC 1928).
+///
+/// It is written as a URL:
+///
+/// | URL | the proxy | who resolves the server's name |
+/// |---|---|---|
+/// | `http://[user:password@]host[:8080]` | HTTP; port 80 by default | the proxy |
+/// | `https://[user:password@]host[:port]` | HTTP within TLS; port 443 by default | the proxy |
+/// | `socks5://[user:password@]host[:port]` | SOCKS5; port 1080 by default | this machine |
+/// | `socks5h://[user:password@]host[:port]` | SOCKS5; port 1080 by default | the proxy |
+///
+/// User and password are percent-decoded, and go as Basic authorization (RFC 7617) or as RFC 1929 has it for SOCKS5. They
+/// are not shown by `Debug` nor in errors.
+///
+/// ```
+/// use switchboard_websocket::client::Proxy;
+///
+/// let proxy: Proxy = "socks5h://me:secret@proxy.example".parse()?;
+/// assert_eq!(proxy.to_string(), "socks5h://proxy.example:1080");
+/// # Ok::<(), switchboard_websocket::client::ProxyUrlError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Proxy {
+    kind: Kind,
+    pub(super) host: Host,
+    pub(super) port: u16,
+    credentials: Option<Credentials>,
+    headers: HeaderMap,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Http,
+    Https,
+    Socks5,
+    Socks5h,
+}
+
+impl Proxy {
+    /// Adds a header to what an HTTP proxy is asked: its own kind of authorization, for instance.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.append(name, value);
+        self
+    }
+
+    /// Whether the proxy itself is spoken to within TLS.
+    pub(super) fn is_secure(&self) -> bool {
+        self.kind == Kind::Https
+    }
+
+    /// Whether this machine is to resolve the server's name.
+    pub(super) fn resolves_here(&self) -> bool {
+        self.kind == Kind::Socks5
+    }
+
+    /// The proxy's place for messages, as `host:port`.
+    pub(super) fn place(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
+    /// Asks for a connection to `host` and `port` over one to the proxy.
+    pub(super) async fn open(
+        &self,
+        io: &mut ClientIo,
+        host: &Host,
+        port: u16,
+        limits: HeadLimits,
+    ) -> Result<(), ProxyError> {
+        match self.kind {
+            Kind::Http | Kind::Https => {
+                let mut headers = self.headers.clone();
+                if let Some(credentials) = &self.credentials {
+                    let value = credentials.basic().map_err(|_| ProxyError::Credentials)?;
+                    headers.insert(PROXY_AUTHORIZATION, value);
+                }
+                http_connect::open(io, &format!("{host}:{port}"), &headers, limits).await
+            }
+            Kind::Socks5 | Kind::Socks5h => socks5::open(io, host, port, self.credentials.as_ref()).await,
+        }
+    }
+
+    /// The proxy that the environment names for `target`.
+    pub(super) fn from_environment(target: &Target) -> Result<Option<Self>, ProxyUrlError> {
+        environment::proxy(|name| std::env::var(name).ok(), target)
+    }
+}
+
+impl FromStr for Proxy {
+    type Err = ProxyUrlError;
+
+    /// # Errors
+    ///
+    /// [`ProxyUrlError`] for a URL that is none, has another scheme or a path, or a user that cannot be sent.
+    fn from_str(url: &str) -> Result<Self, ProxyUrlError> {
+        let bad = |what| ProxyUrlError { what };
+        let pieces = Pieces::parse(url).map_err(|error| match error {
+            ClientError::Url { what } => bad(what),
+            _ => bad("is malformed"),
+        })?;
+        let (kind, default) = match pieces.scheme.as_str() {
+            "http" => (Kind::Http, 80),
+            "https" => (Kind::Https, 443),
+            "socks5" => (Kind::Socks5, 1080),
+            "socks5h" => (Kind::Socks5h, 1080),
+            _ => return Err(bad("is not http://, https://, socks5:// or socks5h://")),
+        };
+        if !matches!(pieces.rest, "" | "/") {
+            return Err(bad("has a path"));
+        }
+        if let Some(credentials) = &pieces.credentials {
+            let fits = match kind {
+                Kind::Http | Kind::Https => credentials.basic().is_ok(),
+                Kind::Socks5 | Kind::Socks5h => socks5::fits(credentials),
+            };
+            if !fits {
+                return Err(bad("has a user or password that cannot be sent"));
+            }
+        }
+        let port = pieces.port.unwrap_or(default);
+        Ok(Self { kind, host: pieces.host, port, credentials: pieces.credentials, headers: HeaderMap::new() })
+    }
+}
+
+impl TryFrom<&str> for Proxy {
+    type Error = ProxyUrlError;
+
+    fn try_from(url: &str) -> Result<Self, ProxyUrlError> {
+        url.parse()
+    }
+}
+
+impl TryFrom<String> for Proxy {
+    type Error = ProxyUrlError;
+
+    fn try_from(url: String) -> Result<Self, ProxyUrlError> {
+        url.parse()
+    }
+}
+
+/// A proxy's URL that is none.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the proxy's URL {what}")]
+#[non_exhaustive]
+pub struct ProxyUrlError {
+    /// What is wrong with it.
+    pub what: &'static str,
+}
+
+impl From<Infallible> for ProxyUrlError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+impl fmt::Display for Proxy {
+    /// `scheme://host:port`, without user and password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match self.kind {
+            Kind::Http => "http",
+            Kind::Https => "https",
+            Kind::Socks5 => "socks5",
+            Kind::Socks5h => "socks5h",
+        };
+        write!(f, "{scheme}://{}:{}", self.host, self.port)
+    }
+}
+
+/// Why a proxy did not open a connection.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ProxyError {
+    /// The connection to the proxy failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// An HTTP proxy answered with another status than 2xx: 407 if it wants a user and password.
+    #[error("it answered {0}")]
+    Refused(Box<Rejection>),
+    /// An HTTP proxy's answer is no response.
+    #[error(transparent)]
+    Head(#[from] HeadError),
+    /// The proxy spoke for the server, which has not been asked anything yet.
+    #[error("it sent bytes behind its answer")]
+    Trailing,
+    /// A SOCKS5 proxy's bytes are not SOCKS5: most often it is another kind of proxy.
+    #[error("it does not speak SOCKS5")]
+    NotSocks5,
+    /// A SOCKS5 proxy takes none of the ways of authorization that it was offered.
+    #[error("{}", if *.offered { "it takes no user and password" } else { "it wants a user and password" })]
+    Method {
+        /// Whether a user and password were offered.
+        offered: bool,
+    },
+    /// A SOCKS5 proxy refused the user and password.
+    #[error("it refused the user and password")]
+    Credentials,
+    /// A SOCKS5 proxy did not open the connection.
+    #[error("{}", socks5::reply(*.code))]
+    Reply {
+        /// Its reply (RFC 1928 §6).
+        code: u8,
+    },
+}
