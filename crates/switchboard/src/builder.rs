@@ -30,6 +30,7 @@ pub struct Builder {
     listener: ListenerOptions,
     proxies: TrustedProxies,
     states: States,
+    drafts: bool,
 }
 
 impl Default for Builder {
@@ -41,6 +42,7 @@ impl Default for Builder {
             listener: ListenerOptions::default(),
             proxies: TrustedProxies::default(),
             states: States::default(),
+            drafts: false,
         }
     }
 }
@@ -190,6 +192,18 @@ impl Builder {
         self
     }
 
+    /// Whether clients of the WebSocket drafts before RFC 6455 are taken, on every path: hybi-07 to -12 (Firefox 6 to 10, Chrome 14 and 15),
+    /// hixie-75 and hixie-76 (Safari up to 5.1, Chrome up to 13, Flash); and whether the listener answers Flash players that ask it for
+    /// their [socket policy](ListenerOptions::flash_policy). Default: no; such a client gets a 426.
+    ///
+    /// Clients of hixie-75 and -76 only take text: in raw WebSocket services binary for them is [an error](crate::EmitError::TextOnly), in Engine.IO and
+    /// Socket.IO it goes as base64. They are not pinged, as they have no pings, and their close has no code. The same checks of origin, path
+    /// and [`allow_request`](Self::allow_request) hold for them all.
+    pub fn drafts(mut self, drafts: bool) -> Self {
+        self.drafts = drafts;
+        self
+    }
+
     /// The options of the server's own listener.
     pub fn listener(mut self, options: ListenerOptions) -> Self {
         self.listener = options;
@@ -213,6 +227,7 @@ impl Builder {
             engine: self.engine.clone(),
             proxies: self.proxies,
             listener: self.listener,
+            drafts: self.drafts,
             gate,
             fallback: std::sync::OnceLock::new(),
             closing: AtomicBool::new(false),

@@ -74,6 +74,9 @@ pub enum EmitError {
     /// The arguments do not serialise, or the event's name is reserved.
     #[error(transparent)]
     Arguments(#[from] WriteError),
+    /// Binary for a WebSocket client that only takes text, as those of the drafts hixie-75 and -76.
+    #[error("the client's WebSocket only takes text")]
+    TextOnly,
     /// The hub did not take it: an inbox or the client's outbox is full.
     #[error(transparent)]
     Hub(HubError),

@@ -32,6 +32,8 @@ pub(crate) struct Inner {
     pub(crate) engine: EngineOptions,
     pub(crate) proxies: TrustedProxies,
     pub(crate) listener: ListenerOptions,
+    /// Whether the drafts before RFC 6455 are spoken.
+    pub(crate) drafts: bool,
     pub(crate) gate: Arc<Gate>,
     pub(crate) fallback: OnceLock<Fallback>,
     /// Set when the server is shutting down: nothing new begins.
@@ -185,6 +187,23 @@ impl Switchboard {
         for address in tokio::net::lookup_host(address).await? {
             match Listening::start(self.clone(), address).await {
                 Ok(listening) => return Ok(listening),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// Listens on an address for Flash players that ask for their [socket policy](ListenerOptions::flash_policy), and for nothing else: they
+    /// look for it on port 843 first. Returns the address; its port is known even where the one asked for was 0. Needs no
+    /// [`drafts`](Builder::drafts), which lets the server's own ports answer them.
+    ///
+    /// # Errors
+    /// Those of binding; ports below 1024 need a privilege.
+    pub async fn bind_flash_policy(&self, address: impl ToSocketAddrs) -> io::Result<SocketAddr> {
+        let mut last = io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
+        for address in tokio::net::lookup_host(address).await? {
+            match crate::listener::flash::start(self.inner(), address).await {
+                Ok(address) => return Ok(address),
                 Err(error) => last = error,
             }
         }

@@ -9,15 +9,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
 use switchboard_hub::{Outbox, Session, SessionKey, Worker};
 use switchboard_protocol::engineio::{Packet, SessionId, UpgradeAction, UpgradeStep};
-use switchboard_websocket::{Message, Opcode, encode_frame};
+use switchboard_websocket::Message;
 
 use super::EngineServer;
-use super::session::{EngineSession, Registry, WEBSOCKET};
-use crate::transport::io::Io;
-use crate::transport::link::{Link, LinkEnd, LinkOwner};
+use super::session::{EngineSession, Registry};
+use crate::transport::link::{Link, LinkEnd, LinkOwner, Opened};
+use crate::transport::wire::write_text;
 
 /// A probe sends a pong and a close frame, and no more.
 const OUTBOX_BYTES: usize = 1024;
@@ -30,26 +29,19 @@ struct Probe {
 }
 
 /// Starts a probe. One for a session that is gone, upgraded or being probed is closed.
-pub(crate) fn start(
-    worker: &Rc<Worker>,
-    server: &Arc<EngineServer>,
-    sid: SessionId,
-    io: Io,
-    unread: Bytes,
-    answer: &[u8],
-) {
+pub(crate) fn start(worker: &Rc<Worker>, server: &Arc<EngineServer>, sid: SessionId, opened: Opened<'_>) {
     let Some(session) = worker.extension::<Registry>().get(&sid).filter(|session| session.is_open()) else {
         return;
     };
     let started = session.upgrade.borrow_mut().start(worker.elapsed(), server.options.upgrade_timeout);
     let probe = Rc::new(Probe {
         session,
-        outbox: Outbox::new(OUTBOX_BYTES, WEBSOCKET),
+        outbox: Outbox::new(OUTBOX_BYTES, opened.wire.framing()),
         key: Cell::new(None),
         link: RefCell::default(),
     });
     let owner = Rc::clone(&probe) as Rc<dyn LinkOwner>;
-    let link = Link::start(worker, io, unread, answer, server.websocket_limits(), owner);
+    let link = Link::start(worker, opened, server.websocket_limits(), owner);
     *probe.link.borrow_mut() = Some(Rc::clone(&link));
     if let Err(error) = started {
         metrics::counter!("switchboard_upgrades_failed_total").increment(1);
@@ -155,7 +147,7 @@ impl LinkOwner for Probe {
         match step {
             UpgradeStep::SendPong => {
                 let me = Rc::clone(&self) as Rc<dyn Session>;
-                let _full = worker.write(&me, |out| encode_frame(out, Opcode::Text, b"3probe"));
+                let _full = worker.write(&me, |out| write_text(self.outbox.framing(), out, b"3probe"));
                 self.step(worker);
                 self.arm(worker);
             }

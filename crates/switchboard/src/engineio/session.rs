@@ -8,25 +8,21 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use hashbrown::HashMap;
 use switchboard_hub::{Framing, HubError, Outbox, Session, SessionKey, Worker};
 use switchboard_protocol::engineio::{
     Heartbeat, HeartbeatAction, OpenPacket, Packet, SessionId, Upgrade, payload,
 };
-use switchboard_websocket::{CloseCode, Limits, Message, Opcode, encode_frame};
+use switchboard_websocket::{CloseCode, Limits, Message};
 
 use super::EngineServer;
 use super::polling::Polling;
 use crate::DisconnectReason;
 use crate::handshake::Handshake;
-use crate::transport::io::Io;
-use crate::transport::link::{Link, LinkEnd, LinkOwner};
+use crate::transport::link::{Link, LinkEnd, LinkOwner, Opened};
+use crate::transport::wire::{write_binary, write_text};
 
-/// Packets laid out as WebSocket frames.
-pub(crate) const WEBSOCKET: Framing = Framing { id: 0, separator: None };
-
-/// Packets laid out as a polling payload.
+/// Packets laid out as a polling payload. (The other framings are those of WebSocket connections, in `transport::wire`.)
 pub(crate) const PAYLOAD: Framing = Framing { id: 1, separator: Some(payload::SEPARATOR) };
 
 /// How long a closed session waits for one more poll to tell its client so.
@@ -102,13 +98,11 @@ impl EngineSession {
         worker: &Rc<Worker>,
         server: &Arc<EngineServer>,
         handshake: Handshake,
-        io: Io,
-        unread: Bytes,
-        answer: &[u8],
+        opened: Opened<'_>,
     ) {
-        let Some(session) = Self::new(worker, server, handshake, WEBSOCKET) else { return };
+        let Some(session) = Self::new(worker, server, handshake, opened.wire.framing()) else { return };
         let limits = server.websocket_limits();
-        let link = Link::start(worker, io, unread, answer, limits, Rc::clone(&session) as Rc<dyn LinkOwner>);
+        let link = Link::start(worker, opened, limits, Rc::clone(&session) as Rc<dyn LinkOwner>);
         *session.transport.borrow_mut() = Transport::WebSocket(link);
         session.start(worker, &[]);
     }
@@ -145,7 +139,7 @@ impl EngineSession {
             server: Arc::clone(server),
             transport: RefCell::new(Transport::None),
             state: Cell::new(State::Open),
-            upgrade: RefCell::new(if framing == WEBSOCKET { Upgrade::done() } else { Upgrade::new() }),
+            upgrade: RefCell::new(if framing == PAYLOAD { Upgrade::new() } else { Upgrade::done() }),
             probing: RefCell::default(),
             heartbeat: RefCell::new(Heartbeat::pinging(
                 worker.elapsed(),
@@ -221,18 +215,12 @@ impl EngineSession {
 
     /// The transport's name, as Socket.IO users know it.
     pub(crate) fn transport_name(&self) -> &'static str {
-        if self.outbox.framing() == WEBSOCKET { "websocket" } else { "polling" }
+        if self.outbox.framing() == PAYLOAD { "polling" } else { "websocket" }
     }
 
     /// Queues one text packet, its type character included.
     pub(crate) fn send_text(self: &Rc<Self>, worker: &Rc<Worker>, packet: &[u8]) -> Result<(), HubError> {
-        self.send(worker, |framing, out| {
-            if framing == WEBSOCKET {
-                encode_frame(out, Opcode::Text, packet);
-            } else {
-                out.extend_from_slice(packet);
-            }
-        })
+        self.send(worker, |framing, out| write_text(framing, out, packet))
     }
 
     /// Queues one binary packet.
@@ -311,7 +299,7 @@ impl EngineSession {
         let before =
             std::mem::replace(&mut *self.transport.borrow_mut(), Transport::WebSocket(Rc::clone(link)));
         let waiting = worker.take(&self.outbox);
-        self.outbox.set_framing(WEBSOCKET);
+        self.outbox.set_framing(link.wire().framing());
         if let Transport::Polling(polling) = before {
             polling.release_noop();
         }
@@ -374,15 +362,6 @@ impl EngineSession {
         if let Some(key) = self.key.take() {
             worker.remove_session(key);
         }
-    }
-}
-
-/// Appends one binary message in a framing.
-pub(crate) fn write_binary(framing: Framing, out: &mut Vec<u8>, bytes: &[u8]) {
-    if framing == WEBSOCKET {
-        encode_frame(out, Opcode::Binary, bytes);
-    } else {
-        Packet::Binary(bytes.into()).encode_text(out);
     }
 }
 

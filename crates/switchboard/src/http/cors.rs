@@ -11,6 +11,7 @@ use http::header::{
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
+use switchboard_websocket::drafts;
 use switchboard_websocket::handshake::origin::is_same_host;
 
 use crate::Peer;
@@ -84,7 +85,7 @@ impl Origins {
 
     /// Whether a request is let in. Requests without an `Origin` are: no browser's page is behind them, or one of our own host.
     pub(crate) fn allow(&self, parts: &Parts, peer: Peer) -> bool {
-        let Some(origin) = parts.headers.get(ORIGIN) else { return true };
+        let Some(origin) = drafts::origin(&parts.headers) else { return true };
         let Ok(origin) = origin.to_str() else { return false };
         self.is_listed(origin) || is_same(origin, parts, peer)
     }

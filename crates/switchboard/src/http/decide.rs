@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use http::header::{ETAG, IF_NONE_MATCH, ORIGIN, SET_COOKIE, UPGRADE};
+use http::header::{ETAG, IF_NONE_MATCH, ORIGIN, SEC_WEBSOCKET_VERSION, SET_COOKIE, UPGRADE};
 use http::request::Parts;
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use hyper::ext::ReasonPhrase;
 use switchboard_hub::{Hub, Worker, WorkerId};
 use switchboard_protocol::engineio::{ErrorCode, Query, SessionId};
+use switchboard_websocket::drafts::{self, hixie};
 use switchboard_websocket::handshake::server as websocket;
 
 use super::cors::Origins;
@@ -18,8 +20,11 @@ use super::{Answer, engine_error, engine_error_with, plain, refused};
 use crate::engineio::session::{EngineSession, Registry};
 use crate::engineio::{ClientFile, EngineServer, probe};
 use crate::handshake::{Handshake, Peer};
+use crate::proxies::forwarded_hosts;
 use crate::switchboard::Inner;
 use crate::transport::io::Io;
+use crate::transport::link::Opened;
+use crate::transport::wire::Wire;
 use crate::websocket::RawService;
 
 /// What is to be done with a request.
@@ -30,25 +35,38 @@ pub(crate) enum Decision {
     Answer(Answer),
     /// It becomes a WebSocket connection: the answer, and whom the connection belongs to.
     Upgrade(Response<()>, Attach),
+    /// It becomes a WebSocket connection of the drafts hixie-75 and -76.
+    UpgradeHixie(Box<HixieUpgrade>),
     /// It is a request of the polling transport.
     Poll(PollRequest),
+}
+
+/// The answer to a request of the drafts hixie-75 and -76, which is not over with its head.
+pub(crate) struct HixieUpgrade {
+    /// The head byte for byte: clients compare it.
+    pub(crate) head: Vec<u8>,
+    /// The same for a server that writes it in its own way.
+    pub(crate) response: Response<()>,
+    /// What the answer's body is made with.
+    pub(crate) challenge: Option<hixie::Challenge>,
+    pub(crate) attach: Attach,
 }
 
 /// Whom an upgraded connection belongs to.
 pub(crate) enum Attach {
     /// A new Engine.IO session.
-    Session(Arc<EngineServer>, Handshake),
+    Session(Arc<EngineServer>, Handshake, Wire),
     /// An Engine.IO session that exists, on polling: the connection is a probe.
-    Probe(Arc<EngineServer>, SessionId),
+    Probe(Arc<EngineServer>, SessionId, Wire),
     /// A raw WebSocket service.
-    Raw { service: Arc<RawService>, handshake: Handshake, protocol: Option<Box<str>> },
+    Raw { service: Arc<RawService>, handshake: Handshake, protocol: Option<Box<str>>, wire: Wire },
 }
 
 impl Attach {
     /// The worker that must drive the connection.
     pub(crate) fn worker(&self, hub: &Hub) -> WorkerId {
         match self {
-            Attach::Probe(_, sid) => WorkerId(sid.worker()),
+            Attach::Probe(_, sid, _) => WorkerId(sid.worker()),
             Attach::Session(..) | Attach::Raw { .. } => hub.next_worker(),
         }
     }
@@ -57,13 +75,14 @@ impl Attach {
     /// `answer`: the head of the answer where it is still to be written.
     pub(crate) fn land(self, worker: &Rc<Worker>, io: Io, unread: Bytes, answer: &[u8]) {
         metrics::counter!("switchboard_websocket_connections_total").increment(1);
+        let opened = |wire| Opened { io, wire, unread, answer };
         match self {
-            Attach::Session(server, handshake) => {
-                EngineSession::open_websocket(worker, &server, handshake, io, unread, answer);
+            Attach::Session(server, handshake, wire) => {
+                EngineSession::open_websocket(worker, &server, handshake, opened(wire));
             }
-            Attach::Probe(server, sid) => probe::start(worker, &server, sid, io, unread, answer),
-            Attach::Raw { service, handshake, protocol } => {
-                service.open(worker, handshake, protocol, io, unread, answer);
+            Attach::Probe(server, sid, wire) => probe::start(worker, &server, sid, opened(wire)),
+            Attach::Raw { service, handshake, protocol, wire } => {
+                service.open(worker, handshake, protocol, opened(wire));
             }
         }
     }
@@ -93,14 +112,14 @@ pub(crate) fn decide(inner: &Inner, parts: &Parts, peer: Peer) -> Decision {
     }
     match route {
         None => Decision::Pass,
-        Some(Route::Engine(server)) => match decide_engine(&server, parts, peer) {
+        Some(Route::Engine(server)) => match decide_engine(&server, parts, peer, inner.drafts) {
             Ok(Decision::Answer(answer)) | Err(answer) => Decision::Answer(finish(&server, parts, answer)),
             Ok(decision) => decision,
         },
         Some(Route::Client(server, file)) => Decision::Answer(
             server.options.client_files.get(file).map_or_else(not_found, |file| serve_file(file, parts)),
         ),
-        Some(Route::WebSocket(service)) => decide_websocket(&service, parts, peer),
+        Some(Route::WebSocket(service)) => decide_websocket(&service, parts, peer, inner.drafts),
     }
 }
 
@@ -112,7 +131,12 @@ pub(crate) fn finish(server: &EngineServer, parts: &Parts, mut answer: Answer) -
 
 /// The checks of Engine.IO, in Node's order.
 #[expect(clippy::result_large_err, reason = "the error is the answer, passed on once")]
-fn decide_engine(server: &Arc<EngineServer>, parts: &Parts, peer: Peer) -> Result<Decision, Answer> {
+fn decide_engine(
+    server: &Arc<EngineServer>,
+    parts: &Parts,
+    peer: Peer,
+    drafts: bool,
+) -> Result<Decision, Answer> {
     let options = &server.options;
     check_origin(&options.origins, parts, peer, |origin| {
         engine_error_with(
@@ -156,20 +180,20 @@ fn decide_engine(server: &Arc<EngineServer>, parts: &Parts, peer: Peer) -> Resul
     if !websocket {
         return Ok(Decision::Poll(PollRequest { server: Arc::clone(server), kind }));
     }
-    let response = websocket::Upgrade::check(parts).map_err(|error| refuse_websocket(&error))?.response();
-    let (response, attach) = match kind {
+    let asked = check_websocket(parts, peer, drafts).map_err(|error| refuse_websocket(&error))?;
+    match kind {
         PollKind::Open(handshake) => {
-            (server.with_cookie(response), Attach::Session(Arc::clone(server), handshake))
+            let attach = |wire| Attach::Session(Arc::clone(server), handshake, wire);
+            Ok(accept(&asked, options.cookie.as_ref(), attach))
         }
         PollKind::Get(sid) | PollKind::Post(sid) if options.upgrades() => {
-            (response, Attach::Probe(Arc::clone(server), sid))
+            Ok(accept(&asked, None, |wire| Attach::Probe(Arc::clone(server), sid, wire)))
         }
-        PollKind::Get(_) | PollKind::Post(_) => return Err(engine_error(ErrorCode::BadRequest)),
-    };
-    Ok(Decision::Upgrade(response, attach))
+        PollKind::Get(_) | PollKind::Post(_) => Err(engine_error(ErrorCode::BadRequest)),
+    }
 }
 
-fn decide_websocket(service: &Arc<RawService>, parts: &Parts, peer: Peer) -> Decision {
+fn decide_websocket(service: &Arc<RawService>, parts: &Parts, peer: Peer, drafts: bool) -> Decision {
     let options = service.options();
     let allowed = check_origin(&options.origins, parts, peer, |origin| {
         plain(StatusCode::FORBIDDEN, format!("origin {origin} is not allowed: see the option `origins`\n"))
@@ -177,17 +201,85 @@ fn decide_websocket(service: &Arc<RawService>, parts: &Parts, peer: Peer) -> Dec
     if let Err(answer) = allowed {
         return Decision::Answer(answer);
     }
-    let mut upgrade = match websocket::Upgrade::check(parts) {
-        Ok(upgrade) => upgrade,
+    let mut asked = match check_websocket(parts, peer, drafts) {
+        Ok(asked) => asked,
         Err(error) => return Decision::Answer(refuse_websocket(&error)),
     };
     if let Some(Err(message)) = options.allow_request.as_ref().map(|allow| allow(parts, peer)) {
         refused("websocket", "not allowed");
         return Decision::Answer(plain(StatusCode::FORBIDDEN, message));
     }
-    let protocol = upgrade.select(&options.protocols).map(Into::into);
+    let protocol = asked.select(&options.protocols).map(Into::into);
     let handshake = Handshake::new(parts, peer, &options.keep_headers);
-    Decision::Upgrade(upgrade.response(), Attach::Raw { service: Arc::clone(service), handshake, protocol })
+    let service = Arc::clone(service);
+    accept(&asked, None, |wire| Attach::Raw { service, handshake, protocol, wire })
+}
+
+/// Judges a request for a WebSocket, of the drafts before RFC 6455 too where these are on.
+fn check_websocket(
+    parts: &Parts,
+    peer: Peer,
+    drafts: bool,
+) -> Result<drafts::Request<'_>, websocket::HandshakeError> {
+    if !drafts {
+        return websocket::Upgrade::check(parts).map(drafts::Request::Rfc6455);
+    }
+    let (draft, asked) = match drafts::Request::check(parts)? {
+        drafts::Request::Rfc6455(upgrade) => {
+            let version = parts.headers.get(SEC_WEBSOCKET_VERSION).map(HeaderValue::as_bytes);
+            let draft = match version {
+                Some(b"7") => "hybi-07",
+                Some(b"8") => "hybi-08",
+                _ => return Ok(drafts::Request::Rfc6455(upgrade)),
+            };
+            (draft, drafts::Request::Rfc6455(upgrade))
+        }
+        drafts::Request::Hixie(upgrade) => {
+            let draft = match upgrade.version() {
+                hixie::Version::Hixie75 => "hixie-75",
+                hixie::Version::Hixie76 => "hixie-76",
+            };
+            // The client compares the URL in the answer with the one it asked for. The leftmost proxy was nearest to it.
+            let forwarded = forwarded_hosts(&parts.headers).last().filter(|_| peer.proxied);
+            let upgrade = upgrade.secure(peer.secure);
+            let upgrade = if let Some(host) = forwarded { upgrade.host(host) } else { upgrade };
+            (draft, drafts::Request::Hixie(upgrade))
+        }
+    };
+    metrics::counter!("switchboard_draft_handshakes_total", "draft" => draft).increment(1);
+    Ok(asked)
+}
+
+/// The decision to upgrade, with the answer of the protocol that was asked for.
+fn accept(
+    asked: &drafts::Request<'_>,
+    cookie: Option<&HeaderValue>,
+    attach: impl FnOnce(Wire) -> Attach,
+) -> Decision {
+    match asked {
+        drafts::Request::Rfc6455(upgrade) => {
+            let mut response = upgrade.response();
+            if let Some(cookie) = cookie {
+                response.headers_mut().append(SET_COOKIE, cookie.clone());
+            }
+            Decision::Upgrade(response, attach(Wire::Rfc6455))
+        }
+        drafts::Request::Hixie(upgrade) => {
+            let extra: HeaderMap = cookie.map(|cookie| (SET_COOKIE, cookie.clone())).into_iter().collect();
+            let mut head = Vec::with_capacity(512);
+            upgrade.write_response(&mut head, &extra);
+            let mut response = upgrade.response();
+            response.headers_mut().extend(extra);
+            response.extensions_mut().insert(ReasonPhrase::from_static(upgrade.reason().as_bytes()));
+            let attach = attach(Wire::Hixie(upgrade.version()));
+            Decision::UpgradeHixie(Box::new(HixieUpgrade {
+                head,
+                response,
+                challenge: upgrade.challenge(),
+                attach,
+            }))
+        }
+    }
 }
 
 #[expect(clippy::result_large_err, reason = "the error is the answer, passed on once")]
@@ -201,7 +293,8 @@ fn check_origin(
         return Ok(());
     }
     refused("http", "origin");
-    let origin = parts.headers.get(ORIGIN).and_then(|origin| origin.to_str().ok()).unwrap_or("(not text)");
+    let origin =
+        drafts::origin(&parts.headers).and_then(|origin| origin.to_str().ok()).unwrap_or("(not text)");
     Err(refuse(origin))
 }
 

@@ -12,13 +12,16 @@ use http::request::Parts;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::BodyExt;
+use hyper_util::rt::TokioIo;
 use switchboard_hub::{Command, Hub, Worker, WorkerId};
 use switchboard_protocol::engineio::{ErrorCode, SessionId};
+use switchboard_websocket::drafts::hixie::Challenge;
 use tokio::sync::oneshot;
 use tracing::Instrument;
 
 use super::compress::compress;
-use super::decide::{Attach, Decision, PollKind, PollRequest, can_probe, decide, finish};
+use super::decide::{Attach, Decision, HixieUpgrade, PollKind, PollRequest, can_probe, decide, finish};
+use super::hixie::prove;
 use super::{Answer, engine_error, plain, text, too_large};
 use crate::DisconnectReason;
 use crate::engineio::EngineServer;
@@ -59,7 +62,7 @@ where
 
 async fn carry_out<B>(
     inner: Arc<Inner>,
-    mut parts: Parts,
+    parts: Parts,
     body: B,
     decision: Decision,
     caller: Option<Caller>,
@@ -81,25 +84,38 @@ where
             Served::Answer(compress(&server, &parts.headers, finish(&server, &parts, answer)))
         }
         Decision::Upgrade(response, attach) => {
-            if let Err(answer) = check_probe(&inner.hub, &attach).await {
-                return Served::Answer(answer);
-            }
-            let Some(on_upgrade) = parts.extensions.remove::<hyper::upgrade::OnUpgrade>() else {
-                // A server that cannot upgrade, such as one for HTTP/2.
-                return Served::Answer(plain(
-                    StatusCode::NOT_IMPLEMENTED,
-                    "this server cannot upgrade connections\n",
-                ));
-            };
-            tokio::spawn(hand_over(Arc::clone(&inner), on_upgrade, attach).in_current_span());
-            Served::Answer(response.map(|()| Bytes::new()))
+            Served::Answer(upgrade(inner, parts, response, attach, None).await)
+        }
+        Decision::UpgradeHixie(hixie) => {
+            let HixieUpgrade { response, attach, challenge, .. } = *hixie;
+            Served::Answer(upgrade(inner, parts, response, attach, challenge).await)
         }
     }
 }
 
+/// The answer to a request for a WebSocket. The connection goes to its worker once the answer is written, and in hixie-76 the
+/// `challenge` met.
+async fn upgrade(
+    inner: Arc<Inner>,
+    mut parts: Parts,
+    response: Response<()>,
+    attach: Attach,
+    challenge: Option<Challenge>,
+) -> Answer {
+    if let Err(answer) = check_probe(&inner.hub, &attach).await {
+        return answer;
+    }
+    let Some(on_upgrade) = parts.extensions.remove::<hyper::upgrade::OnUpgrade>() else {
+        // A server that cannot upgrade, such as one for HTTP/2.
+        return plain(StatusCode::NOT_IMPLEMENTED, "this server cannot upgrade connections\n");
+    };
+    tokio::spawn(hand_over(inner, on_upgrade, attach, challenge).in_current_span());
+    response.map(|()| Bytes::new())
+}
+
 /// Refuses a probe of a session that is not there, before the connection is upgraded.
 pub(crate) async fn check_probe(hub: &Hub, attach: &Attach) -> Result<(), Answer> {
-    let Attach::Probe(_, sid) = attach else { return Ok(()) };
+    let Attach::Probe(_, sid, _) = attach else { return Ok(()) };
     let sid = *sid;
     let (answer, known) = oneshot::channel();
     let asked = run_when_room(hub, WorkerId(sid.worker()), move |worker| {
@@ -111,14 +127,28 @@ pub(crate) async fn check_probe(hub: &Hub, attach: &Attach) -> Result<(), Answer
     }
 }
 
-async fn hand_over(inner: Arc<Inner>, on_upgrade: hyper::upgrade::OnUpgrade, attach: Attach) {
+async fn hand_over(
+    inner: Arc<Inner>,
+    on_upgrade: hyper::upgrade::OnUpgrade,
+    attach: Attach,
+    challenge: Option<Challenge>,
+) {
     let guest = inner.gate.guest();
-    let handover = match on_upgrade.await {
-        Ok(upgraded) => Handover::upgraded(upgraded, guest),
+    let mut upgraded = match on_upgrade.await {
+        Ok(upgraded) => TokioIo::new(upgraded),
         Err(error) => {
             return lost_on_its_way(&error);
         }
     };
+    if let Some(challenge) = challenge {
+        let mut nothing = Bytes::new();
+        let proof = prove(&mut upgraded, challenge, &mut nothing);
+        let proven = tokio::time::timeout(inner.listener.head_timeout, proof).await;
+        if let Err(error) = proven.unwrap_or_else(|late| Err(late.into())) {
+            return lost_on_its_way(&error);
+        }
+    }
+    let handover = Handover::upgraded(upgraded.into_inner(), guest);
     match handover {
         Ok(handover) => land(&inner.hub, attach, handover).await,
         Err(error) => lost_on_its_way(&error),

@@ -17,13 +17,15 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
 use super::first::Speaks;
+use super::flash;
 use super::gate::{Permit, Refusal};
 use super::proxy_protocol::{self, ProxyError, Source};
 use super::requests;
 use super::rewind::Rewind;
 use crate::Peer;
 use crate::http::Answer;
-use crate::http::decide::{Attach, Decision, decide};
+use crate::http::decide::{Attach, Decision, HixieUpgrade, decide};
+use crate::http::hixie::prove;
 use crate::http::serve::{check_probe, land, lost_on_its_way, write_head};
 use crate::switchboard::Inner;
 use crate::transport::io::{Handover, Io};
@@ -67,6 +69,9 @@ pub(super) async fn serve(
         Ok(First::Upgrade { response, attach, unread }) => {
             upgrade(&worker, stream, permit, &response, attach, unread);
         }
+        Ok(First::UpgradeHixie(upgrade, unread)) => {
+            Box::pin(upgrade_hixie(&worker, &inner, stream, permit, *upgrade, unread)).await;
+        }
         Ok(First::Answer(answer)) => Box::pin(write_answer(stream, permit, *answer)).await,
         Ok(First::Other(speaks, unread)) => {
             Box::pin(serve_other(&inner, speaks, Rewind::new(stream, unread, permit), peer)).await;
@@ -78,6 +83,7 @@ pub(super) async fn serve(
 /// Serves what the fast path does not, by what it speaks.
 async fn serve_other(inner: &Arc<Inner>, speaks: Speaks, stream: Rewind, peer: Peer) {
     match speaks {
+        Speaks::FlashPolicy if inner.drafts => flash::answer(&inner.listener.flash_policy, stream).await,
         // hyper refuses what is not HTTP/1.
         Speaks::Http1 | Speaks::Http2 | Speaks::FlashPolicy | Speaks::Tls => {
             requests::serve(inner, stream, peer).await;
@@ -102,13 +108,33 @@ enum First {
         attach: Attach,
         unread: Bytes,
     },
+    UpgradeHixie(Box<HixieUpgrade>, Bytes),
     Answer(Box<Answer>),
     /// What does not go the fast path, and its bytes so far.
     Other(Speaks, Bytes),
 }
 
-/// The first bytes so far: too few to tell what they are.
-struct TooFew(Vec<u8>);
+/// The first bytes so far: too few to tell what they are, or to decide on.
+struct TooFew {
+    begun: Vec<u8>,
+    /// They are a head's, which is to be looked at when it is whole, and not with each byte that comes.
+    head: bool,
+}
+
+impl TooFew {
+    /// Whether more may be told, now that bytes have come behind the first `before`. A head has no line ends where a search for
+    /// them ended before.
+    fn tells_more(&self, before: usize, max_head_bytes: usize) -> bool {
+        let new = self.begun.get(before.saturating_sub(2)..).unwrap_or_default();
+        !self.head || self.begun.len() > max_head_bytes || ends_head(new)
+    }
+}
+
+/// Whether there is an empty line, be it one that only a lenient parser takes for the end of a head.
+fn ends_head(bytes: &[u8]) -> bool {
+    memchr::memchr_iter(b'\n', bytes)
+        .any(|at| matches!(bytes.get(at + 1..), Some([b'\n', ..] | [b'\r', b'\n', ..])))
+}
 
 /// Reads the first bytes, within the time that there is for a head, and while the server is not shutting down.
 async fn begin(
@@ -144,7 +170,7 @@ async fn first_bytes(
     count_for(permit, peer)?;
     match read_some(worker, stream, |bytes| look(inner, bytes, peer)).await? {
         Ok(first) => Ok(first),
-        Err(TooFew(begun)) => Box::pin(more(worker, inner, stream, peer, begun)).await,
+        Err(few) => Box::pin(more(worker, inner, stream, peer, few)).await,
     }
 }
 
@@ -154,12 +180,16 @@ async fn more(
     inner: &Inner,
     stream: &mut Stream,
     peer: &Peer,
-    mut begun: Vec<u8>,
+    mut few: TooFew,
 ) -> Result<First, Lost> {
     loop {
-        read_some(worker, stream, |bytes| begun.extend_from_slice(bytes)).await?;
-        if let Ok(first) = look(inner, &begun, peer) {
-            return Ok(first);
+        let before = few.begun.len();
+        read_some(worker, stream, |bytes| few.begun.extend_from_slice(bytes)).await?;
+        if few.tells_more(before, inner.listener.max_head_bytes) {
+            match look(inner, &few.begun, peer) {
+                Ok(first) => return Ok(first),
+                Err(still) => few = still,
+            }
         }
     }
 }
@@ -189,7 +219,7 @@ async fn behind_proxy(
     count_for(permit, peer)?;
     match look(inner, begun.get(len..).unwrap_or_default(), peer) {
         Ok(first) => Ok(first),
-        Err(TooFew(begun)) => more(worker, inner, stream, peer, begun).await,
+        Err(few) => more(worker, inner, stream, peer, few).await,
     }
 }
 
@@ -225,24 +255,30 @@ fn look(inner: &Inner, bytes: &[u8], peer: &Peer) -> Result<First, TooFew> {
     match Speaks::of(bytes) {
         Some(Speaks::Http1) => {}
         Some(speaks) => return other(speaks),
-        None => return Err(TooFew(bytes.to_vec())),
+        None => return Err(TooFew { begun: bytes.to_vec(), head: false }),
     }
     if !bytes.starts_with(b"GET ") {
         return other(Speaks::Http1);
     }
     let options = &inner.listener;
     let limits = HeadLimits::default().max_bytes(options.max_head_bytes).max_headers(options.max_headers);
-    // What is malformed or too long is hyper's to refuse.
-    let Ok(Some((parts, len))) = Head::new(limits).request(bytes) else { return other(Speaks::Http1) };
+    let (parts, len) = match Head::new(limits).request(bytes) {
+        Ok(Some(whole)) => whole,
+        // hyper cannot answer a draft's handshake byte for byte: a head that may be of one is awaited here.
+        Ok(None) if inner.drafts && !ends_head(bytes) => {
+            return Err(TooFew { begun: bytes.to_vec(), head: true });
+        }
+        // What is malformed or too long is hyper's to refuse.
+        Ok(None) | Err(_) => return other(Speaks::Http1),
+    };
     if !parts.headers.contains_key(UPGRADE) {
         return other(Speaks::Http1);
     }
     let peer = inner.proxies.resolve(*peer, &parts.headers);
+    let unread = || Bytes::copy_from_slice(bytes.get(len..).unwrap_or_default());
     Ok(match decide(inner, &parts, peer) {
-        Decision::Upgrade(response, attach) => {
-            let unread = Bytes::copy_from_slice(bytes.get(len..).unwrap_or_default());
-            First::Upgrade { response, attach, unread }
-        }
+        Decision::Upgrade(response, attach) => First::Upgrade { response, attach, unread: unread() },
+        Decision::UpgradeHixie(upgrade) => First::UpgradeHixie(upgrade, unread()),
         Decision::Answer(answer) => First::Answer(Box::new(answer)),
         Decision::Pass | Decision::Poll(_) => return other(Speaks::Http1),
     })
@@ -288,6 +324,45 @@ async fn upgrade_probe(
         Err(error) => Err(error),
     };
     match handover {
+        Ok(handover) => land(&inner.hub, attach, handover).await,
+        Err(error) => lost_on_its_way(&error),
+    }
+}
+
+/// Turns the connection into a WebSocket one of hixie-75 or -76, of this worker or, where its session is another's, of that one.
+async fn upgrade_hixie(
+    worker: &Rc<Worker>,
+    inner: &Arc<Inner>,
+    mut stream: Stream,
+    permit: Permit,
+    upgrade: HixieUpgrade,
+    mut unread: Bytes,
+) {
+    let HixieUpgrade { head, challenge, attach, .. } = upgrade;
+    if let Err(answer) = check_probe(&inner.hub, &attach).await {
+        return write_answer(stream, permit, answer).await;
+    }
+    let shake_hands = async {
+        stream.write_all(&head).await?;
+        match challenge {
+            Some(challenge) => prove(&mut stream, challenge, &mut unread).await,
+            None => Ok(()),
+        }
+    };
+    let mut closed = inner.closed.subscribe();
+    let shaken = tokio::select! {
+        shaken = tokio::time::timeout(inner.listener.head_timeout, shake_hands) => shaken,
+        _ = closed.wait_for(|closed| *closed) => return count(&Lost::ShuttingDown),
+    };
+    match shaken {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => return count(&Lost::Io(error)),
+        Err(_late) => return count(&Lost::Late),
+    }
+    if !matches!(attach, Attach::Probe(..)) || attach.worker(&inner.hub) == worker.id() {
+        return attach.land(worker, Io::Own(stream, permit), unread, &[]);
+    }
+    match Handover::own(stream, unread, permit) {
         Ok(handover) => land(&inner.hub, attach, handover).await,
         Err(error) => lost_on_its_way(&error),
     }

@@ -10,7 +10,7 @@ const TLS_HANDSHAKE: u8 = 0x16;
 const HTTP2: &[u8] = b"PRI ";
 
 /// What Flash players ask for before they open a socket.
-const FLASH_POLICY_REQUEST: &[u8] = b"<policy-file-request/>\0";
+pub(super) const FLASH_POLICY_REQUEST: &[u8] = b"<policy-file-request/>\0";
 
 /// What a connection speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

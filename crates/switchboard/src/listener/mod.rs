@@ -4,6 +4,7 @@
 mod accept;
 mod connection;
 mod first;
+pub(crate) mod flash;
 pub(crate) mod gate;
 mod proxy_protocol;
 mod requests;
@@ -22,6 +23,7 @@ use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 
+pub use flash::FlashPolicy;
 pub(crate) use rewind::Rewind;
 
 use crate::Switchboard;
@@ -52,6 +54,8 @@ pub struct ListenerOptions {
     /// Whether connections begin with a PROXY protocol header (version 1 or 2), which names the client. Default: no. If on, a connection
     /// without one is closed; and if there are [trusted proxies](crate::Builder::trusted_proxies), so is one from any other address.
     pub proxy_protocol: bool,
+    /// What Flash players that ask for it are told, where [`drafts`](crate::Builder::drafts) are on.
+    pub flash_policy: FlashPolicy,
 }
 
 impl Default for ListenerOptions {
@@ -64,6 +68,7 @@ impl Default for ListenerOptions {
             max_connections: usize::MAX,
             max_connections_per_address: usize::MAX,
             proxy_protocol: false,
+            flash_policy: FlashPolicy::default(),
         }
     }
 }

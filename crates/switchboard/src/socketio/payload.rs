@@ -9,9 +9,9 @@ use switchboard_protocol::engineio::payload::SEPARATOR;
 use switchboard_protocol::socketio::{
     Binary, PacketType, WriteError, event_name, from_args, write_args, write_head,
 };
-use switchboard_websocket::{Opcode, encode_frame};
 
-use crate::engineio::session::{WEBSOCKET, write_binary};
+use crate::engineio::session::PAYLOAD;
+use crate::transport::wire::{HIXIE, WEBSOCKET, write_binary, write_text};
 
 /// Members that are Socket.IO sockets.
 pub(crate) const SOCKETIO: Variant = Variant(0);
@@ -47,13 +47,9 @@ impl EventPayload {
         let mut text = Vec::with_capacity(self.json.len() + self.namespace.len() + 16);
         text.push(b'4');
         write_event(&mut text, &self.namespace, None, &self.json, self.attachments.len());
-        if framing == WEBSOCKET {
-            encode_frame(out, Opcode::Text, &text);
-        } else {
-            out.extend_from_slice(&text);
-        }
+        write_text(framing, out, &text);
         for attachment in &self.attachments {
-            if framing != WEBSOCKET {
+            if framing == PAYLOAD {
                 out.push(SEPARATOR);
             }
             write_binary(framing, out, attachment);
@@ -61,15 +57,20 @@ impl EventPayload {
     }
 
     /// The event's first argument as a WebSocket message: a string as text, binary as binary, anything else as JSON.
-    fn encode_view(&self, out: &mut Vec<u8>) -> bool {
+    fn encode_view(&self, framing: Framing, out: &mut Vec<u8>) -> bool {
         let Ok(json) = std::str::from_utf8(&self.json) else { return false };
         let Ok((_, offset)) = event_name(json) else { return false };
         if let Ok(text) = from_args::<std::borrow::Cow<'_, str>>(json, offset, &self.attachments) {
-            encode_frame(out, Opcode::Text, text.as_bytes());
+            write_text(framing, out, text.as_bytes());
         } else if let Ok(binary) = from_args::<Binary>(json, offset, &self.attachments) {
-            encode_frame(out, Opcode::Binary, &binary);
+            if framing == HIXIE {
+                metrics::counter!("switchboard_binary_not_sent_total").increment(1);
+                tracing::debug!("binary was not sent to WebSockets that only take text");
+                return false;
+            }
+            write_binary(WEBSOCKET, out, &binary);
         } else if let Ok(value) = from_args::<&serde_json::value::RawValue>(json, offset, &self.attachments) {
-            encode_frame(out, Opcode::Text, value.get().as_bytes());
+            write_text(framing, out, value.get().as_bytes());
         } else {
             return false;
         }
@@ -83,7 +84,7 @@ impl Payload for EventPayload {
             self.encode_socketio(framing, out);
             true
         } else {
-            self.view == Some(variant) && self.encode_view(out)
+            self.view == Some(variant) && self.encode_view(framing, out)
         }
     }
 }

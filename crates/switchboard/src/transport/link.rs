@@ -1,7 +1,7 @@
 //! A WebSocket connection of a worker: reads frames in the worker's read buffer, hands messages to its owner in place, and writes what
 //! the owner's outbox holds. One task for each connection; it sleeps but for reading, and for writing where the socket would block.
 //!
-//! [RFC 6455](https://www.rfc-editor.org/rfc/rfc6455); the codec is `switchboard-websocket`.
+//! [RFC 6455](https://www.rfc-editor.org/rfc/rfc6455), or a draft before it ([`wire`](super::wire)); the codecs are `switchboard-websocket`.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use switchboard_hub::{Outbox, Session, Worker, WorkerId};
-use switchboard_websocket::{
-    CloseCode, CloseFrame, Decoder, Limits, Message, Opcode, Role, encode_close, encode_frame,
-};
+use switchboard_websocket::drafts::AnyDecoder;
+use switchboard_websocket::{CloseCode, CloseFrame, Limits, Message, Opcode, encode_frame};
 use tokio::sync::Notify;
 use tracing::{Instrument, Span};
 
 use super::io::Io;
+use super::wire::Wire;
 
 /// How long a peer has to answer a close before its connection is cut.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -49,7 +49,7 @@ pub(crate) enum LinkEnd {
         /// The code that the peer gave.
         code: Option<CloseCode>,
     },
-    /// The peer broke RFC 6455, or a bound.
+    /// The peer broke its protocol, or a bound.
     Protocol(switchboard_websocket::ProtocolError),
     /// The byte stream failed.
     Io(io::Error),
@@ -93,10 +93,21 @@ enum Step {
     Full(WorkerId),
 }
 
+/// A connection that has just become a WebSocket.
+pub(crate) struct Opened<'a> {
+    pub(crate) io: Io,
+    pub(crate) wire: Wire,
+    /// Bytes that came behind the handshake.
+    pub(crate) unread: Bytes,
+    /// The answer to the handshake, where it is still to be written.
+    pub(crate) answer: &'a [u8],
+}
+
 /// A WebSocket connection of a worker.
 pub(crate) struct Link {
     io: RefCell<Io>,
-    decoder: RefCell<Decoder>,
+    decoder: RefCell<AnyDecoder>,
+    wire: Wire,
     owner: RefCell<Rc<dyn LinkOwner>>,
     driver: RefCell<Option<Waker>>,
     phase: Cell<Phase>,
@@ -114,19 +125,18 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Starts a connection on this worker's thread. `unread`: bytes that came behind the handshake; `answer`: the answer to it, where it is
-    /// still to be written.
+    /// Starts a connection on this worker's thread.
     pub(crate) fn start(
         worker: &Rc<Worker>,
-        io: Io,
-        unread: Bytes,
-        answer: &[u8],
+        opened: Opened<'_>,
         limits: Limits,
         owner: Rc<dyn LinkOwner>,
     ) -> Rc<Self> {
+        let Opened { io, wire, unread, answer } = opened;
         let link = Rc::new(Self {
             io: RefCell::new(io),
-            decoder: RefCell::new(Decoder::new(Role::Server, limits)),
+            decoder: RefCell::new(wire.decoder(limits)),
+            wire,
             owner: RefCell::new(owner),
             driver: RefCell::default(),
             phase: Cell::new(Phase::Open),
@@ -157,6 +167,11 @@ impl Link {
         *self.owner.borrow_mut() = owner;
     }
 
+    /// What was agreed on in its handshake.
+    pub(crate) fn wire(&self) -> Wire {
+        self.wire
+    }
+
     /// Whether a packet would be written at once.
     pub(crate) fn writable(&self) -> bool {
         self.phase.get() == Phase::Open && !self.blocked.get()
@@ -185,11 +200,11 @@ impl Link {
             return;
         }
         let owner = Rc::clone(&*self.owner.borrow()).as_session();
-        let queued = worker.write(&owner, |out| match code {
-            Some(code) => encode_close(out, None, code, reason),
-            None => encode_frame(out, Opcode::Close, &[]),
-        });
+        let queued = worker.write(&owner, |out| self.wire.encode_close(out, code, reason));
         self.phase.set(Phase::Closing);
+        if !self.wire.answers_closes() {
+            self.peer_closed.set(true);
+        }
         if queued.is_err() {
             // The peer does not read: it would not read a close either.
             self.abort();
@@ -197,9 +212,9 @@ impl Link {
         self.wake();
     }
 
-    /// Sends a ping.
+    /// Sends a ping, where there are pings.
     pub(crate) fn ping(&self, worker: &Rc<Worker>) {
-        if self.phase.get() == Phase::Open {
+        if self.phase.get() == Phase::Open && self.wire.has_pings() {
             // A full outbox closes the connection by itself.
             let _full = worker.write(&self.owner().as_session(), |out| encode_frame(out, Opcode::Ping, &[]));
         }

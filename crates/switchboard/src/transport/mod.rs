@@ -3,3 +3,4 @@
 pub(crate) mod io;
 pub(crate) mod link;
 pub(crate) mod stream;
+pub(crate) mod wire;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
 use switchboard_hub::{Hub, Variant, Worker};
 use switchboard_websocket::Limits;
 
@@ -15,7 +14,7 @@ use crate::engineio::AllowRequest;
 use crate::handshake::{Handshake, KeepHeaders};
 use crate::http::cors::Origins;
 use crate::socketio::namespace::{Namespace, NamespaceInner};
-use crate::transport::io::Io;
+use crate::transport::link::Opened;
 use crate::{CloseCode, Result};
 
 type OnConnect = Arc<dyn Fn(&WebSocket) -> Result + Send + Sync>;
@@ -115,18 +114,10 @@ impl RawService {
         worker: &Rc<Worker>,
         handshake: Handshake,
         protocol: Option<Box<str>>,
-        io: Io,
-        unread: Bytes,
-        answer: &[u8],
+        opened: Opened<'_>,
     ) {
-        RawSession::open(
-            worker,
-            self,
-            WebSocket::new(&self.hub, worker.id(), handshake, protocol),
-            io,
-            unread,
-            answer,
-        );
+        let socket = WebSocket::new(&self.hub, worker.id(), handshake, protocol, opened.wire);
+        RawSession::open(worker, self, socket, opened);
     }
 }
 

@@ -7,7 +7,6 @@ use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use bytes::Bytes;
 use switchboard_hub::{
     Endpoint, Hub, HubError, MemberId, MemberKey, Outbox, Session, SessionKey, Worker, WorkerId,
 };
@@ -16,13 +15,12 @@ use switchboard_websocket::{Opcode, encode_frame};
 use super::service::Functions;
 use super::{CloseCode, Message, RawService};
 use crate::EmitError;
-use crate::engineio::session::WEBSOCKET;
 use crate::handshake::Handshake;
 use crate::socketio::client::new_id;
 use crate::socketio::dispatch::guarded;
 use crate::socketio::operator::Rooms;
-use crate::transport::io::Io;
-use crate::transport::link::{Link, LinkEnd, LinkOwner};
+use crate::transport::link::{Link, LinkEnd, LinkOwner, Opened};
+use crate::transport::wire::{Wire, write_text};
 
 struct Shared {
     hub: Arc<Hub>,
@@ -31,6 +29,7 @@ struct Shared {
     member: OnceLock<(MemberKey, MemberId)>,
     handshake: Handshake,
     protocol: Option<Box<str>>,
+    wire: Wire,
 }
 
 /// A client of a raw WebSocket service. Cloning gives another handle to it, which may go to any thread and does not keep the connection.
@@ -54,10 +53,19 @@ impl WebSocket {
         worker: WorkerId,
         handshake: Handshake,
         protocol: Option<Box<str>>,
+        wire: Wire,
     ) -> Self {
         let (session, member) = (OnceLock::new(), OnceLock::new());
         Self {
-            shared: Arc::new(Shared { hub: Arc::clone(hub), worker, session, member, handshake, protocol }),
+            shared: Arc::new(Shared {
+                hub: Arc::clone(hub),
+                worker,
+                session,
+                member,
+                handshake,
+                protocol,
+                wire,
+            }),
         }
     }
 
@@ -71,6 +79,11 @@ impl WebSocket {
         self.shared.protocol.as_deref()
     }
 
+    /// Whether it can be sent binary messages. Clients of the [drafts](crate::Builder::drafts) hixie-75 and -76 only take text.
+    pub fn takes_binary(&self) -> bool {
+        self.shared.wire.has_binary()
+    }
+
     /// Its id in the namespace it shares, if its service [shares one](crate::WebSocketService::share).
     pub fn id(&self) -> Option<MemberId> {
         self.shared.member.get().map(|(_, id)| *id)
@@ -80,16 +93,22 @@ impl WebSocket {
     /// copied and goes through the worker's inbox, in order for each calling thread.
     ///
     /// # Errors
-    /// [`EmitError::Disconnected`]; [`EmitError::Hub`] where the client's outbox or the worker's inbox is full.
+    /// [`EmitError::Disconnected`]; [`EmitError::Hub`] where the client's outbox or the worker's inbox is full; [`EmitError::TextOnly`] for a
+    /// binary message to a client that [takes none](Self::takes_binary).
     pub fn send<'a>(&self, message: impl Into<Message<'a>>) -> Result<(), EmitError> {
+        let wire = self.shared.wire;
         let (opcode, bytes) = match message.into() {
             Message::Text(text) => (Opcode::Text, text.as_bytes()),
+            Message::Binary(_) if !wire.has_binary() => return Err(EmitError::TextOnly),
             Message::Binary(bytes) => (Opcode::Binary, bytes),
         };
         let key = *self.shared.session.get().ok_or(EmitError::Disconnected)?;
         let write = move |worker: &Rc<Worker>, bytes: &[u8]| {
             let session = worker.session(key).ok_or(HubError::Gone)?;
-            worker.write(&session, |out| encode_frame(out, opcode, bytes))
+            worker.write(&session, |out| match wire {
+                Wire::Rfc6455 => encode_frame(out, opcode, bytes),
+                Wire::Hixie(_) => write_text(wire.framing(), out, bytes),
+            })
         };
         if let Some(worker) = self.shared.hub.here().filter(|worker| worker.id() == self.shared.worker) {
             return Ok(write(&worker, bytes)?);
@@ -173,26 +192,18 @@ impl RawSession {
         worker: &Rc<Worker>,
         service: &Arc<RawService>,
         socket: WebSocket,
-        io: Io,
-        unread: Bytes,
-        answer: &[u8],
+        opened: Opened<'_>,
     ) {
         let session = Rc::new(Self {
-            outbox: Outbox::new(service.options().max_outbox_bytes, WEBSOCKET),
+            outbox: Outbox::new(service.options().max_outbox_bytes, opened.wire.framing()),
             service: Arc::clone(service),
             functions: service.functions.load_full(),
             socket,
             link: RefCell::default(),
             alive: Cell::new(true),
         });
-        let link = Link::start(
-            worker,
-            io,
-            unread,
-            answer,
-            service.limits(),
-            Rc::clone(&session) as Rc<dyn LinkOwner>,
-        );
+        let owner = Rc::clone(&session) as Rc<dyn LinkOwner>;
+        let link = Link::start(worker, opened, service.limits(), owner);
         *session.link.borrow_mut() = Some(link);
         let key = worker.add_session(Rc::clone(&session) as Rc<dyn Session>);
         let shared = &session.socket.shared;
@@ -270,6 +281,9 @@ impl Session for RawSession {
 
     fn on_timer(&self, worker: &Rc<Worker>, now: Instant) -> Option<Instant> {
         let link = self.link()?;
+        if !link.wire().has_pings() {
+            return None;
+        }
         if !self.alive.replace(false) {
             metrics::counter!("switchboard_websocket_ping_timeouts_total").increment(1);
             link.abort();

@@ -37,7 +37,7 @@ async fn all_are_told_and_the_shutdown_is_done_when_they_have_gone() {
     for socket in [&mut raw, &mut engine] {
         let code = loop {
             match timeout(DEADLINE, socket.recv()).await.expect("it is told").expect("in order") {
-                Some(OwnedMessage::Close(frame)) => break frame.map(|frame| frame.0),
+                Some(OwnedMessage::Close(frame)) => break frame.map(|frame| frame.code),
                 Some(_) => {}
                 None => panic!("closed without a word"),
             }

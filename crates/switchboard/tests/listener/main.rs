@@ -4,6 +4,7 @@
 
 mod bounds;
 mod descriptors;
+mod drafts;
 mod endings;
 mod half_open;
 mod harness;

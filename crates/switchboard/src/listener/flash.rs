@@ -1,0 +1,169 @@
+//! The policy that Flash players ask for before they open a socket (Adobe's "socket policy file"): first on port 843, then on the port
+//! itself. One that gets none does not connect.
+
+use std::fmt::{self, Write};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use switchboard_hub::{Command, WorkerId};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::first::FLASH_POLICY_REQUEST;
+use super::gate::Permit;
+use crate::switchboard::Inner;
+
+/// How long a player may take to read its policy; and how much more it may send.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: u64 = 4096;
+
+/// The pause after accepting failed.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Which pages' Flash may open sockets to this server, and to which of its ports. Default: those of every domain, to every port.
+///
+/// It only says what a player lets its pages do: it is no check of the connections that come, which [origins](crate::Origins) are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FlashPolicy {
+    /// Domains (`example.org`, `*.example.org`, `*`), each allowed the same. Default `*`. None at all lets no page in.
+    pub domains: Vec<String>,
+    /// Ports: `*`, or a list of numbers and ranges, `80,443,3000-3010`. Default `*`.
+    pub ports: String,
+}
+
+impl Default for FlashPolicy {
+    fn default() -> Self {
+        Self { domains: vec!["*".to_owned()], ports: "*".to_owned() }
+    }
+}
+
+impl FlashPolicy {
+    /// The answer to a request for it: XML and a NUL.
+    fn answer(&self) -> Vec<u8> {
+        let mut xml = String::from(
+            "<?xml version=\"1.0\"?>\
+             <!DOCTYPE cross-domain-policy SYSTEM \"http://www.macromedia.com/xml/dtds/cross-domain-policy.dtd\">\
+             <cross-domain-policy>",
+        );
+        for domain in &self.domains {
+            let (domain, ports) = (Attribute(domain), Attribute(&self.ports));
+            // Writing to a string does not fail.
+            let _ = write!(xml, "<allow-access-from domain=\"{domain}\" to-ports=\"{ports}\"/>");
+        }
+        xml.push_str("</cross-domain-policy>\0");
+        xml.into_bytes()
+    }
+}
+
+/// A value between the quotes of an attribute.
+struct Attribute<'a>(&'a str);
+
+impl fmt::Display for Attribute<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|char| match char {
+            '&' => f.write_str("&amp;"),
+            '<' => f.write_str("&lt;"),
+            '>' => f.write_str("&gt;"),
+            '"' => f.write_str("&quot;"),
+            char => f.write_char(char),
+        })
+    }
+}
+
+/// Answers a request for the policy, and closes the connection.
+pub(super) async fn answer(policy: &FlashPolicy, mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    metrics::counter!("switchboard_flash_policies_total").increment(1);
+    let write = async {
+        stream.write_all(&policy.answer()).await?;
+        stream.shutdown().await?;
+        // Closing with bytes unread would make the kernel answer with a reset, which may overtake the policy.
+        tokio::io::copy(&mut stream.take(LINGER_BYTES), &mut tokio::io::sink()).await
+    };
+    if let Ok(Err(error)) = tokio::time::timeout(LINGER, write).await {
+        tracing::debug!(%error, "a socket policy was not written");
+    }
+}
+
+/// Binds a port that answers requests for the policy, and nothing else; on the first worker. Returns its address.
+pub(crate) async fn start(inner: &Arc<Inner>, address: SocketAddr) -> io::Result<SocketAddr> {
+    let socket = std::net::TcpListener::bind(address)?;
+    socket.set_nonblocking(true)?;
+    let address = socket.local_addr()?;
+    let inner_there = Arc::clone(inner);
+    let start = Command::Run(Box::new(move |_worker| match TcpListener::from_std(socket) {
+        Ok(listener) => drop(tokio::task::spawn_local(run(inner_there, listener))),
+        Err(error) => tracing::error!(%error, "cannot listen for requests of Flash's policy"),
+    }));
+    inner.hub.send_when_room(WorkerId(0), start).await.map_err(io::Error::other)?;
+    Ok(address)
+}
+
+async fn run(inner: Arc<Inner>, listener: TcpListener) {
+    let mut closed = inner.closed.subscribe();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = closed.wait_for(|closed| *closed) => return,
+        };
+        match accepted {
+            Ok((stream, address)) => match admit(&inner, address) {
+                Ok(permit) => drop(tokio::task::spawn_local(serve(Arc::clone(&inner), stream, permit))),
+                Err(refusal) => super::count_refused(refusal),
+            },
+            Err(error) => {
+                metrics::counter!("switchboard_accept_errors_total", "reason" => "flash policy").increment(1);
+                tracing::debug!(%error, "cannot accept");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// These connections count as any other.
+fn admit(inner: &Inner, address: SocketAddr) -> Result<Permit, super::gate::Refusal> {
+    let mut permit = inner.gate.enter()?;
+    permit.count_for(address.ip())?;
+    Ok(permit)
+}
+
+async fn serve(inner: Arc<Inner>, mut stream: TcpStream, _permit: Permit) {
+    let mut request = [0; FLASH_POLICY_REQUEST.len()];
+    let mut closed = inner.closed.subscribe();
+    let read = tokio::select! {
+        read = tokio::time::timeout(inner.listener.head_timeout, stream.read_exact(&mut request)) => read,
+        _ = closed.wait_for(|closed| *closed) => return,
+    };
+    match read {
+        Ok(Ok(_)) if request == FLASH_POLICY_REQUEST => answer(&inner.listener.flash_policy, stream).await,
+        Ok(_) => tracing::debug!("not a request for a socket policy"),
+        Err(_late) => metrics::counter!("switchboard_head_timeouts_total").increment(1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_policy_is_the_document_that_players_know() {
+        assert_eq!(
+            String::from_utf8(FlashPolicy::default().answer()).unwrap(),
+            "<?xml version=\"1.0\"?><!DOCTYPE cross-domain-policy SYSTEM \
+             \"http://www.macromedia.com/xml/dtds/cross-domain-policy.dtd\"><cross-domain-policy>\
+             <allow-access-from domain=\"*\" to-ports=\"*\"/></cross-domain-policy>\0"
+        );
+    }
+
+    #[test]
+    fn each_domain_is_allowed_and_nothing_breaks_out_of_its_quotes() {
+        let domains = vec!["example.org".to_owned(), "\"/><x a=\"&".to_owned()];
+        let policy = FlashPolicy { domains, ports: "80,443".to_owned() };
+        let xml = String::from_utf8(policy.answer()).unwrap();
+        assert!(xml.contains("<allow-access-from domain=\"example.org\" to-ports=\"80,443\"/>"));
+        assert!(xml.contains("domain=\"&quot;/&gt;&lt;x a=&quot;&amp;\""));
+        assert_eq!(xml.matches("<allow-access-from").count(), 2);
+    }
+}

@@ -1,0 +1,120 @@
+//! How packets are laid on a WebSocket connection: in frames of RFC 6455, or in those of the drafts hixie-75 and -76, which are text and
+//! nothing else.
+
+use switchboard_hub::Framing;
+use switchboard_protocol::engineio::Packet;
+use switchboard_websocket::drafts::{AnyDecoder, hixie};
+use switchboard_websocket::{CloseCode, Decoder, Limits, Opcode, Role, encode_close, encode_frame};
+
+/// Packets laid out as frames of RFC 6455.
+pub(crate) const WEBSOCKET: Framing = Framing { id: 0, separator: None };
+
+/// Packets laid out as frames of hixie-75 and -76.
+pub(crate) const HIXIE: Framing = Framing { id: 2, separator: None };
+
+/// What was agreed on in the handshake of a WebSocket connection.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Wire {
+    /// RFC 6455, or a draft with the same frames.
+    #[default]
+    Rfc6455,
+    Hixie(hixie::Version),
+}
+
+impl Wire {
+    pub(crate) fn framing(self) -> Framing {
+        match self {
+            Wire::Rfc6455 => WEBSOCKET,
+            Wire::Hixie(_) => HIXIE,
+        }
+    }
+
+    pub(crate) fn decoder(self, limits: Limits) -> AnyDecoder {
+        match self {
+            Wire::Rfc6455 => Decoder::new(Role::Server, limits).into(),
+            Wire::Hixie(_) => hixie::Decoder::new(limits).into(),
+        }
+    }
+
+    /// Appends a close. The drafts' has neither code nor reason.
+    pub(crate) fn encode_close(self, out: &mut Vec<u8>, code: Option<CloseCode>, reason: &str) {
+        match (self, code) {
+            (Wire::Rfc6455, Some(code)) => encode_close(out, None, code, reason),
+            (Wire::Rfc6455, None) => encode_frame(out, Opcode::Close, &[]),
+            // Where it means nothing, it is a frame to be skipped.
+            (Wire::Hixie(_), _) => hixie::encode_close(out),
+        }
+    }
+
+    /// Whether a peer answers a ping.
+    pub(crate) fn has_pings(self) -> bool {
+        self == Wire::Rfc6455
+    }
+
+    /// Whether a peer answers a close, other than by the end of the connection.
+    pub(crate) fn answers_closes(self) -> bool {
+        self != Wire::Hixie(hixie::Version::Hixie75)
+    }
+
+    /// Whether binary messages can be sent.
+    pub(crate) fn has_binary(self) -> bool {
+        self == Wire::Rfc6455
+    }
+}
+
+/// Appends a text message, which is UTF-8, in a framing; in one that is not a WebSocket's, as it is.
+pub(crate) fn write_text(framing: Framing, out: &mut Vec<u8>, text: &[u8]) {
+    match framing {
+        WEBSOCKET => encode_frame(out, Opcode::Text, text),
+        // It is UTF-8: were it not, a byte of it could be taken for the end of the frame.
+        HIXIE => hixie::encode_text(out, &String::from_utf8_lossy(text)),
+        _ => out.extend_from_slice(text),
+    }
+}
+
+/// Appends a binary message of Engine.IO in a framing: where there is only text, as base64.
+pub(crate) fn write_binary(framing: Framing, out: &mut Vec<u8>, bytes: &[u8]) {
+    match framing {
+        WEBSOCKET => encode_frame(out, Opcode::Binary, bytes),
+        HIXIE => {
+            let mut packet = Vec::new();
+            Packet::Binary(bytes.into()).encode_text(&mut packet);
+            write_text(framing, out, &packet);
+        }
+        _ => Packet::Binary(bytes.into()).encode_text(out),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_laid_as_its_framing_has_it() {
+        let payload = Framing { id: 1, separator: Some(0x1E) };
+        for (framing, text, binary) in [
+            (WEBSOCKET, &b"\x81\x02hi"[..], &b"\x82\x02\x00\xFF"[..]),
+            (HIXIE, b"\x00hi\xFF", b"\x00bAP8=\xFF"),
+            (payload, b"hi", b"bAP8="),
+        ] {
+            let (mut texts, mut binaries) = (Vec::new(), Vec::new());
+            write_text(framing, &mut texts, b"hi");
+            write_binary(framing, &mut binaries, &[0, 0xFF]);
+            assert_eq!((&texts[..], &binaries[..]), (text, binary), "{framing:?}");
+        }
+    }
+
+    #[test]
+    fn a_close_is_laid_as_its_framing_has_it() {
+        for (wire, code, bytes) in [
+            (Wire::Rfc6455, Some(CloseCode::Normal), &b"\x88\x02\x03\xE8"[..]),
+            (Wire::Rfc6455, None, b"\x88\x00"),
+            (Wire::Hixie(hixie::Version::Hixie76), Some(CloseCode::Normal), b"\xFF\x00"),
+            (Wire::Hixie(hixie::Version::Hixie75), None, b"\xFF\x00"),
+        ] {
+            let mut out = Vec::new();
+            wire.encode_close(&mut out, code, "");
+            assert_eq!(out, bytes, "{wire:?}");
+        }
+    }
+}
