@@ -46,3 +46,27 @@ fn after(limit: Duration) -> Instant {
     let now = Instant::now();
     now.checked_add(limit).unwrap_or(now + FAR)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_step_ends_at_its_own_limit_or_at_the_overall_one() {
+        const SECOND: Duration = Duration::from_secs(1);
+        let start = Instant::now();
+        let clock = Clock::start(3 * SECOND);
+        // Each step's limit, the one that it meets, and when.
+        for (own, met, at) in
+            [(2 * SECOND, 2 * SECOND, 2), (2 * SECOND, 3 * SECOND, 3), (SECOND, 3 * SECOND, 3)]
+        {
+            let never = pending::<Result<(), ConnectError>>();
+            let error = clock.step(Step::Tls, "a:443", own, never).await.unwrap_err();
+            assert!(matches!(&error, ConnectError::Timeout { limit, .. } if *limit == met), "{error}");
+            assert_eq!(start.elapsed(), at * SECOND);
+        }
+        assert!(Clock::start(Duration::MAX).end_of(Duration::MAX).0 > start + 1000 * SECOND);
+    }
+}

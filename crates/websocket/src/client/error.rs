@@ -29,8 +29,8 @@ pub enum ConnectError {
     Tcp {
         /// The server or the proxy, as `host:port`.
         to: String,
-        /// Every address that was tried, and why it did not do. One that was still tried when the time was
-        /// over has [`io::ErrorKind::TimedOut`].
+        /// Every address, and why it did not do. One that had not failed when the time was over has
+        /// [`io::ErrorKind::TimedOut`].
         failures: Vec<(SocketAddr, io::Error)>,
     },
     /// A Unix-domain socket did not take a connection.

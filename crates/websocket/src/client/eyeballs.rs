@@ -47,7 +47,7 @@ pub(super) async fn race<D: Dial>(
                 }
             },
             () = &mut end => {
-                failures.extend(underway.into_iter().map(|address| (address, io::ErrorKind::TimedOut.into())));
+                failures.extend(underway.into_iter().chain(waiting).map(|address| (address, io::ErrorKind::TimedOut.into())));
                 break;
             }
             () = &mut turn, if waiting.peek().is_some() => {

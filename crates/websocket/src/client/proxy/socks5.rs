@@ -129,3 +129,110 @@ async fn receive<S: AsyncRead + Unpin, const N: usize>(io: &mut S) -> Result<[u8
     io.read_exact(&mut bytes).await?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use tokio::io::duplex;
+
+    use super::*;
+
+    type User<'a> = Option<(&'a str, &'a str)>;
+
+    /// What became of asking for `host`, port 258, when the proxy says `answers` and then nothing, and what it was told.
+    async fn talk(answers: &[u8], host: &str, user: User<'_>) -> (Result<(), ProxyError>, Vec<u8>) {
+        let (mut ours, mut proxy) = duplex(4096);
+        proxy.write_all(answers).await.unwrap();
+        proxy.shutdown().await.unwrap();
+        let host = host.parse().map_or_else(|_| Host::Name(host.to_owned()), Host::Ip);
+        let credentials =
+            user.map(|(user, password)| Credentials { user: user.into(), password: password.into() });
+        let result = open(&mut ours, &host, 258, credentials.as_ref()).await;
+        drop(ours);
+        let mut told = Vec::new();
+        proxy.read_to_end(&mut told).await.unwrap();
+        (result, told)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_host_is_asked_for_by_what_it_is() {
+        let table: [(&str, &[u8]); 3] = [
+            ("a.example", b"\x03\x09a.example\x01\x02"),
+            ("192.0.2.1", b"\x01\xc0\x00\x02\x01\x01\x02"),
+            ("2001:db8::1", b"\x04\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01\x01\x02"),
+        ];
+        for (host, address) in table {
+            let (result, told) = talk(b"\x05\x00\x05\0\0\x01\0\0\0\0\0\0", host, None).await;
+            assert!(result.is_ok(), "{host}: {result:?}");
+            assert_eq!(told, [b"\x05\x01\x00\x05\x01\x00", address].concat(), "{host}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_user_is_offered_and_sent_where_it_is_wanted() {
+        let user = Some(("me", "secret"));
+        let request = b"\x05\x01\x00\x03\x01a\x01\x02".as_slice();
+        let sent = [b"\x05\x02\x00\x02\x01\x02me\x06secret", request].concat();
+        for answer in [b"\x05\x02\x01\x00", b"\x05\x02\x05\x00"] {
+            let answers = [answer.as_slice(), b"\x05\0\0\x01\0\0\0\0\0\0"].concat();
+            let (result, told) = talk(&answers, "a", user).await;
+            assert!(result.is_ok(), "{result:?}");
+            assert_eq!(told, sent);
+        }
+        let (result, told) = talk(b"\x05\x00\x05\0\0\x01\0\0\0\0\0\0", "a", user).await;
+        assert!(result.is_ok(), "{result:?}");
+        assert_eq!(told, [b"\x05\x02\x00\x02", request].concat(), "not to a proxy that does not ask");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_form_of_a_bound_address_is_read_to_its_end() {
+        for bound in [
+            b"\x01\0\0\0\0".as_slice(),
+            &[4; 17],
+            b"\x03\0",
+            b"\x03\x04name",
+            &[[3, 255].as_slice(), &[b'x'; 255]].concat(),
+        ] {
+            let answer = [b"\x05\x00\x05\0\0", bound, b"\0\x50"].concat();
+            assert!(talk(&answer, "a", None).await.0.is_ok(), "{bound:?}");
+            let (cut, _) = talk(&answer[..answer.len() - 1], "a", None).await;
+            assert!(matches!(cut, Err(ProxyError::Io(error)) if error.kind() == ErrorKind::UnexpectedEof));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_says_why() {
+        let user = Some(("me", "secret"));
+        let table: [(&[u8], User<'_>, &str); 10] = [
+            (b"\x05\xff", None, "it wants a user and password"),
+            (b"\x05\xff", user, "it takes no user and password"),
+            (b"\x05\x02\x01\x01", user, "it refused the user and password"),
+            (b"\x05\x02", None, "it does not speak SOCKS5"),
+            (b"\x05\x01", user, "it does not speak SOCKS5"),
+            (b"HTTP/1.1 400 Bad Request\r\n\r\n", None, "it does not speak SOCKS5"),
+            (b"\x05\x02HTTP", user, "it does not speak SOCKS5"),
+            (b"\x05\x00\x04\0\0\x01", None, "it does not speak SOCKS5"),
+            (b"\x05\x00\x05\0\0\x02\0\0", None, "it does not speak SOCKS5"),
+            (b"\x05\x00\x05\x63\0\x01", None, "it replied 99"),
+        ];
+        for (answers, user, why) in table {
+            let (result, _) = talk(answers, "a", user).await;
+            assert_eq!(result.unwrap_err().to_string(), why, "{answers:?}");
+        }
+        for code in 1..=8 {
+            let (result, _) = talk(&[5, 0, 5, code, 0, 1], "a", None).await;
+            assert!(matches!(result, Err(ProxyError::Reply { code: got }) if got == code), "{code}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_fit_is_not_sent() {
+        let (result, told) = talk(b"\x05\x00", &"a".repeat(256), None).await;
+        assert!(matches!(result, Err(ProxyError::Reply { code: 8 })), "{result:?}");
+        assert_eq!(told, b"\x05\x01\x00");
+        let credentials = |user: &str| Credentials { user: user.into(), password: b"x".to_vec() };
+        assert!(fits(&credentials(&"u".repeat(255))));
+        assert!(!fits(&credentials(&"u".repeat(256))) && !fits(&credentials("")));
+    }
+}
