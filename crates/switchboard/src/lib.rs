@@ -41,7 +41,7 @@ pub use error::{AckError, EmitError, Error, Result};
 pub use handshake::{Handshake, KeepHeaders, Peer};
 pub use http::cors::Origins;
 pub use http::service::{NotFound, ResponseBody, SwitchboardLayer, SwitchboardService};
-pub use listener::{FlashPolicy, ListenerOptions, Listening};
+pub use listener::{FlashPolicy, Http2Options, ListenerOptions, Listening};
 pub use proxies::{InvalidNetwork, TrustedProxies};
 pub use reason::DisconnectReason;
 pub use socketio::ack::AckFuture;

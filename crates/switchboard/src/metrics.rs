@@ -41,12 +41,13 @@ const fn gauge(name: &'static str, meaning: &'static str) -> Metric {
 const METRICS: &[Metric] = &[
     // Accepting.
     counter("switchboard_connections_accepted_total", &[], "Connections that the listener took."),
-    counter("switchboard_connections_refused_total", &["reason"], "Connections closed as soon as they were accepted: too many in all, or from one address."),
-    gauge("switchboard_connections", "Connections that are open, and requests of another server's that are being answered."),
+    counter("switchboard_connections_refused_total", &["reason"], "Connections closed as soon as they were accepted, and WebSockets over HTTP/2 refused with a 503: too many in all, or from one address."),
+    gauge("switchboard_connections", "Connections that are open, WebSockets over HTTP/2 among them, and requests of another server's that are being answered."),
+    counter("switchboard_http2_connections_total", &[], "Connections that spoke HTTP/2."),
     counter("switchboard_accept_errors_total", &["reason"], "Failures to accept: `connection` where one was lost in the backlog, `resources` where file descriptors or memory ran out, after each of which the listener pauses; `flash policy` on the port that answers Flash players only."),
     counter("switchboard_proxy_protocol_errors_total", &[], "Connections closed because their PROXY protocol header was missing, malformed, or from an address that is not trusted."),
     counter("switchboard_head_timeouts_total", &[], "Connections closed because no head of a request came in time; kept ones that were idle as long count too."),
-    counter("switchboard_http_errors_total", &["reason"], "HTTP connections that failed: `head too large`, `not HTTP`, `incomplete request`, `connection lost`."),
+    counter("switchboard_http_errors_total", &["reason"], "HTTP connections that failed: `head too large`, `not HTTP`, `incomplete request`, `connection lost`, and `flood` where HTTP/2's bounds on what costs a client nothing were met."),
     counter("switchboard_flash_policies_total", &[], "Requests of Flash players for their socket policy that were answered."),
     counter("switchboard_connections_cut_total", &[], "Connections cut because a shutdown met its deadline."),
     // Requests.
@@ -55,6 +56,7 @@ const METRICS: &[Metric] = &[
     counter("switchboard_fallback_errors_total", &[], "Failures of the service behind Switchboard; each is answered with a 500."),
     // WebSocket.
     counter("switchboard_websocket_connections_total", &[], "Connections upgraded to WebSocket: sessions, probes and raw ones."),
+    counter("switchboard_http2_websockets_total", &[], "Those of them that came over HTTP/2, by extended CONNECT."),
     counter("switchboard_draft_handshakes_total", &["draft"], "Handshakes of the drafts before RFC 6455 that were in order: `hybi-07`, `hybi-08` (to -12), `hixie-75`, `hixie-76`."),
     counter("switchboard_binary_not_sent_total", &[], "Binary messages of a shared namespace that WebSockets of hixie-75 and -76 did not get, as they only take text; once for each worker that has any."),
     counter("switchboard_upgraded_connections_lost_total", &[], "Connections lost between their upgrade and the worker they belong to."),
@@ -136,8 +138,8 @@ mod tests {
         let mut used = BTreeMap::<_, BTreeSet<_>>::new();
         for file in &files {
             for (at, begin) in file.match_indices("\"switchboard_") {
-                let name: String =
-                    file[at + 1..].chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
+                let of_name = |c: &char| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '_';
+                let name: String = file[at + 1..].chars().take_while(of_name).collect();
                 let behind = &file[at + begin.len()..];
                 let statement = behind.split_once(';').map_or(behind, |(statement, _)| statement);
                 let labels =

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use http::header::{ETAG, IF_NONE_MATCH, ORIGIN, SEC_WEBSOCKET_VERSION, SET_COOKIE, UPGRADE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 use hyper::ext::ReasonPhrase;
 use switchboard_hub::{Hub, Worker, WorkerId};
 use switchboard_protocol::engineio::{ErrorCode, Query, SessionId};
@@ -15,6 +15,7 @@ use switchboard_websocket::drafts::{self, hixie};
 use switchboard_websocket::handshake::server as websocket;
 
 use super::cors::Origins;
+use super::http2::connect_protocol;
 use super::routes::Route;
 use super::{Answer, engine_error, engine_error_with, plain, refused};
 use crate::engineio::session::{EngineSession, Registry};
@@ -153,9 +154,12 @@ fn decide_engine(
         Some("polling") if options.polling => false,
         _ => return Err(engine_error(ErrorCode::TransportUnknown)),
     };
-    let upgrade = parts.headers.contains_key(UPGRADE);
+    // An extended CONNECT is to HTTP/2 what a GET with `Upgrade` is to HTTP/1.1.
+    let connect = parts.method == Method::CONNECT;
+    let method = if connect { &Method::GET } else { &parts.method };
+    let upgrade = connect || parts.headers.contains_key(UPGRADE);
     let kind = match query.session() {
-        None if parts.method != Method::GET => return Err(engine_error(ErrorCode::BadHandshakeMethod)),
+        None if *method != Method::GET => return Err(engine_error(ErrorCode::BadHandshakeMethod)),
         None if websocket != upgrade => return Err(engine_error(ErrorCode::BadRequest)),
         Some(_) if websocket && !upgrade => return Err(engine_error(ErrorCode::BadRequest)),
         None => {
@@ -170,7 +174,7 @@ fn decide_engine(
         Some(sid) => {
             let sid = SessionId::parse(sid).filter(|sid| usize::from(sid.worker()) < server.hub.workers());
             let sid = sid.ok_or_else(|| engine_error(ErrorCode::SessionIdUnknown))?;
-            match parts.method {
+            match *method {
                 Method::GET => PollKind::Get(sid),
                 Method::POST if !websocket => PollKind::Post(sid),
                 _ => return Err(engine_error(ErrorCode::BadRequest)),
@@ -221,6 +225,10 @@ fn check_websocket(
     peer: Peer,
     drafts: bool,
 ) -> Result<drafts::Request<'_>, websocket::HandshakeError> {
+    if parts.version == Version::HTTP_2 {
+        let asked = websocket::Upgrade::check_connect(parts, connect_protocol(parts));
+        return asked.map(drafts::Request::Rfc6455);
+    }
     if !drafts {
         return websocket::Upgrade::check(parts).map(drafts::Request::Rfc6455);
     }

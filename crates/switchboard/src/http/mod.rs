@@ -4,6 +4,7 @@ mod compress;
 pub(crate) mod cors;
 pub(crate) mod decide;
 pub(crate) mod hixie;
+pub(crate) mod http2;
 pub(crate) mod routes;
 pub(crate) mod serve;
 pub(crate) mod service;

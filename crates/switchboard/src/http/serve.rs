@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode, Version};
 use http_body::Body;
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
@@ -22,12 +22,15 @@ use tracing::Instrument;
 use super::compress::compress;
 use super::decide::{Attach, Decision, HixieUpgrade, PollKind, PollRequest, can_probe, decide, finish};
 use super::hixie::prove;
-use super::{Answer, engine_error, plain, text, too_large};
+use super::{Answer, engine_error, http2, plain, text, too_large};
 use crate::DisconnectReason;
 use crate::engineio::EngineServer;
 use crate::engineio::polling::{self, Reply};
 use crate::engineio::session::{EngineSession, Registry};
 use crate::handshake::Peer;
+use crate::listener::count_refused;
+use crate::listener::gate::{Permit, Refusal};
+use crate::listener::streams::StreamPlace;
 use crate::switchboard::Inner;
 use crate::transport::io::Handover;
 
@@ -51,7 +54,10 @@ pub(crate) fn serve<B>(
 where
     B: Body<Data = Bytes> + Send,
 {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    if parts.version == Version::HTTP_2 {
+        http2::level(&mut parts);
+    }
     let decision = decide(inner, &parts, peer);
     let caller = match &decision {
         Decision::Poll(request) => Caller::of(&inner.hub, &request.kind),
@@ -106,10 +112,21 @@ async fn upgrade(
         return answer;
     }
     let Some(on_upgrade) = parts.extensions.remove::<hyper::upgrade::OnUpgrade>() else {
-        // A server that cannot upgrade, such as one for HTTP/2.
+        // A server that cannot upgrade.
         return plain(StatusCode::NOT_IMPLEMENTED, "this server cannot upgrade connections\n");
     };
-    tokio::spawn(hand_over(inner, on_upgrade, attach, challenge).in_current_span());
+    let place = match parts.extensions.remove::<StreamPlace>() {
+        Some(place) => place.enter(&inner.gate),
+        None => Ok(inner.gate.guest()),
+    };
+    let place = match place {
+        Ok(place) => place,
+        Err(refusal) => return too_many(refusal),
+    };
+    if parts.version == Version::HTTP_2 {
+        metrics::counter!("switchboard_http2_websockets_total").increment(1);
+    }
+    tokio::spawn(hand_over(inner, on_upgrade, attach, challenge, place).in_current_span());
     response.map(|()| Bytes::new())
 }
 
@@ -127,13 +144,20 @@ pub(crate) async fn check_probe(hub: &Hub, attach: &Attach) -> Result<(), Answer
     }
 }
 
+/// There is no place for a WebSocket over HTTP/2.
+fn too_many(refusal: Refusal) -> Answer {
+    count_refused(refusal);
+    plain(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", refusal.as_str()))
+}
+
+/// `place`: that of the connection, where it has none yet.
 async fn hand_over(
     inner: Arc<Inner>,
     on_upgrade: hyper::upgrade::OnUpgrade,
     attach: Attach,
     challenge: Option<Challenge>,
+    place: Permit,
 ) {
-    let guest = inner.gate.guest();
     let mut upgraded = match on_upgrade.await {
         Ok(upgraded) => TokioIo::new(upgraded),
         Err(error) => {
@@ -148,7 +172,7 @@ async fn hand_over(
             return lost_on_its_way(&error);
         }
     }
-    let handover = Handover::upgraded(upgraded.into_inner(), guest);
+    let handover = Handover::upgraded(upgraded.into_inner(), place);
     match handover {
         Ok(handover) => land(&inner.hub, attach, handover).await,
         Err(error) => lost_on_its_way(&error),

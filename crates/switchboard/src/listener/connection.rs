@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use super::first::Speaks;
 use super::flash;
 use super::gate::{Permit, Refusal};
+use super::http2;
 use super::proxy_protocol::{self, ProxyError, Source};
 use super::requests;
 use super::rewind::Rewind;
@@ -84,6 +85,7 @@ pub(super) async fn serve(
 async fn serve_other(inner: &Arc<Inner>, speaks: Speaks, stream: Rewind, peer: Peer) {
     match speaks {
         Speaks::FlashPolicy if inner.drafts => flash::answer(&inner.listener.flash_policy, stream).await,
+        Speaks::Http2 if inner.listener.http2.enabled => http2::serve(inner, stream, peer).await,
         // hyper refuses what is not HTTP/1.
         Speaks::Http1 | Speaks::Http2 | Speaks::FlashPolicy | Speaks::Tls => {
             requests::serve(inner, stream, peer).await;

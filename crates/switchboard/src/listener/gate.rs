@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
 use super::ListenerOptions;
+use super::streams::OpenStream;
 
 /// Counts connections and refuses those that are too many.
 #[derive(Debug)]
@@ -24,8 +25,17 @@ pub(crate) struct Gate {
 #[derive(Debug)]
 pub(crate) struct Permit {
     gate: Arc<Gate>,
-    /// The address it is counted for; boxed, as few servers count addresses.
-    address: Option<Box<IpAddr>>,
+    /// Boxed, as few connections have more.
+    more: Option<Box<More>>,
+}
+
+/// What few connections have.
+#[derive(Debug, Default)]
+struct More {
+    /// The address it is counted for.
+    address: Option<IpAddr>,
+    /// The stream of HTTP/2 that it is.
+    stream: Option<OpenStream>,
 }
 
 /// Which bound was met.
@@ -75,7 +85,7 @@ impl Gate {
     /// One more: how many there were before, and its place.
     fn count(self: &Arc<Self>) -> (usize, Permit) {
         metrics::gauge!("switchboard_connections").increment(1.0);
-        (self.open.fetch_add(1, Ordering::AcqRel), Permit { gate: Arc::clone(self), address: None })
+        (self.open.fetch_add(1, Ordering::AcqRel), Permit { gate: Arc::clone(self), more: None })
     }
 
     fn leave(&self) {
@@ -109,14 +119,20 @@ impl Permit {
             return Err(Refusal::Address);
         }
         *count += 1;
-        self.address = Some(Box::new(address));
+        drop(addresses);
+        self.more.get_or_insert_default().address = Some(address);
         Ok(())
+    }
+
+    /// Keeps a stream of HTTP/2 counted as open.
+    pub(crate) fn keep(&mut self, stream: OpenStream) {
+        self.more.get_or_insert_default().stream = Some(stream);
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if let Some(address) = self.address.as_deref() {
+        if let Some(address) = self.more.as_deref().and_then(|more| more.address.as_ref()) {
             let mut addresses = self.gate.addresses.lock().unwrap_or_else(PoisonError::into_inner);
             match addresses.get_mut(address) {
                 Some(count) if *count > 1 => *count -= 1,

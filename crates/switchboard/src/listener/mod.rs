@@ -6,9 +6,11 @@ mod connection;
 mod first;
 pub(crate) mod flash;
 pub(crate) mod gate;
+pub(crate) mod http2;
 mod proxy_protocol;
 mod requests;
 mod rewind;
+pub(crate) mod streams;
 
 use std::future::Future;
 use std::io;
@@ -46,7 +48,7 @@ pub struct ListenerOptions {
     /// Header lines of a request. Default 100; more get a 431.
     pub max_headers: usize,
     /// Connections that may be open, those that were mounted in another server included. Default: no bound. Further ones are closed as
-    /// soon as they are accepted.
+    /// soon as they are accepted. A WebSocket over HTTP/2 counts as one, too; a further one gets a 503.
     pub max_connections: usize,
     /// Connections that may be open from one address: that of the connection, or the one that the PROXY protocol's header names.
     /// Default: no bound.
@@ -56,6 +58,8 @@ pub struct ListenerOptions {
     pub proxy_protocol: bool,
     /// What Flash players that ask for it are told, where [`drafts`](crate::Builder::drafts) are on.
     pub flash_policy: FlashPolicy,
+    /// HTTP/2: by prior knowledge, or as TLS has it agreed.
+    pub http2: Http2Options,
 }
 
 impl Default for ListenerOptions {
@@ -69,11 +73,48 @@ impl Default for ListenerOptions {
             max_connections_per_address: usize::MAX,
             proxy_protocol: false,
             flash_policy: FlashPolicy::default(),
+            http2: Http2Options::default(),
         }
     }
 }
 
-fn count_refused(refusal: gate::Refusal) {
+/// HTTP/2 on the server's own listener, WebSockets by extended CONNECT ([RFC 8441](https://www.rfc-editor.org/rfc/rfc8441)) included.
+///
+/// The bounds that [`ListenerOptions`] sets for a head, its lines and its time, and for how long a connection may be idle, hold here as well;
+/// one with an open WebSocket is not idle.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Http2Options {
+    /// Whether HTTP/2 is spoken. Default: yes.
+    pub enabled: bool,
+    /// Requests that may be under way on one connection, and WebSockets that may be open on it, together. Default 256; further ones are
+    /// refused by HTTP/2 itself (`REFUSED_STREAM`).
+    pub max_streams: u32,
+    /// Bytes that a client may have sent in one stream before they are handled. Default 64 KiB.
+    pub stream_window: u32,
+    /// Bytes that a client may have sent in all streams of a connection before they are handled. Default 4 MiB: as long as fewer than 64
+    /// streams with the default window are not read (their handlers wait), the others go on.
+    pub connection_window: u32,
+    /// After how long without a byte from its client a connection is pinged. Default 30 s; `None`: never.
+    pub ping_interval: Option<Duration>,
+    /// How long a client has to answer that ping. Default 20 s; then its connection is closed.
+    pub ping_timeout: Duration,
+}
+
+impl Default for Http2Options {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            max_streams: 256,
+            stream_window: 64 << 10,
+            connection_window: 4 << 20,
+            ping_interval: Some(Duration::from_secs(30)),
+            ping_timeout: Duration::from_secs(20),
+        }
+    }
+}
+
+pub(crate) fn count_refused(refusal: gate::Refusal) {
     metrics::counter!("switchboard_connections_refused_total", "reason" => refusal.as_str()).increment(1);
 }
 

@@ -1,4 +1,4 @@
-//! A connection of HTTP requests, by way of hyper.
+//! A connection of HTTP/1 requests, by way of hyper; and what is common to those of HTTP/2.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -33,22 +33,10 @@ const READ_BUFFER: usize = 64 << 10;
 /// Serves requests until the connection ends or becomes another.
 pub(super) async fn serve(inner: &Arc<Inner>, stream: Rewind, peer: Peer) {
     let clock = Rc::new(Clock::new());
-    let service = service_fn(|mut request: Request<Incoming>| {
-        let inner = Arc::clone(inner);
+    let service = service_fn(|request: Request<Incoming>| {
         let answering = Answering::new(&clock);
-        let peer = inner.proxies.resolve(peer, request.headers());
-        request.extensions_mut().insert(peer);
-        if let Some(address) = peer.address {
-            request.extensions_mut().insert(address);
-        }
-        let serving = serve_request(&inner, request, peer);
-        async move {
-            let answer = match serving.await {
-                Served::Answer(answer) => own(answer),
-                Served::Pass(request) => fallback(&inner, request).await,
-            };
-            Ok::<_, Infallible>(answer.map(|body| TimedBody { body, answering }))
-        }
+        let answer = answer(inner, request, peer);
+        async move { Ok::<_, Infallible>(answer.await.map(|body| HeldBody::new(body, answering))) }
     });
     let options = &inner.listener;
     let connection = hyper::server::conn::http1::Builder::new()
@@ -137,14 +125,20 @@ impl Drop for Answering {
     }
 }
 
-/// The body of an answer, which is being written until it is dropped.
-struct TimedBody {
+/// The body of an answer, which is being written until it is dropped; so long something is held.
+pub(super) struct HeldBody<T> {
     body: ResponseBody<FallbackBody>,
     #[expect(dead_code, reason = "held until the body is dropped")]
-    answering: Answering,
+    held: T,
 }
 
-impl Body for TimedBody {
+impl<T> HeldBody<T> {
+    pub(super) fn new(body: ResponseBody<FallbackBody>, held: T) -> Self {
+        Self { body, held }
+    }
+}
+
+impl<T: Unpin> Body for HeldBody<T> {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -175,7 +169,28 @@ fn count(error: &hyper::Error) {
     tracing::debug!(%error, reason, "an HTTP connection failed");
 }
 
-fn own(answer: Answer) -> Response<ResponseBody<FallbackBody>> {
+/// Answers a request: ours, or the fallback's. It is decided upon before this returns.
+pub(super) fn answer(
+    inner: &Arc<Inner>,
+    mut request: Request<Incoming>,
+    peer: Peer,
+) -> impl Future<Output = Response<ResponseBody<FallbackBody>>> + use<> {
+    let inner = Arc::clone(inner);
+    let peer = inner.proxies.resolve(peer, request.headers());
+    request.extensions_mut().insert(peer);
+    if let Some(address) = peer.address {
+        request.extensions_mut().insert(address);
+    }
+    let serving = serve_request(&inner, request, peer);
+    async move {
+        match serving.await {
+            Served::Answer(answer) => own(answer),
+            Served::Pass(request) => fallback(&inner, request).await,
+        }
+    }
+}
+
+pub(super) fn own(answer: Answer) -> Response<ResponseBody<FallbackBody>> {
     answer.map(|body| Either::Left(Full::new(body)))
 }
 

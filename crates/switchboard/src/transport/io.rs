@@ -1,5 +1,6 @@
 //! The byte stream below a WebSocket connection: one of our own listener's, or whatever an outer server has accepted.
 
+use std::borrow::Cow;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -59,7 +60,10 @@ impl Io {
     ) -> Poll<io::Result<usize>> {
         match self {
             Io::Own(stream, _) => Pin::new(stream).poll_write_vectored(cx, slices),
-            Io::Boxed(stream, _) => stream.as_mut().poll_write_vectored(cx, slices),
+            Io::Boxed(stream, _) if stream.is_write_vectored() => {
+                stream.as_mut().poll_write_vectored(cx, slices)
+            }
+            Io::Boxed(stream, _) => stream.as_mut().poll_write(cx, &end_to_end(slices)),
             Io::Closed => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
@@ -77,6 +81,26 @@ impl Io {
             Io::Own(stream, _) => Pin::new(stream).poll_shutdown(cx),
             Io::Boxed(stream, _) => stream.as_mut().poll_shutdown(cx),
             Io::Closed => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+/// Bytes of one write to a stream that takes one slice at a time: one of HTTP/2 copies it, and makes frames of it.
+const WRITE_UP_TO: usize = 64 << 10;
+
+/// As much of the slices as is written at once.
+fn end_to_end<'a>(slices: &'a [io::IoSlice<'_>]) -> Cow<'a, [u8]> {
+    match slices {
+        [first, ..] if slices.len() == 1 || first.len() >= WRITE_UP_TO => {
+            Cow::Borrowed(first.get(..WRITE_UP_TO).unwrap_or(first))
+        }
+        _ => {
+            let mut bytes = Vec::with_capacity(WRITE_UP_TO.min(slices.iter().map(|slice| slice.len()).sum()));
+            for slice in slices {
+                let room = WRITE_UP_TO.saturating_sub(bytes.len());
+                bytes.extend_from_slice(slice.get(..room).unwrap_or(slice));
+            }
+            Cow::Owned(bytes)
         }
     }
 }
@@ -140,5 +164,28 @@ fn join(first: Bytes, second: Bytes) -> Bytes {
         first
     } else {
         [first, second].concat().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+
+    use super::*;
+
+    #[test]
+    fn slices_are_laid_end_to_end_up_to_a_bound() {
+        let (small, half, large) = (vec![1; 10], vec![2; WRITE_UP_TO / 2], vec![3; WRITE_UP_TO + 1]);
+        for (slices, expected) in [
+            (vec![&small], small.clone()),
+            (vec![&small, &small], [small.clone(), small.clone()].concat()),
+            (vec![&large], vec![3; WRITE_UP_TO]),
+            (vec![&large, &small], vec![3; WRITE_UP_TO]),
+            (vec![&small, &large], [small.clone(), vec![3; WRITE_UP_TO - 10]].concat()),
+            (vec![&half, &half, &small], vec![2; WRITE_UP_TO]),
+        ] {
+            let slices: Vec<_> = slices.into_iter().map(|slice| IoSlice::new(slice)).collect();
+            assert_eq!(end_to_end(&slices), expected);
+        }
     }
 }

@@ -9,6 +9,7 @@ mod endings;
 mod half_open;
 mod harness;
 mod http1;
+mod http2;
 mod places;
 mod proxies;
 mod upgrades;

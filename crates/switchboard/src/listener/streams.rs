@@ -1,0 +1,112 @@
+//! The streams of one HTTP/2 connection: how many are open, since when there is none, and how many requests were given up.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::gate::{Gate, Permit, Refusal};
+
+/// What is counted of a connection. A WebSocket's stream may be another worker's than the connection is: hence atomics.
+#[derive(Debug)]
+pub(super) struct Streams {
+    begun: Instant,
+    /// Requests whose answer is not written, and WebSockets.
+    open: AtomicUsize,
+    /// When the last one ended, in milliseconds since the beginning.
+    idle_since: AtomicU64,
+    /// Requests that were taken back before their answer.
+    abandoned: AtomicUsize,
+}
+
+impl Streams {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            begun: Instant::now(),
+            open: AtomicUsize::new(0),
+            idle_since: AtomicU64::new(0),
+            abandoned: AtomicUsize::new(0),
+        })
+    }
+
+    /// When the connection will have been idle for as long; `None` where it has been.
+    pub(super) fn next_look(&self, idle_timeout: Duration) -> Option<Instant> {
+        let now = Instant::now();
+        let idle_since = self.begun + Duration::from_millis(self.idle_since.load(Ordering::Acquire));
+        let since = if self.are_open() { now } else { idle_since };
+        let end = since + idle_timeout;
+        (end > now).then_some(end)
+    }
+
+    pub(super) fn are_open(&self) -> bool {
+        self.open.load(Ordering::Acquire) > 0
+    }
+
+    /// Requests that were taken back since [`forget_abandoned`](Self::forget_abandoned).
+    pub(super) fn abandoned(&self) -> usize {
+        self.abandoned.load(Ordering::Acquire)
+    }
+
+    pub(super) fn forget_abandoned(&self) {
+        self.abandoned.store(0, Ordering::Release);
+    }
+}
+
+/// A stream that is open, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct OpenStream {
+    streams: Arc<Streams>,
+    /// Its request awaits its answer.
+    asking: bool,
+}
+
+impl OpenStream {
+    /// A request that has come.
+    pub(super) fn asking(streams: &Arc<Streams>) -> Self {
+        streams.open.fetch_add(1, Ordering::AcqRel);
+        Self { streams: Arc::clone(streams), asking: true }
+    }
+
+    /// Its answer is there.
+    pub(super) fn answered(mut self) -> Self {
+        self.asking = false;
+        self
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        if self.asking {
+            self.streams.abandoned.fetch_add(1, Ordering::AcqRel);
+        }
+        let since = self.streams.begun.elapsed().as_millis() as u64;
+        self.streams.idle_since.store(since, Ordering::Release);
+        self.streams.open.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// What a request over HTTP/2 carries, so that the WebSocket it may become has a place of its own.
+#[derive(Debug, Clone)]
+pub(crate) struct StreamPlace {
+    streams: Arc<Streams>,
+    /// The address that its connection is counted for.
+    address: Option<IpAddr>,
+}
+
+impl StreamPlace {
+    pub(super) fn new(streams: &Arc<Streams>, address: Option<IpAddr>) -> Self {
+        Self { streams: Arc::clone(streams), address }
+    }
+
+    /// A place for a WebSocket, which counts as a connection.
+    pub(crate) fn enter(&self, gate: &Arc<Gate>) -> Result<Permit, Refusal> {
+        let mut permit = gate.enter()?;
+        if let Some(address) = self.address {
+            permit.count_for(address)?;
+        }
+        permit.keep(OpenStream::asking(&self.streams).answered());
+        Ok(permit)
+    }
+}

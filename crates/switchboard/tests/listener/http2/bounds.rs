@@ -1,0 +1,165 @@
+//! Bounds of a connection of HTTP/2 in time and number, and its ends.
+
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use switchboard::Switchboard;
+use switchboard_websocket::{CloseCode, OwnedMessage};
+
+use super::client::{Http2, soon};
+use super::floods::{END_HEADERS, headers, websocket_head};
+use crate::harness::{DEADLINE, SHORT, Server, eventually, metric};
+
+#[tokio::test]
+async fn a_connection_without_a_request_is_told_goodbye_at_the_head_timeout() {
+    let server = Server::with(|options| options.head_timeout = SHORT).await;
+    let before = metric("switchboard_head_timeouts_total", "");
+    // One that says nothing behind its preface is closed; one that has asked is told by GOAWAY.
+    let mut silent = server.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    let _settings = silent.rest().await;
+    let mut client = Http2::connect(&server).await;
+    assert_eq!(client.get("/nothing").await.status, StatusCode::NOT_FOUND);
+    client.ended().await.expect("GOAWAY without an error");
+    eventually("counted", async || metric("switchboard_head_timeouts_total", "") >= before + 2.0).await;
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_end_is_cut_at_its_timeout() {
+    let server = Server::with(|options| options.head_timeout = SHORT).await;
+    let mut client = server.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
+    // HEADERS without END_HEADERS, and nothing behind.
+    client.send(b"\0\0\x01\x01\0\0\0\0\x01\x82").await;
+    let _settings = client.rest().await;
+}
+
+#[tokio::test]
+async fn a_connection_with_a_websocket_is_not_idle() {
+    for workers in [1, 4] {
+        let mut options = switchboard::ListenerOptions::default();
+        options.head_timeout = SHORT;
+        let server = Server::start(Switchboard::builder().workers(workers).listener(options)).await;
+        let mut client = Http2::connect(&server).await;
+        let mut socket = client.websocket("/ws").await;
+        tokio::time::sleep(SHORT * 4).await;
+        socket.echoes("still here").await;
+        socket.0.close(CloseCode::Normal, "").await.unwrap();
+        drop(socket);
+        client.ended().await.expect("GOAWAY without an error");
+    }
+}
+
+#[tokio::test]
+async fn more_streams_than_may_be_wait_for_their_turn() {
+    let server = Server::with(|options| options.http2.max_streams = 2).await;
+    let mut client = Http2::connect(&server).await;
+    let mut first = client.websocket("/ws").await;
+    let mut second = client.websocket("/ws").await;
+    let head = client.head(&Method::GET, "/nothing", &[]);
+    let mut third = client.send.clone();
+    let (answer, _) = third.send_request(head, true).unwrap();
+    let mut answer = std::pin::pin!(answer);
+    first.echoes("one").await;
+    second.echoes("two").await;
+    let early = tokio::time::timeout(Duration::from_millis(1), answer.as_mut()).await;
+    assert!(early.is_err(), "the client keeps to the bound it was told");
+    first.0.close(CloseCode::Normal, "").await.unwrap();
+    drop(first);
+    assert_eq!(soon("its turn", answer).await.unwrap().status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_websocket_counts_as_a_connection() {
+    let places = metric("switchboard_connections_refused_total", "");
+    let server = Server::with(|options| options.max_connections = 3).await;
+    let mut client = Http2::connect(&server).await;
+    let mut first = client.websocket("/ws").await;
+    let second = client.websocket("/ws").await;
+    let (answer, _) = client.try_websocket("/ws", &[]).await;
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(metric("switchboard_connections_refused_total", "") > places);
+    // Requests are no connections.
+    assert_eq!(client.get("/nothing").await.status, StatusCode::NOT_FOUND);
+    drop(second);
+    eventually("its place is given back", async || {
+        client.try_websocket("/ws", &[]).await.0.status() == StatusCode::OK
+    })
+    .await;
+    first.echoes("still here").await;
+
+    let server = Server::with(|options| options.max_connections_per_address = 2).await;
+    let mut client = Http2::connect(&server).await;
+    let _first = client.websocket("/ws").await;
+    let (answer, _) = client.try_websocket("/ws", &[]).await;
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn a_shutdown_closes_websockets_answers_polls_and_says_goaway() {
+    for workers in [1, 4] {
+        let server = Server::start(Switchboard::builder().workers(workers)).await;
+        let mut client = Http2::connect(&server).await;
+        let mut raw = client.websocket("/ws").await;
+        raw.echoes("first").await;
+        let mut session = client.websocket("/socket.io/?EIO=4&transport=websocket").await;
+        session.join().await;
+        let sid = client.open_session().await;
+        client.post(&sid, "40").await;
+        client.poll(&sid).await;
+        let path = format!("/socket.io/?EIO=4&transport=polling&sid={sid}");
+        let (poll, _) = client.send.send_request(client.head(&Method::GET, &path, &[]), true).unwrap();
+        // The server has the poll when it has what was sent behind it.
+        raw.echoes("second").await;
+        let shutdown = server.io.shutdown(DEADLINE);
+        let ends = async {
+            for socket in [&mut raw, &mut session] {
+                loop {
+                    match soon("the close", socket.0.recv()).await.unwrap() {
+                        Some(OwnedMessage::Close(frame)) => {
+                            assert_eq!(frame.unwrap().code, CloseCode::GoingAway);
+                            break;
+                        }
+                        Some(_) => {}
+                        None => panic!("the stream ends without a close"),
+                    }
+                }
+                // The end of the stream.
+                assert_eq!(soon("the end", socket.0.recv()).await.unwrap(), None);
+            }
+            assert_eq!(soon("the poll's answer", poll).await.unwrap().status(), StatusCode::OK);
+            drop((raw, session));
+            client.ended().await.expect("GOAWAY without an error");
+        };
+        let (all_ended, ()) = tokio::join!(shutdown, ends);
+        assert!(all_ended, "nothing had to be cut");
+    }
+}
+
+#[tokio::test]
+async fn a_shutdown_cuts_at_its_deadline_what_does_not_end() {
+    let server = Server::with(|_| {}).await;
+    let mut client = Http2::connect(&server).await;
+    let mut deaf = client.websocket("/ws").await;
+    deaf.echoes("first").await;
+    // It does not answer the close.
+    assert!(!server.io.shutdown(SHORT).await);
+    let _cut = client.ended().await;
+}
+
+#[tokio::test]
+async fn a_client_that_answers_no_ping_is_cut() {
+    let server = Server::with(|options| {
+        options.http2.ping_interval = Some(SHORT);
+        options.http2.ping_timeout = SHORT;
+    })
+    .await;
+    let mut client = server.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
+    // An extended CONNECT for a WebSocket, which stays open.
+    client.send(headers(1, END_HEADERS, &websocket_head("/ws"))).await;
+    client.until([0x88]).await;
+    let _pinged = client.rest().await;
+    // One that answers them stays.
+    let mut client = Http2::connect(&server).await;
+    let mut socket = client.websocket("/ws").await;
+    tokio::time::sleep(SHORT * 4).await;
+    socket.echoes("still here").await;
+}

@@ -1,0 +1,7 @@
+//! HTTP/2 by prior knowledge: everything that HTTP/1 serves, by the same rules, and WebSockets by extended CONNECT (RFC 8441).
+
+mod bounds;
+mod client;
+mod floods;
+mod requests;
+mod websockets;
