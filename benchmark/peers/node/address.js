@@ -1,6 +1,14 @@
-// The command line the runner speaks to every server: `--addr HOST:PORT`.
+// The command line the runner speaks to every server: `--addr HOST:PORT`, and what a workload adds.
+export function argument(name) {
+  const at = process.argv.indexOf(name);
+  return at < 0 ? undefined : process.argv[at + 1];
+}
+
+export function flag(name) {
+  return process.argv.includes(name);
+}
+
 export function address() {
-  const at = process.argv.indexOf("--addr");
-  const [host, port] = (at < 0 ? "127.0.0.1:0" : process.argv[at + 1]).split(":");
+  const [host, port] = (argument("--addr") ?? "127.0.0.1:0").split(":");
   return { host, port: Number(port) };
 }

@@ -1,10 +1,16 @@
-// ws on Node: echo, each message back as it came. permessage-deflate is off, which is its default.
+// ws on Node: echo, each message back as it came. permessage-deflate is off, which is its default; `--deflate` turns it on
+// at its defaults. With `--tls-cert` and `--tls-key` it is on Node's own HTTPS server.
+import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
+import { createServer as createSecureServer } from "node:https";
 import { WebSocketServer } from "ws";
-import { address } from "./address.js";
+import { address, argument, flag } from "./address.js";
 
-const http = createServer();
-const server = new WebSocketServer({ server: http });
+const cert = argument("--tls-cert");
+const http = cert
+  ? createSecureServer({ cert: readFileSync(cert), key: readFileSync(argument("--tls-key")) })
+  : createServer();
+const server = new WebSocketServer({ server: http, perMessageDeflate: flag("--deflate") });
 
 server.on("connection", (socket) => {
   socket.on("message", (data, binary) => socket.send(data, { binary }));

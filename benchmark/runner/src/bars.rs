@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::catalogue::Role;
 use crate::report::WorkloadReport;
 use crate::sample::Metric;
 
@@ -61,7 +62,7 @@ const RATE: Goal = Goal::High(Metric::PerSecond);
 const CPU: Goal = Goal::Low(Metric::CpuNs);
 
 #[rustfmt::skip]
-const BARS: [Bar; 17] = [
+const BARS: [Bar; 18] = [
     bar("raw WebSocket echo, 100 connections, 1 in flight", "echo-100x1", WS, RATE, Limit::Times(0.95, "floor-echo"), Limit::Times(1.0, "floor-echo")),
     bar("raw WebSocket echo, 50 connections, 64 in flight", "echo-50x64", WS, RATE, Limit::Times(0.7, "floor-echo"), Limit::Times(0.9, "floor-echo")),
     bar("Socket.IO echo, 100 connections, 1 in flight", "echo-100x1", SIO, RATE, Limit::Times(0.85, "floor-echo"), Limit::Times(0.95, "floor-echo")),
@@ -79,6 +80,29 @@ const BARS: [Bar; 17] = [
     bar("CPU for each message, 2 workers: echo, 64 in flight", "echo-50x64", TWO, CPU, Limit::Times(1.15, SIO), Limit::Times(1.05, SIO)),
     bar("CPU for each message, 2 workers: fan-out, 1 in flight", "fanout-x1", TWO, CPU, Limit::Times(1.15, SIO), Limit::Times(1.05, SIO)),
     bar("CPU for each message, 2 workers: fan-out, 16 in flight", "fanout-x16", TWO, CPU, Limit::Times(1.15, SIO), Limit::Times(1.05, SIO)),
+    bar("RSS for each idle WebSocket (10 000)", "idle-ws", WS, Goal::Low(Metric::RssBytes), Limit::Absolute(1024.0), Limit::Absolute(512.0)),
+];
+
+/// Where the raw WebSocket endpoint is to be the first of all but the floor.
+const FIRST_IN: [&str; 18] = [
+    "echo-100x1",
+    "echo-50x64",
+    "echo-16k",
+    "echo-1k-50x1",
+    "echo-1k-50x64",
+    "echo-16k-50x1",
+    "echo-16k-8x64",
+    "echo-1m-4x1",
+    "echo-1m-2x64",
+    "deflate-takeover",
+    "deflate-alone",
+    "tls-100x1",
+    "tls-50x64",
+    "tls-16k-50x4",
+    "handshakes",
+    "idle-ws",
+    "idle-tls",
+    "idle-deflate",
 ];
 
 const fn bar(
@@ -94,12 +118,53 @@ const fn bar(
 
 /// Every bar that touches one of `workloads`, with its verdict.
 pub fn evaluate(workloads: &[WorkloadReport]) -> Vec<BarReport> {
-    BARS.iter()
-        .filter_map(|bar| {
-            let workload = workloads.iter().find(|workload| workload.id == bar.workload)?;
-            Some(bar.evaluate(workload))
-        })
-        .collect()
+    let find = |id: &str| workloads.iter().find(|workload| workload.id == id);
+    let bars = BARS.iter().filter_map(|bar| Some(bar.evaluate(find(bar.workload)?)));
+    let first = FIRST_IN.iter().filter_map(|id| first(find(id)?));
+    bars.chain(first).collect()
+}
+
+/// Whether Switchboard is the first of those that speak WebSocket in a workload: in messages a second and in the CPU time
+/// of each, or in memory where all are idle. The first in both has reached the stretch goal; where the load was the
+/// slower side all rates are the load's, and the CPU time decides.
+fn first(workload: &WorkloadReport) -> Option<BarReport> {
+    let (main, second) = if workload.is_idle() {
+        (Goal::Low(Metric::RssBytes), Goal::Low(Metric::ConnectUs))
+    } else {
+        (RATE, CPU)
+    };
+    let (ratio, best) = ahead(workload, main)?;
+    let (second_ratio, second_best) = ahead(workload, second)?;
+    let load_bound = workload.doubts(WS).contains(&"load-bound");
+    let verdict = match (ratio >= 1.0, second_ratio >= 1.0) {
+        (true, true) => Verdict::Stretch,
+        (true, false) => Verdict::Reached,
+        (false, true) if load_bound => Verdict::Reached,
+        _ => Verdict::Missed,
+    };
+    let names = if workload.is_idle() { ("memory", "CPU to connect") } else { ("rate", "CPU") };
+    Some(BarReport {
+        what: format!("first: {}", workload.title),
+        at_least: format!("{} of the best peer", names.0),
+        stretch: format!("{} too", names.1),
+        measured: format!("{} {ratio:.2} × {best}, {} {second_ratio:.2} × {second_best}", names.0, names.1),
+        verdict,
+        doubts: workload.doubts(WS).into_iter().map(str::to_owned).collect(),
+    })
+}
+
+/// How far ahead of the best peer Switchboard is, above 1 being better; and who that is.
+fn ahead(workload: &WorkloadReport, goal: Goal) -> Option<(f64, String)> {
+    let (Goal::High(metric) | Goal::Low(metric)) = goal;
+    let advantage =
+        |own: f64, other: f64| if matches!(goal, Goal::High(_)) { own / other } else { other / own };
+    let own = workload.median(WS, metric)?;
+    workload
+        .contenders
+        .iter()
+        .filter(|contender| contender.role == Role::Peer && contender.protocol == "WebSocket")
+        .filter_map(|peer| Some((advantage(own, *peer.median.get(&metric)?), peer.id.clone())))
+        .min_by(|(one, _), (other, _)| one.total_cmp(other))
 }
 
 impl Bar {

@@ -1,11 +1,13 @@
 //! What is measured: the servers, and the workloads each of them takes part in.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::load::{Shape, Wire};
+use crate::certificate::Certificate;
+use crate::load::{Deflate, Shape, Wire};
 use crate::server::Launch;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,10 +42,23 @@ impl Contender {
     }
 }
 
+/// What a workload asks its servers to be started with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Plain,
+    /// With permessage-deflate, `takeover` of contexts being what the client will ask for.
+    Deflate {
+        takeover: bool,
+    },
+    /// With TLS, and the run's certificate.
+    Tls,
+}
+
 pub struct Workload {
     pub id: &'static str,
     pub title: &'static str,
     pub shape: Shape,
+    pub mode: Mode,
     pub contenders: Vec<Contender>,
 }
 
@@ -53,101 +68,178 @@ pub struct Programs {
     pub peers: PathBuf,
     /// Switchboard's conformance server, where it was built.
     pub conformance: Option<PathBuf>,
+    /// What that says of its options: a workload that needs one it has not leaves it out.
+    pub conformance_help: String,
     /// Node, where it is installed.
     pub node: Option<PathBuf>,
+    /// Bun, where npm could install it.
+    pub bun: Option<PathBuf>,
+    /// What servers show on TLS.
+    pub certificate: Certificate,
     /// The folder of this benchmark, for its scripts and lock files.
     pub benchmark: PathBuf,
 }
 
+/// RFC 6455 at the conformance server's endpoint that sends each message back; the peers look at no path.
+const ECHO: Wire = Wire::WebSocket { path: "/ws" };
+const CAST: Wire = Wire::WebSocket { path: "/ws-cast" };
+
+/// Everybody who echoes WebSocket messages.
+const RAW: [(&str, Wire); 7] = [
+    ("switchboard-ws", ECHO),
+    ("fastwebsockets", ECHO),
+    ("tokio-tungstenite", ECHO),
+    ("tokio-websockets", ECHO),
+    ("yawc", ECHO),
+    ("ws", ECHO),
+    ("bun", ECHO),
+];
+/// Those of them that have permessage-deflate.
+const DEFLATE: [(&str, Wire); 4] = [("switchboard-ws", ECHO), ("yawc", ECHO), ("ws", ECHO), ("bun", ECHO)];
+const FLOOR: (&str, Wire) = ("floor-echo", Wire::Tcp);
+const SOCKET_IO: (&str, Wire) = ("switchboard", Wire::SocketIo);
+const SOCKET_IO_PEERS: [(&str, Wire); 2] = [("socketioxide", Wire::SocketIo), ("socket.io", Wire::SocketIo)];
+const MOUNTED: (&str, Wire) = ("switchboard-axum", Wire::SocketIo);
+const TWO_WORKERS: (&str, Wire) = ("switchboard-2-workers", Wire::SocketIo);
+
 /// All workloads, each with the contenders this machine can run.
 pub fn workloads(programs: &Programs) -> Result<Vec<Workload>> {
-    const ECHO: Wire = Wire::WebSocket { path: "/ws" };
-    const CAST: Wire = Wire::WebSocket { path: "/ws-cast" };
-    let with = |names: &[(&'static str, Wire)]| -> Result<Vec<Contender>> {
-        names.iter().filter_map(|(id, wire)| programs.contender(id, *wire).transpose()).collect()
+    let mut all = socketio_and_its_floor(programs)?;
+    all.extend(websocket(programs)?);
+    Ok(all)
+}
+
+fn socketio_and_its_floor(programs: &Programs) -> Result<Vec<Workload>> {
+    let with_floor = [&[FLOOR][..], &RAW].concat();
+    let own_echoes = [FLOOR, RAW[0], SOCKET_IO, MOUNTED, TWO_WORKERS];
+    let everybody = [&own_echoes[..], &RAW[1..], &SOCKET_IO_PEERS].concat();
+    let own_casts =
+        [("floor-broadcast", Wire::Tcp), ("switchboard-ws", CAST), SOCKET_IO, MOUNTED, TWO_WORKERS];
+    let fan_out = [&own_casts[..], &SOCKET_IO_PEERS].concat();
+    let polling = [&[("bare-hyper", Wire::Tcp), SOCKET_IO][..], &SOCKET_IO_PEERS].concat();
+    let idle = [&[SOCKET_IO][..], &RAW[..2], &SOCKET_IO_PEERS].concat();
+    let plain = |id, title, shape, names: &[(&'static str, Wire)]| {
+        programs.workload(id, title, shape, Mode::Plain, names)
     };
-    let echo_peers = [
-        ("floor-echo", Wire::Tcp),
-        ("switchboard-ws", ECHO),
-        ("switchboard", Wire::SocketIo),
-        ("fastwebsockets", ECHO),
-        ("tokio-tungstenite", ECHO),
-        ("ws", ECHO),
-        ("socketioxide", Wire::SocketIo),
-        ("socket.io", Wire::SocketIo),
-    ];
-    let raw_echo_peers: Vec<_> = echo_peers.into_iter().filter(|(_, wire)| *wire != Wire::SocketIo).collect();
-    let mounted_and_threaded =
-        [("switchboard-axum", Wire::SocketIo), ("switchboard-2-workers", Wire::SocketIo)];
-    let fan_out_peers = [
-        ("floor-broadcast", Wire::Tcp),
-        ("switchboard-ws", CAST),
-        ("switchboard", Wire::SocketIo),
-        mounted_and_threaded[0],
-        mounted_and_threaded[1],
-        ("socketioxide", Wire::SocketIo),
-        ("socket.io", Wire::SocketIo),
-    ];
     Ok(vec![
-        Workload {
-            id: "echo-100x1",
-            title: "Echo of 20 bytes, 100 connections, 1 in flight",
-            shape: Shape::Echo { connections: 100, in_flight: 1, payload: 20 },
-            contenders: with(&[&echo_peers[..3], &mounted_and_threaded, &echo_peers[3..]].concat())?,
-        },
-        Workload {
-            id: "echo-50x64",
-            title: "Echo of 20 bytes, 50 connections, 64 in flight",
-            shape: Shape::Echo { connections: 50, in_flight: 64, payload: 20 },
-            contenders: with(&[&echo_peers[..3], &mounted_and_threaded, &echo_peers[3..]].concat())?,
-        },
-        Workload {
-            id: "echo-16k",
-            title: "Echo of 16 KiB, 50 connections, 4 in flight",
-            shape: Shape::Echo { connections: 50, in_flight: 4, payload: 16 * 1024 },
-            contenders: with(&raw_echo_peers)?,
-        },
-        Workload {
-            id: "fanout-x1",
-            title: "Fan-out of 200 bytes to 1000 connections, 1 in flight",
-            shape: Shape::FanOut { receivers: 1000, in_flight: 1, payload: 200 },
-            contenders: with(&fan_out_peers)?,
-        },
-        Workload {
-            id: "fanout-x16",
-            title: "Fan-out of 200 bytes to 1000 connections, 16 in flight",
-            shape: Shape::FanOut { receivers: 1000, in_flight: 16, payload: 200 },
-            contenders: with(&fan_out_peers)?,
-        },
-        Workload {
-            id: "polling",
-            title: "Echo of 20 bytes by long polling, 100 clients",
-            shape: Shape::Polling { clients: 100, payload: 20 },
-            contenders: with(&[
-                ("bare-hyper", Wire::Tcp),
-                ("switchboard", Wire::SocketIo),
-                ("socketioxide", Wire::SocketIo),
-                ("socket.io", Wire::SocketIo),
-            ])?,
-        },
-        Workload {
-            id: "idle",
-            title: "10 000 idle connections",
-            shape: Shape::Idle { connections: 10_000 },
-            contenders: with(&[
-                ("switchboard", Wire::SocketIo),
-                ("switchboard-ws", ECHO),
-                ("fastwebsockets", ECHO),
-                ("socketioxide", Wire::SocketIo),
-                ("socket.io", Wire::SocketIo),
-            ])?,
-        },
+        plain(
+            "echo-100x1",
+            "Echo of 20 bytes, 100 connections, 1 in flight",
+            Shape::Echo { connections: 100, in_flight: 1, payload: 20 },
+            &everybody,
+        )?,
+        plain(
+            "echo-50x64",
+            "Echo of 20 bytes, 50 connections, 64 in flight",
+            Shape::Echo { connections: 50, in_flight: 64, payload: 20 },
+            &everybody,
+        )?,
+        plain(
+            "echo-16k",
+            "Echo of 16 KiB, 50 connections, 4 in flight",
+            Shape::Echo { connections: 50, in_flight: 4, payload: 16 * 1024 },
+            &with_floor,
+        )?,
+        plain(
+            "fanout-x1",
+            "Fan-out of 200 bytes to 1000 connections, 1 in flight",
+            Shape::FanOut { receivers: 1000, in_flight: 1, payload: 200 },
+            &fan_out,
+        )?,
+        plain(
+            "fanout-x16",
+            "Fan-out of 200 bytes to 1000 connections, 16 in flight",
+            Shape::FanOut { receivers: 1000, in_flight: 16, payload: 200 },
+            &fan_out,
+        )?,
+        plain(
+            "polling",
+            "Echo of 20 bytes by long polling, 100 clients",
+            Shape::Polling { clients: 100, payload: 20 },
+            &polling,
+        )?,
+        plain(
+            "idle",
+            "10 000 idle connections",
+            Shape::Idle { connections: 10_000, deflate: Deflate::Declined },
+            &idle,
+        )?,
+    ])
+}
+
+/// The WebSocket alone, at other sizes, compressed, over TLS, opened and idle.
+fn websocket(programs: &Programs) -> Result<Vec<Workload>> {
+    let with_floor = [&[FLOOR][..], &RAW].concat();
+    let echo = |id, title, connections, in_flight, payload| {
+        let shape = Shape::Echo { connections, in_flight, payload };
+        programs.workload(id, title, shape, Mode::Plain, &with_floor)
+    };
+    let tls = |id, title, connections, in_flight, payload| {
+        let shape = Shape::Echo { connections, in_flight, payload };
+        programs.workload(id, title, shape, Mode::Tls, &RAW)
+    };
+    let deflate = |id, title, takeover| {
+        let shape = Shape::DeflateEcho { connections: 50, in_flight: 4, takeover };
+        programs.workload(id, title, shape, Mode::Deflate { takeover }, &DEFLATE)
+    };
+    let idle = |id, title, connections, deflate, mode, names: &[(&'static str, Wire)]| {
+        programs.workload(id, title, Shape::Idle { connections, deflate }, mode, names)
+    };
+    Ok(vec![
+        echo("echo-1k-50x1", "Echo of 1 KiB, 50 connections, 1 in flight", 50, 1, 1 << 10)?,
+        echo("echo-1k-50x64", "Echo of 1 KiB, 50 connections, 64 in flight", 50, 64, 1 << 10)?,
+        echo("echo-16k-50x1", "Echo of 16 KiB, 50 connections, 1 in flight", 50, 1, 16 << 10)?,
+        echo("echo-16k-8x64", "Echo of 16 KiB, 8 connections, 64 in flight", 8, 64, 16 << 10)?,
+        echo("echo-1m-4x1", "Echo of 1 MiB, 4 connections, 1 in flight", 4, 1, 1 << 20)?,
+        echo("echo-1m-2x64", "Echo of 1 MiB, 2 connections, 64 in flight", 2, 64, 1 << 20)?,
+        deflate(
+            "deflate-takeover",
+            "Echo of deflated JSON of 1 KiB, contexts kept, 50 connections, 4 in flight",
+            true,
+        )?,
+        deflate(
+            "deflate-alone",
+            "Echo of deflated JSON of 1 KiB, no context kept, 50 connections, 4 in flight",
+            false,
+        )?,
+        tls("tls-100x1", "Echo of 20 bytes over TLS, 100 connections, 1 in flight", 100, 1, 20)?,
+        tls("tls-50x64", "Echo of 20 bytes over TLS, 50 connections, 64 in flight", 50, 64, 20)?,
+        tls("tls-16k-50x4", "Echo of 16 KiB over TLS, 50 connections, 4 in flight", 50, 4, 16 << 10)?,
+        programs.workload(
+            "handshakes",
+            "Connect, upgrade and close, 32 at once",
+            Shape::Handshakes { at_once: 32 },
+            Mode::Plain,
+            &RAW,
+        )?,
+        idle("idle-ws", "10 000 idle WebSockets", 10_000, Deflate::Declined, Mode::Plain, &RAW)?,
+        idle("idle-tls", "2 000 idle WebSockets over TLS", 2_000, Deflate::Declined, Mode::Tls, &RAW)?,
+        idle(
+            "idle-deflate",
+            "2 000 idle WebSockets with compression contexts, after one message of 1 KiB",
+            2_000,
+            Deflate::Takeover,
+            Mode::Deflate { takeover: true },
+            &DEFLATE,
+        )?,
     ])
 }
 
 impl Programs {
+    fn workload(
+        &self,
+        id: &'static str,
+        title: &'static str,
+        shape: Shape,
+        mode: Mode,
+        names: &[(&'static str, Wire)],
+    ) -> Result<Workload> {
+        let contenders = names.iter().filter_map(|(id, wire)| self.contender(id, *wire, mode).transpose());
+        Ok(Workload { id, title, shape, mode, contenders: contenders.collect::<Result<_>>()? })
+    }
+
     /// The contender of that name; none where its program is not there.
-    fn contender(&self, id: &'static str, wire: Wire) -> Result<Option<Contender>> {
+    fn contender(&self, id: &'static str, wire: Wire, mode: Mode) -> Result<Option<Contender>> {
         let (name, role, launch) = match id {
             "floor-echo" => ("raw TCP (the floor)".to_owned(), Role::Floor, Some(self.peer("floor_echo"))),
             "floor-broadcast" => {
@@ -160,11 +252,16 @@ impl Programs {
             "tokio-tungstenite" => {
                 (self.crate_version("tokio-tungstenite")?, Role::Peer, Some(self.peer("tungstenite")))
             }
+            "tokio-websockets" => {
+                (self.crate_version("tokio-websockets")?, Role::Peer, Some(self.peer("tokio_websockets")))
+            }
+            "yawc" => (self.crate_version("yawc")?, Role::Peer, Some(self.peer("yawc"))),
             "socketioxide" => {
                 (self.crate_version("socketioxide")?, Role::Peer, Some(self.peer("socketioxide")))
             }
-            "ws" => (self.package_version("ws")?, Role::Peer, self.script("ws.js")),
-            "socket.io" => (self.package_version("socket.io")?, Role::Peer, self.script("socketio.js")),
+            "ws" => (self.on_node("ws")?, Role::Peer, self.script("ws.js")),
+            "socket.io" => (self.on_node("socket.io")?, Role::Peer, self.script("socketio.js")),
+            "bun" => (self.package_version("bun", "bun")?, Role::Peer, self.bun()),
             "switchboard" | "switchboard-ws" => {
                 ("Switchboard".to_owned(), Role::Switchboard, self.switchboard(&["--workers", "1"]))
             }
@@ -179,7 +276,40 @@ impl Programs {
             _ => anyhow::bail!("no server is called {id}"),
         };
         let both_cores = id == "switchboard-2-workers";
+        let launch = launch
+            .filter(|_| role != Role::Switchboard || self.offers(mode))
+            .map(|launch| self.in_mode(launch, id, mode));
         Ok(launch.map(|launch| Contender { id, name, role, wire, both_cores, launch }))
+    }
+
+    /// Whether the conformance server has a mode's options.
+    fn offers(&self, mode: Mode) -> bool {
+        match mode {
+            Mode::Plain => true,
+            Mode::Deflate { .. } => self.conformance_help.contains("--deflate"),
+            Mode::Tls => self.conformance_help.contains("--tls-cert"),
+        }
+    }
+
+    /// The same server with the mode's options.
+    fn in_mode(&self, mut launch: Launch, id: &str, mode: Mode) -> Launch {
+        let certificate = &self.certificate;
+        match mode {
+            Mode::Plain => {}
+            Mode::Deflate { takeover } => {
+                launch.args.push("--deflate".to_owned());
+                // The others do what the client asks for.
+                if id == "bun" && !takeover {
+                    launch.args.push("--no-takeover".to_owned());
+                }
+            }
+            Mode::Tls => {
+                for (option, file) in [("--tls-cert", &certificate.cert), ("--tls-key", &certificate.key)] {
+                    launch.args.extend([option.to_owned(), file.to_string_lossy().into_owned()]);
+                }
+            }
+        }
+        launch
     }
 
     fn peer(&self, binary: &str) -> Launch {
@@ -205,15 +335,31 @@ impl Programs {
         Ok(format!("{name} {}", version.trim_matches('"')))
     }
 
-    /// `name version on Node`, out of package-lock.json.
-    fn package_version(&self, name: &str) -> Result<String> {
-        let lock = read(&self.benchmark.join("peers/node/package-lock.json"))?;
+    fn bun(&self) -> Option<Launch> {
+        let script = self.benchmark.join("peers/bun/ws.js");
+        Some(Launch { program: self.bun.clone()?, args: vec![script.to_string_lossy().into_owned()] })
+    }
+
+    fn on_node(&self, name: &str) -> Result<String> {
+        Ok(format!("{} on Node", self.package_version("node", name)?))
+    }
+
+    /// `name version`, out of the package-lock.json of `folder`.
+    fn package_version(&self, folder: &str, name: &str) -> Result<String> {
+        let lock = read(&self.benchmark.join("peers").join(folder).join("package-lock.json"))?;
         let lock: serde_json::Value = serde_json::from_str(&lock)?;
         let version = lock["packages"][format!("node_modules/{name}")]["version"].as_str();
-        Ok(format!("{name} {} on Node", version.context("in package-lock.json")?))
+        Ok(format!("{name} {}", version.context("in package-lock.json")?))
     }
 }
 
 fn read(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
+}
+
+/// What a program says when it is asked for help.
+pub fn help(program: &Path) -> Result<String> {
+    let output = Command::new(program).arg("--help").output();
+    let output = output.with_context(|| format!("starting {}", program.display()))?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -3,6 +3,7 @@
 
 mod bars;
 mod catalogue;
+mod certificate;
 mod load;
 mod report;
 mod sample;
@@ -16,7 +17,8 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use catalogue::{Programs, Workload};
+use catalogue::{Mode, Programs, Workload};
+use certificate::Certificate;
 use load::Timing;
 use report::{ContenderReport, Report, WorkloadReport};
 use sample::{Metric, Sample};
@@ -26,15 +28,15 @@ use server::{Cores, Server};
 #[derive(Parser)]
 #[command(name = "./bench", bin_name = "./bench", max_term_width = 100)]
 struct Options {
-    /// Only what has this in `workload/server`, as `--list` shows it.
+    /// Only what has this in `workload/server`, as `--list` shows it; several of them with commas between.
     filter: Option<String>,
-    /// Three short rounds: some six minutes rather than twenty.
+    /// Three short rounds: some ten minutes rather than fifty.
     #[arg(long)]
     quick: bool,
     /// How often each server is measured; the rounds interleave the servers. [default: 5, or 3 with --quick]
     #[arg(long)]
     rounds: Option<usize>,
-    /// Seconds of one measurement. [default: 3, or 1 with --quick]
+    /// Seconds of one measurement. [default: 3, or 0.7 with --quick]
     #[arg(long)]
     seconds: Option<f64>,
     /// Says what would be measured.
@@ -46,6 +48,9 @@ struct Options {
     /// Node's binary.
     #[arg(long, hide = true)]
     node: Option<PathBuf>,
+    /// Bun's binary.
+    #[arg(long, hide = true)]
+    bun: Option<PathBuf>,
     /// The benchmark's folder.
     #[arg(long, hide = true, default_value = "benchmark")]
     benchmark: PathBuf,
@@ -58,13 +63,24 @@ fn main() -> Result<()> {
         peers: binary.parent().context("the binary lies in a folder")?.to_owned(),
         conformance: options.conformance.clone(),
         node: options.node.clone(),
+        bun: options.bun.clone(),
+        conformance_help: options
+            .conformance
+            .as_deref()
+            .map(catalogue::help)
+            .transpose()?
+            .unwrap_or_default(),
+        certificate: Certificate::make(&options.logs()?)?,
         benchmark: options.benchmark.clone(),
     };
     let mut workloads = catalogue::workloads(&programs)?;
     if let Some(filter) = &options.filter {
         for workload in &mut workloads {
             let id = workload.id;
-            workload.contenders.retain(|contender| format!("{id}/{}", contender.id).contains(filter));
+            workload.contenders.retain(|contender| {
+                let name = format!("{id}/{}", contender.id);
+                filter.split(',').any(|part| name.contains(part))
+            });
         }
         workloads.retain(|workload| !workload.contenders.is_empty());
     }
@@ -84,25 +100,25 @@ fn main() -> Result<()> {
         return Ok(());
     }
     ensure!(!workloads.is_empty(), "nothing matches; ./bench --list shows what there is");
-    measure_all(&options, &workloads)
+    measure_all(&options, &workloads, &programs.certificate)
 }
 
-fn measure_all(options: &Options, workloads: &[Workload]) -> Result<()> {
-    let (rounds, seconds, warm_up) = if options.quick { (3, 1.0, 0.4) } else { (5, 3.0, 1.0) };
+fn measure_all(options: &Options, workloads: &[Workload], certificate: &Certificate) -> Result<()> {
+    let (rounds, seconds, warm_up) = if options.quick { (3, 0.7, 0.3) } else { (5, 3.0, 1.0) };
     let rounds = options.rounds.unwrap_or(rounds).max(1);
     let measure = Duration::try_from_secs_f64(options.seconds.unwrap_or(seconds)).context("--seconds")?;
     let timing = Timing { warm_up: Duration::from_secs_f64(warm_up), measure };
     raise_open_files()?;
 
-    let runner =
-        Runner { cores: Cores::choose()?, timing, rounds, begun: Instant::now(), logs: options.logs()? };
+    let (cores, logs, begun) = (Cores::choose()?, options.logs()?, Instant::now());
+    let runner = Runner { certificate, cores, timing, rounds, begun, logs };
     let measured = workloads.iter().map(|workload| runner.measure(workload)).collect();
     let report = Report::new(&options.benchmark, rounds, timing, measured);
     print!("\n{}", report.to_text());
 
     // Only a whole and unhurried run replaces the published results.
     let whole = options.filter.is_none() && rounds >= 5 && options.seconds.is_none() && !options.quick;
-    let whole = whole && options.conformance.is_some() && options.node.is_some();
+    let whole = whole && options.conformance.is_some() && options.node.is_some() && options.bun.is_some();
     let name = if whole { "latest" } else { "partial" };
     let paths = report.write(&options.benchmark.join("results"), name)?;
     println!("\nwritten: {}", paths.join(", "));
@@ -127,7 +143,8 @@ fn raise_open_files() -> Result<()> {
     Ok(())
 }
 
-struct Runner {
+struct Runner<'a> {
+    certificate: &'a Certificate,
     cores: Cores,
     timing: Timing,
     rounds: usize,
@@ -135,16 +152,17 @@ struct Runner {
     logs: PathBuf,
 }
 
-impl Runner {
+impl Runner<'_> {
     /// All rounds of one workload: A B C, A B C, so that a change of the machine's mood falls on all alike.
     fn measure(&self, workload: &Workload) -> WorkloadReport {
         eprintln!("\n{}", workload.title);
+        let tls = (workload.mode == Mode::Tls).then_some(&self.certificate.client);
         let mut outcomes: Vec<Vec<Result<Sample>>> = workload.contenders.iter().map(|_| Vec::new()).collect();
         for round in 1..=self.rounds {
             for (contender, outcomes) in workload.contenders.iter().zip(&mut outcomes) {
                 let log = self.logs.join(format!("{}.log", contender.id));
                 let outcome = Server::start(&contender.launch, self.cores, contender.both_cores, &log)
-                    .and_then(|server| load::run(workload.shape, contender.wire, &server, self.timing));
+                    .and_then(|server| load::run(workload.shape, contender.wire, tls, &server, self.timing));
                 let elapsed = self.begun.elapsed().as_secs();
                 let shown = outcome.as_ref().map_or_else(|error| format!("FAILED: {error:#}"), brief);
                 let (name, rounds) = (format!("{} ({})", contender.name, contender.protocol()), self.rounds);

@@ -1,4 +1,5 @@
 //! fastwebsockets: echo on its hyper upgrade and its `FragmentCollector`, the set-up its own documentation shows.
+//! It has no permessage-deflate, and writes each frame when it is told to: it has no way to write several at once.
 
 use bytes::Bytes;
 use fastwebsockets::upgrade::{UpgradeFut, upgrade};
@@ -9,18 +10,20 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use peers::{Connection, Echo};
 use tokio::task::unconstrained;
 
+struct FastWebSockets;
+
 fn main() -> std::io::Result<()> {
-    peers::run(async {
-        let listener = peers::listen_async();
-        loop {
-            let (stream, _) = listener.accept().await?;
-            stream.set_nodelay(true)?;
-            let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(accept));
-            tokio::spawn(connection.with_upgrades());
-        }
-    })
+    peers::serve::<FastWebSockets>()
+}
+
+impl Echo for FastWebSockets {
+    async fn serve(stream: impl Connection) {
+        let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(accept));
+        let _ = connection.with_upgrades().await;
+    }
 }
 
 async fn accept(mut request: Request<Incoming>) -> Result<Response<Empty<Bytes>>, WebSocketError> {

@@ -4,22 +4,20 @@
 use std::future::ready;
 
 use futures_util::{StreamExt, TryStreamExt};
-use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::Error;
+use peers::{Connection, Echo};
+use tokio_tungstenite::accept_async;
+
+struct Tungstenite;
 
 fn main() -> std::io::Result<()> {
-    peers::run(async {
-        let listener = peers::listen_async();
-        loop {
-            let (stream, _) = listener.accept().await?;
-            stream.set_nodelay(true)?;
-            tokio::spawn(echo(stream));
-        }
-    })
+    peers::serve::<Tungstenite>()
 }
 
-async fn echo(stream: TcpStream) -> Result<(), Error> {
-    let (write, read) = tokio_tungstenite::accept_async(stream).await?.split();
-    let messages = read.try_filter(|message| ready(message.is_text() || message.is_binary()));
-    messages.forward(write).await
+impl Echo for Tungstenite {
+    async fn serve(stream: impl Connection) {
+        let Ok(socket) = accept_async(stream).await else { return };
+        let (write, read) = socket.split();
+        let messages = read.try_filter(|message| ready(message.is_text() || message.is_binary()));
+        let _ = messages.forward(write).await;
+    }
 }

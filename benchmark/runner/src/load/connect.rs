@@ -1,14 +1,16 @@
 //! Opens connections and speaks their handshakes, several at a time.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use memchr::memmem;
-use rustix::net::sockopt::set_tcp_congestion;
+use rustix::io::Errno;
+use rustls::ClientConfig;
 
 use super::connection::Connection;
+use super::socket::Socket;
 use super::wire::{Frame, Wire, client_text};
 use super::{Poller, STALL};
 
@@ -33,49 +35,89 @@ pub(super) fn browser_headers(server: SocketAddr) -> String {
     )
 }
 
-/// A connection with nothing said on it yet.
-pub(super) fn dial(server: SocketAddr) -> Result<TcpStream> {
-    let socket = TcpStream::connect(server).context("connecting")?;
-    socket.set_nodelay(true)?;
-    // The load's side alone: the cheapest congestion control there is, where the system's own may pace its packets
-    // with timers. The servers' side is left as the system has it.
-    let _ = set_tcp_congestion(&socket, "reno");
-    Ok(socket)
+/// What a client says about permessage-deflate (RFC 7692) when it opens a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deflate {
+    /// Offered as browsers do; the server of such a workload declines, since it is off there.
+    Declined,
+    /// Agreed on, both ends keeping their contexts.
+    Takeover,
+    /// Agreed on, neither end keeping its context.
+    NoTakeover,
 }
 
-fn upgrade_request(server: SocketAddr, path: &str) -> Vec<u8> {
+impl Deflate {
+    fn offer(self) -> &'static str {
+        match self {
+            Self::Declined | Self::Takeover => "permessage-deflate; client_max_window_bits",
+            Self::NoTakeover => "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
+        }
+    }
+
+    /// Fails where the answer to the upgrade is not what the workload is about.
+    fn check(self, head: &[u8]) -> Result<()> {
+        let has = |what: &str| memmem::find(head, what.as_bytes()).is_some();
+        let kept = match self {
+            Self::Declined => !has("permessage-deflate"),
+            Self::Takeover => has("permessage-deflate") && !has("no_context_takeover"),
+            Self::NoTakeover => has("permessage-deflate") && has("server_no_context_takeover"),
+        };
+        ensure!(kept, "the server agreed on other compression than {self:?}: {}", head.escape_ascii());
+        Ok(())
+    }
+}
+
+/// What a client opens connections with.
+#[derive(Clone, Copy)]
+pub(super) struct Opening<'a> {
+    pub wire: Wire,
+    pub server: SocketAddr,
+    pub tls: Option<&'a Arc<ClientConfig>>,
+    pub deflate: Deflate,
+}
+
+pub(super) fn upgrade_request(server: SocketAddr, path: &str, deflate: Deflate) -> Vec<u8> {
     format!(
         "GET {path} HTTP/1.1\r\n{}\
          Connection: Upgrade\r\n\
          Upgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\n\
          Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==\r\n\
-         Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n",
-        browser_headers(server)
+         Sec-WebSocket-Extensions: {}\r\n\r\n",
+        browser_headers(server),
+        deflate.offer()
     )
     .into_bytes()
 }
 
 /// Opens `n` connections, each ready for messages.
-pub(super) fn open(wire: Wire, server: SocketAddr, n: usize) -> Result<Vec<Connection>> {
+pub(super) fn open(opening: Opening<'_>, n: usize) -> Result<Vec<Connection>> {
+    let opened = open_sockets(opening, n)?;
+    Ok(opened.into_iter().map(|(socket, tail)| Connection::new(socket, tail)).collect())
+}
+
+/// Opens `n` connections: their sockets, and what was read beyond their handshakes.
+pub(super) fn open_sockets(opening: Opening<'_>, n: usize) -> Result<Vec<(Socket, Vec<u8>)>> {
     let mut poller = Poller::new()?;
-    let request = match wire {
+    let request = match opening.wire {
         Wire::Tcp => Vec::new(),
-        Wire::WebSocket { path } => upgrade_request(server, path),
-        Wire::SocketIo => upgrade_request(server, "/socket.io/?EIO=4&transport=websocket"),
+        Wire::WebSocket { path } => upgrade_request(opening.server, path, opening.deflate),
+        Wire::SocketIo => {
+            upgrade_request(opening.server, "/socket.io/?EIO=4&transport=websocket", opening.deflate)
+        }
     };
 
     let mut ready = Vec::with_capacity(n);
-    let mut opening: Vec<Option<Handshake>> = Vec::with_capacity(n);
+    let mut begun: Vec<Option<Handshake>> = Vec::with_capacity(n);
     while ready.len() < n {
-        while opening.len() < n && opening.len() - ready.len() < AT_ONCE {
-            let handshake = Handshake::start(wire, server, &request)?;
+        while begun.len() < n && begun.len() - ready.len() < AT_ONCE {
+            let handshake = Handshake::start(opening, &request)?;
             if handshake.step == Step::Ready {
-                ready.push(Connection::new(handshake.socket, Vec::new()));
-                opening.push(None);
+                ready.push((handshake.socket, Vec::new()));
+                begun.push(None);
             } else {
-                poller.add(&handshake.socket, opening.len())?;
-                opening.push(Some(handshake));
+                poller.add(handshake.socket.tcp(), begun.len())?;
+                begun.push(Some(handshake));
             }
         }
         if ready.len() == n {
@@ -85,11 +127,11 @@ pub(super) fn open(wire: Wire, server: SocketAddr, n: usize) -> Result<Vec<Conne
         let mut woken = false;
         for index in poller.wait(STALL)? {
             woken = true;
-            let Some(mut handshake) = opening[index].take() else { continue };
+            let Some(mut handshake) = begun[index].take() else { continue };
             if handshake.advance()? {
-                ready.push(Connection::new(handshake.socket, handshake.received));
+                ready.push((handshake.socket, handshake.received));
             } else {
-                opening[index] = Some(handshake);
+                begun[index] = Some(handshake);
             }
         }
         ensure!(woken, "no answer to a handshake within {STALL:?}; {before} of {n} connections are open");
@@ -110,30 +152,36 @@ enum Step {
 }
 
 struct Handshake {
-    socket: TcpStream,
+    socket: Socket,
     wire: Wire,
+    deflate: Deflate,
     step: Step,
     received: Vec<u8>,
 }
 
 impl Handshake {
-    fn start(wire: Wire, server: SocketAddr, request: &[u8]) -> Result<Self> {
-        let mut socket = dial(server)?;
-        socket.write_all(request)?;
-        socket.set_nonblocking(true)?;
+    fn start(opening: Opening<'_>, request: &[u8]) -> Result<Self> {
+        let mut socket = Socket::open(opening.server, opening.tls)?;
+        if !request.is_empty() {
+            ensure!(socket.send(request)? == request.len(), "a request did not fit in a new connection");
+        }
+        socket.stop_blocking()?;
+        let wire = opening.wire;
         let step = if wire == Wire::Tcp { Step::Ready } else { Step::Upgrade };
-        Ok(Self { socket, wire, step, received: Vec::new() })
+        Ok(Self { socket, wire, deflate: opening.deflate, step, received: Vec::new() })
     }
 
     /// Takes in what has come; true once the connection is ready.
     fn advance(&mut self) -> Result<bool> {
         let mut buffer = [0; 4096];
         loop {
-            match self.socket.read(&mut buffer) {
-                Ok(0) => bail!("the server closed a connection during its handshake"),
-                Ok(n) => self.received.extend_from_slice(&buffer[..n]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error).context("reading a handshake"),
+            match self.socket.receive(&mut buffer) {
+                Ok(received) if received.bytes == 0 => {
+                    bail!("the server closed a connection during its handshake")
+                }
+                Ok(received) => self.received.extend_from_slice(&buffer[..received.bytes]),
+                Err(Errno::AGAIN) => break,
+                Err(error) => bail!("reading a handshake: {error}"),
             }
         }
         while self.step != Step::Ready {
@@ -147,24 +195,31 @@ impl Handshake {
     fn take_answer(&mut self) -> Result<Option<usize>> {
         if self.step == Step::Upgrade {
             let Some(end) = memmem::find(&self.received, b"\r\n\r\n") else { return Ok(None) };
-            let head = self.received[..end].escape_ascii();
-            ensure!(self.received.starts_with(b"HTTP/1.1 101"), "the upgrade was refused: {head}");
+            let head = &self.received[..end];
+            ensure!(head.starts_with(b"HTTP/1.1 101"), "the upgrade was refused: {}", head.escape_ascii());
+            self.deflate.check(head)?;
             self.step = if self.wire == Wire::SocketIo { Step::Open } else { Step::Ready };
             return Ok(Some(end + 4));
         }
         let Some(frame) = Frame::parse(&self.received) else { return Ok(None) };
         match self.step {
             Step::Open if frame.payload.starts_with(b"0{") => {
-                self.socket.write_all(&client_text(b"40"))?;
+                say(&mut self.socket, b"40")?;
                 self.step = Step::Connect;
             }
             Step::Connect if frame.payload.starts_with(b"40{") => self.step = Step::Ready,
             // socketioxide's first ping comes right after the open packet.
-            Step::Connect if frame.payload == b"2" => self.socket.write_all(&client_text(b"3"))?,
+            Step::Connect if frame.payload == b"2" => say(&mut self.socket, b"3")?,
             // An event may overtake the answer to CONNECT.
             Step::Connect if frame.payload.starts_with(b"42") => {}
             _ => bail!("unexpected during the handshake: {}", frame.payload.escape_ascii()),
         }
         Ok(Some(frame.length))
     }
+}
+
+fn say(socket: &mut Socket, text: &[u8]) -> Result<()> {
+    let frame = client_text(text);
+    ensure!(socket.send(&frame)? == frame.len(), "a few bytes did not fit in a new connection");
+    Ok(())
 }

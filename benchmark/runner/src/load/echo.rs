@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+use super::connect::{self, Opening};
 use super::connection::Connection;
 use super::meter::Meter;
-use super::wire::{Traffic, Wire};
-use super::{Poller, RECEIVE_BUFFER, STALL, Timing, connect};
+use super::wire::Traffic;
+use super::{Poller, RECEIVE_BUFFER, STALL, Timing};
 use crate::sample::Sample;
 use crate::server::Server;
 
@@ -19,15 +20,15 @@ struct Client {
 }
 
 pub(super) fn run(
-    wire: Wire,
+    opening: Opening<'_>,
     connections: usize,
     in_flight: usize,
     payload: usize,
     server: &Server,
     timing: Timing,
 ) -> Result<Sample> {
-    let traffic = Traffic::new(wire, "echo", payload);
-    let opened = connect::open(wire, server.addr(), connections)?;
+    let traffic = Traffic::new(opening.wire, "echo", payload);
+    let opened = connect::open(opening, connections)?;
     let mut poller = Poller::new()?;
     let mut clients = Vec::with_capacity(connections);
     for (index, mut connection) in opened.into_iter().enumerate() {

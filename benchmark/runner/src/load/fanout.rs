@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use super::connect::{self, Opening};
 use super::connection::Connection;
 use super::meter::Meter;
-use super::wire::{Traffic, Wire};
-use super::{Poller, RECEIVE_BUFFER, STALL, Timing, connect};
+use super::wire::Traffic;
+use super::{Poller, RECEIVE_BUFFER, STALL, Timing};
 use crate::sample::Sample;
 use crate::server::Server;
 
@@ -26,16 +27,16 @@ struct Broadcasts {
 }
 
 pub(super) fn run(
-    wire: Wire,
+    opening: Opening<'_>,
     receivers: usize,
     in_flight: usize,
     payload: usize,
     server: &Server,
     timing: Timing,
 ) -> Result<Sample> {
-    let traffic = Traffic::new(wire, "broadcast", payload);
+    let traffic = Traffic::new(opening.wire, "broadcast", payload);
     let recipients = receivers + 1;
-    let mut connections = connect::open(wire, server.addr(), recipients)?;
+    let mut connections = connect::open(opening, recipients)?;
     let mut poller = Poller::new()?;
     for (index, connection) in connections.iter().enumerate() {
         poller.add(connection.socket(), index)?;

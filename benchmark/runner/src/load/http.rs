@@ -9,7 +9,7 @@ use httparse::{EMPTY_HEADER, Status, parse_chunk_size};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
-use super::connect::dial;
+use super::socket::dial;
 
 const READ: usize = 16 * 1024;
 

@@ -4,22 +4,32 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::wire::Wire;
-use super::{Timing, connect};
+use super::connect::{self, Opening};
+use super::deflate;
+use super::{Timing, connect::Deflate};
 use crate::sample::{Metric, Sample};
 use crate::server::Server;
 
-/// Opens `connections`, lets the server come to rest for the length of a warm-up, and reads its accounts.
-pub(super) fn run(wire: Wire, connections: usize, server: &Server, timing: Timing) -> Result<Sample> {
+/// Opens `connections`, lets the server come to rest for the length of a warm-up, and reads its accounts. Where
+/// compression is agreed on, each has echoed one message before, so that what compressing needs is there.
+pub(super) fn run(
+    opening: Opening<'_>,
+    connections: usize,
+    server: &Server,
+    timing: Timing,
+) -> Result<Sample> {
     // Whatever the server sets up lazily, it sets up now.
     std::thread::sleep(Duration::from_millis(200));
     let memory_before = server.resident_bytes()?;
     let cpu_before = server.cpu_time()?;
-    let open = connect::open(wire, server.addr(), connections)?;
+    let (open, used) = match opening.deflate {
+        Deflate::Declined => (connect::open(opening, connections)?, Vec::new()),
+        Deflate::Takeover | Deflate::NoTakeover => (Vec::new(), deflate::open_used(opening, connections)?),
+    };
     std::thread::sleep(timing.warm_up);
     let cpu = server.cpu_time()?.saturating_sub(cpu_before);
     let memory = server.resident_bytes()?.saturating_sub(memory_before);
-    drop(open);
+    drop((open, used));
     Ok(Sample::from([
         (Metric::RssBytes, memory as f64 / connections as f64),
         (Metric::ConnectUs, cpu.as_secs_f64() * 1e6 / connections as f64),

@@ -7,24 +7,31 @@
 
 mod connect;
 mod connection;
+mod deflate;
 mod echo;
 mod fanout;
+mod handshakes;
 mod http;
 mod idle;
 mod meter;
 mod polling;
+mod socket;
 mod wire;
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
+use rustls::ClientConfig;
 
 use crate::sample::Sample;
 use crate::server::Server;
+pub use connect::Deflate;
+use connect::Opening;
 pub use wire::Wire;
 
 /// What a workload asks of a server.
@@ -32,11 +39,15 @@ pub use wire::Wire;
 pub enum Shape {
     /// Every connection keeps `in_flight` messages of `payload` bytes on the way, each answered with itself.
     Echo { connections: usize, in_flight: usize, payload: usize },
+    /// As `Echo`, of compressed JSON documents of 1 KiB.
+    DeflateEcho { connections: usize, in_flight: usize, takeover: bool },
+    /// Clients that connect, upgrade, close and are followed by others, so many at once.
+    Handshakes { at_once: usize },
     /// One sender and `receivers` more; each broadcast goes to all of them, the sender too. A new one is sent once
     /// one of those in flight has reached everybody.
     FanOut { receivers: usize, in_flight: usize, payload: usize },
-    /// Connections that are opened and then silent.
-    Idle { connections: usize },
+    /// Connections that are opened and then silent; with compression, after one message of it.
+    Idle { connections: usize, deflate: Deflate },
     /// HTTP long polling: each message costs one POST and one GET.
     Polling { clients: usize, payload: usize },
 }
@@ -48,16 +59,30 @@ pub struct Timing {
     pub measure: Duration,
 }
 
-/// Runs one workload against one server. The calling thread should be pinned to the load's core.
-pub fn run(shape: Shape, wire: Wire, server: &Server, timing: Timing) -> Result<Sample> {
+/// Runs one workload against one server, over TLS where a configuration for it is given. The calling thread should be
+/// pinned to the load's core.
+pub fn run(
+    shape: Shape,
+    wire: Wire,
+    tls: Option<&Arc<ClientConfig>>,
+    server: &Server,
+    timing: Timing,
+) -> Result<Sample> {
+    let opening = |deflate| Opening { wire, server: server.addr(), tls, deflate };
+    let plain = opening(Deflate::Declined);
     match shape {
         Shape::Echo { connections, in_flight, payload } => {
-            echo::run(wire, connections, in_flight, payload, server, timing)
+            echo::run(plain, connections, in_flight, payload, server, timing)
         }
+        Shape::DeflateEcho { connections, in_flight, takeover } => {
+            let deflate = if takeover { Deflate::Takeover } else { Deflate::NoTakeover };
+            deflate::run(opening(deflate), connections, in_flight, server, timing)
+        }
+        Shape::Handshakes { at_once } => handshakes::run(wire, at_once, server, timing),
         Shape::FanOut { receivers, in_flight, payload } => {
-            fanout::run(wire, receivers, in_flight, payload, server, timing)
+            fanout::run(plain, receivers, in_flight, payload, server, timing)
         }
-        Shape::Idle { connections } => idle::run(wire, connections, server, timing),
+        Shape::Idle { connections, deflate } => idle::run(opening(deflate), connections, server, timing),
         Shape::Polling { clients, payload } => polling::run(wire, clients, payload, server, timing),
     }
 }

@@ -16,6 +16,7 @@ pub enum Wire {
 /// Any key does; what counts is that it is not zero, so that a server cannot skip the unmasking.
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 const FIN: u8 = 0x80;
+const RSV1: u8 = 0x40;
 const MASKED: u8 = 0x80;
 const TEXT: u8 = 1;
 const CLOSE: u8 = 8;
@@ -26,6 +27,9 @@ const LENGTH_16: u8 = 0x7e;
 const LENGTH_64: u8 = 0x7f;
 /// Longest run of equal frames kept for sending and comparing.
 const RUN_BYTES: usize = 256 * 1024;
+
+/// Replies longer than this are compared as they come.
+const LARGE: usize = 64 * 1024;
 
 /// One message as it is sent and as it comes back, in runs of copies.
 pub(super) struct Traffic {
@@ -92,6 +96,28 @@ impl Traffic {
         &self.pong
     }
 
+    /// Whether replies are to be [followed](Self::follow) rather than counted.
+    pub(super) fn is_large(&self) -> bool {
+        self.reply.frame > LARGE
+    }
+
+    /// Compares `bytes` with replies, of which `begun` bytes of one have come, and counts those that end here.
+    pub(super) fn follow(&self, mut bytes: &[u8], begun: &mut usize) -> Result<usize> {
+        let mut messages = 0;
+        while !bytes.is_empty() {
+            let expected = &self.reply.bytes[*begun..self.reply.frame];
+            let (piece, rest) = bytes.split_at(bytes.len().min(expected.len()));
+            ensure!(piece == &expected[..piece.len()], "a reply differs from what was sent");
+            *begun += piece.len();
+            if *begun == self.reply.frame {
+                messages += 1;
+                *begun = 0;
+            }
+            bytes = rest;
+        }
+        Ok(messages)
+    }
+
     /// Counts the messages in `bytes`, which start at the start of a frame.
     pub(super) fn count(&self, bytes: &[u8]) -> Result<Counted> {
         let whole = bytes.len() / self.reply.frame;
@@ -155,6 +181,8 @@ pub(super) fn event_packet(event: &str, payload: usize) -> Vec<u8> {
 /// One frame from a server.
 pub(super) struct Frame<'a> {
     opcode: u8,
+    /// Whether the payload is compressed.
+    pub deflated: bool,
     pub payload: &'a [u8],
     /// Bytes of header and payload.
     pub length: usize,
@@ -170,13 +198,32 @@ impl<'a> Frame<'a> {
             short => (2, short.into()),
         };
         let length = header + payload;
-        Some(Self { opcode: first & 0x0f, payload: bytes.get(header..length)?, length })
+        let payload = bytes.get(header..length)?;
+        Some(Self { opcode: first & 0x0f, deflated: first & RSV1 != 0, payload, length })
+    }
+
+    pub(super) fn is_close(&self) -> bool {
+        self.opcode == CLOSE
+    }
+
+    pub(super) fn is_text(&self) -> bool {
+        self.opcode == TEXT
     }
 }
 
 /// A masked text frame, as a client sends it.
 pub(super) fn client_text(payload: &[u8]) -> Vec<u8> {
     client_frame(TEXT, payload)
+}
+
+/// A masked text frame whose payload is compressed.
+pub(super) fn client_deflated(payload: &[u8]) -> Vec<u8> {
+    client_frame(RSV1 | TEXT, payload)
+}
+
+/// A masked close frame with code 1000.
+pub(super) fn client_close() -> Vec<u8> {
+    client_frame(CLOSE, &1000u16.to_be_bytes())
 }
 
 fn client_frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
@@ -234,6 +281,22 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn large_replies_are_followed_over_any_split_and_held_to_what_was_sent() {
+        let traffic = Traffic::new(WIRES[1], "echo", 100_000);
+        assert!(traffic.is_large());
+        let bytes = replies(&traffic, 3);
+        for piece in [1000, 65_536, 100_009, 100_010, 100_011, 200_050] {
+            let mut begun = 0;
+            let counted: usize =
+                bytes.chunks(piece).map(|bytes| traffic.follow(bytes, &mut begun).unwrap()).sum();
+            assert_eq!((counted, begun), (3, 0));
+        }
+        let mut wrong = bytes;
+        wrong[150_000] ^= 1;
+        assert!(traffic.follow(&wrong, &mut 0).is_err());
     }
 
     #[test]

@@ -138,7 +138,7 @@ impl WorkloadReport {
         })
     }
 
-    fn is_idle(&self) -> bool {
+    pub fn is_idle(&self) -> bool {
         self.contenders.iter().any(|contender| contender.median.contains_key(&Metric::RssBytes))
     }
 }
