@@ -11,32 +11,44 @@ use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, VARY};
 use http::{HeaderMap, HeaderValue};
 
 use super::Answer;
-use crate::engineio::EngineServer;
 
-/// Compresses an answer from the threshold on, if the client takes it.
-pub(super) fn compress(server: &EngineServer, request: &HeaderMap, mut answer: Answer) -> Answer {
-    let Some(threshold) = server.options.http_compression else { return answer };
+/// How a client takes compressed answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Coding {
+    Gzip,
+    Deflate,
+}
+
+impl Coding {
+    /// The best of those that a request accepts.
+    pub(super) fn of(request: &HeaderMap) -> Option<Self> {
+        match accepts(request, "gzip") {
+            true => Some(Self::Gzip),
+            false => accepts(request, "deflate").then_some(Self::Deflate),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Deflate => "deflate",
+        }
+    }
+}
+
+/// Compresses an answer from the threshold on.
+pub(super) fn compress(threshold: usize, coding: Coding, mut answer: Answer) -> Answer {
     if answer.body().len() < threshold || answer.headers().contains_key(CONTENT_ENCODING) {
         return answer;
     }
-    let taken = |coding| accepts(request, coding);
-    let (coding, body) = if taken("gzip") {
-        ("gzip", write(GzEncoder::new(Vec::new(), Compression::fast()), answer.body(), GzEncoder::finish))
-    } else if taken("deflate") {
-        (
-            "deflate",
-            write(
-                DeflateEncoder::new(Vec::new(), Compression::fast()),
-                answer.body(),
-                DeflateEncoder::finish,
-            ),
-        )
-    } else {
-        return answer;
+    let (level, body) = (Compression::fast(), answer.body());
+    let compressed = match coding {
+        Coding::Gzip => write(GzEncoder::new(Vec::new(), level), body, GzEncoder::finish),
+        Coding::Deflate => write(DeflateEncoder::new(Vec::new(), level), body, DeflateEncoder::finish),
     };
-    if let Ok(body) = body {
+    if let Ok(body) = compressed {
         *answer.body_mut() = Bytes::from(body);
-        answer.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
+        answer.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
         answer.headers_mut().append(VARY, HeaderValue::from_static("Accept-Encoding"));
     }
     answer

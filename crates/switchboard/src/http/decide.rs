@@ -125,8 +125,8 @@ pub(crate) fn decide(inner: &Inner, parts: &Parts, peer: Peer) -> Decision {
 }
 
 /// Adds what every answer of an engine carries.
-pub(crate) fn finish(server: &EngineServer, parts: &Parts, mut answer: Answer) -> Answer {
-    server.options.origins.add_headers(&parts.headers, answer.headers_mut());
+fn finish(server: &EngineServer, parts: &Parts, mut answer: Answer) -> Answer {
+    server.options.origins.add_headers(parts.headers.get(ORIGIN), answer.headers_mut());
     answer
 }
 

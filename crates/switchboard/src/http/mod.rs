@@ -3,6 +3,7 @@
 mod compress;
 pub(crate) mod cors;
 pub(crate) mod decide;
+mod finish;
 pub(crate) mod hixie;
 pub(crate) mod http2;
 pub(crate) mod routes;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
-use http::{HeaderMap, Request, Response, StatusCode, Version};
+use http::{HeaderMap, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
@@ -19,8 +19,8 @@ use switchboard_websocket::drafts::hixie::Challenge;
 use tokio::sync::oneshot;
 use tracing::Instrument;
 
-use super::compress::compress;
-use super::decide::{Attach, Decision, HixieUpgrade, PollKind, PollRequest, can_probe, decide, finish};
+use super::decide::{Attach, Decision, HixieUpgrade, PollKind, PollRequest, can_probe, decide};
+use super::finish::Finish;
 use super::hixie::prove;
 use super::{Answer, engine_error, http2, plain, text, too_large};
 use crate::DisconnectReason;
@@ -68,7 +68,7 @@ where
 
 async fn carry_out<B>(
     inner: Arc<Inner>,
-    parts: Parts,
+    mut parts: Parts,
     body: B,
     decision: Decision,
     caller: Option<Caller>,
@@ -80,14 +80,17 @@ where
         Decision::Pass => Served::Pass(Request::from_parts(parts, body)),
         Decision::Answer(answer) => Served::Answer(answer),
         Decision::Poll(request) => {
-            let server = Arc::clone(&request.server);
-            let answer = poll(&inner, request, &parts, body).await;
+            let finish = Finish::of(&request.server, &parts.headers);
+            // A poll may wait for long: nothing of its request does.
+            let headers = std::mem::take(&mut parts.headers);
+            parts.uri = Uri::default();
+            let answer = poll(&inner, request, headers, body).await;
             if let (Some(caller), Some(_)) = (caller, &answer) {
                 caller.answered();
             }
             // Without an answer the body did not come: the session is closed, as its caller went away.
             let answer = answer.unwrap_or_else(|| plain(StatusCode::BAD_REQUEST, "incomplete body\n"));
-            Served::Answer(compress(&server, &parts.headers, finish(&server, &parts, answer)))
+            Served::Answer(finish.answer(answer))
         }
         Decision::Upgrade(response, attach) => {
             Served::Answer(upgrade(inner, parts, response, attach, None).await)
@@ -224,7 +227,7 @@ async fn ask(hub: &Hub, to: WorkerId, f: impl FnOnce(&Rc<Worker>, Reply) + Send 
 }
 
 /// A request of the polling transport. `None`: its body did not come.
-async fn poll<B>(inner: &Arc<Inner>, request: PollRequest, parts: &Parts, body: B) -> Option<Answer>
+async fn poll<B>(inner: &Arc<Inner>, request: PollRequest, headers: HeaderMap, body: B) -> Option<Answer>
 where
     B: Body<Data = Bytes> + Send,
 {
@@ -243,6 +246,7 @@ where
             Some(server.with_cookie(answer.await))
         }
         PollKind::Get(sid) => {
+            drop((headers, body));
             // A session that has closed tells the next poll so.
             let answer = ask(hub, WorkerId(sid.worker()), move |worker, reply| {
                 match worker.extension::<Registry>().get(&sid) {
@@ -252,17 +256,23 @@ where
             });
             Some(answer.await)
         }
-        PollKind::Post(sid) => post(hub, &server, sid, parts, body).await,
+        PollKind::Post(sid) => post(hub, &server, sid, &headers, body).await,
     }
 }
 
 /// A POST: the body in whole, then its packets. `None`: the body did not come.
-async fn post<B>(hub: &Hub, server: &EngineServer, sid: SessionId, parts: &Parts, body: B) -> Option<Answer>
+async fn post<B>(
+    hub: &Hub,
+    server: &EngineServer,
+    sid: SessionId,
+    headers: &HeaderMap,
+    body: B,
+) -> Option<Answer>
 where
     B: Body<Data = Bytes> + Send,
 {
     let owner = WorkerId(sid.worker());
-    if parts.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes() == b"application/octet-stream") {
+    if headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes() == b"application/octet-stream") {
         // Protocol 4 has no binary payloads.
         let refused = ask(hub, owner, move |worker, reply| {
             let _gone = reply.send(engine_error(ErrorCode::BadRequest));
@@ -272,12 +282,8 @@ where
         });
         return Some(refused.await);
     }
-    let mut body = std::pin::pin!(read_body(
-        &parts.headers,
-        body,
-        server.options.max_payload,
-        server.options.body_timeout
-    ));
+    let mut body =
+        std::pin::pin!(read_body(headers, body, server.options.max_payload, server.options.body_timeout));
     // Mostly the body came with the head. Where not, the session is told that it is on its way.
     let mut begun = false;
     let first = poll_fn(|cx| Poll::Ready(body.as_mut().poll(cx))).await;

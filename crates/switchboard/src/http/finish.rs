@@ -1,0 +1,36 @@
+//! The last touch to the answer of a polling request: CORS headers and compression.
+
+use std::sync::Arc;
+
+use http::header::ORIGIN;
+use http::{HeaderMap, HeaderValue};
+
+use super::Answer;
+use super::compress::{Coding, compress};
+use crate::engineio::EngineServer;
+
+/// What the answer to a polling request still needs to know of the request.
+pub(super) struct Finish {
+    server: Arc<EngineServer>,
+    origin: Option<HeaderValue>,
+    coding: Option<Coding>,
+}
+
+impl Finish {
+    pub(super) fn of(server: &Arc<EngineServer>, request: &HeaderMap) -> Self {
+        let server = Arc::clone(server);
+        // A copy: the value itself may share a buffer with all the others.
+        let origin = request.get(ORIGIN).and_then(|origin| HeaderValue::from_bytes(origin.as_bytes()).ok());
+        let coding = server.options.http_compression.and_then(|_threshold| Coding::of(request));
+        Self { server, origin, coding }
+    }
+
+    pub(super) fn answer(self, mut answer: Answer) -> Answer {
+        let options = &self.server.options;
+        options.origins.add_headers(self.origin.as_ref(), answer.headers_mut());
+        match (options.http_compression, self.coding) {
+            (Some(threshold), Some(coding)) => compress(threshold, coding, answer),
+            _ => answer,
+        }
+    }
+}
