@@ -22,10 +22,10 @@ pub(super) enum Coding {
 impl Coding {
     /// The best of those that a request accepts.
     pub(super) fn of(request: &HeaderMap) -> Option<Self> {
-        match accepts(request, "gzip") {
-            true => Some(Self::Gzip),
-            false => accepts(request, "deflate").then_some(Self::Deflate),
+        if accepts(request, "gzip") {
+            return Some(Self::Gzip);
         }
+        accepts(request, "deflate").then_some(Self::Deflate)
     }
 
     fn name(self) -> &'static str {

@@ -20,6 +20,7 @@ use super::first::Speaks;
 use super::flash;
 use super::gate::{Permit, Refusal};
 use super::http2;
+use super::polls;
 use super::proxy_protocol::{self, ProxyError, Source};
 use super::requests;
 use super::rewind::Rewind;
@@ -75,14 +76,26 @@ pub(super) async fn serve(
         }
         Ok(First::Answer(answer)) => Box::pin(write_answer(stream, permit, *answer)).await,
         Ok(First::Other(speaks, unread)) => {
-            Box::pin(serve_other(&inner, speaks, Rewind::new(stream, unread, permit), peer)).await;
+            Box::pin(serve_other(&worker, &inner, speaks, (stream, unread, permit), peer)).await;
         }
         Err(lost) => count(&lost),
     }
 }
 
 /// Serves what the fast path does not, by what it speaks.
-async fn serve_other(inner: &Arc<Inner>, speaks: Speaks, stream: Rewind, peer: Peer) {
+async fn serve_other(
+    worker: &Worker,
+    inner: &Arc<Inner>,
+    speaks: Speaks,
+    (mut stream, unread, permit): (Stream, Bytes, Permit),
+    peer: Peer,
+) {
+    let unread = match speaks {
+        Speaks::Http1 => polls::serve(worker, inner, &mut stream, unread, peer).await,
+        _ => Some(unread),
+    };
+    let Some(unread) = unread else { return };
+    let stream = Rewind::new(stream, unread, permit);
     match speaks {
         Speaks::FlashPolicy if inner.drafts => flash::answer(&inner.listener.flash_policy, stream).await,
         Speaks::Http2 if inner.listener.http2.enabled => http2::serve(inner, stream, peer).await,

@@ -7,6 +7,7 @@ mod first;
 pub(crate) mod flash;
 pub(crate) mod gate;
 pub(crate) mod http2;
+mod polls;
 mod proxy_protocol;
 mod requests;
 mod rewind;

@@ -1,0 +1,377 @@
+//! Long polls on a connection of our own listener, without hyper: what a poll and a short POST need of
+//! [RFC 9112](https://www.rfc-editor.org/rfc/rfc9112), and no more. A request of any other kind is not touched: hyper has its bytes, and the
+//! connection from there on. Both ask the same function what to do (`http/serve.rs`).
+//!
+//! A poll that waits keeps no buffer and no part of its request, and its answer goes out in one write.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{self, Context, ready};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, EXPECT, TRANSFER_ENCODING, UPGRADE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version};
+use http_body_util::Full;
+use switchboard_hub::Worker;
+use switchboard_websocket::handshake::head::{Head, HeadLimits};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+use crate::Peer;
+use crate::http::routes::Route;
+use crate::http::serve::{Served, serve as serve_request, write_head};
+use crate::http::{Answer, plain};
+use crate::switchboard::Inner;
+
+/// Bytes that a client may send behind a request before it has its answer. From there on they stay in the kernel, and with them the end
+/// of the connection.
+const AHEAD: usize = 8 << 10;
+
+/// Serves polls for as long as nothing else comes. `bytes` were read already; given back are those from which on it is hyper's.
+pub(super) async fn serve<S>(
+    worker: &Worker,
+    inner: &Arc<Inner>,
+    stream: &mut S,
+    mut bytes: Bytes,
+    peer: Peer,
+) -> Option<Bytes>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut idle = Idle::new(inner);
+    loop {
+        let read = if bytes.is_empty() {
+            idle.read(worker, stream, |bytes| take(inner, bytes)).await?
+        } else {
+            take(inner, &bytes)
+        };
+        let Poll { request, is_last, behind } = match read {
+            Read::Poll(poll) => poll,
+            Read::Other(bytes) => return Some(bytes),
+        };
+        let peer = inner.proxies.resolve(peer, request.headers());
+        let (answer, ahead) = answered(worker, stream, serve_request(inner, request, peer), behind).await?;
+        let is_last = is_last || inner.closing.load(Ordering::Acquire);
+        let goes_on = write(worker, stream, &answer, is_last, inner.listener.head_timeout).await;
+        if !goes_on.is_ok_and(|goes_on| goes_on) {
+            return None;
+        }
+        bytes = ahead.into();
+    }
+}
+
+/// What was read.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made")]
+enum Read {
+    Poll(Poll),
+    Other(Bytes),
+}
+
+/// A poll, or a POST whose body came with it.
+struct Poll {
+    request: Request<Full<Bytes>>,
+    /// The client wants the connection closed behind the answer.
+    is_last: bool,
+    behind: Vec<u8>,
+}
+
+fn take(inner: &Inner, bytes: &[u8]) -> Read {
+    poll_of(inner, bytes).map_or_else(|| Read::Other(Bytes::copy_from_slice(bytes)), Read::Poll)
+}
+
+/// The poll that the bytes begin with, if it is whole, and its like is all that it is.
+fn poll_of(inner: &Inner, bytes: &[u8]) -> Option<Poll> {
+    if !bytes.starts_with(b"GET ") && !bytes.starts_with(b"POST ") {
+        return None;
+    }
+    let options = &inner.listener;
+    let limits = HeadLimits::default().max_bytes(options.max_head_bytes).max_headers(options.max_headers);
+    let (parts, len) = Head::new(limits).request(bytes).ok()??;
+    let (length, is_last) = framing(&parts)?;
+    let Some(Route::Engine(_)) = inner.routes.load().find(parts.uri.path()) else { return None };
+    let (body, behind) = bytes.get(len..)?.split_at_checked(length)?;
+    let body = Full::new(Bytes::copy_from_slice(body));
+    Some(Poll { request: Request::from_parts(parts, body), is_last, behind: behind.to_vec() })
+}
+
+/// The length of a request's body, and whether the request is the connection's last, as its head has it. `None`: it is for hyper to say.
+fn framing(parts: &Parts) -> Option<(usize, bool)> {
+    let headers = &parts.headers;
+    let is_plain = parts.version == Version::HTTP_11
+        && ![TRANSFER_ENCODING, EXPECT, UPGRADE].iter().any(|name| headers.contains_key(name));
+    if !is_plain {
+        return None;
+    }
+    let is_last = match single(headers, &CONNECTION)? {
+        b"" => false,
+        value if value.eq_ignore_ascii_case(b"keep-alive") => false,
+        value if value.eq_ignore_ascii_case(b"close") => true,
+        _ => return None,
+    };
+    let length = match single(headers, &CONTENT_LENGTH)? {
+        b"" if parts.method == Method::GET => 0,
+        digits => decimal(digits)?,
+    };
+    (parts.method != Method::GET || length == 0).then_some((length, is_last))
+}
+
+/// The value of a header that is there once or not at all (`""`); `None` where there are several.
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next().map_or(&b""[..], HeaderValue::as_bytes);
+    values.next().is_none().then_some(value)
+}
+
+/// Digits and nothing else: `parse` would take a sign.
+fn decimal(digits: &[u8]) -> Option<usize> {
+    let digits =
+        std::str::from_utf8(digits).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
+    digits.parse().ok()
+}
+
+/// Awaits the answer to a request, and listens for the end of its caller meanwhile, which drops the request. What comes `ahead` of its time
+/// is kept.
+async fn answered<S>(
+    worker: &Worker,
+    stream: &mut S,
+    serving: impl Future<Output = Served<Full<Bytes>>>,
+    mut ahead: Vec<u8>,
+) -> Option<(Answer, Vec<u8>)>
+where
+    S: AsyncRead + Unpin,
+{
+    let mut serving = pin!(serving);
+    let served = poll_fn(|cx| {
+        if let task::Poll::Ready(served) = serving.as_mut().poll(cx) {
+            return task::Poll::Ready(Some(served));
+        }
+        while ahead.len() < AHEAD {
+            match ready!(poll_read(worker, stream, cx, |bytes| ahead.extend_from_slice(bytes))) {
+                Some(()) => {}
+                None => return task::Poll::Ready(None),
+            }
+        }
+        task::Poll::Pending
+    });
+    let answer = match served.await? {
+        Served::Answer(answer) => answer,
+        // The endpoint went this moment.
+        Served::Pass(_) => plain(StatusCode::NOT_FOUND, "not found\n"),
+    };
+    Some((answer, ahead))
+}
+
+/// Reads once, into the worker's buffer, and shows that to `see`. `None`: the connection has ended.
+fn poll_read<S, T>(
+    worker: &Worker,
+    stream: &mut S,
+    cx: &mut Context<'_>,
+    see: impl FnOnce(&[u8]) -> T,
+) -> task::Poll<Option<T>>
+where
+    S: AsyncRead + Unpin,
+{
+    let mut buffer = worker.take_read_buffer();
+    let mut read = ReadBuf::new(&mut buffer);
+    let polled = Pin::new(stream).poll_read(cx, &mut read);
+    let seen = polled.map(|read_or| match read_or {
+        Ok(()) if !read.filled().is_empty() => Some(see(read.filled())),
+        Ok(()) | Err(_) => None,
+    });
+    worker.put_read_buffer(buffer);
+    seen
+}
+
+/// A connection between two requests: it ends with the server, or when the next one does not come in time.
+struct Idle<'a> {
+    inner: &'a Inner,
+    since: Instant,
+    /// Looks now and then whether the time is over, rather than be set for each request.
+    timer: Option<Pin<Box<Sleep>>>,
+    closed: Pin<Box<dyn Future<Output = ()> + Send>>,
+    is_watching: bool,
+}
+
+impl<'a> Idle<'a> {
+    fn new(inner: &'a Inner) -> Self {
+        let mut closed = inner.closed.subscribe();
+        let closed = Box::pin(async move {
+            let _ended = closed.wait_for(|closed| *closed).await;
+        });
+        Self { inner, since: Instant::now(), timer: None, closed, is_watching: false }
+    }
+
+    async fn read<S, T>(
+        &mut self,
+        worker: &Worker,
+        stream: &mut S,
+        mut see: impl FnMut(&[u8]) -> T,
+    ) -> Option<T>
+    where
+        S: AsyncRead + Unpin,
+    {
+        self.since = Instant::now();
+        poll_fn(|cx| {
+            if let task::Poll::Ready(seen) = poll_read(worker, stream, cx, &mut see) {
+                return task::Poll::Ready(seen);
+            }
+            if self.poll_closed(cx).is_ready() {
+                return task::Poll::Ready(None);
+            }
+            ready!(self.poll_late(cx));
+            metrics::counter!("switchboard_head_timeouts_total").increment(1);
+            task::Poll::Ready(None)
+        })
+        .await
+    }
+
+    /// The task's waker stays the same: what was registered once need not be asked at each request.
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> task::Poll<()> {
+        if self.is_watching && !self.inner.closing.load(Ordering::Acquire) {
+            return task::Poll::Pending;
+        }
+        self.is_watching = true;
+        self.closed.as_mut().poll(cx)
+    }
+
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> task::Poll<()> {
+        let end = self.since + self.inner.listener.head_timeout;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(end)));
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            if end <= Instant::now() {
+                return task::Poll::Ready(());
+            }
+            timer.as_mut().reset(end);
+        }
+    }
+}
+
+/// Writes an answer, in one write if the connection takes it; each further one may take `patience`. `false`: the connection is at its end.
+async fn write<S>(
+    worker: &Worker,
+    stream: &mut S,
+    answer: &Answer,
+    is_last: bool,
+    patience: Duration,
+) -> io::Result<bool>
+where
+    S: AsyncWrite + Unpin,
+{
+    let is_last = is_last || answer.headers().contains_key(CONNECTION);
+    let mut rest = poll_fn(|cx| {
+        task::Poll::Ready(worker.with_scratch(|bytes| {
+            lay_out(answer, is_last, bytes);
+            let written = match Pin::new(&mut *stream).poll_write(cx, bytes) {
+                task::Poll::Ready(written) => written?,
+                task::Poll::Pending => 0,
+            };
+            Ok::<_, io::Error>(bytes.split_off(written))
+        }))
+    })
+    .await?;
+    while !rest.is_empty() {
+        let written = tokio::time::timeout(patience, stream.write(&rest)).await??;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        rest.drain(..written);
+    }
+    stream.flush().await?;
+    if is_last {
+        stream.shutdown().await?;
+    }
+    Ok(!is_last)
+}
+
+/// An answer as it goes out, with its length, the date, and whether the connection ends with it.
+fn lay_out(answer: &Answer, is_last: bool, out: &mut Vec<u8>) {
+    write_head(answer, out);
+    // The head's empty line comes behind these.
+    out.truncate(out.len().saturating_sub(2));
+    if is_last && !answer.headers().contains_key(CONNECTION) {
+        out.extend_from_slice(b"connection: close\r\n");
+    }
+    if !answer.headers().contains_key(DATE) {
+        out.extend_from_slice(b"date: ");
+        with_date(|date| out.extend_from_slice(date));
+        out.extend_from_slice(b"\r\n");
+    }
+    if !answer.headers().contains_key(CONTENT_LENGTH) {
+        out.extend_from_slice(b"content-length: ");
+        out.extend_from_slice(itoa::Buffer::new().format(answer.body().len()).as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(answer.body());
+}
+
+/// The date as HTTP has it, which is put into words once a second.
+fn with_date(f: impl FnOnce(&[u8])) {
+    thread_local! {
+        static WORDS: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
+    }
+    let now = SystemTime::now();
+    let seconds = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    WORDS.with_borrow_mut(|(of, words)| {
+        if *of != seconds || words.is_empty() {
+            (*of, *words) = (seconds, httpdate::fmt_http_date(now));
+        }
+        f(words.as_bytes());
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn framing_of(head: &str) -> Option<(usize, bool)> {
+        let head = format!("{head}\r\n\r\n");
+        let (parts, _) = Head::new(HeadLimits::default()).request(head.as_bytes()).unwrap().unwrap();
+        framing(&parts)
+    }
+
+    #[test]
+    fn only_a_request_whose_end_is_beyond_doubt_is_not_left_to_hyper() {
+        for (head, framing) in [
+            ("GET / HTTP/1.1", Some((0, false))),
+            ("GET / HTTP/1.1\r\nConnection: Keep-Alive", Some((0, false))),
+            ("GET / HTTP/1.1\r\nConnection: close", Some((0, true))),
+            ("GET / HTTP/1.1\r\nContent-Length: 0", Some((0, false))),
+            ("POST / HTTP/1.1\r\nContent-Length: 12", Some((12, false))),
+            ("GET / HTTP/1.0", None),
+            ("GET / HTTP/1.1\r\nContent-Length: 1", None),
+            ("GET / HTTP/1.1\r\nConnection: keep-alive, close", None),
+            ("GET / HTTP/1.1\r\nConnection: close\r\nConnection: keep-alive", None),
+            ("GET / HTTP/1.1\r\nUpgrade: websocket", None),
+            ("POST / HTTP/1.1", None),
+            ("POST / HTTP/1.1\r\nContent-Length: +1", None),
+            ("POST / HTTP/1.1\r\nContent-Length: -1", None),
+            ("POST / HTTP/1.1\r\nContent-Length: 1, 1", None),
+            ("POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1", None),
+            ("POST / HTTP/1.1\r\nContent-Length: 99999999999999999999999", None),
+            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked", None),
+            ("POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked", None),
+            ("POST / HTTP/1.1\r\nContent-Length: 1\r\nExpect: 100-continue", None),
+        ] {
+            assert_eq!(framing_of(head), framing, "{head}");
+        }
+    }
+
+    #[test]
+    fn an_answer_tells_its_length_its_date_and_its_end() {
+        let mut out = Vec::new();
+        lay_out(&plain(StatusCode::OK, "words"), true, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
+        assert!(text.ends_with("\r\ncontent-length: 5\r\n\r\nwords"), "{text}");
+        assert!(text.contains("\r\nconnection: close\r\ndate: "), "{text}");
+        assert!(text.contains(" GMT\r\n"), "{text}");
+    }
+}
