@@ -219,10 +219,9 @@ async fn a_page_of_another_origin_is_refused_whatever_draft_its_browser_speaks()
             let handshake = handshake.replace("http://localhost", "http://evil.example");
             for mut client in both_ways(&server).await {
                 client.send([handshake.as_bytes(), BODY].concat()).await;
-                client.stream.shutdown().await.unwrap();
-                let answer = client.rest().await;
+                let answer = String::from_utf8(client.until("`origins`").await).unwrap();
                 assert!(answer.starts_with("HTTP/1.1 403 "), "{handshake}{answer}");
-                assert!(answer.contains("http://evil.example") && answer.contains("`origins`"), "{answer}");
+                assert!(answer.contains("http://evil.example"), "{answer}");
             }
         }
     }
@@ -245,12 +244,9 @@ async fn the_checks_of_a_path_hold_for_drafts_too() {
     ] {
         for handshake in [hybi(8, path), hixie_75(path), hixie_76(path)] {
             let mut client = server.send(&handshake).await;
-            client.stream.shutdown().await.unwrap();
-            let answer = client.rest().await;
-            assert!(
-                answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.contains(word),
-                "{handshake}{answer}"
-            );
+            // Not half-closed: hyper drops a request whose connection ended before it was looked at.
+            let answer = String::from_utf8(client.until(word).await).unwrap();
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{handshake}{answer}");
         }
     }
 }
