@@ -3,10 +3,12 @@
 //! Data meets three paths. A short whole frame that lies in the input, which is nearly every frame, is
 //! unmasked and returned at the top of [`Decoder::decode`]. Any other whole frame that is a message by
 //! itself is returned in place too, a little later. What is left, frames that are not whole and messages
-//! that come in fragments, is kept in a [`Partial`] that is allocated then and freed after.
+//! that come in fragments, is kept in a [`Partial`] that is allocated then and freed after. So are
+//! compressed messages.
 
 use crate::{
     Limits, Message, Opcode, OwnedMessage, ProtocolError, Role,
+    deflate::Inflater,
     frame::{Header, MAX_HEADER},
     mask::{mask, mask_short},
     partial::Partial,
@@ -47,6 +49,8 @@ enum Phase {
 pub struct Decoder {
     limits: Limits,
     partial: Option<Box<Partial>>,
+    /// Where compressed messages were negotiated.
+    inflater: Option<Box<Inflater>>,
     /// A header of which some bytes have come.
     head: [u8; MAX_HEADER],
     head_len: u8,
@@ -57,7 +61,19 @@ pub struct Decoder {
 impl Decoder {
     /// A decoder for what this end receives: a server takes masked frames only, a client takes none.
     pub const fn new(role: Role, limits: Limits) -> Self {
-        Self { limits, partial: None, head: [0; MAX_HEADER], head_len: 0, role, phase: Phase::Boundary }
+        let (partial, inflater) = (None, None);
+        Self { limits, partial, inflater, head: [0; MAX_HEADER], head_len: 0, role, phase: Phase::Boundary }
+    }
+
+    /// The same decoder, taking compressed messages too (RFC 7692). Nothing may have been decoded yet.
+    #[must_use]
+    pub fn with_inflater(mut self, inflater: Inflater) -> Self {
+        self.set_inflater(inflater);
+        self
+    }
+
+    pub(crate) fn set_inflater(&mut self, inflater: Inflater) {
+        self.inflater = Some(Box::new(inflater));
     }
 
     /// Decodes the next message from `input[*pos..]` and moves `*pos` behind it.
@@ -211,7 +227,7 @@ impl Decoder {
             if !self.partial.as_ref().is_some_and(|partial| partial.in_frame()) {
                 let Some(header) = self.header(input, pos)? else { return Ok(None) };
                 self.check(&header)?;
-                let in_place = header.fin && header.opcode != Opcode::Continuation;
+                let in_place = header.fin && header.opcode != Opcode::Continuation && !header.compressed;
                 let end = pos.checked_add(header.payload).filter(|&end| end <= input.len());
                 if let (true, Some(end)) = (in_place, end) {
                     return Ok(Some(Found::InPlace { header, end }));
@@ -219,10 +235,13 @@ impl Decoder {
                 self.partial.get_or_insert_default().begin(&header);
             }
             let Some(partial) = &mut self.partial else { return Ok(None) };
-            if !partial.take(input, pos)? {
+            let inflater = self.inflater.as_deref_mut();
+            let limit = self.limits.max_message_bytes;
+            if !partial.take(input, pos, inflater, limit)? {
                 return Ok(None);
             }
-            if partial.end_frame()? {
+            let inflater = self.inflater.as_deref_mut();
+            if partial.end_frame(inflater, limit)? {
                 return Ok(Some(Found::Held));
             }
         }
@@ -232,7 +251,7 @@ impl Decoder {
     fn header(&mut self, input: &[u8], pos: &mut usize) -> Result<Option<Header>, ProtocolError> {
         let rest = input.get(*pos..).unwrap_or_default();
         if self.head_len == 0
-            && let Some(header) = Header::parse(rest, self.role, &self.limits)?
+            && let Some(header) = Header::parse(rest, self.role, &self.limits, self.inflater.is_some())?
         {
             *pos += header.len;
             return Ok(Some(header));
@@ -244,7 +263,7 @@ impl Decoder {
             self.head_len += 1;
             *pos += 1;
             let head = self.head.get(..len).unwrap_or_default();
-            if let Some(header) = Header::parse(head, self.role, &self.limits)? {
+            if let Some(header) = Header::parse(head, self.role, &self.limits, self.inflater.is_some())? {
                 self.head_len = 0;
                 return Ok(Some(header));
             }
@@ -267,7 +286,11 @@ impl Decoder {
             held => held.unwrap_or_default(),
         };
         let limit = self.limits.max_message_bytes;
-        let length = (bytes as u64).saturating_add(header.payload as u64);
+        // Of a compressed message the limit is met while it is inflated.
+        let compressed =
+            header.compressed || self.partial.as_ref().is_some_and(|partial| partial.is_compressed());
+        let coming = if compressed { 0 } else { header.payload };
+        let length = (bytes as u64).saturating_add(coming as u64);
         if length > limit as u64 {
             return Err(ProtocolError::MessageTooLarge { length, limit });
         }

@@ -9,8 +9,9 @@ use crate::{CloseCode, Opcode};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ProtocolError {
-    /// A reserved bit is set though no extension that defines it was negotiated (§5.2).
-    #[error("reserved bits {bits:03b} are set without an extension")]
+    /// A reserved bit is set though no extension that defines it was negotiated (§5.2), or on a frame on which that
+    /// extension has no meaning for it.
+    #[error("reserved bits {bits:03b} are set that mean nothing here")]
     ReservedBits {
         /// RSV1, RSV2 and RSV3, the first in the highest of three bits.
         bits: u8,
@@ -77,7 +78,8 @@ pub enum ProtocolError {
     /// A message over [`Limits::max_message_bytes`](crate::Limits::max_message_bytes).
     #[error("a message of {length} bytes or more is over the limit of {limit}")]
     MessageTooLarge {
-        /// What has come of the message, and what its current frame announces.
+        /// What has come of the message, and what its current frame announces; of one that is compressed, what was
+        /// inflated until it was too much.
         length: u64,
         /// The limit it is over.
         limit: usize,
@@ -94,6 +96,9 @@ pub enum ProtocolError {
         /// Where in the message the bad sequence begins.
         offset: usize,
     },
+    /// A compressed message that does not inflate (RFC 7692 §7.2.2).
+    #[error("a compressed message does not inflate")]
+    InvalidDeflate,
     /// A Close frame with a body of one byte (§5.5.1).
     #[error("a close frame has half a code")]
     TruncatedCloseCode,
@@ -112,11 +117,13 @@ pub enum ProtocolError {
 }
 
 impl ProtocolError {
-    /// The code to close the connection with: 1007 for what is not UTF-8, 1009 for what is too big,
+    /// The code to close the connection with: 1007 for what is not UTF-8 or does not inflate, 1009 for what is too big,
     /// 1008 for too many fragments, 1002 for the rest.
     pub const fn close_code(&self) -> CloseCode {
         match self {
-            Self::InvalidUtf8 { .. } | Self::InvalidCloseReason { .. } => CloseCode::InvalidPayload,
+            Self::InvalidUtf8 { .. } | Self::InvalidCloseReason { .. } | Self::InvalidDeflate => {
+                CloseCode::InvalidPayload
+            }
             Self::FrameTooLarge { .. } | Self::MessageTooLarge { .. } => CloseCode::MessageTooBig,
             Self::TooManyFragments { .. } => CloseCode::PolicyViolation,
             _ => CloseCode::ProtocolError,

@@ -184,6 +184,8 @@ fn shorten(text: &str, max: usize) -> &str {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Header {
     pub(crate) fin: bool,
+    /// The first frame of a compressed message (RFC 7692 §6).
+    pub(crate) compressed: bool,
     pub(crate) opcode: Opcode,
     /// Payload bytes; within the limits, so it fits.
     pub(crate) payload: usize,
@@ -195,11 +197,16 @@ pub(crate) struct Header {
 
 impl Header {
     /// Reads a header from the beginning of `bytes`; `None` while it is incomplete. What is wrong is
-    /// refused as soon as the byte that shows it is there.
-    pub(crate) fn parse(bytes: &[u8], role: Role, limits: &Limits) -> Result<Option<Self>, ProtocolError> {
+    /// refused as soon as the byte that shows it is there. `deflate`: RFC 7692 was negotiated.
+    pub(crate) fn parse(
+        bytes: &[u8],
+        role: Role,
+        limits: &Limits,
+        deflate: bool,
+    ) -> Result<Option<Self>, ProtocolError> {
         let Some((&first, rest)) = bytes.split_first() else { return Ok(None) };
-        let fin = first & FIN != 0;
-        let opcode = parse_first(first, fin)?;
+        let (fin, compressed) = (first & FIN != 0, first & RSV1 != 0);
+        let opcode = parse_first(first, fin, deflate)?;
         let Some((&second, rest)) = rest.split_first() else { return Ok(None) };
         match (role, second & MASKED != 0) {
             (Role::Server, false) => return Err(ProtocolError::UnmaskedFrame),
@@ -221,16 +228,19 @@ impl Header {
                 None => return Ok(None),
             },
         };
-        Ok(Some(Self { fin, opcode, payload, key, len: bytes.len() - rest.len() }))
+        Ok(Some(Self { fin, compressed, opcode, payload, key, len: bytes.len() - rest.len() }))
     }
 }
 
-fn parse_first(first: u8, fin: bool) -> Result<Opcode, ProtocolError> {
-    // RSV1 belongs to RFC 7692, which is not negotiated here.
-    if first & 0x70 != 0 {
+fn parse_first(first: u8, fin: bool, deflate: bool) -> Result<Opcode, ProtocolError> {
+    let opcode = Opcode::from_bits(first & 0xF);
+    // RSV1 belongs to RFC 7692: on the first frame of a message of data, and on no other (§6).
+    let may_compress = deflate && matches!(opcode, Some(Opcode::Text | Opcode::Binary));
+    let reserved = if may_compress { 0x30 } else { 0x70 };
+    if first & reserved != 0 {
         return Err(ProtocolError::ReservedBits { bits: (first >> 4) & 0x7 });
     }
-    let Some(opcode) = Opcode::from_bits(first & 0xF) else {
+    let Some(opcode) = opcode else {
         return Err(ProtocolError::ReservedOpcode { opcode: first & 0xF });
     };
     if opcode.is_control() && !fin {

@@ -3,7 +3,7 @@
 //! Three floors, each usable without the one above it:
 //!
 //! 1. the **codec** — [`Decoder`] turns bytes into [`Message`]s in place, [`encode_frame`] and
-//!    [`FrameHeader`] turn payloads into frames; no socket, no clock, no async;
+//!    [`FrameHeader`] turn payloads into frames, [`deflate`] compresses them; no socket, no clock, no async;
 //! 2. the **handshake** — over the parts of a request, without a socket either;
 //! 3. the **stream** — a connection over anything that reads and writes.
 //!
@@ -13,6 +13,7 @@
 pub mod client;
 mod close;
 mod decode;
+pub mod deflate;
 pub mod drafts;
 mod error;
 mod frame;
@@ -21,6 +22,7 @@ mod limits;
 mod mask;
 mod message;
 mod partial;
+mod prepared;
 mod stream;
 mod utf8;
 
@@ -32,6 +34,7 @@ pub use handshake::origin::OriginCheck;
 pub use limits::Limits;
 pub use mask::{mask, mask_scalar};
 pub use message::{Message, OwnedMessage};
+pub use prepared::Prepared;
 pub use stream::{Config, Error, Reader, Split, WebSocketStream, WhenFull, Writer};
 
 /// Which end of a connection this is: it decides which frames must be masked (RFC 6455 §5.1).

@@ -3,9 +3,10 @@
 
 use crate::{
     Message, Opcode, OwnedMessage, ProtocolError,
+    deflate::{InflateError, Inflated, Inflater},
     frame::Header,
     mask::mask,
-    utf8::{BadUtf8, TextBuffer},
+    utf8::{self, BadUtf8, TextBuffer},
 };
 
 /// One frame and one message in progress; a control frame may come between a message's fragments.
@@ -33,6 +34,11 @@ struct Frame {
 enum Body {
     Text(TextBuffer),
     Binary(Vec<u8>),
+    /// A compressed message, as far as it is inflated; of text, how much of that is known to be UTF-8.
+    Inflated {
+        bytes: Inflated,
+        text: Option<usize>,
+    },
 }
 
 /// What was returned last, to be freed with the next call.
@@ -53,13 +59,23 @@ impl Partial {
         let bytes = match self.message.as_ref()? {
             Body::Text(text) => text.len(),
             Body::Binary(bytes) => bytes.len(),
+            Body::Inflated { bytes, .. } => bytes.len(),
         };
         Some((bytes, self.fragments))
+    }
+
+    /// Whether the message in progress is compressed.
+    pub(crate) fn is_compressed(&self) -> bool {
+        matches!(self.message, Some(Body::Inflated { .. }))
     }
 
     /// Begins a frame that may come now.
     pub(crate) fn begin(&mut self, header: &Header) {
         match header.opcode {
+            Opcode::Text | Opcode::Binary if header.compressed => {
+                let text = (header.opcode == Opcode::Text).then_some(0);
+                self.message = Some(Body::Inflated { bytes: Inflated::new(), text });
+            }
             Opcode::Text => self.message = Some(Body::Text(TextBuffer::default())),
             Opcode::Binary => self.message = Some(Body::Binary(Vec::new())),
             _ => {}
@@ -71,8 +87,15 @@ impl Partial {
         self.frame = Some(Frame { opcode, fin, key, taken: 0, payload });
     }
 
-    /// Takes what the input has of the frame's payload, and says whether that was the rest of it.
-    pub(crate) fn take(&mut self, input: &mut [u8], pos: &mut usize) -> Result<bool, ProtocolError> {
+    /// Takes what the input has of the frame's payload, and says whether that was the rest of it. What is compressed
+    /// is inflated to at most `limit` bytes.
+    pub(crate) fn take(
+        &mut self,
+        input: &mut [u8],
+        pos: &mut usize,
+        inflater: Option<&mut Inflater>,
+        limit: usize,
+    ) -> Result<bool, ProtocolError> {
         let Some(frame) = &mut self.frame else { return Ok(true) };
         let rest = input.get_mut(*pos..).unwrap_or_default();
         let take = rest.len().min(frame.payload - frame.taken);
@@ -87,6 +110,17 @@ impl Partial {
             match &mut self.message {
                 Some(Body::Text(text)) => text.push(piece)?,
                 Some(Body::Binary(bytes)) => bytes.extend_from_slice(piece),
+                Some(Body::Inflated { bytes, text }) => {
+                    if let Some(inflater) = inflater {
+                        inflater.push(piece, bytes, limit).map_err(|error| refused(error, limit))?;
+                    }
+                    // A message that ends here is checked when it is given.
+                    if let Some(checked) = text
+                        && !(whole && frame.fin)
+                    {
+                        *checked += utf8::check_beginning(bytes.as_slice(), *checked)?;
+                    }
+                }
                 None => {}
             }
         }
@@ -94,13 +128,23 @@ impl Partial {
     }
 
     /// Ends the frame, and says whether something can be delivered.
-    pub(crate) fn end_frame(&mut self) -> Result<bool, ProtocolError> {
+    pub(crate) fn end_frame(
+        &mut self,
+        inflater: Option<&mut Inflater>,
+        limit: usize,
+    ) -> Result<bool, ProtocolError> {
         let Some(frame) = self.frame.take() else { return Ok(false) };
         if frame.opcode.is_control() {
             self.delivered = Some(Delivered::Control(frame.opcode));
         } else if frame.fin {
-            if let Some(Body::Text(text)) = &self.message {
-                text.finish()?;
+            match &mut self.message {
+                Some(Body::Text(text)) => drop(text.finish()?),
+                Some(Body::Inflated { bytes, .. }) => {
+                    if let Some(inflater) = inflater {
+                        inflater.finish(bytes, limit).map_err(|error| refused(error, limit))?;
+                    }
+                }
+                _ => {}
             }
             self.delivered = Some(Delivered::Message);
         }
@@ -113,15 +157,32 @@ impl Partial {
             (Some(Delivered::Control(opcode)), _) => Some(Message::parse(opcode, &self.control)?),
             (Some(Delivered::Message), Some(Body::Text(text))) => Some(Message::Text(text.finish()?)),
             (Some(Delivered::Message), Some(Body::Binary(bytes))) => Some(Message::Binary(bytes)),
+            (Some(Delivered::Message), Some(Body::Inflated { bytes, text })) => {
+                let opcode = if text.is_some() { Opcode::Text } else { Opcode::Binary };
+                Some(Message::parse(opcode, bytes.as_slice())?)
+            }
             _ => None,
         })
     }
 
-    /// Gives away the message that was delivered.
+    /// Gives away the message that was delivered; `None` where that is no cheaper than to copy it, and where it is
+    /// no text.
     pub(crate) fn take_delivered(&mut self) -> Option<OwnedMessage> {
         match (self.delivered, self.message.take()) {
             (Some(Delivered::Message), Some(Body::Text(text))) => Some(OwnedMessage::Text(text.into_text())),
             (Some(Delivered::Message), Some(Body::Binary(bytes))) => Some(OwnedMessage::Binary(bytes)),
+            (Some(Delivered::Message), Some(Body::Inflated { bytes, text: None })) => {
+                Some(OwnedMessage::Binary(bytes.into_vec()))
+            }
+            (Some(Delivered::Message), Some(Body::Inflated { bytes, text })) if bytes.is_large() => {
+                // What is large is not copied; that it is checked again is little beside having inflated it.
+                let bad = match String::from_utf8(bytes.into_vec()) {
+                    Ok(text) => return Some(OwnedMessage::Text(text)),
+                    Err(error) => error.into_bytes().into(),
+                };
+                self.message = Some(Body::Inflated { bytes: bad, text });
+                None
+            }
             (_, message) => {
                 self.message = message;
                 None
@@ -137,6 +198,15 @@ impl Partial {
             None => {}
         }
         self.frame.is_none() && self.message.is_none()
+    }
+}
+
+fn refused(error: InflateError, limit: usize) -> ProtocolError {
+    match error {
+        InflateError::Malformed => ProtocolError::InvalidDeflate,
+        InflateError::TooLarge => {
+            ProtocolError::MessageTooLarge { length: (limit as u64).saturating_add(1), limit }
+        }
     }
 }
 

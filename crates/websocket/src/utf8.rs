@@ -11,6 +11,16 @@ pub(crate) struct TextBuffer {
     split_len: usize,
 }
 
+/// Checks a text from `from` on as far as it has come, and returns how many bytes that are whole code points.
+pub(crate) fn check_beginning(text: &[u8], from: usize) -> Result<usize, BadUtf8> {
+    let rest = text.get(from..).unwrap_or_default();
+    match compat::from_utf8(rest) {
+        Ok(good) => Ok(good.len()),
+        Err(error) if error.error_len().is_none() => Ok(error.valid_up_to()),
+        Err(error) => Err(BadUtf8 { offset: from + error.valid_up_to() }),
+    }
+}
+
 /// Where in the text the first bad sequence begins.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct BadUtf8 {

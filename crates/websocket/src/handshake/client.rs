@@ -11,6 +11,8 @@ use http::{
 };
 use thiserror::Error;
 
+use crate::deflate::{self, DeflateOptions, DeflateParameters};
+
 use super::{VERSION, accept_key, has_token, head::HeadError, is_token, write_headers};
 
 /// The headers that are not for a caller to set.
@@ -76,8 +78,8 @@ pub enum ClientError {
     /// The server selected a subprotocol that was not offered, or several.
     #[error("the server selected a subprotocol that was not offered")]
     Protocol,
-    /// The server uses an extension that was not offered.
-    #[error("the server uses an extension that was not offered")]
+    /// The server uses an extension that was not offered, or otherwise than it was.
+    #[error("the server uses an extension that was not offered, or not so")]
     Extension,
 }
 
@@ -86,6 +88,7 @@ pub enum ClientError {
 pub struct Handshake {
     key: [u8; 24],
     protocols: Vec<String>,
+    deflate: Option<DeflateOptions>,
 }
 
 impl Handshake {
@@ -112,7 +115,19 @@ impl Handshake {
         let mut key = [0; 24];
         let written = BASE64.encode_slice(nonce, &mut key);
         debug_assert_eq!(written.ok(), Some(24), "16 bytes are 24 in base64");
-        Ok(Self { key, protocols: protocols.iter().map(|name| name.as_ref().to_owned()).collect() })
+        Ok(Self {
+            key,
+            protocols: protocols.iter().map(|name| name.as_ref().to_owned()).collect(),
+            deflate: None,
+        })
+    }
+
+    /// The same handshake, offering permessage-deflate too. What the server made of it says
+    /// [`deflate`](Self::deflate).
+    #[must_use]
+    pub fn offer_deflate(mut self, options: DeflateOptions) -> Self {
+        self.deflate = Some(options);
+        self
     }
 
     /// Appends the request for `uri` as HTTP/1.1 bytes, with `extra` headers (cookies, `Origin`, and the
@@ -139,6 +154,11 @@ impl Handshake {
             let offer = self.protocols.join(", ");
             out.extend_from_slice(format!("Sec-WebSocket-Protocol: {offer}\r\n").as_bytes());
         }
+        if let Some(options) = &self.deflate {
+            out.extend_from_slice(b"Sec-WebSocket-Extensions: ");
+            out.extend_from_slice(deflate::offer(options).as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
         write_headers(out, extra);
         out.extend_from_slice(b"\r\n");
         Ok(())
@@ -164,9 +184,7 @@ impl Handshake {
         if headers.get(SEC_WEBSOCKET_ACCEPT).is_none_or(|value| value.as_bytes() != accept) {
             return Err(ClientError::Accept);
         }
-        if headers.contains_key(SEC_WEBSOCKET_EXTENSIONS) {
-            return Err(ClientError::Extension);
-        }
+        self.deflate(response)?;
         let mut selected = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
         match (selected.next(), selected.next()) {
             (None, _) => Ok(None),
@@ -176,5 +194,14 @@ impl Handshake {
             }
             _ => Err(ClientError::Protocol),
         }
+    }
+
+    /// What the server agreed to of the compression that was offered; `None` if it declined, or none was.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Extension`] where the answer does not go with the offer (RFC 7692 §7).
+    pub fn deflate(&self, response: &Parts) -> Result<Option<DeflateParameters>, ClientError> {
+        deflate::check_answer(&response.headers, self.deflate.as_ref()).map_err(|_| ClientError::Extension)
     }
 }

@@ -4,13 +4,16 @@
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version,
     header::{
-        ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-        SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+        ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, SEC_WEBSOCKET_ACCEPT,
+        SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+        TRANSFER_ENCODING, UPGRADE,
     },
     request::Parts,
     uri::Authority,
 };
 use thiserror::Error;
+
+use crate::deflate::{self, DeflateOptions, DeflateParameters};
 
 use super::{
     VERSION, accept_key, has_token, head::HeadError, is_token, list, origin::OriginCheck, write_headers,
@@ -164,6 +167,8 @@ pub struct Upgrade<'a> {
     accept: Option<[u8; 28]>,
     /// The subprotocol the answer names: `None` until [`select`](Self::select) found one.
     protocol: Option<&'a str>,
+    /// The compression the answer names.
+    deflate: Option<deflate::Answer>,
     /// That of the request's URI.
     authority: Option<&'a str>,
     headers: &'a HeaderMap,
@@ -192,7 +197,7 @@ impl<'a> Upgrade<'a> {
         let accept = Some(accept_key(single_key(headers)?));
         check_protocols(headers)?;
         let authority = parts.uri.authority().map(Authority::as_str);
-        Ok(Self { accept, protocol: None, authority, headers })
+        Ok(Self { accept, protocol: None, deflate: None, authority, headers })
     }
 
     /// Judges an extended CONNECT over HTTP/2 (RFC 8441 §5) or HTTP/3 (RFC 9220). `protocol` is the value of
@@ -240,7 +245,7 @@ impl<'a> Upgrade<'a> {
         check_version(headers, is_standard, VERSION)?;
         check_protocols(headers)?;
         let authority = parts.uri.authority().map(Authority::as_str);
-        Ok(Self { accept: None, protocol: None, authority, headers })
+        Ok(Self { accept: None, protocol: None, deflate: None, authority, headers })
     }
 
     /// The `Origin` that a browser sends for a page (RFC 6455 §10.2), or the `Sec-WebSocket-Origin` of one that speaks
@@ -271,6 +276,13 @@ impl<'a> Upgrade<'a> {
         self.protocol
     }
 
+    /// Accepts the first of the client's offers of permessage-deflate that goes with `options`, and names it in
+    /// the answer. `None` leaves it out: the client offered none that can be kept, and nothing is compressed.
+    pub fn accept_deflate(&mut self, options: &DeflateOptions) -> Option<DeflateParameters> {
+        self.deflate = deflate::accept(self.headers, options);
+        self.deflate.map(|answer| answer.parameters)
+    }
+
     /// The answer, for a host that writes it: 101 to an upgrade, 200 to an extended CONNECT.
     pub fn response(&self) -> Response<()> {
         let mut response = Response::new(());
@@ -282,7 +294,9 @@ impl<'a> Upgrade<'a> {
             headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
             headers.extend(HeaderValue::from_bytes(accept).ok().map(|value| (SEC_WEBSOCKET_ACCEPT, value)));
         }
-        response.headers_mut().extend(protocol.map(|value| (SEC_WEBSOCKET_PROTOCOL, value)));
+        let headers = response.headers_mut();
+        headers.extend(protocol.map(|value| (SEC_WEBSOCKET_PROTOCOL, value)));
+        headers.extend(self.deflate.map(|answer| (SEC_WEBSOCKET_EXTENSIONS, answer.header())));
         response
     }
 
@@ -300,6 +314,10 @@ impl<'a> Upgrade<'a> {
         if let Some(protocol) = self.protocol {
             out.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
             out.extend_from_slice(protocol.as_bytes());
+        }
+        if let Some(answer) = &self.deflate {
+            out.extend_from_slice(b"\r\nSec-WebSocket-Extensions: ");
+            out.extend_from_slice(answer.header().as_bytes());
         }
         out.extend_from_slice(b"\r\n");
         write_headers(out, extra);

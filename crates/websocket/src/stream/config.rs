@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
-use crate::{Limits, OriginCheck, handshake::head::HeadLimits};
+use crate::{Limits, OriginCheck, deflate::DeflateOptions, handshake::head::HeadLimits};
 
 /// How a connection is opened, bounded and closed. Begin with [`Config::default`] and set what differs.
 ///
@@ -28,6 +28,10 @@ pub struct Config {
     pub headers: HeaderMap,
     /// Pages of which origins a server lets in. Default those of its own host and port.
     pub origin: OriginCheck,
+    /// Compression (RFC 7692): a client offers it, a server agrees to it. Default none, as most libraries have it:
+    /// it costs processor time and memory, and a message that mixes a secret with what an attacker wrote tells by its
+    /// length how alike they are. For text that repeats itself, on slow or dear networks, it is worth all that.
+    pub deflate: Option<DeflateOptions>,
     /// Bytes that may wait to be written. Beyond it [`send`](crate::WebSocketStream::send) waits,
     /// [`feed`](crate::WebSocketStream::feed) does what [`when_full`](Self::when_full) says, and reading
     /// waits for writing. A message over it is taken when nothing else waits. Default 1 MiB.
@@ -51,6 +55,7 @@ impl Default for Config {
             protocols: Vec::new(),
             headers: HeaderMap::new(),
             origin: OriginCheck::default(),
+            deflate: None,
             max_write_buffer_bytes: 1 << 20,
             when_full: WhenFull::Refuse,
             read_buffer_bytes: 16 << 10,

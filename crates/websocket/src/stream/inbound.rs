@@ -11,7 +11,7 @@ use std::{
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use crate::{Decoder, OwnedMessage, ProtocolError};
+use crate::{Decoder, OwnedMessage, ProtocolError, deflate::Inflater};
 
 #[derive(Debug)]
 pub(super) struct Inbound {
@@ -26,6 +26,11 @@ impl Inbound {
     /// `buffer` is what came behind the handshake.
     pub(super) fn new(decoder: Decoder, buffer: BytesMut, read_bytes: usize) -> Self {
         Self { decoder, buffer, pos: 0, read_bytes: read_bytes.max(1) }
+    }
+
+    /// Takes compressed messages too.
+    pub(super) fn inflate(&mut self, inflater: Inflater) {
+        self.decoder.set_inflater(inflater);
     }
 
     /// The next message among the bytes that were read.

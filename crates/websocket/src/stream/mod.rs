@@ -29,7 +29,10 @@ pub use error::Error;
 pub(crate) use open::{ask, read_head};
 pub use split::{Reader, Split, Writer};
 
-use crate::{CloseCode, Decoder, OwnedMessage, Role};
+use crate::{
+    CloseCode, Decoder, OwnedMessage, Prepared, Role,
+    deflate::{DeflateOptions, DeflateParameters, Inflater},
+};
 use inbound::Inbound;
 use outbound::Outbound;
 use sink::{Task, Tasks};
@@ -103,6 +106,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
             protocol: None,
             tasks: None,
         }
+    }
+
+    /// The same connection, with compression that was agreed on elsewhere, before anything was read or sent.
+    /// [`accept`](Self::accept) and the client's calls see to it themselves, by [`Config::deflate`].
+    #[must_use]
+    pub fn with_deflate(mut self, parameters: DeflateParameters, options: &DeflateOptions) -> Self {
+        self.inbound.inflate(Inflater::new(self.role, parameters));
+        self.outbound.compress(parameters, options);
+        self
+    }
+
+    /// The compression that was agreed on; `None` where messages go as they are.
+    pub fn deflate(&self) -> Option<DeflateParameters> {
+        self.outbound.deflate()
+    }
+
+    /// Gives back the memory that the compressor keeps the context of earlier messages in, where it does; the next message
+    /// begins anew. For connections that have nothing to say for a while; the peer need not know.
+    pub fn forget_context(&mut self) {
+        self.outbound.forget_context();
     }
 
     /// The subprotocol that was agreed on.
@@ -241,6 +264,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
             return Err(Error::Closed);
         }
         let fed = self.outbound.queue(message.into());
+        self.fed(fed)
+    }
+
+    /// As [`feed`](Self::feed), with a message that many connections send: nothing is encoded anew, and where no context is
+    /// taken over nothing is compressed anew.
+    ///
+    /// # Errors
+    ///
+    /// As [`feed`](Self::feed).
+    pub fn feed_prepared(&mut self, message: &Prepared) -> Result<(), Error> {
+        if matches!(self.end, End::Over) {
+            return Err(Error::Closed);
+        }
+        let fed = self.outbound.queue_prepared(message);
+        self.fed(fed)
+    }
+
+    fn fed(&mut self, fed: Result<(), Error>) -> Result<(), Error> {
         if let Err(Error::TooSlow { pending, limit }) = fed {
             self.begin_end(Err(Error::TooSlow { pending, limit }));
         }
@@ -282,6 +323,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
             return Err(Error::Closed);
         }
         self.outbound.push(message)?;
+        self.flush().await
+    }
+
+    /// As [`send`](Self::send), with a message that many connections send.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub async fn send_prepared(&mut self, message: &Prepared) -> Result<(), Error> {
+        if !self.outbound.has_room_for(message.payload().len()) {
+            self.flush().await?;
+        }
+        if matches!(self.end, End::Over) {
+            return Err(Error::Closed);
+        }
+        self.outbound.push_prepared(message)?;
         self.flush().await
     }
 

@@ -13,6 +13,7 @@ use super::{Config, Error, WebSocketStream};
 use crate::{
     Role,
     client::{Rejection, Target},
+    deflate::DeflateParameters,
     handshake::{
         client::{ClientError, Handshake},
         head::{Head, HeadError},
@@ -71,8 +72,8 @@ where
     let request = read_head(&mut io, &mut buffer, |bytes| head.request(bytes)).await?;
     let mut answer = Vec::new();
     let judged = request.map_err(HandshakeError::Head).and_then(|parts| {
-        let protocol = judge(&parts, config, &mut answer)?;
-        Ok((parts, protocol))
+        let agreed = judge(&parts, config, &mut answer)?;
+        Ok((parts, agreed))
     });
     if let Err(error) = &judged {
         error.write_response(&mut answer);
@@ -80,10 +81,9 @@ where
     io.write_all(&answer).await?;
     io.flush().await?;
     match judged {
-        Ok((parts, protocol)) => {
-            let mut stream = WebSocketStream::from_parts(io, buffer, Role::Server, config);
-            stream.protocol = protocol;
-            Ok((stream, parts))
+        Ok((parts, agreed)) => {
+            let stream = WebSocketStream::from_parts(io, buffer, Role::Server, config);
+            Ok((agreed.apply(stream, config), parts))
         }
         Err(error) => {
             io.shutdown().await?;
@@ -92,17 +92,34 @@ where
     }
 }
 
-/// Judges a request, writes the answer if it is in order, and gives the subprotocol.
-fn judge(
-    parts: &request::Parts,
-    config: &Config,
-    answer: &mut Vec<u8>,
-) -> Result<Option<String>, HandshakeError> {
+/// What a handshake ended with.
+struct Agreed {
+    protocol: Option<String>,
+    deflate: Option<DeflateParameters>,
+}
+
+impl Agreed {
+    fn apply<S: AsyncRead + AsyncWrite + Unpin>(
+        self,
+        mut stream: WebSocketStream<S>,
+        config: &Config,
+    ) -> WebSocketStream<S> {
+        stream.protocol = self.protocol;
+        match (self.deflate, &config.deflate) {
+            (Some(parameters), Some(options)) => stream.with_deflate(parameters, options),
+            _ => stream,
+        }
+    }
+}
+
+/// Judges a request, writes the answer if it is in order, and gives what was agreed on.
+fn judge(parts: &request::Parts, config: &Config, answer: &mut Vec<u8>) -> Result<Agreed, HandshakeError> {
     let mut upgrade = Upgrade::check(parts)?;
     upgrade.check_origin(&config.origin)?;
     let protocol = upgrade.select(&config.protocols).map(str::to_owned);
+    let deflate = config.deflate.as_ref().and_then(|options| upgrade.accept_deflate(options));
     upgrade.write_response(answer, &config.headers);
-    Ok(protocol)
+    Ok(Agreed { protocol, deflate })
 }
 
 /// Asks for a WebSocket at `uri`, and gives the answer with it.
@@ -115,7 +132,10 @@ pub(crate) async fn ask<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let handshake = Handshake::new(&config.protocols)?;
+    let mut handshake = Handshake::new(&config.protocols)?;
+    if let Some(options) = config.deflate {
+        handshake = handshake.offer_deflate(options);
+    }
     let mut request = Vec::new();
     handshake.write_request(&mut request, uri, headers)?;
     io.write_all(&request).await?;
@@ -131,9 +151,9 @@ where
         return Err(Error::Rejected(Box::new(Rejection::read(response, buffer, &mut io).await)));
     }
     let protocol = handshake.check(&response)?.map(str::to_owned);
-    let mut stream = WebSocketStream::from_parts(io, buffer, Role::Client, config);
-    stream.protocol = protocol;
-    Ok((stream, response))
+    let agreed = Agreed { protocol, deflate: handshake.deflate(&response)? };
+    let stream = WebSocketStream::from_parts(io, buffer, Role::Client, config);
+    Ok((agreed.apply(stream, config), response))
 }
 
 /// Reads until `parse` finds a head, or refuses it, and leaves in the buffer what came behind it.

@@ -10,12 +10,16 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::Bytes;
 use tokio::io::AsyncWrite;
 
 use super::{Config, Error, WhenFull, keys};
 use crate::{
-    CloseCode, FrameHeader, MAX_CONTROL_PAYLOAD, Opcode, OwnedMessage, Role, encode_close, encode_frame,
-    encode_frame_masked, frame::MAX_HEADER, mask,
+    CloseCode, FrameHeader, MAX_CONTROL_PAYLOAD, Opcode, OwnedMessage, Prepared, Role,
+    deflate::{DeflateOptions, DeflateParameters, Deflater},
+    encode_close, encode_frame, encode_frame_masked,
+    frame::MAX_HEADER,
+    mask,
 };
 
 /// From this many bytes a payload is not copied.
@@ -37,6 +41,8 @@ pub(super) struct Outbound {
     written: usize,
     /// Bytes that wait, over all chunks.
     pending: usize,
+    /// Where compression was negotiated.
+    compression: Option<Box<Compression>>,
     /// Whether a Close frame was queued: nothing may follow it.
     closed: bool,
     /// What writing failed with; nothing can be written any more.
@@ -44,10 +50,28 @@ pub(super) struct Outbound {
 }
 
 #[derive(Debug)]
-struct Chunk {
-    bytes: Vec<u8>,
+enum Chunk {
+    /// Small frames, one behind the other.
+    Frames(Vec<u8>),
     /// A payload by itself, which nothing is appended to.
-    apart: bool,
+    Apart(Vec<u8>),
+    /// A frame that other connections send too.
+    Shared(Bytes),
+}
+
+impl Chunk {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Frames(bytes) | Self::Apart(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Compression {
+    parameters: DeflateParameters,
+    deflater: Deflater,
 }
 
 impl Outbound {
@@ -60,8 +84,27 @@ impl Outbound {
             chunks: VecDeque::new(),
             written: 0,
             pending: 0,
+            compression: None,
             closed: false,
             broken: None,
+        }
+    }
+
+    /// Compresses from now on.
+    pub(super) fn compress(&mut self, parameters: DeflateParameters, options: &DeflateOptions) {
+        let deflater = Deflater::new(self.role, parameters, options);
+        self.compression = Some(Box::new(Compression { parameters, deflater }));
+    }
+
+    /// What was agreed on.
+    pub(super) fn deflate(&self) -> Option<DeflateParameters> {
+        self.compression.as_ref().map(|compression| compression.parameters)
+    }
+
+    /// Gives back the memory of a compressor that keeps context.
+    pub(super) fn forget_context(&mut self) {
+        if let Some(compression) = &mut self.compression {
+            compression.deflater.forget();
         }
     }
 
@@ -82,7 +125,12 @@ impl Outbound {
 
     /// Whether a message fits behind what waits.
     pub(super) fn has_room(&self, message: &OwnedMessage) -> bool {
-        self.pending == 0 || self.pending.saturating_add(MAX_HEADER + payload_len(message)) <= self.limit
+        self.has_room_for(payload_len(message))
+    }
+
+    /// Whether a payload of this length fits behind what waits.
+    pub(super) fn has_room_for(&self, len: usize) -> bool {
+        self.pending == 0 || self.pending.saturating_add(MAX_HEADER + len) <= self.limit
     }
 
     /// Queues a message of the user's, if there is room.
@@ -90,6 +138,19 @@ impl Outbound {
         if self.has_room(&message) || message.is_close() {
             return self.push(message);
         }
+        self.refuse(message)
+    }
+
+    /// Queues a message that others send too, if there is room.
+    pub(super) fn queue_prepared(&mut self, message: &Prepared) -> Result<(), Error> {
+        if self.has_room_for(message.payload().len()) {
+            return self.push_prepared(message);
+        }
+        self.refuse(message.to_message())
+    }
+
+    /// Does with a message that finds no room what is to be done.
+    fn refuse(&mut self, message: OwnedMessage) -> Result<(), Error> {
         self.check_open()?;
         let (pending, limit) = (self.pending, self.limit);
         match self.when_full {
@@ -153,8 +214,39 @@ impl Outbound {
         }
     }
 
+    /// Queues a message that others send too, whatever waits.
+    pub(super) fn push_prepared(&mut self, message: &Prepared) -> Result<(), Error> {
+        self.check_open()?;
+        if self.role == Role::Client {
+            // Each frame of a client's has a key of its own (RFC 6455 §5.3).
+            return self.frame(message.opcode(), message.payload().to_vec());
+        }
+        let shared = match &mut self.compression {
+            Some(compression) => compression.deflater.prepared(message),
+            None => Some(message.frame()),
+        };
+        match shared {
+            Some(frame) => self.push_shared(frame),
+            None if self.compressed(message.opcode(), message.payload(), None) => {}
+            None => self.push_shared(message.frame()),
+        }
+        Ok(())
+    }
+
+    fn push_shared(&mut self, frame: &Bytes) {
+        if frame.len() < APART {
+            self.chunk().extend_from_slice(frame);
+        } else {
+            self.chunks.push_back(Chunk::Shared(frame.clone()));
+        }
+        self.pending += frame.len();
+    }
+
     fn frame(&mut self, opcode: Opcode, mut payload: Vec<u8>) -> Result<(), Error> {
         let key = self.key()?;
+        if self.compression.is_some() && self.compressed(opcode, &payload, key) {
+            return Ok(());
+        }
         let len = payload.len();
         let chunk = self.chunk();
         let before = chunk.len();
@@ -172,9 +264,33 @@ impl Outbound {
             mask(&mut payload, key, 0);
         }
         chunk.extend_from_slice(header.as_bytes());
-        self.chunks.push_back(Chunk { bytes: payload, apart: true });
+        self.chunks.push_back(Chunk::Apart(payload));
         self.pending += header.as_bytes().len() + len;
         Ok(())
+    }
+
+    /// Queues a message compressed, and says whether it was: some go as they are.
+    fn compressed(&mut self, opcode: Opcode, payload: &[u8], key: Option<[u8; 4]>) -> bool {
+        let Some(mut compression) = self.compression.take() else { return false };
+        let compressed = compression.deflater.compress(opcode, payload, |compressed| {
+            let Some(compressed) = compressed else { return false };
+            let mut header = FrameHeader::new(opcode, compressed.len()).rsv1();
+            if let Some(key) = key {
+                header = header.masked(key);
+                mask(compressed, key, 0);
+            }
+            let chunk = self.chunk();
+            chunk.extend_from_slice(header.as_bytes());
+            if compressed.len() < APART {
+                chunk.extend_from_slice(compressed);
+            } else {
+                self.chunks.push_back(Chunk::Apart(compressed.to_vec()));
+            }
+            self.pending += header.as_bytes().len() + compressed.len();
+            true
+        });
+        self.compression = Some(compression);
+        compressed
     }
 
     /// The key of the next frame, if this end masks.
@@ -187,12 +303,14 @@ impl Outbound {
 
     /// The chunk that small frames are appended to.
     fn chunk(&mut self) -> &mut Vec<u8> {
-        let open = self.chunks.back().is_some_and(|chunk| !chunk.apart && chunk.bytes.len() < CHUNK);
+        let open = matches!(self.chunks.back(), Some(Chunk::Frames(bytes)) if bytes.len() < CHUNK);
         if !open {
-            self.chunks.push_back(Chunk { bytes: Vec::new(), apart: false });
+            self.chunks.push_back(Chunk::Frames(Vec::new()));
         }
-        let last = self.chunks.len() - 1;
-        &mut self.chunks[last].bytes
+        match self.chunks.back_mut() {
+            Some(Chunk::Frames(bytes)) => bytes,
+            _ => unreachable!("a chunk of frames is the last by now"),
+        }
     }
 
     /// Writes until nothing waits. Dropping a caller that waits for it loses nothing: what is not written
@@ -221,7 +339,7 @@ impl Outbound {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let mut skip = self.written;
             for (slice, chunk) in slices.iter_mut().zip(&self.chunks) {
-                *slice = IoSlice::new(chunk.bytes.get(skip..).unwrap_or_default());
+                *slice = IoSlice::new(chunk.as_slice().get(skip..).unwrap_or_default());
                 skip = 0;
             }
             let slices = &slices[..self.chunks.len().min(SLICES)];
@@ -238,10 +356,10 @@ impl Outbound {
         self.pending = self.pending.saturating_sub(written);
         self.written += written;
         while let Some(chunk) = self.chunks.front() {
-            if self.written < chunk.bytes.len() {
+            if self.written < chunk.as_slice().len() {
                 return;
             }
-            self.written -= chunk.bytes.len();
+            self.written -= chunk.as_slice().len();
             self.chunks.pop_front();
         }
         // An idle connection holds no write buffer.

@@ -26,7 +26,10 @@ use tokio::{
 };
 
 use super::{Config, End, Error, WebSocketStream, inbound::Inbound, outbound::Outbound};
-use crate::{CloseCode, Decoder, OwnedMessage, Role};
+use crate::{
+    CloseCode, Decoder, OwnedMessage, Prepared, Role,
+    deflate::{DeflateOptions, DeflateParameters, Inflater},
+};
 
 /// Answers that may wait for the writer. Beyond it the oldest pong is given up: only the latest ping needs
 /// an answer (RFC 6455 §5.5.3).
@@ -140,6 +143,14 @@ pub struct Reader<R> {
 }
 
 impl<R: AsyncRead + Unpin> Reader<R> {
+    /// The same half, with compression that was agreed on elsewhere, before anything was read. To be given to both halves
+    /// of [`WebSocketStream::from_halves`]; those of [`WebSocketStream::split`] have it.
+    #[must_use]
+    pub fn with_deflate(mut self, role: Role, parameters: DeflateParameters) -> Self {
+        self.inbound.inflate(Inflater::new(role, parameters));
+        self
+    }
+
     /// The next message. Pings and closes are given too; the [`Writer`] answers them. After a
     /// [`OwnedMessage::Close`] or an error comes `None`.
     ///
@@ -214,6 +225,24 @@ pub struct Writer<W> {
 }
 
 impl<W: AsyncWrite + Unpin> Writer<W> {
+    /// The same half, with compression that was agreed on elsewhere, before anything was sent: see
+    /// [`Reader::with_deflate`].
+    #[must_use]
+    pub fn with_deflate(mut self, parameters: DeflateParameters, options: &DeflateOptions) -> Self {
+        self.outbound.compress(parameters, options);
+        self
+    }
+
+    /// The compression that was agreed on; `None` where messages go as they are.
+    pub fn deflate(&self) -> Option<DeflateParameters> {
+        self.outbound.deflate()
+    }
+
+    /// As [`WebSocketStream::forget_context`].
+    pub fn forget_context(&mut self) {
+        self.outbound.forget_context();
+    }
+
     /// Queues a message without writing it, so that several go out in one write.
     ///
     /// # Errors
@@ -222,6 +251,16 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     pub fn feed(&mut self, message: impl Into<OwnedMessage>) -> Result<(), Error> {
         self.queue_owed();
         self.outbound.queue(message.into())
+    }
+
+    /// As [`feed`](Self::feed), with a message that many connections send: see [`WebSocketStream::feed_prepared`].
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocketStream::feed`].
+    pub fn feed_prepared(&mut self, message: &Prepared) -> Result<(), Error> {
+        self.queue_owed();
+        self.outbound.queue_prepared(message)
     }
 
     /// How many messages [`WhenFull::DropNewest`](crate::WhenFull::DropNewest) has dropped so far.
@@ -266,6 +305,20 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             self.flush().await?;
         }
         self.outbound.push(message)?;
+        self.flush().await
+    }
+
+    /// As [`send`](Self::send), with a message that many connections send.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocketStream::send`].
+    pub async fn send_prepared(&mut self, message: &Prepared) -> Result<(), Error> {
+        self.queue_owed();
+        if !self.outbound.has_room_for(message.payload().len()) {
+            self.flush().await?;
+        }
+        self.outbound.push_prepared(message)?;
         self.flush().await
     }
 

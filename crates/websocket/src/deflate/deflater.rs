@@ -1,0 +1,181 @@
+//! Writing compressed messages (RFC 7692 §7.2.1).
+
+use std::fmt;
+
+use bytes::Bytes;
+use zlib_rs::{Deflate, DeflateFlush};
+
+use super::{
+    DeflateOptions, DeflateParameters, MIN_WINDOW_BITS,
+    pool::{self, DeflateKind},
+};
+use crate::{FrameHeader, Opcode, Prepared, Role, encode_frame, encode_frame_masked, mask};
+
+/// What is taken off the end of each message.
+const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
+/// An empty message (§7.2.3.6).
+const EMPTY: [u8; 1] = [0x00];
+/// Up to this many bytes an output buffer is made in which the worst case fits.
+const SURE_FIT: usize = 64 << 10;
+
+/// Compresses what this end sends.
+///
+/// It holds nothing until it compresses. Then, where context is taken over, it holds zlib's state,
+/// [which is several hundred KiB](super), until [`forget`](Self::forget) or its end; else it borrows one of the
+/// thread's for the call.
+pub struct Deflater {
+    state: Option<Box<Deflate>>,
+    kind: DeflateKind,
+    keeps_context: bool,
+    threshold: usize,
+}
+
+impl Deflater {
+    /// A compressor for what this end sends.
+    ///
+    /// Where a server bounds a client's window to 8 bits, which no compressor here can, nothing is compressed.
+    pub fn new(role: Role, parameters: DeflateParameters, options: &DeflateOptions) -> Self {
+        let options = options.clamped();
+        let window_bits = parameters.send_window_bits(role);
+        let kind = DeflateKind { window_bits, level: options.level, memory_level: options.memory_level };
+        let keeps_context = !parameters.sends_without_context(role);
+        let threshold = if window_bits < MIN_WINDOW_BITS { usize::MAX } else { options.threshold };
+        Self { state: None, kind, keeps_context, threshold }
+    }
+
+    /// Appends a message as one frame, masked if `key` is given: compressed, or as it is if it is below the threshold, or
+    /// would not be smaller and no context hangs on it.
+    ///
+    /// Messages are to be sent in the order in which they were encoded.
+    pub fn encode_frame(&mut self, out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], key: Option<[u8; 4]>) {
+        self.compress(opcode, payload, |compressed| match (compressed, key) {
+            (Some(compressed), key) => {
+                let mut header = FrameHeader::new(opcode, compressed.len()).rsv1();
+                if let Some(key) = key {
+                    header = header.masked(key);
+                    mask(compressed, key, 0);
+                }
+                out.reserve(header.as_bytes().len() + compressed.len());
+                out.extend_from_slice(header.as_bytes());
+                out.extend_from_slice(compressed);
+            }
+            (None, None) => encode_frame(out, opcode, payload),
+            (None, Some(key)) => encode_frame_masked(out, opcode, payload, key),
+        });
+    }
+
+    /// Gives the payload of a compressed frame to `take`, or `None` if the message goes as it is.
+    pub(crate) fn compress<T>(
+        &mut self,
+        opcode: Opcode,
+        payload: &[u8],
+        take: impl FnOnce(Option<&mut [u8]>) -> T,
+    ) -> T {
+        if opcode.is_control() || payload.len() < self.threshold {
+            return take(None);
+        }
+        if payload.is_empty() {
+            return take(Some(&mut { EMPTY }));
+        }
+        let mut state = self.state.take().unwrap_or_else(|| pool::take_deflate(self.kind));
+        let mut buffer = pool::take_buffer();
+        let len = deflate(&mut state, payload, &mut buffer);
+        let helps = len.is_some_and(|len| self.keeps_context || len < payload.len());
+        let compressed = len.filter(|_| helps).and_then(|len| buffer.get_mut(..len));
+        // What is not sent must not be referred to either.
+        if self.keeps_context && compressed.is_some() {
+            self.state = Some(state);
+        } else {
+            pool::put_deflate(self.kind, state);
+        }
+        let taken = take(compressed);
+        pool::put_buffer(buffer);
+        taken
+    }
+
+    /// The frame of a message that many connections send, as this one sends it, if that is shared: where context is
+    /// kept it is not.
+    pub fn prepared<'a>(&self, message: &'a Prepared) -> Option<&'a Bytes> {
+        if self.keeps_context {
+            return None;
+        }
+        if !self.compresses(message.payload().len()) {
+            return Some(message.frame());
+        }
+        let mut once = Self { state: None, kind: self.kind, keeps_context: false, threshold: self.threshold };
+        Some(message.deflated(self.kind.window_bits, |message| {
+            once.compress(message.opcode(), message.payload(), |compressed| match compressed {
+                Some(compressed) => {
+                    let header = FrameHeader::new(message.opcode(), compressed.len()).rsv1();
+                    [header.as_bytes(), compressed].concat().into()
+                }
+                None => Bytes::new(),
+            })
+        }))
+    }
+
+    /// Forgets the messages before, and gives back the memory that held them: what comes next refers to nothing
+    /// before it. To be called where the peer was sent a compressed message that another compressor made, and wherever
+    /// memory is worth more than what the context saves. It needs no word with the peer.
+    pub fn forget(&mut self) {
+        if let Some(state) = self.state.take() {
+            pool::put_deflate(self.kind, state);
+        }
+    }
+
+    /// Whether it holds memory of zlib's between messages.
+    pub fn holds_state(&self) -> bool {
+        self.state.is_some()
+    }
+
+    /// Whether its messages refer to those before them.
+    pub fn keeps_context(&self) -> bool {
+        self.keeps_context
+    }
+
+    /// Whether a message of this length is compressed.
+    pub fn compresses(&self, len: usize) -> bool {
+        len >= self.threshold
+    }
+}
+
+/// Compresses into `buffer`, which is made as long as it needs, and returns how many bytes that are without the tail.
+fn deflate(state: &mut Deflate, mut input: &[u8], buffer: &mut Vec<u8>) -> Option<usize> {
+    let first = if input.len() <= SURE_FIT { input.len() + input.len() / 8 + 64 } else { input.len() / 2 };
+    if buffer.len() < first {
+        buffer.resize(first, 0);
+    }
+    let mut len = 0;
+    loop {
+        let before = (state.total_in(), state.total_out());
+        let room = buffer.get_mut(len..).unwrap_or_default();
+        let full = room.len();
+        state.compress(input, room, DeflateFlush::SyncFlush).ok()?;
+        let taken = (state.total_in() - before.0) as usize;
+        let given = (state.total_out() - before.1) as usize;
+        input = input.get(taken..).unwrap_or_default();
+        len += given;
+        if input.is_empty() && given < full {
+            break;
+        }
+        buffer.resize(buffer.len() * 2, 0);
+    }
+    buffer.get(..len)?.strip_suffix(&TAIL).map(<[u8]>::len)
+}
+
+impl fmt::Debug for Deflater {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deflater")
+            .field("holds_state", &self.state.is_some())
+            .field("keeps_context", &self.keeps_context)
+            .field("kind", &self.kind)
+            .field("threshold", &self.threshold)
+            .finish()
+    }
+}
+
+impl Drop for Deflater {
+    fn drop(&mut self) {
+        self.forget();
+    }
+}

@@ -1,0 +1,199 @@
+//! Reading compressed messages (RFC 7692 §7.2.2), as their bytes come.
+
+use std::fmt;
+
+use zlib_rs::{Inflate, InflateFlush, Status};
+
+use super::{DeflateParameters, pool};
+use crate::Role;
+
+/// What a sender takes off the end of each message, and a receiver puts back (§7.2.1).
+const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
+/// The same, and an empty block that says it is the last: what is whole before it ends with it.
+const LAST_TAIL: [u8; 6] = [0x00, 0x00, 0xFF, 0xFF, 0x03, 0x00];
+
+/// The first buffer for what is inflated.
+const FIRST_BUFFER: usize = 4 << 10;
+
+/// Inflates what the peer compressed: to be given to a [`Decoder`](crate::Decoder).
+///
+/// It holds nothing until a compressed message comes. Then it holds zlib's state, [which is some 48 KiB](super):
+/// for as long as the message comes, or, where the peer takes context over, for good.
+pub struct Inflater {
+    state: Option<Box<Inflate>>,
+    keeps_context: bool,
+    /// The message in progress has brought no byte yet.
+    is_empty: bool,
+    /// What has come ends with a block that says it is the last.
+    is_at_end: bool,
+}
+
+/// Why a message does not inflate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InflateError {
+    /// It is no deflate data.
+    Malformed,
+    /// It is more than the limit.
+    TooLarge,
+}
+
+impl Inflater {
+    /// An inflater for what the peer of this end sends.
+    pub fn new(role: Role, parameters: DeflateParameters) -> Self {
+        let keeps_context = !match role {
+            Role::Server => parameters.client_no_context_takeover,
+            Role::Client => parameters.server_no_context_takeover,
+        };
+        Self { state: None, keeps_context, is_empty: true, is_at_end: false }
+    }
+
+    /// Inflates the next bytes of a message, to at most `limit` bytes in all.
+    pub(crate) fn push(
+        &mut self,
+        input: &[u8],
+        out: &mut Inflated,
+        limit: usize,
+    ) -> Result<(), InflateError> {
+        if input.is_empty() {
+            return Ok(());
+        }
+        self.is_empty = false;
+        self.run(input, out, limit)
+    }
+
+    /// Inflates what is left when all bytes of a message have come.
+    pub(crate) fn finish(&mut self, out: &mut Inflated, limit: usize) -> Result<(), InflateError> {
+        // A message is the byte 00 if it is empty (§7.2.3.6); one without any byte is taken for that.
+        let is_empty = std::mem::replace(&mut self.is_empty, true);
+        // One that ends with a last block and without the byte that should follow it (§7.2.3.4) is whole too.
+        let is_at_end = std::mem::take(&mut self.is_at_end);
+        if !is_empty && !is_at_end {
+            if self.keeps_context {
+                self.run(&TAIL, out, limit)?;
+            } else {
+                // Nothing needs the state after this, so it can be asked whether all was there.
+                self.run(&LAST_TAIL, out, limit)?;
+                if !std::mem::take(&mut self.is_at_end) {
+                    return Err(InflateError::Malformed);
+                }
+            }
+        }
+        if !self.keeps_context
+            && let Some(state) = self.state.take()
+        {
+            pool::put_inflate(state);
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, mut input: &[u8], out: &mut Inflated, limit: usize) -> Result<(), InflateError> {
+        let state = self.state.get_or_insert_with(pool::take_inflate);
+        loop {
+            let before = (state.total_in(), state.total_out());
+            let room = out.room(input.len(), limit);
+            let mut beyond = [0];
+            let is_full = room.is_empty();
+            let target = if is_full { beyond.as_mut_slice() } else { room };
+            let len = target.len();
+            let status = state
+                .decompress(input, target, InflateFlush::SyncFlush)
+                .map_err(|_| InflateError::Malformed)?;
+            let taken = (state.total_in() - before.0) as usize;
+            let given = (state.total_out() - before.1) as usize;
+            if is_full && given > 0 {
+                return Err(InflateError::TooLarge);
+            }
+            out.len += given;
+            input = input.get(taken..).unwrap_or_default();
+            self.is_at_end = status == Status::StreamEnd;
+            if self.is_at_end {
+                // What follows a last block is a stream of its own (§7.2.3.4).
+                state.reset(false);
+            } else if taken == 0 && given == 0 && !input.is_empty() {
+                return Err(InflateError::Malformed);
+            }
+            // Where the room was just enough, zlib may hold back more.
+            if input.is_empty() && (self.is_at_end || given < len) {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Inflater {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inflater")
+            .field("holds_state", &self.state.is_some())
+            .field("keeps_context", &self.keeps_context)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Inflater {
+    fn drop(&mut self) {
+        if let Some(state) = self.state.take() {
+            pool::put_inflate(state);
+        }
+    }
+}
+
+/// A message as it is inflated, in a buffer of the thread's pool. All of the buffer was written some time, so that
+/// it can be written again without making it.
+#[derive(Debug, Default)]
+pub(crate) struct Inflated {
+    buffer: Vec<u8>,
+    len: usize,
+}
+
+impl Inflated {
+    pub(crate) fn new() -> Self {
+        Self { buffer: pool::take_buffer(), len: 0 }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        self.buffer.get(..self.len).unwrap_or_default()
+    }
+
+    /// Whether it is better given away than copied.
+    pub(crate) fn is_large(&self) -> bool {
+        self.len > 32 << 10 && self.len > self.buffer.len() / 2
+    }
+
+    /// The bytes, in a vector at most twice as long.
+    pub(crate) fn into_vec(mut self) -> Vec<u8> {
+        if self.is_large() {
+            let mut buffer = std::mem::take(&mut self.buffer);
+            buffer.truncate(self.len);
+            return buffer;
+        }
+        self.as_slice().to_vec()
+    }
+
+    /// Room to write more in: some, unless the limit is reached.
+    fn room(&mut self, coming: usize, limit: usize) -> &mut [u8] {
+        if self.len == self.buffer.len() && self.len < limit {
+            let more = self.buffer.len().max(FIRST_BUFFER).max(coming.saturating_mul(2));
+            let grown = self.buffer.len().saturating_add(more).min(limit);
+            self.buffer.reserve_exact(grown - self.buffer.len());
+            self.buffer.resize(grown, 0);
+        }
+        let end = self.buffer.len().min(limit);
+        self.buffer.get_mut(self.len..end).unwrap_or_default()
+    }
+}
+
+impl From<Vec<u8>> for Inflated {
+    fn from(buffer: Vec<u8>) -> Self {
+        Self { len: buffer.len(), buffer }
+    }
+}
+
+impl Drop for Inflated {
+    fn drop(&mut self) {
+        pool::put_buffer(std::mem::take(&mut self.buffer));
+    }
+}

@@ -1,0 +1,109 @@
+//! What compressing and inflating needs for a while only, kept by each thread for the next that needs it.
+//!
+//! A state of zlib is large and slow to make (a fresh compressor clears several hundred KiB), to reset one is
+//! cheap. So where nothing is taken over from message to message a thread's connections use the same few
+//! states in turn, and the same output buffers.
+
+#![allow(
+    clippy::unnecessary_box_returns,
+    clippy::vec_box,
+    reason = "who holds no state should hold the size of none either"
+)]
+
+use std::cell::RefCell;
+
+use zlib_rs::{Deflate, DeflateConfig, Inflate};
+
+/// States of each kind that a thread keeps. A compressor is in use only within one call; an inflater for as long as
+/// a message comes in pieces.
+const STATES: usize = 4;
+/// Output buffers that a thread keeps.
+const BUFFERS: usize = 4;
+/// Larger buffers are freed.
+const MAX_BUFFER: usize = 64 << 10;
+
+/// What makes one compressor do for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct DeflateKind {
+    pub(super) window_bits: u8,
+    pub(super) level: u8,
+    pub(super) memory_level: u8,
+}
+
+#[derive(Default)]
+struct Pool {
+    deflates: Vec<(DeflateKind, Box<Deflate>)>,
+    inflates: Vec<Box<Inflate>>,
+    buffers: Vec<Vec<u8>>,
+}
+
+thread_local! {
+    static POOL: RefCell<Pool> = RefCell::default();
+}
+
+/// Runs with the thread's pool; `None` while the thread ends, when there is none any more.
+fn with_pool<T>(work: impl FnOnce(&mut Pool) -> T) -> Option<T> {
+    POOL.try_with(|pool| work(&mut pool.borrow_mut())).ok()
+}
+
+/// A compressor that remembers nothing.
+pub(super) fn take_deflate(kind: DeflateKind) -> Box<Deflate> {
+    let kept = with_pool(|pool| {
+        let at = pool.deflates.iter().position(|(kept, _)| *kept == kind)?;
+        Some(pool.deflates.remove(at).1)
+    });
+    kept.flatten().unwrap_or_else(|| {
+        Box::new(Deflate::new_with_config(DeflateConfig {
+            level: i32::from(kind.level),
+            // Below zero: no header of zlib's own.
+            window_bits: -i32::from(kind.window_bits),
+            mem_level: i32::from(kind.memory_level),
+            ..DeflateConfig::default()
+        }))
+    })
+}
+
+/// Gives a compressor back.
+pub(super) fn put_deflate(kind: DeflateKind, mut state: Box<Deflate>) {
+    state.reset();
+    with_pool(|pool| {
+        if pool.deflates.len() >= STATES {
+            // Its kind was asked for the longest ago.
+            pool.deflates.remove(0);
+        }
+        pool.deflates.push((kind, state));
+    });
+}
+
+/// An inflater that remembers nothing.
+pub(super) fn take_inflate() -> Box<Inflate> {
+    let kept = with_pool(|pool| pool.inflates.pop()).flatten();
+    // The largest window reads what was made with any; zlib-rs holds as much for a smaller one.
+    kept.unwrap_or_else(|| Box::new(Inflate::new(false, super::MAX_WINDOW_BITS)))
+}
+
+/// Gives an inflater back.
+pub(super) fn put_inflate(mut state: Box<Inflate>) {
+    state.reset(false);
+    with_pool(|pool| {
+        if pool.inflates.len() < STATES {
+            pool.inflates.push(state);
+        }
+    });
+}
+
+/// A buffer of whatever length, whose bytes mean nothing.
+pub(super) fn take_buffer() -> Vec<u8> {
+    with_pool(|pool| pool.buffers.pop()).flatten().unwrap_or_default()
+}
+
+/// Gives a buffer back.
+pub(super) fn put_buffer(buffer: Vec<u8>) {
+    if (1..=MAX_BUFFER).contains(&buffer.len()) {
+        with_pool(|pool| {
+            if pool.buffers.len() < BUFFERS {
+                pool.buffers.push(buffer);
+            }
+        });
+    }
+}

@@ -1,0 +1,181 @@
+//! What compression holds, measured at the allocator: the figures of the documentation of `deflate`. One test to a
+//! program: the count is of the whole of it.
+//!
+//! ```text
+//! cargo test -p switchboard-websocket --test deflate_memory -- --nocapture
+//! ```
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics says why")]
+#![allow(unsafe_code, reason = "an allocator that counts")]
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    io::Write,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use flate2::{Compression, write::DeflateEncoder};
+use switchboard_websocket::{
+    Decoder, FrameHeader, Limits, Opcode, ProtocolError, Role,
+    deflate::{DeflateOptions, DeflateParameters, Deflater, Inflater},
+};
+
+struct Counting;
+
+static HELD: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: all is passed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let held = HELD.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        PEAK.fetch_max(held, Ordering::Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    // What is large the system moves by its pages, without a copy.
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
+        let held = HELD.fetch_add(new_size, Ordering::Relaxed) + new_size;
+        PEAK.fetch_max(held, Ordering::Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { System.realloc(pointer, layout, new_size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const CONNECTIONS: usize = 16;
+
+#[test]
+fn compression_holds_what_the_documentation_says() {
+    a_bomb_takes_no_more_than_the_limit();
+    what_connections_hold();
+}
+
+fn held() -> usize {
+    HELD.load(Ordering::Relaxed)
+}
+
+/// One end of a connection.
+struct End {
+    deflater: Deflater,
+    decoder: Decoder,
+}
+
+impl End {
+    fn talk(&mut self, text: &[u8], frame: &mut Vec<u8>) {
+        frame.clear();
+        self.deflater.encode_frame(frame, Opcode::Text, text, None);
+        self.hear(frame);
+    }
+
+    fn hear(&mut self, frame: &[u8]) {
+        let (mut input, mut pos) = (frame.to_vec(), 0);
+        assert!(self.decoder.decode(&mut input, &mut pos).unwrap().is_some());
+        assert!(self.decoder.decode(&mut input, &mut pos).unwrap().is_none());
+    }
+}
+
+fn ends(count: usize, parameters: DeflateParameters, options: DeflateOptions) -> Vec<End> {
+    let end = || End {
+        deflater: Deflater::new(Role::Server, parameters, &options),
+        decoder: Decoder::new(Role::Client, Limits::default())
+            .with_inflater(Inflater::new(Role::Client, parameters)),
+    };
+    // What the vector itself takes is what a decoder and a deflater take within a connection.
+    let mut ends = Vec::with_capacity(count);
+    ends.extend((0..count).map(|_| end()));
+    ends
+}
+
+/// Bytes that each connection holds besides the decoder: agreed, having sent, having received too.
+fn measure(parameters: DeflateParameters, options: DeflateOptions) -> [usize; 3] {
+    let text = b"a message that is worth its compression ".repeat(30);
+    let mut frame = Vec::with_capacity(4000);
+    // These take what the thread's pool has left of connections before.
+    let mut others = ends(8, parameters, options);
+    for end in &mut others {
+        end.talk(&text, &mut frame);
+    }
+    let before = held();
+    let mut ends = ends(CONNECTIONS, parameters, options);
+    let each = |before: usize| (held() - before).saturating_sub(CONNECTIONS * size_of::<End>()) / CONNECTIONS;
+    let agreed = each(before);
+    for end in &mut ends {
+        frame.clear();
+        end.deflater.encode_frame(&mut frame, Opcode::Text, &text, None);
+    }
+    let sent = each(before);
+    let before_receiving = held();
+    for end in &mut ends {
+        end.hear(&frame);
+    }
+    let received = (held() - before_receiving) / CONNECTIONS;
+    [agreed, sent - agreed, received]
+}
+
+fn what_connections_hold() {
+    let parameters = |takeover: bool, bits| DeflateParameters {
+        server_no_context_takeover: !takeover,
+        client_no_context_takeover: !takeover,
+        server_max_window_bits: bits,
+        client_max_window_bits: bits,
+    };
+    let options = DeflateOptions::default().threshold(0);
+    // Without context the first connection makes what all use: measured at the second time it is nothing.
+    let pool = held();
+    measure(parameters(false, 15), options);
+    println!("a thread's pool, without context: {} bytes", held() - pool);
+    let [agreed, sent, received] = measure(parameters(false, 15), options);
+    println!(
+        "without context: {agreed} bytes when agreed, {sent} more having sent, {received} having received"
+    );
+    assert!(agreed <= 64 && sent == 0 && received == 0, "{agreed}, {sent}, {received}");
+
+    for (bits, memory, most_sent) in [(15, 8, 384 << 10), (12, 5, 192 << 10), (9, 1, 144 << 10)] {
+        let [agreed, sent, received] = measure(parameters(true, bits), options.memory_level(memory));
+        println!(
+            "with context, {bits} bits, memory level {memory}: {agreed} bytes when agreed, {sent} more having sent, \
+             {received} having received"
+        );
+        assert!(agreed <= 64, "{agreed} bytes before anything was compressed");
+        assert!(sent <= most_sent, "{sent} bytes for a compressor of {bits} bits, level {memory}");
+        assert!(received <= 52 << 10, "{received} bytes for an inflater");
+    }
+}
+
+fn a_bomb_takes_no_more_than_the_limit() {
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
+    for _ in 0..200 << 10 {
+        encoder.write_all(&[0; 1 << 10]).unwrap();
+    }
+    let bomb = encoder.finish().unwrap();
+    let mut input = FrameHeader::new(Opcode::Binary, bomb.len()).rsv1().as_bytes().to_vec();
+    input.extend_from_slice(&bomb);
+    let limit = 1 << 20;
+    let parameters = DeflateParameters {
+        server_no_context_takeover: true,
+        client_no_context_takeover: true,
+        server_max_window_bits: 15,
+        client_max_window_bits: 15,
+    };
+    let mut decoder = Decoder::new(Role::Client, Limits::default().max_message_bytes(limit))
+        .with_inflater(Inflater::new(Role::Client, parameters));
+    let before = held();
+    PEAK.store(before, Ordering::Relaxed);
+    let refused = decoder.decode(&mut input, &mut 0).map(|message| message.is_some());
+    let length = limit as u64 + 1;
+    assert_eq!(refused, Err(ProtocolError::MessageTooLarge { length, limit }));
+    let peak = PEAK.load(Ordering::Relaxed) - before;
+    println!("a bomb of 200 MiB at a limit of 1 MiB: {peak} bytes at most");
+    assert!(peak <= limit + (52 << 10), "{peak} bytes for a limit of {limit}");
+}
