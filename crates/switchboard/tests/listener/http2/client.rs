@@ -186,6 +186,14 @@ impl WebSocket {
         self.expect(text).await;
     }
 
+    /// Takes over a session that is on polling.
+    pub(crate) async fn upgrade_from(&mut self, client: &mut Http2, sid: &str) {
+        self.send("2probe").await;
+        self.expect("3probe").await;
+        assert_eq!(client.poll(sid).await.body, "6", "a poll is released by a noop");
+        self.send("5").await;
+    }
+
     /// Joins namespace `/` of Socket.IO, the open packet being the next.
     pub(crate) async fn join(&mut self) {
         let open = self.next().await.expect("an open packet");

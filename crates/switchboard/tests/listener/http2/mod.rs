@@ -3,5 +3,6 @@
 mod bounds;
 mod client;
 mod floods;
+mod mounted;
 mod requests;
 mod websockets;

@@ -13,14 +13,20 @@ use tokio::sync::Semaphore;
 use super::client::{Http2, soon};
 use crate::harness::{SHORT, Server, eventually, metric};
 
-const ENGINE: &str = "/socket.io/?EIO=4&transport=websocket";
+pub(super) const ENGINE: &str = "/socket.io/?EIO=4&transport=websocket";
 
-async fn server(workers: usize) -> Server {
-    let server = Server::start(Switchboard::builder().workers(workers)).await;
-    let root = server.io.root();
+/// An echo at `/ws`, and a lobby on Socket.IO.
+pub(super) fn set_up(io: &Switchboard) {
+    io.websocket("/ws").on_message(|socket: &WebSocket, message: Message<'_>| socket.send(message));
+    let root = io.root();
     root.on_connect(|socket: Socket| socket.join("lobby"));
     root.on("say", |socket: Socket, Data(text): Data<String>| socket.to("lobby").emit("said", text));
     root.on("sum", async |Data((a, b)): Data<(i64, i64)>| a + b);
+}
+
+async fn server(workers: usize) -> Server {
+    let server = Server::start(Switchboard::builder().workers(workers)).await;
+    set_up(&server.io);
     server
 }
 
@@ -171,23 +177,13 @@ async fn a_polling_session_is_upgraded_on_whichever_worker_it_lives() {
             client.post(&sid, "40").await;
             client.poll(&sid).await;
             let mut socket = client.websocket(&format!("{ENGINE}&sid={sid}")).await;
-            socket.echoes_probe().await;
-            let waiting = client.poll(&sid).await;
-            assert_eq!(waiting.body, "6", "a waiting poll is released by a noop");
-            socket.send("5").await;
+            socket.upgrade_from(&mut client, &sid).await;
             socket.send(r#"420["sum",3,4]"#).await;
             socket.expect("430[7]").await;
         }
         let unknown = format!("{ENGINE}&sid=AAAAAAAAAAAAAAAAAAAA");
         let (answer, _) = client.try_websocket(&unknown, &[]).await;
         assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
-    }
-}
-
-impl super::client::WebSocket {
-    async fn echoes_probe(&mut self) {
-        self.send("2probe").await;
-        self.expect("3probe").await;
     }
 }
 

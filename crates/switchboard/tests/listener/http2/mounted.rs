@@ -1,0 +1,72 @@
+//! Mounted in axum, behind hyper-util's connection builder that takes both versions.
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::routing::get;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use switchboard::Switchboard;
+use tokio::net::TcpListener;
+
+use super::client::{Http2, soon};
+use super::websockets::{ENGINE, set_up};
+use crate::harness::Server;
+
+/// Serves the router on a runtime of several threads that are no workers.
+fn serve(router: Router) -> SocketAddr {
+    let (tell, address) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        runtime.block_on(async move {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            tell.send(listener.local_addr().unwrap()).unwrap();
+            while let Ok((stream, _)) = listener.accept().await {
+                let service = TowerToHyperService::new(router.clone());
+                tokio::spawn(async move {
+                    let mut builder = auto::Builder::new(TokioExecutor::new());
+                    builder.http2().enable_connect_protocol();
+                    // A client may go as it likes.
+                    let _gone = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
+                });
+            }
+        });
+    });
+    address.recv().unwrap()
+}
+
+#[tokio::test]
+async fn behind_axum_both_versions_are_served_alike() {
+    for workers in [1, 4] {
+        let io = Switchboard::builder().workers(workers).build().unwrap();
+        set_up(&io);
+        let router = Router::new().route("/page", get(|| async { "a page" })).layer(io.layer());
+        let server = Server { address: serve(router), io };
+        let mut client = Http2::connect(&server).await;
+        assert_eq!(client.get("/page").await.body, "a page");
+        assert_eq!(client.get("/nothing").await.status, 404);
+        let (answer, _) = client.try_websocket("/page", &[]).await;
+        assert_eq!(answer.status(), 405);
+
+        let mut raw = client.websocket("/ws").await;
+        raw.echoes("hello").await;
+        let mut socket = client.websocket(ENGINE).await;
+        socket.join().await;
+        let mut over_http1 = server.websocket(ENGINE).await;
+        soon("an open packet", over_http1.recv()).await.unwrap();
+        over_http1.send("40").await.unwrap();
+        soon("a connect packet", over_http1.recv()).await.unwrap();
+        over_http1.send(r#"42["say","hello"]"#).await.unwrap();
+        socket.expect(r#"42["said","hello"]"#).await;
+
+        let sid = client.open_session().await;
+        client.post(&sid, "40").await;
+        client.poll(&sid).await;
+        let mut upgraded = client.websocket(&format!("{ENGINE}&sid={sid}")).await;
+        upgraded.upgrade_from(&mut client, &sid).await;
+        upgraded.send(r#"420["sum",3,4]"#).await;
+        upgraded.expect("430[7]").await;
+    }
+}
