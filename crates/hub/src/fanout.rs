@@ -128,6 +128,7 @@ impl Worker {
             let outbox = session.outbox();
             let Some(packets) = burst.form(self, member.variant, outbox.framing()) else { return };
             delivered += 1;
+            outbox.note_shared();
             // What is in an outbox is written first.
             let n = if write && outbox.is_empty() { session.write_through(packets) } else { 0 };
             written += n as u64;

@@ -109,6 +109,8 @@ pub struct Outbox {
     bytes: Cell<usize>,
     limit: usize,
     framing: Cell<Framing>,
+    /// Packets that others got too were added, or written past it, since that was asked last.
+    shared: Cell<bool>,
     /// In the worker's list of outboxes to flush.
     pub(crate) dirty: Cell<bool>,
     /// Met its bound; its session is to be closed.
@@ -124,6 +126,7 @@ impl Outbox {
             bytes: Cell::new(0),
             limit,
             framing: Cell::new(framing),
+            shared: Cell::new(false),
             dirty: Cell::new(false),
             overflowed: Cell::new(false),
         }
@@ -148,6 +151,16 @@ impl Outbox {
     pub fn set_framing(&self, framing: Framing) {
         debug_assert!(self.is_empty(), "a framing changed under packets that wait");
         self.framing.set(framing);
+    }
+
+    /// Packets that others get too go to this peer.
+    pub fn note_shared(&self) {
+        self.shared.set(true);
+    }
+
+    /// Whether packets that others got too went to this peer since this was asked last: for a protocol that encodes what it sends by what it sent before.
+    pub fn take_shared(&self) -> bool {
+        self.shared.replace(false)
     }
 
     /// Fails where no further packet is taken.

@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use http::HeaderValue;
 use http::request::Parts;
 use switchboard_hub::{Hub, HubOptions};
+use switchboard_websocket::deflate::DeflateOptions;
 use tokio::sync::watch;
 
 use crate::engineio::{ClientFile, EngineOptions};
@@ -96,6 +97,13 @@ impl Builder {
     /// Bytes of a POST's body or of a WebSocket message (`maxHttpBufferSize`). Default 1 000 000.
     pub fn max_payload(mut self, bytes: usize) -> Self {
         self.engine.max_payload = bytes;
+        self
+    }
+
+    /// Compresses WebSocket messages of Socket.IO and Engine.IO for clients that offer it (`perMessageDeflate`). Default: no. A broadcast is
+    /// compressed once for all.
+    pub fn per_message_deflate(mut self, options: DeflateOptions) -> Self {
+        self.engine.per_message_deflate = Some(options);
         self
     }
 

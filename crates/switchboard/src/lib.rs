@@ -58,6 +58,7 @@ pub use socketio::socket::{Emitter, Socket};
 pub use switchboard::Switchboard;
 pub use switchboard_hub::{HubError, MemberId as SocketId, RoomName};
 pub use switchboard_protocol::socketio::{Args, ArgsError, Binary, Value, WriteError};
+pub use switchboard_websocket::deflate::DeflateOptions;
 pub use websocket::{CloseCode, IntoResult, Message, WebSocket, WebSocketOptions, WebSocketService};
 
 /// The programs of the README, which compile.

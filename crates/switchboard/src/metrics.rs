@@ -60,6 +60,7 @@ const METRICS: &[Metric] = &[
     counter("switchboard_draft_handshakes_total", &["draft"], "Handshakes of the drafts before RFC 6455 that were in order: `hybi-07`, `hybi-08` (to -12), `hixie-75`, `hixie-76`."),
     counter("switchboard_binary_not_sent_total", &[], "Binary messages of a shared namespace that WebSockets of hixie-75 and -76 did not get, as they only take text; once for each worker that has any."),
     counter("switchboard_upgraded_connections_lost_total", &[], "Connections lost between their upgrade and the worker they belong to."),
+    counter("switchboard_deflate_declined_total", &[], "WebSockets that go without the compression their client offered, because more than 64 forms of it are in use in this process."),
     counter("switchboard_websocket_protocol_errors_total", &[], "WebSocket connections failed because their peer broke RFC 6455, or a bound."),
     counter("switchboard_websocket_close_timeouts_total", &[], "WebSocket connections cut because their peer did not answer a close."),
     counter("switchboard_websocket_ping_timeouts_total", &[], "Raw WebSocket connections cut because their peer did not answer a ping."),

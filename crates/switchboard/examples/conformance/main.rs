@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use switchboard::{
-    Args, Auth, Data, Event, Message, Origins, Socket, Switchboard, Value, WebSocket, WebSocketOptions,
+    Args, Auth, Data, DeflateOptions, Event, Message, Origins, Socket, Switchboard, Value, WebSocket,
+    WebSocketOptions,
 };
 
 /// The conformance server of Switchboard.
@@ -34,6 +35,21 @@ struct Options {
     /// Bytes of a message of Engine.IO or Socket.IO.
     #[arg(long, default_value_t = 1_000_000)]
     max_payload: usize,
+    /// Compress the messages of every WebSocket (permessage-deflate).
+    #[arg(long)]
+    deflate: bool,
+    /// With context taken over by both ends.
+    #[arg(long, requires = "deflate")]
+    deflate_takeover: bool,
+    /// Messages with fewer bytes go as they are.
+    #[arg(long, requires = "deflate", default_value_t = DeflateOptions::DEFAULT.threshold)]
+    deflate_threshold: usize,
+    /// How hard to compress, 0 to 9.
+    #[arg(long, requires = "deflate", default_value_t = DeflateOptions::DEFAULT.level)]
+    deflate_level: u8,
+    /// Windows of both ends, 9 to 15.
+    #[arg(long, requires = "deflate", default_value_t = DeflateOptions::DEFAULT.server_max_window_bits)]
+    deflate_window_bits: u8,
     /// Serve through this framework instead of the library's own listener.
     #[arg(long, value_parser = ["axum"])]
     mount: Option<String>,
@@ -58,6 +74,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     })
 }
 
+impl Options {
+    fn deflate(&self) -> Option<DeflateOptions> {
+        let options = DeflateOptions::default()
+            .context_takeover(self.deflate_takeover)
+            .threshold(self.deflate_threshold)
+            .level(self.deflate_level)
+            .max_window_bits(self.deflate_window_bits);
+        self.deflate.then_some(options)
+    }
+}
+
 fn build(options: &Options) -> std::io::Result<Switchboard> {
     let mut builder = Switchboard::builder()
         .ping_interval(Duration::from_millis(options.ping_interval))
@@ -68,11 +95,15 @@ fn build(options: &Options) -> std::io::Result<Switchboard> {
     if let Some(workers) = options.workers {
         builder = builder.workers(workers);
     }
+    if let Some(deflate) = options.deflate() {
+        builder = builder.per_message_deflate(deflate);
+    }
     let io = builder.build()?;
     socketio(&io);
     io.engine("/engine.io").on_message(|socket, message| socket.send(message));
     let mut raw = WebSocketOptions::default();
     raw.origins = Origins::any();
+    raw.per_message_deflate = options.deflate();
     io.websocket_with("/ws", raw.clone())
         .on_message(|socket: &WebSocket, message: Message<'_>| socket.send(message));
     io.websocket_with("/ws-cast", raw).share(&io.of("/cast"), "cast");

@@ -13,14 +13,14 @@ use switchboard_hub::{Framing, HubError, Outbox, Session, SessionKey, Worker};
 use switchboard_protocol::engineio::{
     Heartbeat, HeartbeatAction, OpenPacket, Packet, SessionId, Upgrade, payload,
 };
-use switchboard_websocket::{CloseCode, Limits, Message};
+use switchboard_websocket::{CloseCode, Limits, Message, Opcode};
 
 use super::EngineServer;
 use super::polling::Polling;
 use crate::DisconnectReason;
 use crate::handshake::Handshake;
 use crate::transport::link::{Link, LinkEnd, LinkOwner, Opened};
-use crate::transport::wire::{write_binary, write_text};
+use crate::transport::wire::write_own;
 
 /// Packets laid out as a polling payload. (The other framings are those of WebSocket connections, in `transport::wire`.)
 pub(crate) const PAYLOAD: Framing = Framing { id: 1, separator: Some(payload::SEPARATOR) };
@@ -220,24 +220,25 @@ impl EngineSession {
 
     /// Queues one text packet, its type character included.
     pub(crate) fn send_text(self: &Rc<Self>, worker: &Rc<Worker>, packet: &[u8]) -> Result<(), HubError> {
-        self.send(worker, |framing, out| write_text(framing, out, packet))
+        self.send(worker, Opcode::Text, packet)
     }
 
     /// Queues one binary packet.
     pub(crate) fn send_binary(self: &Rc<Self>, worker: &Rc<Worker>, bytes: &[u8]) -> Result<(), HubError> {
-        self.send(worker, |framing, out| write_binary(framing, out, bytes))
+        self.send(worker, Opcode::Binary, bytes)
     }
 
-    fn send(
-        self: &Rc<Self>,
-        worker: &Rc<Worker>,
-        encode: impl FnOnce(Framing, &mut Vec<u8>),
-    ) -> Result<(), HubError> {
+    fn send(self: &Rc<Self>, worker: &Rc<Worker>, opcode: Opcode, bytes: &[u8]) -> Result<(), HubError> {
         if !self.is_open() {
             return Err(HubError::Gone);
         }
-        let framing = self.outbox.framing();
-        worker.write(&(Rc::clone(self) as Rc<dyn Session>), |out| encode(framing, out))
+        let transport = self.transport.borrow();
+        let own = match &*transport {
+            Transport::WebSocket(link) => link.own_deflater(),
+            Transport::Polling(_) | Transport::None => None,
+        };
+        let me = Rc::clone(self) as Rc<dyn Session>;
+        worker.write(&me, |out| write_own(own, &self.outbox, out, opcode, bytes))
     }
 
     /// Handles one packet of the session's own transport.
@@ -443,6 +444,9 @@ impl Session for EngineSession {
         match action {
             HeartbeatAction::SendPing => {
                 self.awaits_pong.set(true);
+                if let Transport::WebSocket(link) = &*self.transport.borrow() {
+                    link.rest();
+                }
                 let _full = me.send_text(worker, b"2");
             }
             HeartbeatAction::TimedOut => {

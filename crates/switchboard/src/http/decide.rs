@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 use hyper::ext::ReasonPhrase;
 use switchboard_hub::{Hub, Worker, WorkerId};
 use switchboard_protocol::engineio::{ErrorCode, Query, SessionId};
+use switchboard_websocket::deflate::DeflateOptions;
 use switchboard_websocket::drafts::{self, hixie};
 use switchboard_websocket::handshake::server as websocket;
 
@@ -23,6 +24,7 @@ use crate::engineio::{ClientFile, EngineServer, probe};
 use crate::handshake::{Handshake, Peer};
 use crate::proxies::forwarded_hosts;
 use crate::switchboard::Inner;
+use crate::transport::deflate::Compression;
 use crate::transport::io::Io;
 use crate::transport::link::Opened;
 use crate::transport::wire::Wire;
@@ -188,10 +190,11 @@ fn decide_engine(
     match kind {
         PollKind::Open(handshake) => {
             let attach = |wire| Attach::Session(Arc::clone(server), handshake, wire);
-            Ok(accept(&asked, options.cookie.as_ref(), attach))
+            Ok(accept(&asked, options.cookie.as_ref(), options.per_message_deflate.as_ref(), attach))
         }
         PollKind::Get(sid) | PollKind::Post(sid) if options.upgrades() => {
-            Ok(accept(&asked, None, |wire| Attach::Probe(Arc::clone(server), sid, wire)))
+            let attach = |wire| Attach::Probe(Arc::clone(server), sid, wire);
+            Ok(accept(&asked, None, options.per_message_deflate.as_ref(), attach))
         }
         PollKind::Get(_) | PollKind::Post(_) => Err(engine_error(ErrorCode::BadRequest)),
     }
@@ -215,8 +218,9 @@ fn decide_websocket(service: &Arc<RawService>, parts: &Parts, peer: Peer, drafts
     }
     let protocol = asked.select(&options.protocols).map(Into::into);
     let handshake = Handshake::new(parts, peer, &options.keep_headers);
-    let service = Arc::clone(service);
-    accept(&asked, None, |wire| Attach::Raw { service, handshake, protocol, wire })
+    let owner = Arc::clone(service);
+    let attach = |wire| Attach::Raw { service: owner, handshake, protocol, wire };
+    accept(&asked, None, options.per_message_deflate.as_ref(), attach)
 }
 
 /// Judges a request for a WebSocket, of the drafts before RFC 6455 too where these are on.
@@ -262,15 +266,18 @@ fn check_websocket(
 fn accept(
     asked: &drafts::Request<'_>,
     cookie: Option<&HeaderValue>,
+    deflate: Option<&DeflateOptions>,
     attach: impl FnOnce(Wire) -> Attach,
 ) -> Decision {
     match asked {
         drafts::Request::Rfc6455(upgrade) => {
+            let mut upgrade = *upgrade;
+            let wire = Compression::accept(&mut upgrade, deflate).map_or(Wire::Rfc6455, Wire::Deflate);
             let mut response = upgrade.response();
             if let Some(cookie) = cookie {
                 response.headers_mut().append(SET_COOKIE, cookie.clone());
             }
-            Decision::Upgrade(response, attach(Wire::Rfc6455))
+            Decision::Upgrade(response, attach(wire))
         }
         drafts::Request::Hixie(upgrade) => {
             let extra: HeaderMap = cookie.map(|cookie| (SET_COOKIE, cookie.clone())).into_iter().collect();

@@ -11,7 +11,7 @@ use switchboard_protocol::socketio::{
 };
 
 use crate::engineio::session::PAYLOAD;
-use crate::transport::wire::{HIXIE, WEBSOCKET, write_binary, write_text};
+use crate::transport::wire::{HIXIE, write_binary, write_text};
 
 /// Members that are Socket.IO sockets.
 pub(crate) const SOCKETIO: Variant = Variant(0);
@@ -68,7 +68,7 @@ impl EventPayload {
                 tracing::debug!("binary was not sent to WebSockets that only take text");
                 return false;
             }
-            write_binary(WEBSOCKET, out, &binary);
+            write_binary(framing, out, &binary);
         } else if let Ok(value) = from_args::<&serde_json::value::RawValue>(json, offset, &self.attachments) {
             write_text(framing, out, value.get().as_bytes());
         } else {

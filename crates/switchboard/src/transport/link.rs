@@ -17,6 +17,7 @@ use switchboard_websocket::{CloseCode, CloseFrame, Limits, Message, Opcode, enco
 use tokio::sync::Notify;
 use tracing::{Instrument, Span};
 
+use super::deflate::OwnDeflater;
 use super::io::Io;
 use super::wire::Wire;
 
@@ -108,6 +109,8 @@ pub(crate) struct Link {
     io: RefCell<Io>,
     decoder: RefCell<AnyDecoder>,
     wire: Wire,
+    /// Compresses what is sent to this client alone, where that has a context.
+    own_deflater: Option<Box<OwnDeflater>>,
     owner: RefCell<Rc<dyn LinkOwner>>,
     driver: RefCell<Option<Waker>>,
     phase: Cell<Phase>,
@@ -137,6 +140,7 @@ impl Link {
             io: RefCell::new(io),
             decoder: RefCell::new(wire.decoder(limits)),
             wire,
+            own_deflater: wire.own_deflater(),
             owner: RefCell::new(owner),
             driver: RefCell::default(),
             phase: Cell::new(Phase::Open),
@@ -170,6 +174,18 @@ impl Link {
     /// What was agreed on in its handshake.
     pub(crate) fn wire(&self) -> Wire {
         self.wire
+    }
+
+    /// Compresses what is sent to this client alone, where that has a context.
+    pub(crate) fn own_deflater(&self) -> Option<&OwnDeflater> {
+        self.own_deflater.as_deref()
+    }
+
+    /// Some time has passed: what was not used in it is given back.
+    pub(crate) fn rest(&self) {
+        if let Some(deflater) = &self.own_deflater {
+            deflater.rest();
+        }
     }
 
     /// Whether a packet would be written at once.

@@ -1,7 +1,8 @@
-//! How packets are laid on a WebSocket connection: in frames of RFC 6455, or in those of the drafts hixie-75 and -76, which are text and
+//! How packets are laid on a WebSocket connection: in frames of RFC 6455, compressed or not, or in those of the drafts hixie-75 and -76, which are text and
 //! nothing else.
 
-use switchboard_hub::Framing;
+use super::deflate::{self, Compression, OwnDeflater};
+use switchboard_hub::{Framing, Outbox};
 use switchboard_protocol::engineio::Packet;
 use switchboard_websocket::drafts::{AnyDecoder, hixie};
 use switchboard_websocket::{CloseCode, Decoder, Limits, Opcode, Role, encode_close, encode_frame};
@@ -18,6 +19,8 @@ pub(crate) enum Wire {
     /// RFC 6455, or a draft with the same frames.
     #[default]
     Rfc6455,
+    /// The same with compressed messages.
+    Deflate(Compression),
     Hixie(hixie::Version),
 }
 
@@ -25,6 +28,7 @@ impl Wire {
     pub(crate) fn framing(self) -> Framing {
         match self {
             Wire::Rfc6455 => WEBSOCKET,
+            Wire::Deflate(compression) => compression.framing(),
             Wire::Hixie(_) => HIXIE,
         }
     }
@@ -32,15 +36,26 @@ impl Wire {
     pub(crate) fn decoder(self, limits: Limits) -> AnyDecoder {
         match self {
             Wire::Rfc6455 => Decoder::new(Role::Server, limits).into(),
+            Wire::Deflate(compression) => {
+                Decoder::new(Role::Server, limits).with_inflater(compression.inflater()).into()
+            }
             Wire::Hixie(_) => hixie::Decoder::new(limits).into(),
+        }
+    }
+
+    /// What compresses what is sent to one client alone, where that has a context.
+    pub(crate) fn own_deflater(self) -> Option<Box<OwnDeflater>> {
+        match self {
+            Wire::Deflate(compression) => compression.own(),
+            Wire::Rfc6455 | Wire::Hixie(_) => None,
         }
     }
 
     /// Appends a close. The drafts' has neither code nor reason.
     pub(crate) fn encode_close(self, out: &mut Vec<u8>, code: Option<CloseCode>, reason: &str) {
         match (self, code) {
-            (Wire::Rfc6455, Some(code)) => encode_close(out, None, code, reason),
-            (Wire::Rfc6455, None) => encode_frame(out, Opcode::Close, &[]),
+            (Wire::Rfc6455 | Wire::Deflate(_), Some(code)) => encode_close(out, None, code, reason),
+            (Wire::Rfc6455 | Wire::Deflate(_), None) => encode_frame(out, Opcode::Close, &[]),
             // Where it means nothing, it is a frame to be skipped.
             (Wire::Hixie(_), _) => hixie::encode_close(out),
         }
@@ -48,7 +63,7 @@ impl Wire {
 
     /// Whether a peer answers a ping.
     pub(crate) fn has_pings(self) -> bool {
-        self == Wire::Rfc6455
+        !matches!(self, Wire::Hixie(_))
     }
 
     /// Whether a peer answers a close, other than by the end of the connection.
@@ -58,7 +73,7 @@ impl Wire {
 
     /// Whether binary messages can be sent.
     pub(crate) fn has_binary(self) -> bool {
-        self == Wire::Rfc6455
+        !matches!(self, Wire::Hixie(_))
     }
 }
 
@@ -68,6 +83,7 @@ pub(crate) fn write_text(framing: Framing, out: &mut Vec<u8>, text: &[u8]) {
         WEBSOCKET => encode_frame(out, Opcode::Text, text),
         // It is UTF-8: were it not, a byte of it could be taken for the end of the frame.
         HIXIE => hixie::encode_text(out, &String::from_utf8_lossy(text)),
+        _ if deflate::write_frame(framing, out, Opcode::Text, text) => {}
         _ => out.extend_from_slice(text),
     }
 }
@@ -81,7 +97,23 @@ pub(crate) fn write_binary(framing: Framing, out: &mut Vec<u8>, bytes: &[u8]) {
             Packet::Binary(bytes.into()).encode_text(&mut packet);
             write_text(framing, out, &packet);
         }
+        _ if deflate::write_frame(framing, out, Opcode::Binary, bytes) => {}
         _ => Packet::Binary(bytes.into()).encode_text(out),
+    }
+}
+
+/// Appends a message to one client alone.
+pub(crate) fn write_own(
+    own: Option<&OwnDeflater>,
+    outbox: &Outbox,
+    out: &mut Vec<u8>,
+    opcode: Opcode,
+    bytes: &[u8],
+) {
+    match own {
+        Some(deflater) => deflater.encode_frame(outbox, out, opcode, bytes),
+        None if opcode == Opcode::Text => write_text(outbox.framing(), out, bytes),
+        None => write_binary(outbox.framing(), out, bytes),
     }
 }
 

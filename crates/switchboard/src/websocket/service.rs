@@ -7,6 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use switchboard_hub::{Hub, Variant, Worker};
 use switchboard_websocket::Limits;
+use switchboard_websocket::deflate::DeflateOptions;
 
 use super::session::{RawSession, WebSocket};
 use super::{IntoResult, Message};
@@ -32,6 +33,9 @@ pub struct WebSocketOptions {
     /// Bytes that may wait to be written to one client. Default 128 MiB: an echo of the largest message fits. A client that lets more
     /// wait is disconnected.
     pub max_outbox_bytes: usize,
+    /// Compression (permessage-deflate, RFC 7692) for clients that offer it. Default: none. Its memory is told in the documentation of
+    /// [`DeflateOptions`]; with context taken over, a compressor that was idle between two pings gives its own back.
+    pub per_message_deflate: Option<DeflateOptions>,
     /// How often a client is pinged; one of which nothing has come since the ping before, not even a pong, is cut. Default 30 s.
     pub ping_interval: Duration,
     /// Pages of which origins may connect. Default: those of the server's own host.
@@ -48,6 +52,7 @@ impl Default for WebSocketOptions {
             protocols: Vec::new(),
             max_message_bytes: 64 << 20,
             max_outbox_bytes: 128 << 20,
+            per_message_deflate: None,
             ping_interval: Duration::from_secs(30),
             origins: Origins::default(),
             allow_request: None,

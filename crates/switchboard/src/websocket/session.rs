@@ -20,7 +20,7 @@ use crate::socketio::client::new_id;
 use crate::socketio::dispatch::guarded;
 use crate::socketio::operator::Rooms;
 use crate::transport::link::{Link, LinkEnd, LinkOwner, Opened};
-use crate::transport::wire::{Wire, write_text};
+use crate::transport::wire::{Wire, write_own};
 
 struct Shared {
     hub: Arc<Hub>,
@@ -107,7 +107,12 @@ impl WebSocket {
             let session = worker.session(key).ok_or(HubError::Gone)?;
             worker.write(&session, |out| match wire {
                 Wire::Rfc6455 => encode_frame(out, opcode, bytes),
-                Wire::Hixie(_) => write_text(wire.framing(), out, bytes),
+                Wire::Deflate(_) | Wire::Hixie(_) => {
+                    let raw = session.as_any().downcast_ref::<RawSession>();
+                    let link = raw.and_then(RawSession::link);
+                    let own = link.as_ref().and_then(|link| link.own_deflater());
+                    write_own(own, session.outbox(), out, opcode, bytes);
+                }
             })
         };
         if let Some(worker) = self.shared.hub.here().filter(|worker| worker.id() == self.shared.worker) {
@@ -289,6 +294,7 @@ impl Session for RawSession {
             link.abort();
             return None;
         }
+        link.rest();
         link.ping(worker);
         Some(now + self.service.options().ping_interval)
     }

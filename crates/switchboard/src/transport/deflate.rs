@@ -1,0 +1,165 @@
+//! permessage-deflate on connections of workers ([RFC 7692](https://www.rfc-editor.org/rfc/rfc7692)).
+//!
+//! Where the server takes no context over, a frame depends on nothing but the form that was agreed on: so a form is a framing of the hub, and a
+//! broadcast is compressed once for all whose outboxes have it. Where it does, a connection has a compressor of its own for what is sent to it
+//! alone. Broadcasts are compressed once even then: they refer to nothing before them, and the connection's compressor forgets what was before
+//! them in turn.
+
+use std::cell::{Cell, RefCell};
+use std::sync::OnceLock;
+
+use switchboard_hub::{Framing, Outbox};
+use switchboard_websocket::deflate::{DeflateOptions, DeflateParameters, Deflater, Inflater};
+use switchboard_websocket::handshake::server::Upgrade;
+use switchboard_websocket::{Opcode, Role};
+
+/// The first id of a framing of compressed frames; those below are in `transport::wire` and `engineio::session`.
+const FIRST_ID: u8 = 64;
+/// Forms that there can be at once: one for each window of each set of options. A connection that would need another goes without.
+const FORMS: usize = 64;
+
+/// The forms that occur in this process, each at its number. Nothing is ever taken away.
+static KNOWN: [OnceLock<(DeflateParameters, DeflateOptions)>; FORMS] = [const { OnceLock::new() }; FORMS];
+
+/// What was agreed on with a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Compression {
+    form: u8,
+    parameters: DeflateParameters,
+}
+
+impl Compression {
+    /// Accepts an offer of the client's and names it in the answer; `None` where there is none that can be kept.
+    pub(crate) fn accept(upgrade: &mut Upgrade<'_>, options: Option<&DeflateOptions>) -> Option<Self> {
+        let options = options?;
+        let before = *upgrade;
+        let parameters = upgrade.accept_deflate(options)?;
+        let form = number(parameters, options);
+        if form.is_none() {
+            metrics::counter!("switchboard_deflate_declined_total").increment(1);
+            *upgrade = before;
+        }
+        Some(Self { form: form?, parameters })
+    }
+
+    /// The framing of packets for its outbox.
+    pub(crate) fn framing(self) -> Framing {
+        Framing { id: FIRST_ID + self.form, separator: None }
+    }
+
+    pub(crate) fn inflater(self) -> Inflater {
+        Inflater::new(Role::Server, self.parameters)
+    }
+
+    /// What compresses what is sent to this client alone, where that has a context.
+    pub(crate) fn own(self) -> Option<Box<OwnDeflater>> {
+        if self.parameters.server_no_context_takeover {
+            return None;
+        }
+        let (_, options) = KNOWN.get(usize::from(self.form))?.get()?;
+        let deflater = RefCell::new(Deflater::new(Role::Server, self.parameters, options));
+        Some(Box::new(OwnDeflater { deflater, used: Cell::new(false) }))
+    }
+}
+
+/// The number of a form. What does not tell in the frames is the same for all.
+fn number(parameters: DeflateParameters, options: &DeflateOptions) -> Option<u8> {
+    let parameters = DeflateParameters {
+        server_no_context_takeover: true,
+        client_no_context_takeover: true,
+        client_max_window_bits: 15,
+        ..parameters
+    };
+    let mut same = DeflateOptions::DEFAULT;
+    (same.threshold, same.level, same.memory_level) =
+        (options.threshold, options.level, options.memory_level);
+    let form = (parameters, same);
+    let at = KNOWN.iter().position(|slot| *slot.get_or_init(|| form) == form)?;
+    u8::try_from(at).ok()
+}
+
+/// Appends a message as one frame in a framing of compressed ones; `false` if it is another.
+pub(crate) fn write_frame(framing: Framing, out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) -> bool {
+    let number = framing.id.checked_sub(FIRST_ID).map(usize::from);
+    let form = number.and_then(|number| KNOWN.get(number)).and_then(OnceLock::get);
+    if let Some((parameters, options)) = form {
+        Deflater::new(Role::Server, *parameters, options).encode_frame(out, opcode, payload, None);
+    }
+    form.is_some()
+}
+
+/// The compressor of one connection, with its context.
+pub(crate) struct OwnDeflater {
+    deflater: RefCell<Deflater>,
+    /// Since [`rest`](Self::rest) was called last.
+    used: Cell<bool>,
+}
+
+impl OwnDeflater {
+    /// Appends a message as one frame. `outbox`: what it goes into.
+    pub(crate) fn encode_frame(&self, outbox: &Outbox, out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
+        let mut deflater = self.deflater.borrow_mut();
+        if outbox.take_shared() {
+            // The client's window moved on with what this compressor has not seen.
+            deflater.forget();
+        }
+        deflater.encode_frame(out, opcode, payload, None);
+        self.used.set(true);
+    }
+
+    /// Gives its memory back if nothing was compressed since the last call.
+    pub(crate) fn rest(&self) {
+        if !self.used.replace(false) {
+            self.deflater.borrow_mut().forget();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parameters(takeover: bool, bits: u8) -> DeflateParameters {
+        DeflateParameters {
+            server_no_context_takeover: !takeover,
+            client_no_context_takeover: !takeover,
+            server_max_window_bits: bits,
+            client_max_window_bits: bits,
+        }
+    }
+
+    #[test]
+    fn a_form_has_one_number_however_it_was_agreed_on() {
+        let options = DeflateOptions::default().threshold(77);
+        let form = number(parameters(false, 15), &options);
+        assert!(form.is_some());
+        assert_eq!(form, number(parameters(true, 15), &options.context_takeover(true)));
+        assert_ne!(form, number(parameters(false, 12), &options));
+        assert_ne!(form, number(parameters(false, 15), &options.threshold(78)));
+    }
+
+    #[test]
+    fn a_message_to_one_client_refers_to_nothing_before_a_broadcast() {
+        let options = DeflateOptions::default().threshold(0).context_takeover(true);
+        let agreed = parameters(true, 15);
+        let compression = Compression { form: number(agreed, &options).unwrap(), parameters: agreed };
+        let own = compression.own().expect("a context");
+        let outbox = Outbox::new(1000, compression.framing());
+        let text = b"the same words, said to this client alone".repeat(4);
+        let encode = || {
+            let mut out = Vec::new();
+            own.encode_frame(&outbox, &mut out, Opcode::Text, &text);
+            out
+        };
+        let (first, second) = (encode(), encode());
+        assert!(second.len() < first.len());
+        outbox.note_shared();
+        assert_eq!(encode(), first);
+        assert_eq!(encode(), second);
+        // At rest it forgets too.
+        own.rest();
+        assert!(own.deflater.borrow().holds_state());
+        own.rest();
+        assert!(!own.deflater.borrow().holds_state());
+    }
+}
