@@ -15,7 +15,10 @@ pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 /// It converts from every error type, so that `?` works in handlers; which is why it is none itself. A middleware's or an `on_connect`
 /// extractor's error is sent to the client as `CONNECT_ERROR` with the message and the data. Errors of event handlers are not sent: they go to
 /// `on_error`.
-pub struct Error {
+pub struct Error(Box<Inner>);
+
+/// Boxed, so that what handlers return is a word or two: every event's outcome is handed up through several calls.
+struct Inner {
     source: Box<dyn StdError + Send + Sync>,
     data: Option<serde_json::Value>,
 }
@@ -23,13 +26,13 @@ pub struct Error {
 impl Error {
     /// An error with a message.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { source: message.into().into(), data: None }
+        Self(Box::new(Inner { source: message.into().into(), data: None }))
     }
 
     /// Adds the `data` of a `CONNECT_ERROR`. What does not serialise is left out, and said in the log.
     #[must_use]
     pub fn with_data(mut self, data: impl serde::Serialize) -> Self {
-        self.data = serde_json::to_value(data)
+        self.0.data = serde_json::to_value(data)
             .inspect_err(|error| tracing::warn!(%error, "the data of an error does not serialise"))
             .ok();
         self
@@ -37,30 +40,30 @@ impl Error {
 
     /// The data for the peer.
     pub fn data(&self) -> Option<&serde_json::Value> {
-        self.data.as_ref()
+        self.0.data.as_ref()
     }
 
     /// The error it was made from, if it is of this type.
     pub fn downcast_ref<E: StdError + 'static>(&self) -> Option<&E> {
-        self.source.downcast_ref()
+        self.0.source.downcast_ref()
     }
 }
 
 impl<E: StdError + Send + Sync + 'static> From<E> for Error {
     fn from(error: E) -> Self {
-        Self { source: Box::new(error), data: None }
+        Self(Box::new(Inner { source: Box::new(error), data: None }))
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.source.fmt(f)
+        self.0.source.fmt(f)
     }
 }
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.source.fmt(f)
+        self.0.source.fmt(f)
     }
 }
 
@@ -110,4 +113,16 @@ pub enum AckError {
     /// What the peer acknowledged with is not what was asked for.
     #[error(transparent)]
     Arguments(#[from] ArgsError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::socketio::handler::Outcome;
+
+    #[test]
+    fn what_handlers_return_is_a_word_or_two() {
+        assert_eq!(size_of::<Result>(), size_of::<usize>());
+        assert!(size_of::<Outcome>() <= 2 * size_of::<usize>());
+    }
 }

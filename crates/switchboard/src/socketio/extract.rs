@@ -182,7 +182,7 @@ impl Ack {
         let (mut json, mut attachments) = (Vec::new(), Vec::new());
         write_args(&mut json, &mut attachments, None, &args)?;
         self.socket.on_worker(move |worker: &std::rc::Rc<Worker>, local: &LocalSocket| {
-            local.send_ack(worker, id, &Reply { json, attachments })
+            local.send_ack(worker, id, &Reply::new(json, attachments))
         })
     }
 }

@@ -16,9 +16,23 @@ use crate::Error;
 
 /// The arguments of an acknowledgement, written.
 #[derive(Debug)]
-pub struct Reply {
+pub struct Reply(Box<Written>);
+
+/// Boxed for the sake of the many outcomes that are none.
+#[derive(Debug)]
+pub(crate) struct Written {
     pub(crate) json: Vec<u8>,
     pub(crate) attachments: Vec<Bytes>,
+}
+
+impl Reply {
+    pub(crate) fn new(json: Vec<u8>, attachments: Vec<Bytes>) -> Self {
+        Self(Box::new(Written { json, attachments }))
+    }
+
+    pub(crate) fn written(&self) -> &Written {
+        &self.0
+    }
 }
 
 /// What a handler came to: an acknowledgement if one is wanted, or an error.
@@ -62,7 +76,7 @@ impl<T: Serialize> IntoReply<ReturnsValue> for T {
         }
         let (mut json, mut attachments) = (Vec::new(), Vec::new());
         write_args(&mut json, &mut attachments, None, &self)?;
-        Ok(Some(Reply { json, attachments }))
+        Ok(Some(Reply::new(json, attachments)))
     }
 }
 

@@ -131,6 +131,7 @@ impl LocalSocket {
         id: u64,
         reply: &Reply,
     ) -> Result<(), crate::EmitError> {
+        let reply = reply.written();
         let kind = if reply.attachments.is_empty() { PacketType::Ack } else { PacketType::BinaryAck };
         worker.with_scratch(|packet| {
             packet.push(b'4');
