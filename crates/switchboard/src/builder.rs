@@ -1,8 +1,8 @@
 //! The options of a server.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -240,6 +240,7 @@ impl Builder {
             fallback: std::sync::OnceLock::new(),
             closing: AtomicBool::new(false),
             closed: watch::Sender::new(false),
+            socket_files: Mutex::default(),
         };
         inner.add_engine(self.engine, Arc::new(SocketIoApplication(socketio)));
         Ok(Switchboard::from_inner(inner))

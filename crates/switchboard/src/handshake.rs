@@ -11,6 +11,7 @@ use http::request::Parts;
 /// Where a request came from, as the listener or the outer server knows it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Peer {
     /// The address of the client: of the connection, or what a trusted proxy says.
     pub address: Option<SocketAddr>,
@@ -20,12 +21,19 @@ pub struct Peer {
     pub proxied: bool,
     /// Whether a PROXY protocol header names the address.
     pub(crate) named: bool,
+    /// Whether it came by a Unix-domain socket, and so has no address.
+    pub(crate) unix: bool,
 }
 
 impl Peer {
     /// A peer at an address.
     pub fn new(address: SocketAddr) -> Self {
-        Self { address: Some(address), secure: false, proxied: false, named: false }
+        Self { address: Some(address), ..Self::default() }
+    }
+
+    /// A peer of a Unix-domain socket.
+    pub(crate) fn unix() -> Self {
+        Self { unix: true, ..Self::default() }
     }
 
     /// The address without its port.

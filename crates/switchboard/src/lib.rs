@@ -32,6 +32,11 @@ mod reason;
 mod socketio;
 mod states;
 mod switchboard;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "tls/off.rs"]
+mod tls;
 mod transport;
 mod websocket;
 
@@ -41,7 +46,7 @@ pub use error::{AckError, EmitError, Error, Result};
 pub use handshake::{Handshake, KeepHeaders, Peer};
 pub use http::cors::Origins;
 pub use http::service::{NotFound, ResponseBody, SwitchboardLayer, SwitchboardService};
-pub use listener::{FlashPolicy, Http2Options, ListenerOptions, Listening};
+pub use listener::{FlashPolicy, Http2Options, ListenAddress, ListenerOptions, Listening};
 pub use proxies::{InvalidNetwork, TrustedProxies};
 pub use reason::DisconnectReason;
 pub use socketio::ack::AckFuture;
@@ -59,6 +64,8 @@ pub use switchboard::Switchboard;
 pub use switchboard_hub::{HubError, MemberId as SocketId, RoomName};
 pub use switchboard_protocol::socketio::{Args, ArgsError, Binary, Value, WriteError};
 pub use switchboard_websocket::deflate::DeflateOptions;
+#[cfg(feature = "tls")]
+pub use tls::Tls;
 pub use websocket::{CloseCode, IntoResult, Message, WebSocket, WebSocketOptions, WebSocketService};
 
 /// The programs of the README, which compile.

@@ -37,6 +37,7 @@ const MAX_ELEMENTS: usize = 32;
 pub struct TrustedProxies {
     networks: Vec<Network>,
     hops: usize,
+    unix: bool,
 }
 
 /// A string that is no address and no network.
@@ -75,12 +76,17 @@ impl TrustedProxies {
     /// [`InvalidNetwork`] for the first that is neither.
     pub fn list<S: AsRef<str>>(networks: impl IntoIterator<Item = S>) -> Result<Self, InvalidNetwork> {
         let networks: Result<_, _> = networks.into_iter().map(|network| network.as_ref().parse()).collect();
-        Ok(Self { networks: networks?, hops: 0 })
+        Ok(Self { networks: networks?, ..Self::default() })
     }
 
     /// The last `hops` proxies, whatever their addresses: for platforms whose proxies have no fixed ones, and let nobody past them.
     pub fn hops(hops: usize) -> Self {
-        Self { networks: Vec::new(), hops }
+        Self { hops, ..Self::default() }
+    }
+
+    /// Those that come by a [Unix-domain socket](crate::ListenAddress::unix), whoever may write to its file.
+    pub fn unix() -> Self {
+        Self { unix: true, ..Self::default() }
     }
 
     /// These and those.
@@ -88,29 +94,35 @@ impl TrustedProxies {
     pub fn and(mut self, others: Self) -> Self {
         self.networks.extend(others.networks);
         self.hops = self.hops.max(others.hops);
+        self.unix |= others.unix;
         self
     }
 
     fn of(networks: &[Network]) -> Self {
-        Self { networks: networks.to_vec(), hops: 0 }
+        Self { networks: networks.to_vec(), ..Self::default() }
     }
 
     /// Whether nobody is trusted.
     pub(crate) fn is_empty(&self) -> bool {
-        self.networks.is_empty() && self.hops == 0
+        self.networks.is_empty() && self.hops == 0 && !self.unix
+    }
+
+    /// Whether the proxy that a connection comes from is trusted.
+    pub(crate) fn trusts_peer(&self, peer: Peer) -> bool {
+        // One that named the client by the PROXY protocol is a hop already: what it named is not trusted for being the last.
+        self.unix && peer.unix || self.trusts(peer.ip(), usize::from(peer.named))
     }
 
     /// Whether a proxy is trusted, `hops` trusted ones being between it and us.
-    pub(crate) fn trusts(&self, address: Option<IpAddr>, hops: usize) -> bool {
+    fn trusts(&self, address: Option<IpAddr>, hops: usize) -> bool {
         let known = |address: IpAddr| self.networks.iter().any(|network| network.contains(address));
         hops < self.hops || address.is_some_and(|address| known(address.to_canonical()))
     }
 
     /// The peer behind the proxies.
     pub(crate) fn resolve(&self, peer: Peer, headers: &HeaderMap) -> Peer {
-        // One that named the client by the PROXY protocol is a hop already: what it named is not trusted for being the last.
         let before = usize::from(peer.named);
-        if self.is_empty() || !self.trusts(peer.ip(), before) {
+        if self.is_empty() || !self.trusts_peer(peer) {
             return peer;
         }
         let mut resolved = Peer { proxied: true, ..peer };

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -17,7 +17,8 @@ use crate::engineio::{Application, EngineOptions, EngineServer, EngineService};
 use crate::http::routes::Routes;
 use crate::http::service::{NotFound, SwitchboardLayer, SwitchboardService};
 use crate::listener::gate::Gate;
-use crate::listener::{Fallback, ListenerOptions, Listening};
+use crate::listener::sockets::SocketFile;
+use crate::listener::{Fallback, ListenAddress, ListenerOptions, Listening};
 use crate::proxies::TrustedProxies;
 use crate::socketio::namespace::Namespace;
 use crate::socketio::server::SocketIo;
@@ -40,9 +41,27 @@ pub(crate) struct Inner {
     pub(crate) closing: AtomicBool,
     /// Tells accept loops and connections of the same.
     pub(crate) closed: watch::Sender<bool>,
+    /// Files of Unix-domain sockets, which are removed when it is.
+    pub(crate) socket_files: Mutex<Vec<SocketFile>>,
 }
 
 impl Inner {
+    /// Removes the file when the server shuts down.
+    pub(crate) fn keep_socket_file(&self, file: SocketFile) {
+        let mut files = self.socket_files.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that came too late goes at once.
+        if !self.closing.load(Ordering::Acquire) {
+            files.push(file);
+        }
+    }
+
+    /// Accepts no more.
+    fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+        self.socket_files.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.closed.send_replace(true);
+    }
+
     fn add_route(&self, add: impl Fn(&mut Routes)) {
         self.routes.rcu(|routes| {
             let mut routes = Routes::clone(routes);
@@ -62,8 +81,7 @@ struct StopOnDrop(Arc<Inner>);
 
 impl Drop for StopOnDrop {
     fn drop(&mut self) {
-        self.0.closing.store(true, Ordering::Release);
-        self.0.closed.send_replace(true);
+        self.0.close();
         // A worker whose inbox is full this moment goes with the process.
         let _full = self.0.hub.send_all(|| Command::Stop);
     }
@@ -173,24 +191,17 @@ impl Switchboard {
     ///
     /// # Errors
     /// Those of binding.
-    pub async fn listen(&self, address: impl ToSocketAddrs) -> io::Result<()> {
+    pub async fn listen(&self, address: impl Into<ListenAddress>) -> io::Result<()> {
         self.bind(address).await?.done().await;
         Ok(())
     }
 
-    /// Listens on an address: each worker accepts connections from now on.
+    /// Listens on an address, one of several maybe: each worker accepts connections from now on.
     ///
     /// # Errors
     /// Those of binding.
-    pub async fn bind(&self, address: impl ToSocketAddrs) -> io::Result<Listening> {
-        let mut last = io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
-        for address in tokio::net::lookup_host(address).await? {
-            match Listening::start(self.clone(), address).await {
-                Ok(listening) => return Ok(listening),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
+    pub async fn bind(&self, address: impl Into<ListenAddress>) -> io::Result<Listening> {
+        Listening::start(self.clone(), address.into()).await
     }
 
     /// Listens on an address for Flash players that ask for their [socket policy](ListenerOptions::flash_policy), and for nothing else: they
@@ -234,8 +245,7 @@ const TELL_INTERVAL: Duration = Duration::from_millis(50);
 const CUT_TIME: Duration = Duration::from_millis(100);
 
 async fn shut_down(inner: Arc<Inner>, deadline: Duration) -> bool {
-    inner.closing.store(true, Ordering::Release);
-    inner.closed.send_replace(true);
+    inner.close();
     let all = async {
         on_each_worker(&inner.hub, close_sessions).await;
         let mut again = tokio::time::interval(TELL_INTERVAL);

@@ -2,64 +2,49 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
 use switchboard_hub::{Command, Worker, WorkerId};
-use tokio::net::TcpListener;
 use tracing::Instrument;
 
-use super::connection;
+use super::sockets::{self, Bound, StdListener};
+use super::{ListenAddress, connection};
 use crate::Peer;
 use crate::switchboard::Inner;
+use crate::tls::Acceptor;
 use crate::transport::stream::Stream;
 
 /// The first pause after accepting failed for want of something; doubled up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Binds a socket for each worker and lets each accept. Returns the address.
-pub(super) async fn start(inner: &Arc<Inner>, address: SocketAddr) -> io::Result<SocketAddr> {
-    let address = claim(address)?;
-    let backlog = inner.listener.backlog;
-    let sockets = (0..inner.hub.workers()).map(|_| bind(address, backlog)).collect::<io::Result<Vec<_>>>()?;
-    for (number, socket) in sockets.into_iter().enumerate() {
-        let inner_here = Arc::clone(inner);
+/// Listens at an address, and lets each worker accept. Returns where.
+pub(super) async fn start(inner: &Arc<Inner>, address: ListenAddress) -> io::Result<Bound> {
+    let ListenAddress { place, mode, tls, .. } = address;
+    let tls = tls.map(|tls| Acceptor::new(tls, inner.listener.http2.enabled)).transpose()?.map(Arc::new);
+    let sockets = sockets::open(place, mode, inner.listener.backlog, inner.hub.workers()).await?;
+    if let Some(file) = sockets.file {
+        inner.keep_socket_file(file);
+    }
+    for (number, socket) in sockets.each.into_iter().enumerate() {
+        let (inner_here, tls) = (Arc::clone(inner), tls.clone());
         let start = Command::Run(Box::new(move |worker| {
-            tokio::task::spawn_local(run(Rc::clone(worker), inner_here, socket));
+            if let (0, Some((tls, interval))) =
+                (number, tls.as_ref().and_then(|tls| Some((tls, tls.reload_interval()?))))
+            {
+                tokio::task::spawn_local(Acceptor::keep_fresh(Arc::downgrade(tls), interval));
+            }
+            tokio::task::spawn_local(run(Rc::clone(worker), inner_here, socket, tls));
         }));
         inner.hub.send_when_room(WorkerId(number as u8), start).await.map_err(io::Error::other)?;
     }
-    Ok(address)
+    Ok(sockets.bound)
 }
 
-/// The address with its port, if nobody listens there: with `SO_REUSEPORT` alone a second server would share the first one's
-/// connections, in silence.
-fn claim(address: SocketAddr) -> io::Result<SocketAddr> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // What is left of connections that have ended is no hindrance.
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    std::net::TcpListener::from(socket).local_addr()
-}
-
-fn bind(address: SocketAddr, backlog: u32) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
-    socket.set_nonblocking(true)?;
-    // Accepted connections inherit it.
-    socket.set_tcp_nodelay(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
-    Ok(socket.into())
-}
-
-async fn run(worker: Rc<Worker>, inner: Arc<Inner>, socket: std::net::TcpListener) {
-    let listener = match TcpListener::from_std(socket) {
+async fn run(worker: Rc<Worker>, inner: Arc<Inner>, socket: StdListener, tls: Option<Arc<Acceptor>>) {
+    let listener = match socket.attach() {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "a worker cannot listen"),
     };
@@ -71,9 +56,9 @@ async fn run(worker: Rc<Worker>, inner: Arc<Inner>, socket: std::net::TcpListene
             _ = closed.wait_for(|closed| *closed) => return,
         };
         match accepted {
-            Ok((stream, address)) => {
+            Ok((stream, peer)) => {
                 pause = FIRST_PAUSE;
-                admit(&worker, &inner, stream.into(), Peer::new(address));
+                admit(&worker, &inner, stream, peer, tls.as_ref());
             }
             Err(error) if is_of_one_connection(&error) => {
                 metrics::counter!("switchboard_accept_errors_total", "reason" => "connection").increment(1);
@@ -92,7 +77,7 @@ async fn run(worker: Rc<Worker>, inner: Arc<Inner>, socket: std::net::TcpListene
     }
 }
 
-fn admit(worker: &Rc<Worker>, inner: &Arc<Inner>, stream: Stream, peer: Peer) {
+fn admit(worker: &Rc<Worker>, inner: &Arc<Inner>, stream: Stream, peer: Peer, tls: Option<&Arc<Acceptor>>) {
     let permit = match inner.gate.enter() {
         Ok(permit) => permit,
         Err(refusal) => {
@@ -102,7 +87,7 @@ fn admit(worker: &Rc<Worker>, inner: &Arc<Inner>, stream: Stream, peer: Peer) {
     };
     metrics::counter!("switchboard_connections_accepted_total").increment(1);
     let span = tracing::debug_span!("connection", peer = %Shown(peer), worker = %worker.id());
-    let serve = connection::serve(Rc::clone(worker), Arc::clone(inner), stream, peer, permit);
+    let serve = connection::serve(Rc::clone(worker), Arc::clone(inner), stream, peer, permit, tls.cloned());
     // A task that nobody traces does not carry a span about.
     if span.is_disabled() {
         tokio::task::spawn_local(serve);

@@ -1,58 +1,36 @@
-//! One accepted connection: the PROXY protocol's header where it is on, then what the first bytes are ([`first`](super::first)): a WebSocket
-//! upgrade goes the fast path, each other kind to its own function, and every other request of HTTP to hyper.
+//! One accepted connection: what its first bytes are decides ([`opening`](super::opening)). A WebSocket upgrade goes the fast path, each other
+//! kind to its own function, and every other request of HTTP to hyper.
 
-use std::future::poll_fn;
-use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
-use http::header::UPGRADE;
 use switchboard_hub::Worker;
-use switchboard_websocket::handshake::head::{Head, HeadLimits};
-use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::Instant;
+use tracing::{Instrument, Span};
 
 use super::first::Speaks;
-use super::flash;
-use super::gate::{Permit, Refusal};
-use super::http2;
-use super::polls;
-use super::proxy_protocol::{self, ProxyError, Source};
-use super::requests;
+use super::gate::Permit;
+use super::opening::{First, Lost, first_bytes, first_request};
 use super::rewind::Rewind;
+use super::{flash, http2, polls, requests};
 use crate::Peer;
 use crate::http::Answer;
-use crate::http::decide::{Attach, Decision, HixieUpgrade, decide};
+use crate::http::decide::{Attach, HixieUpgrade};
 use crate::http::hixie::prove;
 use crate::http::serve::{check_probe, land, lost_on_its_way, write_head};
 use crate::switchboard::Inner;
+use crate::tls::Acceptor;
 use crate::transport::io::{Handover, Io};
 use crate::transport::stream::Stream;
 
 /// How long a client whose upgrade was refused may go on sending, so that it reads our answer rather than a reset; and how much.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: u64 = 256 << 10;
-
-/// Why a connection ended before its first request was served.
-#[derive(Debug, Error)]
-enum Lost {
-    #[error("closed by its peer")]
-    Closed,
-    #[error("no request came in time")]
-    Late,
-    #[error("the server is shutting down")]
-    ShuttingDown,
-    #[error("{}", .0.as_str())]
-    Refused(Refusal),
-    #[error(transparent)]
-    Proxy(#[from] ProxyError),
-    #[error(transparent)]
-    Io(#[from] io::Error),
-}
 
 /// Serves a connection from its first byte. `peer`: whom it comes from, as the socket has it.
 pub(super) async fn serve(
@@ -61,242 +39,125 @@ pub(super) async fn serve(
     mut stream: Stream,
     mut peer: Peer,
     mut permit: Permit,
+    tls: Option<Arc<Acceptor>>,
 ) {
-    match begin(&worker, &inner, &mut stream, &mut peer, &mut permit).await {
+    let deadline = Instant::now() + inner.listener.head_timeout;
+    let first = {
+        let opening = first_bytes(&worker, &inner, &mut stream, &mut peer, &mut permit, tls.as_deref());
+        in_time(&inner, deadline, pin!(opening)).await
+    };
+    match (first, tls) {
         // What is not the fast path does not make every connection's task as large as itself.
-        Ok(First::Upgrade { response, attach: attach @ Attach::Probe(..), unread }) => {
+        (Ok(First::Other(Speaks::Tls, hello)), Some(tls)) => {
+            spawn(serve_tls(worker, inner, stream, peer, permit, tls, hello, deadline));
+        }
+        (Ok(First::Upgrade { response, attach, unread }), _) if !matches!(attach, Attach::Probe(..)) => {
+            upgrade(&worker, stream, permit, &response, attach, unread);
+        }
+        (Ok(first), _) => Box::pin(go_on(worker, inner, stream, peer, permit, first)).await,
+        (Err(lost), _) => lost.count(),
+    }
+}
+
+/// Goes on in a task of its own, in the same span.
+fn spawn(task: impl Future<Output = ()> + 'static) {
+    let span = Span::current();
+    // A task that nobody traces does not carry a span about.
+    if span.is_none() {
+        tokio::task::spawn_local(task);
+    } else {
+        tokio::task::spawn_local(task.instrument(span));
+    }
+}
+
+/// Shakes hands, then serves what is inside.
+#[expect(clippy::too_many_arguments, reason = "they are a connection, taken apart")]
+async fn serve_tls(
+    worker: Rc<Worker>,
+    inner: Arc<Inner>,
+    stream: Stream,
+    mut peer: Peer,
+    permit: Permit,
+    tls: Arc<Acceptor>,
+    hello: Bytes,
+    deadline: Instant,
+) {
+    let opening = async {
+        let mut stream = tls.accept(stream, hello).await?;
+        peer.secure = true;
+        if stream.speaks_http2() {
+            return Ok((stream, First::Other(Speaks::Http2, Bytes::new())));
+        }
+        let first = first_request(&worker, &inner, &mut stream, &peer, true).await?;
+        Ok((stream, first))
+    };
+    let opened = in_time(&inner, deadline, pin!(opening)).await;
+    match opened {
+        Ok((stream, first)) => Box::pin(go_on(worker, inner, stream, peer, permit, first)).await,
+        Err(lost) => lost.count(),
+    }
+}
+
+/// Does what the first bytes ask for.
+async fn go_on(
+    worker: Rc<Worker>,
+    inner: Arc<Inner>,
+    mut stream: Stream,
+    peer: Peer,
+    permit: Permit,
+    first: First,
+) {
+    match first {
+        First::Upgrade { response, attach: attach @ Attach::Probe(..), unread } => {
             Box::pin(upgrade_probe(&worker, &inner, stream, permit, &response, attach, unread)).await;
         }
         // A new session begins on the worker that accepted it.
-        Ok(First::Upgrade { response, attach, unread }) => {
+        First::Upgrade { response, attach, unread } => {
             upgrade(&worker, stream, permit, &response, attach, unread);
         }
-        Ok(First::UpgradeHixie(upgrade, unread)) => {
+        First::UpgradeHixie(upgrade, unread) => {
             Box::pin(upgrade_hixie(&worker, &inner, stream, permit, *upgrade, unread)).await;
         }
-        Ok(First::Answer(answer)) => Box::pin(write_answer(stream, permit, *answer)).await,
-        Ok(First::Other(speaks, unread)) => {
-            Box::pin(serve_other(&worker, &inner, speaks, (stream, unread, permit), peer)).await;
-        }
-        Err(lost) => count(&lost),
-    }
-}
-
-/// Serves what the fast path does not, by what it speaks.
-async fn serve_other(
-    worker: &Worker,
-    inner: &Arc<Inner>,
-    speaks: Speaks,
-    (mut stream, unread, permit): (Stream, Bytes, Permit),
-    peer: Peer,
-) {
-    let unread = match speaks {
-        Speaks::Http1 => polls::serve(worker, inner, &mut stream, unread, peer).await,
-        _ => Some(unread),
-    };
-    let Some(unread) = unread else { return };
-    let stream = Rewind::new(stream, unread, permit);
-    match speaks {
-        Speaks::FlashPolicy if inner.drafts => flash::answer(&inner.listener.flash_policy, stream).await,
-        Speaks::Http2 if inner.listener.http2.enabled => http2::serve(inner, stream, peer).await,
-        // hyper refuses what is not HTTP/1.
-        Speaks::Http1 | Speaks::Http2 | Speaks::FlashPolicy | Speaks::Tls => {
-            requests::serve(inner, stream, peer).await;
-        }
-    }
-}
-
-fn count(lost: &Lost) {
-    match lost {
-        Lost::Late => metrics::counter!("switchboard_head_timeouts_total").increment(1),
-        Lost::Proxy(_) => metrics::counter!("switchboard_proxy_protocol_errors_total").increment(1),
-        Lost::Refused(refusal) => super::count_refused(*refusal),
-        Lost::Closed | Lost::ShuttingDown | Lost::Io(_) => {}
-    }
-    tracing::debug!(reason = %lost, "a connection ended before it was served");
-}
-
-/// What the first bytes of a connection are.
-enum First {
-    Upgrade {
-        response: Response<()>,
-        attach: Attach,
-        unread: Bytes,
-    },
-    UpgradeHixie(Box<HixieUpgrade>, Bytes),
-    Answer(Box<Answer>),
-    /// What does not go the fast path, and its bytes so far.
-    Other(Speaks, Bytes),
-}
-
-/// The first bytes so far: too few to tell what they are, or to decide on.
-struct TooFew {
-    begun: Vec<u8>,
-    /// They are a head's, which is to be looked at when it is whole, and not with each byte that comes.
-    head: bool,
-}
-
-impl TooFew {
-    /// Whether more may be told, now that bytes have come behind the first `before`. A head has no line ends where a search for
-    /// them ended before.
-    fn tells_more(&self, before: usize, max_head_bytes: usize) -> bool {
-        let new = self.begun.get(before.saturating_sub(2)..).unwrap_or_default();
-        !self.head || self.begun.len() > max_head_bytes || ends_head(new)
-    }
-}
-
-/// Whether there is an empty line, be it one that only a lenient parser takes for the end of a head.
-fn ends_head(bytes: &[u8]) -> bool {
-    memchr::memchr_iter(b'\n', bytes)
-        .any(|at| matches!(bytes.get(at + 1..), Some([b'\n', ..] | [b'\r', b'\n', ..])))
-}
-
-/// Reads the first bytes, within the time that there is for a head, and while the server is not shutting down.
-async fn begin(
-    worker: &Worker,
-    inner: &Inner,
-    stream: &mut Stream,
-    peer: &mut Peer,
-    permit: &mut Permit,
-) -> Result<First, Lost> {
-    let first = async {
-        let mut closed = inner.closed.subscribe();
-        tokio::select! {
-            biased;
-            first = first_bytes(worker, inner, stream, peer, permit) => first,
-            _ = closed.wait_for(|closed| *closed) => Err(Lost::ShuttingDown),
-        }
-    };
-    // Bytes that are there already are read before a timer is set, or the shutting down is waited for.
-    tokio::time::timeout(inner.listener.head_timeout, first).await.unwrap_or(Err(Lost::Late))
-}
-
-/// Reads until it is clear what the first bytes are.
-async fn first_bytes(
-    worker: &Worker,
-    inner: &Inner,
-    stream: &mut Stream,
-    peer: &mut Peer,
-    permit: &mut Permit,
-) -> Result<First, Lost> {
-    if inner.listener.proxy_protocol {
-        return Box::pin(behind_proxy(worker, inner, stream, peer, permit)).await;
-    }
-    count_for(permit, peer)?;
-    match read_some(worker, stream, |bytes| look(inner, bytes, peer)).await? {
-        Ok(first) => Ok(first),
-        Err(few) => Box::pin(more(worker, inner, stream, peer, few)).await,
-    }
-}
-
-/// Reads until it is clear what the first bytes are, where some came before.
-async fn more(
-    worker: &Worker,
-    inner: &Inner,
-    stream: &mut Stream,
-    peer: &Peer,
-    mut few: TooFew,
-) -> Result<First, Lost> {
-    loop {
-        let before = few.begun.len();
-        read_some(worker, stream, |bytes| few.begun.extend_from_slice(bytes)).await?;
-        if few.tells_more(before, inner.listener.max_head_bytes) {
-            match look(inner, &few.begun, peer) {
-                Ok(first) => return Ok(first),
-                Err(still) => few = still,
+        First::Answer(answer) => Box::pin(write_answer(stream, permit, *answer)).await,
+        First::Other(speaks, unread) => {
+            let unread = match speaks {
+                Speaks::Http1 => polls::serve(&worker, &inner, &mut stream, unread, peer).await,
+                _ => Some(unread),
+            };
+            let Some(unread) = unread else { return };
+            let stream = Rewind::new(stream, unread, permit);
+            match speaks {
+                Speaks::FlashPolicy if inner.drafts => {
+                    flash::answer(&inner.listener.flash_policy, stream).await;
+                }
+                Speaks::Http2 if inner.listener.http2.enabled => {
+                    Box::pin(http2::serve(&inner, stream, peer)).await;
+                }
+                // hyper refuses what is not HTTP/1.
+                Speaks::Http1 | Speaks::Http2 | Speaks::FlashPolicy | Speaks::Tls => {
+                    Box::pin(requests::serve(&inner, stream, peer)).await;
+                }
             }
         }
     }
 }
 
-/// Reads the proxy's header, then the first request.
-async fn behind_proxy(
-    worker: &Worker,
+/// Opens a connection within the time that there is for a head, and while the server is not shutting down.
+async fn in_time<T>(
     inner: &Inner,
-    stream: &mut Stream,
-    peer: &mut Peer,
-    permit: &mut Permit,
-) -> Result<First, Lost> {
-    if !inner.proxies.is_empty() && !inner.proxies.trusts(peer.ip(), 0) {
-        return Err(ProxyError::Untrusted.into());
-    }
-    let mut begun = Vec::new();
-    let (source, len) = loop {
-        read_some(worker, stream, |bytes| begun.extend_from_slice(bytes)).await?;
-        if let Some(parsed) = proxy_protocol::parse(&begun)? {
-            break parsed;
-        }
-    };
-    if let Source::Client(client) = source {
-        *peer = Peer::new(client);
-    }
-    peer.named = true;
-    count_for(permit, peer)?;
-    match look(inner, begun.get(len..).unwrap_or_default(), peer) {
-        Ok(first) => Ok(first),
-        Err(few) => more(worker, inner, stream, peer, few).await,
-    }
-}
-
-/// Counts the connection for its peer's address, where that is known.
-fn count_for(permit: &mut Permit, peer: &Peer) -> Result<(), Lost> {
-    peer.ip().map_or(Ok(()), |address| permit.count_for(address)).map_err(Lost::Refused)
-}
-
-/// Reads once, into the worker's buffer, and shows that to `see`.
-async fn read_some<T>(
-    worker: &Worker,
-    stream: &mut Stream,
-    mut see: impl FnMut(&[u8]) -> T,
+    deadline: Instant,
+    opening: Pin<&mut impl Future<Output = Result<T, Lost>>>,
 ) -> Result<T, Lost> {
-    poll_fn(|cx| {
-        let mut buffer = worker.take_read_buffer();
-        let mut read = ReadBuf::new(&mut buffer);
-        let polled = Pin::new(&mut *stream).poll_read(cx, &mut read);
-        let seen = polled.map(|read_or| match read_or {
-            Ok(()) if read.filled().is_empty() => Err(Lost::Closed),
-            Ok(()) => Ok(see(read.filled())),
-            Err(error) => Err(error.into()),
-        });
-        worker.put_read_buffer(buffer);
-        seen
-    })
-    .await
-}
-
-/// Decides on the first bytes: on the request, if its head is whole and asks for an upgrade.
-fn look(inner: &Inner, bytes: &[u8], peer: &Peer) -> Result<First, TooFew> {
-    let other = |speaks| Ok(First::Other(speaks, Bytes::copy_from_slice(bytes)));
-    match Speaks::of(bytes) {
-        Some(Speaks::Http1) => {}
-        Some(speaks) => return other(speaks),
-        None => return Err(TooFew { begun: bytes.to_vec(), head: false }),
-    }
-    if !bytes.starts_with(b"GET ") {
-        return other(Speaks::Http1);
-    }
-    let options = &inner.listener;
-    let limits = HeadLimits::default().max_bytes(options.max_head_bytes).max_headers(options.max_headers);
-    let (parts, len) = match Head::new(limits).request(bytes) {
-        Ok(Some(whole)) => whole,
-        // hyper cannot answer a draft's handshake byte for byte: a head that may be of one is awaited here.
-        Ok(None) if inner.drafts && !ends_head(bytes) => {
-            return Err(TooFew { begun: bytes.to_vec(), head: true });
+    let opening = async {
+        let mut closed = inner.closed.subscribe();
+        tokio::select! {
+            biased;
+            opened = opening => opened,
+            _ = closed.wait_for(|closed| *closed) => Err(Lost::ShuttingDown),
         }
-        // What is malformed or too long is hyper's to refuse.
-        Ok(None) | Err(_) => return other(Speaks::Http1),
     };
-    if !parts.headers.contains_key(UPGRADE) {
-        return other(Speaks::Http1);
-    }
-    let peer = inner.proxies.resolve(*peer, &parts.headers);
-    let unread = || Bytes::copy_from_slice(bytes.get(len..).unwrap_or_default());
-    Ok(match decide(inner, &parts, peer) {
-        Decision::Upgrade(response, attach) => First::Upgrade { response, attach, unread: unread() },
-        Decision::UpgradeHixie(upgrade) => First::UpgradeHixie(upgrade, unread()),
-        Decision::Answer(answer) => First::Answer(Box::new(answer)),
-        Decision::Pass | Decision::Poll(_) => return other(Speaks::Http1),
-    })
+    // Bytes that are there already are read before a timer is set, or the shutting down is waited for.
+    tokio::time::timeout_at(deadline, opening).await.unwrap_or(Err(Lost::Late))
 }
 
 /// Turns the connection into a WebSocket one of this worker's.
@@ -367,12 +228,12 @@ async fn upgrade_hixie(
     let mut closed = inner.closed.subscribe();
     let shaken = tokio::select! {
         shaken = tokio::time::timeout(inner.listener.head_timeout, shake_hands) => shaken,
-        _ = closed.wait_for(|closed| *closed) => return count(&Lost::ShuttingDown),
+        _ = closed.wait_for(|closed| *closed) => return Lost::ShuttingDown.count(),
     };
     match shaken {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => return count(&Lost::Io(error)),
-        Err(_late) => return count(&Lost::Late),
+        Ok(Err(error)) => return Lost::Io(error).count(),
+        Err(_late) => return Lost::Late.count(),
     }
     if !matches!(attach, Attach::Probe(..)) || attach.worker(&inner.hub) == worker.id() {
         return attach.land(worker, Io::Own(stream, permit), unread, &[]);
@@ -413,14 +274,14 @@ async fn write_answer(mut stream: Stream, _permit: Permit, answer: Answer) {
 mod tests {
     use super::*;
 
-    fn size_of_future<A, B, C, D, E, F>(_: impl FnOnce(A, B, C, D, E) -> F) -> usize {
-        size_of::<F>()
+    fn size_of_future<A, B, C, D, E, F, G>(_: impl FnOnce(A, B, C, D, E, F) -> G) -> usize {
+        size_of::<G>()
     }
 
     #[test]
     fn the_task_that_begins_every_connection_is_small() {
         // What is not on the way of a WebSocket upgrade is boxed where it begins.
         let size = size_of_future(serve);
-        assert!(size <= 1300, "{size} bytes");
+        assert!(size <= 1400, "{size} bytes");
     }
 }

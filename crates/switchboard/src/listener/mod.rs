@@ -1,16 +1,19 @@
-//! The server's own listener: each worker accepts on a socket of its own (`SO_REUSEPORT`), takes a WebSocket upgrade that comes first on a
-//! fast path, and leaves every other request to hyper. Both ways ask the same [`decide`](crate::http::decide).
+//! The server's own listener: each worker accepts on a socket of its own (`SO_REUSEPORT`), or on one that all share, takes a WebSocket upgrade
+//! that comes first on a fast path, and leaves every other request to hyper. Both ways ask the same [`decide`](crate::http::decide).
 
 mod accept;
+pub(crate) mod address;
 mod connection;
 mod first;
 pub(crate) mod flash;
 pub(crate) mod gate;
 pub(crate) mod http2;
+mod opening;
 mod polls;
 mod proxy_protocol;
 mod requests;
 mod rewind;
+pub(crate) mod sockets;
 pub(crate) mod streams;
 
 use std::future::Future;
@@ -26,8 +29,10 @@ use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 
+pub use address::ListenAddress;
 pub use flash::FlashPolicy;
 pub(crate) use rewind::Rewind;
+use sockets::Bound;
 
 use crate::Switchboard;
 
@@ -119,6 +124,10 @@ pub(crate) fn count_refused(refusal: gate::Refusal) {
     metrics::counter!("switchboard_connections_refused_total", "reason" => refusal.as_str()).increment(1);
 }
 
+fn count_tls_error(reason: &'static str) {
+    metrics::counter!("switchboard_tls_handshake_errors_total", "reason" => reason).increment(1);
+}
+
 /// The service that gets the requests which are not ours.
 #[derive(Clone)]
 pub(crate) struct Fallback {
@@ -154,20 +163,35 @@ impl Fallback {
 #[derive(Debug)]
 pub struct Listening {
     io: Switchboard,
-    address: SocketAddr,
+    bound: Bound,
+}
+
+impl std::fmt::Display for Listening {
+    /// Where it listens: `127.0.0.1:3000`, or `unix:` and a path.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.bound {
+            Bound::Tcp(address) => address.fmt(f),
+            Bound::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 impl Listening {
-    /// Binds a socket for each worker, and lets it accept.
-    pub(crate) async fn start(io: Switchboard, address: SocketAddr) -> io::Result<Self> {
-        let address = accept::start(io.inner(), address).await?;
-        tracing::info!(%address, "listening");
-        Ok(Self { io, address })
+    /// Opens a socket for each worker, and lets it accept.
+    pub(crate) async fn start(io: Switchboard, address: ListenAddress) -> io::Result<Self> {
+        let bound = accept::start(io.inner(), address).await?;
+        let listening = Self { io, bound };
+        tracing::info!(address = %listening, "listening");
+        Ok(listening)
     }
 
-    /// The address it listens on; its port is known even where the one asked for was 0.
+    /// The address it listens on; its port is known even where the one asked for was 0. Of a Unix-domain socket, which has none, it is
+    /// `0.0.0.0:0`: such a one is [shown](std::fmt::Display) by its path.
     pub fn local_addr(&self) -> SocketAddr {
-        self.address
+        match self.bound {
+            Bound::Tcp(address) => address,
+            Bound::Unix(_) => SocketAddr::from(([0; 4], 0)),
+        }
     }
 
     /// Returns when the server is shutting down, and no connection is open any more.

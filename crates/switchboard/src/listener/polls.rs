@@ -283,7 +283,7 @@ where
         }
         rest.drain(..written);
     }
-    stream.flush().await?;
+    tokio::time::timeout(patience, stream.flush()).await??;
     if is_last {
         stream.shutdown().await?;
     }

@@ -48,8 +48,8 @@ impl Io {
     /// Writes where that needs no flush afterwards.
     pub(crate) fn poll_write_now(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self {
-            Io::Own(stream @ Stream::Tcp(_), _) => Pin::new(stream).poll_write(cx, bytes),
-            Io::Boxed(..) | Io::Closed => Poll::Ready(Ok(0)),
+            Io::Own(stream, _) if !stream.is_buffered() => Pin::new(stream).poll_write(cx, bytes),
+            Io::Own(..) | Io::Boxed(..) | Io::Closed => Poll::Ready(Ok(0)),
         }
     }
 
@@ -70,8 +70,8 @@ impl Io {
 
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            // A TCP stream has no buffer of its own.
-            Io::Own(Stream::Tcp(_), _) | Io::Closed => Poll::Ready(Ok(())),
+            Io::Own(stream, _) => Pin::new(stream).poll_flush(cx),
+            Io::Closed => Poll::Ready(Ok(())),
             Io::Boxed(stream, _) => stream.as_mut().poll_flush(cx),
         }
     }

@@ -2,24 +2,45 @@
 
 use std::io;
 use std::net::TcpStream as StdTcpStream;
+use std::os::unix::net::UnixStream as StdUnixStream;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::tls::{DetachedTls, TlsStream};
 
 /// A byte stream that our listener accepted.
 pub(crate) enum Stream {
     /// Plain TCP.
     Tcp(TcpStream),
+    /// A plain Unix-domain socket.
+    Unix(UnixStream),
+    /// TLS over one of the others. Boxed: it is larger, and fewer servers end TLS than leave it to a proxy.
+    Tls(Box<TlsStream>),
 }
 
 impl Stream {
+    /// Whether what is written may wait to be flushed.
+    pub(crate) fn is_buffered(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
+    /// Whether HTTP/2 was agreed on in a TLS handshake.
+    pub(crate) fn speaks_http2(&self) -> bool {
+        matches!(self, Self::Tls(stream) if stream.speaks_http2())
+    }
+
     /// Whether the peer has closed its end, as far as the reactor knows without reading.
     pub(crate) fn is_read_closed(&self) -> bool {
-        let Self::Tcp(stream) = self;
-        let ready = std::pin::pin!(stream.ready(Interest::READABLE));
-        match ready.poll(&mut Context::from_waker(Waker::noop())) {
+        let mut cx = Context::from_waker(Waker::noop());
+        let ready = match self {
+            Self::Tcp(stream) => std::pin::pin!(stream.ready(Interest::READABLE)).poll(&mut cx),
+            Self::Unix(stream) => std::pin::pin!(stream.ready(Interest::READABLE)).poll(&mut cx),
+            Self::Tls(stream) => return stream.is_read_closed(),
+        };
+        match ready {
             Poll::Ready(ready) => ready.map_or(true, tokio::io::Ready::is_read_closed),
             Poll::Pending => false,
         }
@@ -27,30 +48,49 @@ impl Stream {
 
     /// Takes it off this thread's reactor.
     pub(crate) fn detach(self) -> io::Result<Detached> {
-        let Self::Tcp(stream) = self;
-        Ok(Detached::Tcp(stream.into_std()?))
+        Ok(match self {
+            Self::Tcp(stream) => Detached::Tcp(stream.into_std()?),
+            Self::Unix(stream) => Detached::Unix(stream.into_std()?),
+            Self::Tls(stream) => Detached::Tls(Box::new(stream.detach()?)),
+        })
     }
 }
 
 /// A byte stream on its way from one worker to another.
 pub(crate) enum Detached {
     Tcp(StdTcpStream),
+    Unix(StdUnixStream),
+    Tls(Box<DetachedTls>),
 }
 
 impl Detached {
     /// Registers it with this thread's reactor.
     pub(crate) fn attach(self) -> io::Result<Stream> {
-        let Self::Tcp(stream) = self;
-        stream.set_nonblocking(true)?;
-        let stream = TcpStream::from_std(stream)?;
-        stream.set_nodelay(true)?;
-        Ok(Stream::Tcp(stream))
+        Ok(match self {
+            Self::Tcp(stream) => {
+                stream.set_nonblocking(true)?;
+                let stream = TcpStream::from_std(stream)?;
+                stream.set_nodelay(true)?;
+                Stream::Tcp(stream)
+            }
+            Self::Unix(stream) => {
+                stream.set_nonblocking(true)?;
+                Stream::Unix(UnixStream::from_std(stream)?)
+            }
+            Self::Tls(stream) => Stream::Tls(Box::new(stream.attach()?)),
+        })
     }
 }
 
 impl From<TcpStream> for Stream {
     fn from(stream: TcpStream) -> Self {
         Self::Tcp(stream)
+    }
+}
+
+impl From<UnixStream> for Stream {
+    fn from(stream: UnixStream) -> Self {
+        Self::Unix(stream)
     }
 }
 
@@ -61,16 +101,22 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self::Tcp(stream) = self.get_mut();
-        Pin::new(stream).poll_read(cx, buffer)
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_read(cx, buffer),
+        }
     }
 }
 
 impl AsyncWrite for Stream {
     #[inline]
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let Self::Tcp(stream) = self.get_mut();
-        Pin::new(stream).poll_write(cx, bytes)
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
+        }
     }
 
     #[inline]
@@ -79,10 +125,12 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let Self::Tcp(stream) = self.get_mut();
-        match slices {
-            [one] => Pin::new(stream).poll_write(cx, one),
-            _ => Pin::new(stream).poll_write_vectored(cx, slices),
+        match (self.get_mut(), slices) {
+            // One slice is cheaper to write as such.
+            (Self::Tcp(stream), [one]) => Pin::new(stream).poll_write(cx, one),
+            (Self::Tcp(stream), _) => Pin::new(stream).poll_write_vectored(cx, slices),
+            (Self::Unix(stream), _) => Pin::new(stream).poll_write_vectored(cx, slices),
+            (Self::Tls(stream), _) => Pin::new(&mut **stream).poll_write_vectored(cx, slices),
         }
     }
 
@@ -91,12 +139,18 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self::Tcp(stream) = self.get_mut();
-        Pin::new(stream).poll_flush(cx)
+        match self.get_mut() {
+            // The kernel's sockets have no buffer of their own here.
+            Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_flush(cx),
+        }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self::Tcp(stream) = self.get_mut();
-        Pin::new(stream).poll_shutdown(cx)
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
+        }
     }
 }

@@ -1,0 +1,243 @@
+//! The first bytes of a connection, read and decided on: the PROXY protocol's header where it is on, then what is spoken
+//! ([`Speaks`]), and the request if its head is whole and asks for an upgrade. The same inside TLS.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use http::header::UPGRADE;
+use http::{Response, StatusCode};
+use switchboard_hub::Worker;
+use switchboard_websocket::handshake::head::{Head, HeadLimits};
+use thiserror::Error;
+use tokio::io::{AsyncRead, ReadBuf};
+
+use super::first::Speaks;
+use super::gate::{Permit, Refusal};
+use super::proxy_protocol::{self, ProxyError, Source};
+use crate::Peer;
+use crate::http::decide::{Attach, Decision, HixieUpgrade, decide};
+use crate::http::{Answer, plain};
+use crate::switchboard::Inner;
+use crate::tls::{Acceptor, HandshakeError};
+use crate::transport::stream::Stream;
+
+/// Why a connection ended before its first request was served.
+#[derive(Debug, Error)]
+pub(super) enum Lost {
+    #[error("closed by its peer")]
+    Closed,
+    #[error("no request came in time")]
+    Late,
+    #[error("the server is shutting down")]
+    ShuttingDown,
+    #[error("{}", .0.as_str())]
+    Refused(Refusal),
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+    #[error(transparent)]
+    Tls(#[from] HandshakeError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl Lost {
+    /// Counts it, and tells of it.
+    pub(super) fn count(&self) {
+        match self {
+            Lost::Late => metrics::counter!("switchboard_head_timeouts_total").increment(1),
+            Lost::Proxy(_) => metrics::counter!("switchboard_proxy_protocol_errors_total").increment(1),
+            Lost::Refused(refusal) => super::count_refused(*refusal),
+            Lost::Tls(error) => super::count_tls_error(error.reason()),
+            Lost::Closed | Lost::ShuttingDown | Lost::Io(_) => {}
+        }
+        tracing::debug!(reason = %self, "a connection ended before it was served");
+    }
+}
+
+/// What the first bytes of a connection are.
+pub(super) enum First {
+    Upgrade {
+        response: Response<()>,
+        attach: Attach,
+        unread: Bytes,
+    },
+    UpgradeHixie(Box<HixieUpgrade>, Bytes),
+    Answer(Box<Answer>),
+    /// What does not go the fast path, and its bytes so far.
+    Other(Speaks, Bytes),
+}
+
+/// The first bytes so far: too few to tell what they are, or to decide on.
+struct TooFew {
+    begun: Vec<u8>,
+    /// They are a head's, which is to be looked at when it is whole, and not with each byte that comes.
+    head: bool,
+}
+
+impl TooFew {
+    /// Whether more may be told, now that bytes have come behind the first `before`. A head has no line ends where a search for
+    /// them ended before.
+    fn tells_more(&self, before: usize, max_head_bytes: usize) -> bool {
+        let new = self.begun.get(before.saturating_sub(2)..).unwrap_or_default();
+        !self.head || self.begun.len() > max_head_bytes || ends_head(new)
+    }
+}
+
+/// Whether there is an empty line, be it one that only a lenient parser takes for the end of a head.
+fn ends_head(bytes: &[u8]) -> bool {
+    memchr::memchr_iter(b'\n', bytes)
+        .any(|at| matches!(bytes.get(at + 1..), Some([b'\n', ..] | [b'\r', b'\n', ..])))
+}
+
+/// Reads until it is clear what the first bytes are, those behind the PROXY protocol's header where it is on.
+pub(super) async fn first_bytes(
+    worker: &Worker,
+    inner: &Inner,
+    stream: &mut Stream,
+    peer: &mut Peer,
+    permit: &mut Permit,
+    tls: Option<&Acceptor>,
+) -> Result<First, Lost> {
+    let may_request = tls.is_none_or(Acceptor::plain_too);
+    if inner.listener.proxy_protocol {
+        return Box::pin(behind_proxy(worker, inner, stream, peer, permit, may_request)).await;
+    }
+    count_for(permit, peer)?;
+    first_request(worker, inner, stream, peer, may_request).await
+}
+
+/// Reads until it is clear what the first bytes are. `may_request`: whether requests are answered here.
+pub(super) async fn first_request(
+    worker: &Worker,
+    inner: &Inner,
+    stream: &mut Stream,
+    peer: &Peer,
+    may_request: bool,
+) -> Result<First, Lost> {
+    match read_some(worker, stream, |bytes| look(inner, bytes, peer, may_request)).await? {
+        Ok(first) => Ok(first),
+        Err(few) => Box::pin(more(worker, inner, stream, peer, may_request, few)).await,
+    }
+}
+
+/// As [`first_request`], where some bytes came before.
+async fn more(
+    worker: &Worker,
+    inner: &Inner,
+    stream: &mut Stream,
+    peer: &Peer,
+    may_request: bool,
+    mut few: TooFew,
+) -> Result<First, Lost> {
+    loop {
+        let before = few.begun.len();
+        read_some(worker, stream, |bytes| few.begun.extend_from_slice(bytes)).await?;
+        if few.tells_more(before, inner.listener.max_head_bytes) {
+            match look(inner, &few.begun, peer, may_request) {
+                Ok(first) => return Ok(first),
+                Err(still) => few = still,
+            }
+        }
+    }
+}
+
+/// Reads the proxy's header, then the first request.
+async fn behind_proxy(
+    worker: &Worker,
+    inner: &Inner,
+    stream: &mut Stream,
+    peer: &mut Peer,
+    permit: &mut Permit,
+    may_request: bool,
+) -> Result<First, Lost> {
+    if !inner.proxies.is_empty() && !inner.proxies.trusts_peer(*peer) {
+        return Err(ProxyError::Untrusted.into());
+    }
+    let mut begun = Vec::new();
+    let (source, len) = loop {
+        read_some(worker, stream, |bytes| begun.extend_from_slice(bytes)).await?;
+        if let Some(parsed) = proxy_protocol::parse(&begun)? {
+            break parsed;
+        }
+    };
+    if let Source::Client(client) = source {
+        *peer = Peer::new(client);
+    }
+    peer.named = true;
+    count_for(permit, peer)?;
+    match look(inner, begun.get(len..).unwrap_or_default(), peer, may_request) {
+        Ok(first) => Ok(first),
+        Err(few) => more(worker, inner, stream, peer, may_request, few).await,
+    }
+}
+
+/// Counts the connection for its peer's address, where that is known.
+fn count_for(permit: &mut Permit, peer: &Peer) -> Result<(), Lost> {
+    peer.ip().map_or(Ok(()), |address| permit.count_for(address)).map_err(Lost::Refused)
+}
+
+/// Reads once, into the worker's buffer, and shows that to `see`.
+async fn read_some<T>(
+    worker: &Worker,
+    stream: &mut Stream,
+    mut see: impl FnMut(&[u8]) -> T,
+) -> Result<T, Lost> {
+    poll_fn(|cx| {
+        let mut buffer = worker.take_read_buffer();
+        let mut read = ReadBuf::new(&mut buffer);
+        let polled = Pin::new(&mut *stream).poll_read(cx, &mut read);
+        let seen = polled.map(|read_or| match read_or {
+            Ok(()) if read.filled().is_empty() => Err(Lost::Closed),
+            Ok(()) => Ok(see(read.filled())),
+            Err(error) => Err(error.into()),
+        });
+        worker.put_read_buffer(buffer);
+        seen
+    })
+    .await
+}
+
+/// Decides on the first bytes: on the request, if its head is whole and asks for an upgrade.
+fn look(inner: &Inner, bytes: &[u8], peer: &Peer, may_request: bool) -> Result<First, TooFew> {
+    let other = |speaks| Ok(First::Other(speaks, Bytes::copy_from_slice(bytes)));
+    match Speaks::of(bytes) {
+        Some(Speaks::Tls) => return other(Speaks::Tls),
+        Some(_) if !may_request => return Ok(First::Answer(Box::new(not_tls()))),
+        Some(Speaks::Http1) => {}
+        Some(speaks) => return other(speaks),
+        None => return Err(TooFew { begun: bytes.to_vec(), head: false }),
+    }
+    if !bytes.starts_with(b"GET ") {
+        return other(Speaks::Http1);
+    }
+    let options = &inner.listener;
+    let limits = HeadLimits::default().max_bytes(options.max_head_bytes).max_headers(options.max_headers);
+    let (parts, len) = match Head::new(limits).request(bytes) {
+        Ok(Some(whole)) => whole,
+        // hyper cannot answer a draft's handshake byte for byte: a head that may be of one is awaited here.
+        Ok(None) if inner.drafts && !ends_head(bytes) => {
+            return Err(TooFew { begun: bytes.to_vec(), head: true });
+        }
+        // What is malformed or too long is hyper's to refuse.
+        Ok(None) | Err(_) => return other(Speaks::Http1),
+    };
+    if !parts.headers.contains_key(UPGRADE) {
+        return other(Speaks::Http1);
+    }
+    let peer = inner.proxies.resolve(*peer, &parts.headers);
+    let unread = || Bytes::copy_from_slice(bytes.get(len..).unwrap_or_default());
+    Ok(match decide(inner, &parts, peer) {
+        Decision::Upgrade(response, attach) => First::Upgrade { response, attach, unread: unread() },
+        Decision::UpgradeHixie(upgrade) => First::UpgradeHixie(upgrade, unread()),
+        Decision::Answer(answer) => First::Answer(Box::new(answer)),
+        Decision::Pass | Decision::Poll(_) => return other(Speaks::Http1),
+    })
+}
+
+/// The answer to a request without TLS where there is nothing else.
+fn not_tls() -> Answer {
+    super::count_tls_error("not TLS");
+    plain(StatusCode::BAD_REQUEST, "this port speaks TLS only: ask it for https:// or wss://\n")
+}
