@@ -6,12 +6,13 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
 use switchboard::{
-    Args, Auth, Data, DeflateOptions, Event, Message, Origins, Socket, Switchboard, Value, WebSocket,
-    WebSocketOptions,
+    Args, Auth, Data, DeflateOptions, Event, ListenAddress, Message, Origins, Socket, Switchboard, Tls,
+    Value, WebSocket, WebSocketOptions,
 };
 
 /// The conformance server of Switchboard.
@@ -50,6 +51,15 @@ struct Options {
     /// Windows of both ends, 9 to 15.
     #[arg(long, requires = "deflate", default_value_t = DeflateOptions::DEFAULT.server_max_window_bits)]
     deflate_window_bits: u8,
+    /// Answer with TLS as well as without it, with a certificate that is made at the start and signed by itself.
+    #[arg(long, conflicts_with = "mount")]
+    tls: bool,
+    /// As `--tls`, with the certificate of this file, in PEM.
+    #[arg(long, requires = "tls_key", conflicts_with = "mount")]
+    tls_cert: Option<PathBuf>,
+    /// The key of that certificate.
+    #[arg(long, requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
     /// Serve through this framework instead of the library's own listener.
     #[arg(long, value_parser = ["axum"])]
     mount: Option<String>,
@@ -70,7 +80,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         tokio::runtime::Builder::new_current_thread()
     };
     runtime.enable_all().build()?.block_on(async {
-        if mounted { serve_in_axum(&io, options.addr).await } else { serve(&io, options.addr).await }
+        if mounted { serve_in_axum(&io, options.addr).await } else { serve(&io, &options).await }
     })
 }
 
@@ -137,7 +147,16 @@ fn to_room(socket: &Socket, args: &Args) -> switchboard::Result {
     Ok(socket.namespace().to(room).emit(&event, rest)?)
 }
 
-async fn serve(io: &Switchboard, address: SocketAddr) -> Result<(), Box<dyn std::error::Error>> {
+async fn serve(io: &Switchboard, options: &Options) -> Result<(), Box<dyn std::error::Error>> {
+    let tls = match (&options.tls_cert, &options.tls_key) {
+        (Some(certificate), Some(key)) => Some(Tls::files(certificate, key)?),
+        _ if options.tls => Some(Tls::self_signed(["localhost".to_owned(), options.addr.ip().to_string()])?),
+        _ => None,
+    };
+    let mut address = ListenAddress::from(options.addr);
+    if let Some(tls) = tls {
+        address = address.tls(tls.plain_too(true));
+    }
     let listening = io.bind(address).await?;
     announce(listening.local_addr())?;
     tokio::select! {

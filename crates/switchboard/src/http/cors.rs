@@ -130,13 +130,27 @@ impl Origins {
     }
 }
 
-/// Whether an origin is the host and port that the request was sent to, whatever the scheme: a proxy may have ended TLS. A trusted proxy
-/// may say in `X-Forwarded-Host` which host that was; no browser's page can.
+/// Whether an origin is the host and port that the request was sent to, whatever the scheme: a proxy may have ended TLS. Where TLS is known
+/// to go all the way, a host without a port is on 443, which no page of `http://` without a port came from. A trusted proxy may say in
+/// `X-Forwarded-Host` which host that was; no browser's page can.
 fn is_same(origin: &str, parts: &Parts, peer: Peer) -> bool {
+    let is_same_host = |origin: &str, host: &str| {
+        is_same_host(origin, host) && !(peer.secure && on_default_port_of_http(origin))
+    };
     let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
     host.or_else(|| parts.uri.authority().map(http::uri::Authority::as_str))
         .is_some_and(|host| is_same_host(origin, host))
         || peer.proxied && forwarded_hosts(&parts.headers).any(|host| is_same_host(origin, host))
+}
+
+/// Whether it is an origin on port 80, as browsers write it.
+fn on_default_port_of_http(origin: &str) -> bool {
+    const SCHEME: &str = "http://";
+    let scheme = origin.get(..SCHEME.len()).is_some_and(|scheme| scheme.eq_ignore_ascii_case(SCHEME));
+    let authority = origin.get(SCHEME.len()..).unwrap_or_default();
+    // An IPv6 address has colons within its brackets.
+    let behind_host = authority.rsplit(']').next().unwrap_or_default();
+    scheme && (!behind_host.contains(':') || behind_host.ends_with(":80"))
 }
 
 #[cfg(test)]
@@ -170,6 +184,26 @@ mod tests {
             (Origins::any(), Some("null"), true),
         ] {
             assert_eq!(origins.allow(&request(origin), Peer::default()), allowed, "{origins:?} {origin:?}");
+        }
+    }
+
+    #[test]
+    fn over_tls_a_page_of_the_other_default_port_is_anothers() {
+        let secure = Peer { secure: true, ..Peer::default() };
+        for (host, origin, over_tls, without) in [
+            ("chat.example", "https://chat.example", true, true),
+            ("chat.example:443", "https://chat.example", true, true),
+            ("chat.example", "http://chat.example", false, true),
+            ("chat.example:80", "http://chat.example", false, true),
+            ("chat.example:3000", "http://chat.example:3000", true, true),
+            ("[::1]", "https://[::1]", true, true),
+            ("[::1]", "HTTP://[::1]", false, true),
+            ("[::1]:3000", "http://[::1]:3000", true, true),
+        ] {
+            let mut parts = request(Some(origin));
+            parts.headers.insert(HOST, HeaderValue::from_static(host));
+            assert_eq!(Origins::same().allow(&parts, secure), over_tls, "{host} {origin}");
+            assert_eq!(Origins::same().allow(&parts, Peer::default()), without, "{host} {origin}");
         }
     }
 

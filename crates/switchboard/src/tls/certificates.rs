@@ -97,7 +97,7 @@ impl Pair {
 #[derive(PartialEq, Eq)]
 enum Seen {
     Pair(Pair),
-    Unreadable(String),
+    Unreadable(io::ErrorKind, String),
 }
 
 /// A certificate in use, and where it comes from.
@@ -161,14 +161,14 @@ impl Place {
         let read = self.source.read();
         let now = match read {
             Ok(pair) => Seen::Pair(pair),
-            Err(error) => Seen::Unreadable(error.to_string()),
+            Err(error) => Seen::Unreadable(error.kind(), error.to_string()),
         };
         if *seen == now {
             return Ok(false);
         }
         let taken = match &now {
             Seen::Pair(pair) => pair.parse(&provider()).map_err(|error| self.source.explain(&error)),
-            Seen::Unreadable(error) => Err(io::Error::other(error.clone())),
+            Seen::Unreadable(kind, error) => Err(io::Error::new(*kind, error.clone())),
         };
         *seen = now;
         match taken {

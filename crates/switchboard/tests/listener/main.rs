@@ -12,4 +12,6 @@ mod http1;
 mod http2;
 mod places;
 mod proxies;
+mod tls;
+mod tls_client;
 mod upgrades;
