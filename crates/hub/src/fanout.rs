@@ -1,5 +1,6 @@
 //! Fan-out: one message to all members that are meant, encoded once for each form that any of them needs.
 
+use std::io::IoSlice;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -130,7 +131,8 @@ impl Worker {
             delivered += 1;
             outbox.note_shared();
             // What is in an outbox is written first.
-            let n = if write && outbox.is_empty() { session.write_through(packets) } else { 0 };
+            let n =
+                if write && outbox.is_empty() { session.write_through(&[IoSlice::new(packets)]) } else { 0 };
             written += n as u64;
             if n < packets.len() && !self.deliver_shared(session, packets, n) {
                 delivered -= 1;

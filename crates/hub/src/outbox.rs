@@ -194,6 +194,26 @@ impl Outbox {
         self.bytes.set(self.bytes.get() + added);
     }
 
+    /// Adds a packet that is `head` and then `body`, but for its first `written` bytes, in buffers of a size that the pool keeps.
+    pub(crate) fn write_parts(&self, pool: &Pool, head: &[u8], body: &[u8], written: usize) {
+        if written == 0 {
+            self.write(pool, |buffer| buffer.extend_from_slice(head));
+        }
+        let rest = body.get(written.saturating_sub(head.len())..).unwrap_or_default();
+        // Of a head that is written in part, what is left comes first.
+        let head = if written == 0 { &[] } else { head.get(written..).unwrap_or_default() };
+        let mut chunks = self.chunks_mut(pool);
+        for piece in
+            std::iter::once(head).filter(|head| !head.is_empty()).chain(rest.chunks(POOL_BUFFER_UP_TO))
+        {
+            let mut buffer = pool.buffer();
+            buffer.reserve_exact(POOL_BUFFER_UP_TO);
+            buffer.extend_from_slice(piece);
+            chunks.push_back(Chunk::Owned(buffer));
+        }
+        self.bytes.set(self.bytes.get() + head.len() + rest.len());
+    }
+
     /// Adds a packet that other outboxes hold as well.
     pub(crate) fn push_shared(&self, pool: &Pool, packet: &Rc<[u8]>) {
         let mut chunks = self.chunks_mut(pool);

@@ -1,6 +1,7 @@
 //! The sessions of a worker, and their timers.
 
 use std::any::Any;
+use std::io::IoSlice;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -25,8 +26,8 @@ pub trait Session: 'static {
 
     /// Writes bytes to the transport at once, past the outbox, which is empty; returns how many it took: 0 where that is not how it works
     /// now. May not call the worker.
-    fn write_through(&self, bytes: &[u8]) -> usize {
-        let _ = bytes;
+    fn write_through(&self, slices: &[IoSlice<'_>]) -> usize {
+        let _ = slices;
         0
     }
 

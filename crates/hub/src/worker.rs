@@ -267,6 +267,34 @@ impl Worker {
         Ok(())
     }
 
+    /// As [`write`](Self::write), of a packet that is `head` and then `body`, which is long. Where nothing waits before it, it goes to
+    /// the transport at once, from where it lies; what the transport does not take is copied into the outbox.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn write_long(
+        self: &Rc<Self>,
+        session: &Rc<dyn Session>,
+        head: &[u8],
+        body: &[u8],
+    ) -> Result<(), HubError> {
+        self.settle();
+        let outbox = session.outbox();
+        if let Err(full) = outbox.check() {
+            self.overflow(session);
+            return Err(HubError::OutboxFull { bytes: full.bytes, limit: full.limit });
+        }
+        let slices = [io::IoSlice::new(head), io::IoSlice::new(body)];
+        let written = if outbox.is_empty() { session.write_through(&slices) } else { 0 };
+        self.stats().messages_sent.add(1);
+        self.stats().bytes_sent.add(written as u64);
+        if written < head.len() + body.len() {
+            outbox.write_parts(&self.pool, head, body, written);
+            self.changed(session);
+        }
+        Ok(())
+    }
+
     /// Lays packets that others get too into an outbox; the first `written` bytes of them are written already.
     pub(crate) fn deliver_shared(
         &self,

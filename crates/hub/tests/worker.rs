@@ -395,6 +395,27 @@ fn the_broadcasts_of_a_turn_are_one_write_to_each_member() {
 }
 
 #[test]
+fn a_long_packet_goes_past_an_empty_outbox_and_what_is_not_taken_waits_in_it() {
+    on_worker(&options(1), async |worker, _| {
+        let scope = worker.hub().scope("/");
+        let body = "0123456789".repeat(20_000);
+        // The body, the head and a part of each.
+        for (takes, directly) in [(usize::MAX, 1), (70_000, 1), (4, 1), (2, 1), (0, 0)] {
+            let peer = Peer::add(&worker, scope, 0);
+            peer.session.takes.set(takes);
+            let session = Rc::clone(&peer.session) as Rc<dyn Session>;
+            worker.write_long(&session, b"head", body.as_bytes()).unwrap();
+            assert_eq!(peer.session.direct.get(), directly);
+            assert_eq!(session.outbox().bytes(), (4 + body.len()).saturating_sub(takes));
+            worker.write(&session, |out| out.extend_from_slice(b"next")).unwrap();
+            worker.write_long(&session, b"last", b"!").unwrap();
+            settle().await;
+            assert!(peer.session.written() == format!("head{body}nextlast!"), "{takes} bytes were taken");
+        }
+    });
+}
+
+#[test]
 fn what_is_written_after_a_broadcast_comes_after_it() {
     on_worker(&options(1), async |worker, _| {
         let scope = worker.hub().scope("/");

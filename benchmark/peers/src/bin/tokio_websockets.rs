@@ -1,12 +1,16 @@
-//! tokio-websockets: its own echo server (frames of any size, no limits, a task outside tokio's budget), but forwarding
-//! rather than sending one by one, which flushes once for all that one read brought.
+//! tokio-websockets: its own echo server (frames of any size, no limits, a task outside tokio's budget). Its stream writes what
+//! is queued each time it is asked for the next message, so this takes all messages that are there before it answers
+//! any: they go out in one write.
 
-use std::future::ready;
-
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::{SinkExt, StreamExt};
 use peers::{Connection, Echo};
 use tokio::task::unconstrained;
-use tokio_websockets::{Config, Limits, ServerBuilder};
+use tokio_websockets::{Config, Error, Limits, ServerBuilder};
+
+/// Messages that are there already are answered together, up to so many.
+const BATCH: usize = 64;
+/// Bytes of answers that are queued before they are written.
+const WRITE_AT: usize = 64 << 10;
 
 struct TokioWebSockets;
 
@@ -16,15 +20,24 @@ fn main() -> std::io::Result<()> {
 
 impl Echo for TokioWebSockets {
     async fn serve(stream: impl Connection) {
-        unconstrained(echo(stream)).await;
+        let _ = unconstrained(echo(stream)).await;
     }
 }
 
-async fn echo(stream: impl Connection) {
-    let builder =
-        ServerBuilder::new().config(Config::default().frame_size(usize::MAX)).limits(Limits::unlimited());
-    let Ok((_request, socket)) = builder.accept(stream).await else { return };
-    let (write, read) = socket.split();
-    let messages = read.try_filter(|message| ready(message.is_text() || message.is_binary()));
-    let _ = messages.forward(write).await;
+async fn echo(stream: impl Connection) -> Result<(), Error> {
+    let config = Config::default().frame_size(usize::MAX).flush_threshold(WRITE_AT);
+    let builder = ServerBuilder::new().config(config).limits(Limits::unlimited());
+    let (_request, socket) = builder.accept(stream).await?;
+    let (mut write, read) = socket.split();
+    let mut batches = read.ready_chunks(BATCH);
+    while let Some(batch) = batches.next().await {
+        for message in batch {
+            let message = message?;
+            if message.is_text() || message.is_binary() {
+                write.feed(message).await?;
+            }
+        }
+        write.flush().await?;
+    }
+    Ok(())
 }

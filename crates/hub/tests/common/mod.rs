@@ -4,6 +4,7 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
+use std::io::IoSlice;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -100,7 +101,8 @@ impl Session for Fake {
         }
     }
 
-    fn write_through(&self, bytes: &[u8]) -> usize {
+    fn write_through(&self, slices: &[IoSlice<'_>]) -> usize {
+        let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
         let n = if self.stuck.get() { 0 } else { bytes.len().min(self.takes.get()) };
         self.direct.set(self.direct.get() + usize::from(n > 0));
         self.written.borrow_mut().extend(&bytes[..n]);

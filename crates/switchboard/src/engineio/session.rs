@@ -4,6 +4,7 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
+use std::io::IoSlice;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -384,9 +385,9 @@ impl Session for EngineSession {
         }
     }
 
-    fn write_through(&self, bytes: &[u8]) -> usize {
+    fn write_through(&self, slices: &[IoSlice<'_>]) -> usize {
         match &*self.transport.borrow() {
-            Transport::WebSocket(link) => link.write_through(bytes),
+            Transport::WebSocket(link) => link.write_through(slices),
             Transport::Polling(_) | Transport::None => 0,
         }
     }

@@ -46,9 +46,13 @@ impl Io {
     }
 
     /// Writes where that needs no flush afterwards.
-    pub(crate) fn poll_write_now(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_write_now(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         match self {
-            Io::Own(stream, _) if !stream.is_buffered() => Pin::new(stream).poll_write(cx, bytes),
+            Io::Own(stream, _) if !stream.is_buffered() => Pin::new(stream).poll_write_vectored(cx, slices),
             Io::Own(..) | Io::Boxed(..) | Io::Closed => Poll::Ready(Ok(0)),
         }
     }

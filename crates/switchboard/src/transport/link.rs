@@ -24,13 +24,22 @@ use super::wire::Wire;
 /// How long a peer has to answer a close before its connection is cut.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What the messages of one read have queued is written when it is so many bytes, before the next of them is handled: while it is
+/// in the processor's cache, and its buffers can serve the next ones.
+const WRITE_AT: usize = 64 << 10;
+
 /// Whose connection it is: a session, or a probe that may become one's.
 pub(crate) trait LinkOwner: Session {
     /// A text or binary message. Nothing of the worker is borrowed meanwhile but the bytes themselves.
     fn on_message(self: Rc<Self>, worker: &Rc<Worker>, link: &Rc<Link>, message: Message<'_>);
 
-    /// Bytes have come: the peer is alive.
+    /// Bytes have come, or gone that a peer had to take before it was read on: it is alive.
     fn on_read(&self) {}
+
+    /// Whether what its answers wait for is reason not to read on. Asked while the socket takes no more.
+    fn holds_back(&self) -> bool {
+        false
+    }
 
     /// The connection has ended. Called once, for its last owner.
     fn on_link_end(self: Rc<Self>, worker: &Rc<Worker>, link: &Rc<Link>, end: LinkEnd);
@@ -259,19 +268,19 @@ impl Link {
     }
 
     /// Writes bytes past the outbox, which is empty; returns how many the socket took.
-    pub(crate) fn write_through(&self, bytes: &[u8]) -> usize {
+    pub(crate) fn write_through(&self, slices: &[io::IoSlice<'_>]) -> usize {
         if self.blocked.get() || self.phase.get() != Phase::Open {
             return 0;
         }
         let driver = self.driver.borrow();
         let Some(waker) = driver.as_ref() else { return 0 };
-        match self.io.borrow_mut().poll_write_now(&mut Context::from_waker(waker), bytes) {
+        match self.io.borrow_mut().poll_write_now(&mut Context::from_waker(waker), slices) {
             Poll::Ready(Ok(n)) => n,
             Poll::Ready(Err(error)) => {
                 tracing::debug!(%error, "a write failed");
                 self.phase.set(Phase::Ended);
                 waker.wake_by_ref();
-                bytes.len()
+                slices.iter().map(|slice| slice.len()).sum()
             }
             Poll::Pending => {
                 self.blocked.set(true);
@@ -357,8 +366,12 @@ impl Link {
         }
         if first || self.blocked.get() {
             let owner = self.owner();
+            let before = owner.outbox().bytes();
             if let Poll::Ready(Err(error)) = self.poll_write_out(worker, owner.outbox(), cx) {
                 return Poll::Ready(Step::End(LinkEnd::Io(error)));
+            }
+            if owner.outbox().bytes() < before {
+                owner.on_read();
             }
         }
         loop {
@@ -367,6 +380,9 @@ impl Link {
             }
             match self.phase.get() {
                 Phase::Open if self.paused.get() => return Poll::Pending,
+                Phase::Open if self.blocked.get() && self.owner.borrow().holds_back() => {
+                    return Poll::Pending;
+                }
                 Phase::Open => {}
                 Phase::Closing | Phase::Ended => return Poll::Ready(Step::Closing),
             }
@@ -423,6 +439,7 @@ impl Link {
                 Ok(Some(message @ (Message::Text(_) | Message::Binary(_)))) => {
                     worker.stats().messages_received.add(1);
                     self.owner().on_message(worker, self, message);
+                    self.write_early(worker);
                 }
                 Ok(Some(Message::Ping(payload))) => {
                     // A peer that does not read its pongs meets the outbox's bound like any other.
@@ -446,6 +463,14 @@ impl Link {
             }
         }
         None
+    }
+
+    /// Writes what is queued already, if it is much.
+    fn write_early(&self, worker: &Rc<Worker>) {
+        let owner = self.owner.borrow();
+        if owner.outbox().bytes() >= WRITE_AT {
+            self.flush(worker, owner.outbox());
+        }
     }
 
     fn on_close(&self, worker: &Rc<Worker>, frame: Option<&CloseFrame<'_>>) {

@@ -31,7 +31,7 @@ pub struct WebSocketOptions {
     /// Bytes of a message. Default 64 MiB; a larger one closes the connection with 1009.
     pub max_message_bytes: usize,
     /// Bytes that may wait to be written to one client. Default 128 MiB: an echo of the largest message fits. A client that lets more
-    /// wait is disconnected.
+    /// wait is disconnected. One that lets 256 KiB wait is not read until it takes some, so answers alone do not get so far.
     pub max_outbox_bytes: usize,
     /// Compression (permessage-deflate, RFC 7692) for clients that offer it. Default: none. Its memory is told in the documentation of
     /// [`DeflateOptions`]; with context taken over, a compressor that was idle between two pings gives its own back.

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::io::IoSlice;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -10,7 +11,7 @@ use std::time::Instant;
 use switchboard_hub::{
     Endpoint, Hub, HubError, MemberId, MemberKey, Outbox, Session, SessionKey, Worker, WorkerId,
 };
-use switchboard_websocket::{Opcode, encode_frame};
+use switchboard_websocket::{FrameHeader, Opcode, encode_frame};
 
 use super::service::Functions;
 use super::{CloseCode, Message, RawService};
@@ -21,6 +22,14 @@ use crate::socketio::dispatch::guarded;
 use crate::socketio::operator::Rooms;
 use crate::transport::link::{Link, LinkEnd, LinkOwner, Opened};
 use crate::transport::wire::{Wire, write_own};
+
+/// A client of which so many bytes wait that its connection does not take is not read until it has taken some: whoever is
+/// answered cannot ask faster than it listens. Answers to one read at most pass this.
+const HOLD_BACK_AT: usize = 256 << 10;
+
+/// Messages from this length on are written from where they lie rather than copied, where nothing waits before them. Several shorter
+/// ones are better copied, and written at once.
+const LONG_MESSAGE: usize = 32 << 10;
 
 struct Shared {
     hub: Arc<Hub>,
@@ -105,6 +114,10 @@ impl WebSocket {
         let key = *self.shared.session.get().ok_or(EmitError::Disconnected)?;
         let write = move |worker: &Rc<Worker>, bytes: &[u8]| {
             let session = worker.session(key).ok_or(HubError::Gone)?;
+            if bytes.len() >= LONG_MESSAGE && wire == Wire::Rfc6455 {
+                let header = FrameHeader::new(opcode, bytes.len());
+                return worker.write_long(&session, header.as_bytes(), bytes);
+            }
             worker.write(&session, |out| match wire {
                 Wire::Rfc6455 => encode_frame(out, opcode, bytes),
                 Wire::Deflate(_) | Wire::Hixie(_) => {
@@ -266,8 +279,8 @@ impl Session for RawSession {
         }
     }
 
-    fn write_through(&self, bytes: &[u8]) -> usize {
-        self.link.borrow().as_ref().map_or(0, |link| link.write_through(bytes))
+    fn write_through(&self, slices: &[IoSlice<'_>]) -> usize {
+        self.link.borrow().as_ref().map_or(0, |link| link.write_through(slices))
     }
 
     fn writable(&self) -> bool {
@@ -326,6 +339,10 @@ impl LinkOwner for RawSession {
 
     fn on_read(&self) {
         self.alive.set(true);
+    }
+
+    fn holds_back(&self) -> bool {
+        self.outbox.bytes() >= HOLD_BACK_AT
     }
 
     fn on_link_end(self: Rc<Self>, worker: &Rc<Worker>, _link: &Rc<Link>, end: LinkEnd) {

@@ -2,10 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use switchboard::Switchboard;
-use tokio::io::AsyncWriteExt;
+use switchboard::{Message, Switchboard, WebSocket, WebSocketOptions};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
 
-use crate::harness::{SHORT, Server, eventually, get, metric, post, session_id, upgrade};
+use crate::harness::{
+    DEADLINE, SHORT, Server, eventually, get, metric, post, session_id, text_frame, upgrade,
+};
 
 #[tokio::test]
 async fn a_client_that_sends_nothing_is_closed_at_the_head_timeout() {
@@ -123,4 +126,33 @@ async fn a_port_that_another_server_listens_on_is_not_shared_with_it() {
     let listening = first.bind("127.0.0.1:0").await.unwrap();
     let refused = second.bind(listening.local_addr()).await.unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::AddrInUse);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_listen_is_not_read_on_and_nothing_it_is_owed_is_lost() {
+    const TEXT: usize = 100;
+    const MESSAGES: usize = 300_000;
+    let server = Server::start(Switchboard::builder().workers(1)).await;
+    let mut options = WebSocketOptions::default();
+    options.max_outbox_bytes = 1 << 20;
+    server
+        .io
+        .websocket_with("/narrow", options)
+        .on_message(|socket: &WebSocket, message: Message<'_>| socket.send(message));
+    let mut client = server.send(upgrade("/narrow")).await;
+    client.head().await;
+
+    let asked = text_frame(&"x".repeat(TEXT)).repeat(MESSAGES);
+    let (mut read, mut write) = client.stream.split();
+    let mut sent = 0;
+    while let Ok(written) = timeout(SHORT, write.write(&asked[sent..])).await {
+        sent += written.expect("the connection is kept");
+        assert!(sent < asked.len(), "the server took in more than it may keep the answers of");
+    }
+    let mut answers = vec![0; MESSAGES * (2 + TEXT)];
+    let both = async { tokio::join!(write.write_all(&asked[sent..]), read.read_exact(&mut answers)) };
+    let (written, answered) = timeout(DEADLINE, both).await.expect("it goes on once the client listens");
+    written.expect("the rest is read");
+    answered.expect("all is answered");
+    assert!(answers.chunks(2 + TEXT).all(|answer| answer.starts_with(b"\x81\x64xx")));
 }
