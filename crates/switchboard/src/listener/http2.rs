@@ -2,7 +2,7 @@
 //!
 //! [RFC 9113](https://www.rfc-editor.org/rfc/rfc9113), [RFC 8441](https://www.rfc-editor.org/rfc/rfc8441). Requests are answered by the same
 //! functions as those over HTTP/1. What one client can make a connection hold or do is bounded: by `h2` for frames (small and empty DATA,
-//! CONTINUATION, resets of requests not yet looked at), here for requests that are taken back.
+//! CONTINUATION, resets of requests not yet looked at), here for requests that are taken back, and answers that are not taken.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -13,6 +13,7 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -29,8 +30,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::requests::{HeldBody, answer, own};
-use super::streams::{OpenStream, StreamPlace, Streams};
+use super::requests::{answer, own};
+use super::streams::{OpenStream, StreamBody, StreamPlace, Streams};
 use crate::Peer;
 use crate::http::{Answer, plain, refused};
 use crate::switchboard::Inner;
@@ -50,6 +51,9 @@ const MAX_EARLY_RESETS: usize = 64;
 /// Times as many requests as may be open at once may be taken back before their answer, in the time that there is for a head.
 const ABANDONED_PER_STREAM: usize = 4;
 
+/// Bytes of answers that a client may have asked for and not take.
+const MAX_UNSENT: usize = 64 << 20;
+
 /// How long a connection that was idle is heard once it was told that it ends.
 const GOODBYE_TIME: Duration = Duration::from_secs(1);
 
@@ -58,7 +62,7 @@ enum End {
     Closed(hyper::Result<()>),
     /// Nothing was asked for in time.
     Idle,
-    /// Too many requests were taken back.
+    /// Too many requests were taken back, or too much of their answers is not taken.
     Flood,
 }
 
@@ -85,7 +89,7 @@ where
             // It says what becomes of a connection, which is not a request's to say here.
             answer.headers_mut().remove(CONNECTION);
             let open = open.answered();
-            Ok::<_, Infallible>(answer.map(|body| HeldBody::new(body, open)))
+            Ok::<_, Infallible>(answer.map(|body| StreamBody::new(body, open)))
         }
     });
     let turn = Rc::new(Cell::new(READ_A_TURN));
@@ -94,7 +98,7 @@ where
     match drive(inner, connection, Connection::graceful_shutdown, &streams, &turn).await {
         End::Closed(Ok(())) | End::Idle => {}
         End::Closed(Err(error)) => count(failure(&error), &error),
-        End::Flood => count("flood", &"too many requests were taken back"),
+        End::Flood => count("flood", &"too many requests were taken back, or their answers not taken"),
     }
 }
 
@@ -145,14 +149,17 @@ where
     let mut timer = std::pin::pin!(tokio::time::sleep(head_timeout));
     let mut closed = inner.closed.subscribe();
     let mut closed = std::pin::pin!(closed.wait_for(|closed| *closed));
-    let mut leaving = false;
+    let (mut watching, mut leaving) = (false, false);
     poll_fn(|cx| {
         turn.set(READ_A_TURN);
-        if !leaving && closed.as_mut().poll(cx).is_ready() {
+        // The task's waker stays the same: what was registered once need not be asked each time.
+        let look = !watching || inner.closing.load(Ordering::Acquire);
+        if !leaving && look && closed.as_mut().poll(cx).is_ready() {
             leaving = true;
             // GOAWAY: requests that are under way are answered, and WebSockets closed by their sessions.
             say_goodbye(connection.as_mut());
         }
+        watching = true;
         while timer.as_mut().poll(cx).is_ready() {
             match streams.next_look(head_timeout) {
                 Some(next) => {
@@ -169,7 +176,7 @@ where
                 }
             }
         }
-        if streams.abandoned() > max_abandoned {
+        if streams.abandoned() > max_abandoned || streams.unsent() > MAX_UNSENT {
             say_goodbye(connection.as_mut());
             // What it has to say yet is written, as far as the client reads.
             let _ended = connection.as_mut().poll(cx);

@@ -36,7 +36,7 @@ pub(super) async fn serve(inner: &Arc<Inner>, stream: Rewind, peer: Peer) {
     let service = service_fn(|request: Request<Incoming>| {
         let answering = Answering::new(&clock);
         let answer = answer(inner, request, peer);
-        async move { Ok::<_, Infallible>(answer.await.map(|body| HeldBody::new(body, answering))) }
+        async move { Ok::<_, Infallible>(answer.await.map(|body| TimedBody { body, answering })) }
     });
     let options = &inner.listener;
     let connection = hyper::server::conn::http1::Builder::new()
@@ -125,20 +125,14 @@ impl Drop for Answering {
     }
 }
 
-/// The body of an answer, which is being written until it is dropped; so long something is held.
-pub(super) struct HeldBody<T> {
+/// The body of an answer, which is being written until it is dropped.
+struct TimedBody {
     body: ResponseBody<FallbackBody>,
     #[expect(dead_code, reason = "held until the body is dropped")]
-    held: T,
+    answering: Answering,
 }
 
-impl<T> HeldBody<T> {
-    pub(super) fn new(body: ResponseBody<FallbackBody>, held: T) -> Self {
-        Self { body, held }
-    }
-}
-
-impl<T: Unpin> Body for HeldBody<T> {
+impl Body for TimedBody {
     type Data = Bytes;
     type Error = BoxError;
 

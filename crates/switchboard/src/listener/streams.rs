@@ -1,24 +1,33 @@
-//! The streams of one HTTP/2 connection: how many are open, since when there is none, and how many requests were given up.
+//! The streams of one HTTP/2 connection: how many are open, since when there is none, how many requests were given up, and how much of
+//! their answers is not sent.
 
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::{Buf, Bytes};
+use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
 use super::gate::{Gate, Permit, Refusal};
+use super::{BoxError, FallbackBody};
+use crate::http::service::ResponseBody;
 
 /// What is counted of a connection. A WebSocket's stream may be another worker's than the connection is: hence atomics.
 #[derive(Debug)]
 pub(super) struct Streams {
     begun: Instant,
-    /// Requests whose answer is not written, and WebSockets.
+    /// Requests whose answer is not sent, and WebSockets.
     open: AtomicUsize,
     /// When the last one ended, in milliseconds since the beginning.
     idle_since: AtomicU64,
     /// Requests that were taken back before their answer.
     abandoned: AtomicUsize,
+    /// Bytes of answers that `h2` holds for as long as the client does not take them.
+    unsent: AtomicUsize,
 }
 
 impl Streams {
@@ -28,6 +37,7 @@ impl Streams {
             open: AtomicUsize::new(0),
             idle_since: AtomicU64::new(0),
             abandoned: AtomicUsize::new(0),
+            unsent: AtomicUsize::new(0),
         })
     }
 
@@ -51,6 +61,11 @@ impl Streams {
 
     pub(super) fn forget_abandoned(&self) {
         self.abandoned.store(0, Ordering::Release);
+    }
+
+    /// Bytes of answers that are not sent.
+    pub(super) fn unsent(&self) -> usize {
+        self.unsent.load(Ordering::Acquire)
     }
 }
 
@@ -108,5 +123,76 @@ impl StreamPlace {
         }
         permit.keep(OpenStream::asking(&self.streams).answered());
         Ok(permit)
+    }
+}
+
+/// The body of an answer, whose stream is open until all of it is sent.
+pub(super) struct StreamBody {
+    body: ResponseBody<FallbackBody>,
+    stream: Arc<OpenStream>,
+}
+
+impl StreamBody {
+    pub(super) fn new(body: ResponseBody<FallbackBody>, stream: OpenStream) -> Self {
+        Self { body, stream: Arc::new(stream) }
+    }
+}
+
+impl Body for StreamBody {
+    type Data = Piece;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Piece>, BoxError>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        polled.map(|frame| Some(frame?.map(|frame| frame.map_data(|bytes| Piece::new(bytes, &self.stream)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Bytes of an answer on their way.
+pub(super) struct Piece {
+    bytes: Bytes,
+    stream: Arc<OpenStream>,
+}
+
+impl Piece {
+    fn new(bytes: Bytes, stream: &Arc<OpenStream>) -> Self {
+        stream.streams.unsent.fetch_add(bytes.len(), Ordering::AcqRel);
+        Self { bytes, stream: Arc::clone(stream) }
+    }
+
+    fn sent(&self, bytes: usize) {
+        self.stream.streams.unsent.fetch_sub(bytes, Ordering::AcqRel);
+    }
+}
+
+impl Buf for Piece {
+    fn remaining(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn advance(&mut self, sent: usize) {
+        self.bytes.advance(sent);
+        self.sent(sent);
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        self.sent(self.bytes.len());
     }
 }

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use switchboard::Switchboard;
+use switchboard::{Builder, ClientFile, ListenerOptions, Switchboard};
 use switchboard_websocket::{CloseCode, OwnedMessage};
 
-use super::client::{Http2, soon};
+use super::client::{Http2, soon, whole};
 use super::floods::{END_HEADERS, headers, websocket_head};
 use crate::harness::{DEADLINE, SHORT, Server, eventually, metric};
 
@@ -35,7 +35,7 @@ async fn a_head_that_does_not_end_is_cut_at_its_timeout() {
 #[tokio::test]
 async fn a_connection_with_a_websocket_is_not_idle() {
     for workers in [1, 4] {
-        let mut options = switchboard::ListenerOptions::default();
+        let mut options = ListenerOptions::default();
         options.head_timeout = SHORT;
         let server = Server::start(Switchboard::builder().workers(workers).listener(options)).await;
         let mut client = Http2::connect(&server).await;
@@ -162,4 +162,44 @@ async fn a_client_that_answers_no_ping_is_cut() {
     let mut socket = client.websocket("/ws").await;
     tokio::time::sleep(SHORT * 4).await;
     socket.echoes("still here").await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_taken_slowly_is_not_cut_off_and_its_connection_not_idle() {
+    let mut options = ListenerOptions::default();
+    options.head_timeout = SHORT;
+    let server = Server::start(with_file(Switchboard::builder().workers(1).listener(options), 200_000)).await;
+    let mut client = Http2::connect(&server).await;
+    let head = client.head(&Method::GET, "/socket.io/large.js", &[]);
+    let (answer, _) = client.ask(head, true).await.unwrap();
+    // Its window is spent, and not opened.
+    tokio::time::sleep(SHORT * 8).await;
+    assert_eq!(whole(answer).await.body.len(), 200_000);
+}
+
+#[tokio::test]
+async fn answers_that_are_not_taken_are_bounded() {
+    let server = Server::start(with_file(Switchboard::builder().workers(1), 1 << 20)).await;
+    let before = metric("switchboard_http_errors_total", "flood");
+    let mut client = Http2::connect(&server).await;
+    let mut answers = Vec::new();
+    for _ in 0..100 {
+        let head = client.head(&Method::GET, "/socket.io/large.js", &[]);
+        match client.ask(head, true).await {
+            Ok(answer) => answers.push(answer),
+            Err(_ended) => break,
+        }
+    }
+    assert!(answers.len() > 60 && answers.len() < 100, "{}", answers.len());
+    eventually("counted", async || metric("switchboard_http_errors_total", "flood") > before).await;
+}
+
+/// A server with a file of so many bytes.
+fn with_file(builder: Builder, bytes: usize) -> Builder {
+    builder.client_files([ClientFile {
+        name: "large.js",
+        content_type: "text/javascript",
+        etag: http::HeaderValue::from_static("\"large\""),
+        body: "x".repeat(bytes).into(),
+    }])
 }

@@ -6,11 +6,12 @@ use h2::Reason;
 use h2::client::Builder;
 use h2::ext::Protocol;
 use http::StatusCode;
-use switchboard::{Data, Message, Socket, Switchboard, WebSocket, WebSocketOptions};
+use switchboard::{Data, DeflateOptions, Message, Socket, Switchboard, WebSocket, WebSocketOptions};
+use switchboard_websocket::deflate::DeflateParameters;
 use switchboard_websocket::{CloseCode, OwnedMessage};
 use tokio::sync::Semaphore;
 
-use super::client::{Http2, soon};
+use super::client::{Http2, WebSocket as WebSocket2, soon};
 use crate::harness::{SHORT, Server, eventually, metric};
 
 pub(super) const ENGINE: &str = "/socket.io/?EIO=4&transport=websocket";
@@ -233,6 +234,39 @@ async fn it_is_asked_for_by_an_extended_connect_for_websocket() {
     let (answer, _) = client.ask(plain, false).await.unwrap();
     assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED);
     client.websocket("/ws").await.echoes("the connection goes on").await;
+}
+
+#[tokio::test]
+async fn messages_are_compressed_where_that_was_agreed() {
+    let mut options = WebSocketOptions::default();
+    options.per_message_deflate = Some(DeflateOptions::default());
+    let server = server(1).await;
+    server
+        .io
+        .websocket_with("/deflate", options)
+        .on_message(|socket: &WebSocket, message: Message<'_>| socket.send(message));
+    let mut client = Http2::connect(&server).await;
+    let offer = [("sec-websocket-extensions", "permessage-deflate")];
+    let (answer, socket) = client.try_websocket("/deflate", &offer).await;
+    let agreed = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+    assert_eq!(answer.headers()["sec-websocket-extensions"], agreed);
+    let WebSocket2(stream) = socket.unwrap();
+    let agreed = DeflateParameters {
+        server_no_context_takeover: true,
+        client_no_context_takeover: true,
+        server_max_window_bits: 15,
+        client_max_window_bits: 15,
+    };
+    let mut socket = WebSocket2(stream.with_deflate(agreed, &DeflateOptions::default()));
+    for number in 0..5 {
+        socket.echoes(&format!("number {number} of the texts that say much the same; ").repeat(40)).await;
+    }
+    // Where it is off, or not asked for, there is none.
+    for (path, offer) in [("/ws", &offer[..]), ("/deflate", &[])] {
+        let (answer, socket) = client.try_websocket(path, offer).await;
+        assert!(!answer.headers().contains_key("sec-websocket-extensions"));
+        socket.unwrap().echoes("plain").await;
+    }
 }
 
 #[tokio::test]
