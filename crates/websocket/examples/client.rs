@@ -2,37 +2,98 @@
 //! With `--send TEXT` it sends that, prints one answer, and closes.
 //!
 //! ```text
-//! cargo run -p switchboard-websocket --example client -- ws://127.0.0.1:9001/ --send hello
+//! cargo run -p switchboard-websocket --example client -- wss://example.org/chat --protocol chat --header 'Cookie: a=b'
 //! ```
+//!
+//! A server whose certificate the system does not trust is trusted if `SSL_CERT_FILE` names its authority's.
 
-use std::error::Error;
+use std::{error::Error, io::Write, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Parser;
-use switchboard_websocket::{CloseCode, Config, OwnedMessage, WebSocketStream};
-use tokio::io::{AsyncBufReadExt, BufReader, stdin};
+use switchboard_websocket::{CloseCode, OwnedMessage, client::Client};
+use tokio::sync::mpsc;
 
 #[derive(Parser)]
 struct Args {
-    /// Where to connect, as `ws://host:port/path`.
+    /// Where to connect: ws:// or wss://.
     url: String,
     /// Send this, print one answer, and close.
     #[arg(long)]
     send: Option<String>,
+    /// Send binary messages, of the bytes of each line.
+    #[arg(long)]
+    binary: bool,
     /// A subprotocol to offer; may be given several times.
     #[arg(long)]
     protocol: Vec<String>,
+    /// A header of the request, as `Name: value`; may be given several times.
+    #[arg(long)]
+    header: Vec<String>,
+    /// Connect through a proxy: http://, https://, socks5:// or socks5h://, with a user if need be.
+    #[arg(long)]
+    proxy: Option<String>,
+    /// Connect through the proxy that the environment names (`https_proxy` and the like).
+    #[arg(long, conflicts_with = "proxy")]
+    env_proxy: bool,
+    /// Follow so many redirects.
+    #[arg(long, default_value_t = 0)]
+    redirects: usize,
+    /// Connect to this Unix-domain socket, whatever host the URL names.
+    #[cfg(unix)]
+    #[arg(long)]
+    unix: Option<PathBuf>,
+    /// Give up connecting after so many seconds.
+    #[arg(long, default_value_t = 30)]
+    timeout: u64,
+}
+
+impl Args {
+    fn client(&self) -> Client {
+        let mut client =
+            Client::new(&self.url).redirects(self.redirects).timeout(Duration::from_secs(self.timeout));
+        for name in &self.protocol {
+            client = client.subprotocol(name);
+        }
+        for header in &self.header {
+            let (name, value) = header.split_once(':').unwrap_or((header, ""));
+            client = client.header(name.trim(), value.trim());
+        }
+        if let Some(proxy) = &self.proxy {
+            client = client.proxy(proxy.as_str());
+        }
+        if self.env_proxy {
+            client = client.proxy_from_environment();
+        }
+        #[cfg(unix)]
+        if let Some(path) = &self.unix {
+            client = client.unix_socket(path);
+        }
+        client
+    }
+
+    fn message(&self, text: String) -> OwnedMessage {
+        if self.binary { text.into_bytes().into() } else { text.into() }
+    }
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let args = Args::parse();
-    let mut config = Config::default();
-    config.protocols = args.protocol;
-    let mut socket = WebSocketStream::connect(&args.url, &config).await?;
-    if let Some(text) = args.send {
-        socket.send(text).await?;
+async fn main() -> ExitCode {
+    if let Err(error) = run(Args::parse()).await {
+        eprintln!("{error}");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+async fn run(args: Args) -> Result<(), Box<dyn Error>> {
+    let mut socket = args.client().connect().await?;
+    if let Some(protocol) = socket.protocol() {
+        eprintln!("the server speaks {protocol}");
+    }
+    if let Some(text) = args.send.clone() {
+        socket.send(args.message(text)).await?;
         while let Some(message) = socket.recv().await? {
-            if print(&message) {
+            if print(&message)? {
                 break;
             }
         }
@@ -43,15 +104,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (mut reader, mut writer) = socket.split();
     let printing = tokio::spawn(async move {
         while let Some(message) = reader.recv().await? {
-            print(&message);
+            print(&message)?;
         }
         Ok::<_, switchboard_websocket::Error>(())
     });
-    let mut lines = BufReader::new(stdin()).lines();
+    let mut lines = lines();
     loop {
         tokio::select! {
-            line = lines.next_line() => match line? {
-                Some(line) => writer.send(line).await?,
+            line = lines.recv() => match line {
+                Some(line) => writer.send(args.message(line)).await?,
                 None => break writer.close(CloseCode::Normal, "").await?,
             },
             answered = writer.answer() => break answered?,
@@ -61,13 +122,29 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// What is typed. Read by a thread, which does not hold the program up when the server ends the connection first.
+fn lines() -> mpsc::Receiver<String> {
+    let (sender, lines) = mpsc::channel(16);
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lines().map_while(Result::ok) {
+            if sender.blocking_send(line).is_err() {
+                break;
+            }
+        }
+    });
+    lines
+}
+
 /// Prints a message, and says whether it was one of data.
-fn print(message: &OwnedMessage) -> bool {
+fn print(message: &OwnedMessage) -> Result<bool, std::io::Error> {
     match message {
-        OwnedMessage::Text(text) => println!("{text}"),
-        OwnedMessage::Binary(bytes) => println!("{} bytes: {bytes:02x?}", bytes.len()),
-        OwnedMessage::Close(Some(frame)) => println!("closed with {} {}", frame.code, frame.reason),
-        _ => return false,
+        OwnedMessage::Text(_) | OwnedMessage::Binary(_) => {
+            let mut out = std::io::stdout().lock();
+            out.write_all(message.as_bytes())?;
+            out.write_all(b"\n")?;
+        }
+        OwnedMessage::Close(Some(frame)) => eprintln!("closed with {} {}", frame.code, frame.reason),
+        _ => {}
     }
-    true
+    Ok(message.is_data())
 }

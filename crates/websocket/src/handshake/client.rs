@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::deflate::{self, DeflateOptions, DeflateParameters};
 
-use super::{VERSION, accept_key, has_token, head::HeadError, is_token, write_headers};
+use super::{VERSION, accept_key, has_token, head::HeadError, is_token, write_request_headers};
 
 /// The headers that are not for a caller to set.
 const OWN: [HeaderName; 10] = [
@@ -159,7 +159,7 @@ impl Handshake {
             out.extend_from_slice(deflate::offer(options).as_bytes());
             out.extend_from_slice(b"\r\n");
         }
-        write_headers(out, extra);
+        write_request_headers(out, extra);
         out.extend_from_slice(b"\r\n");
         Ok(())
     }

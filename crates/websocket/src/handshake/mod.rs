@@ -11,7 +11,7 @@ pub mod origin;
 pub mod server;
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use sha1::{Digest, Sha1};
 
 /// The version of the protocol that RFC 6455 describes.
@@ -58,12 +58,30 @@ pub(crate) fn is_token(bytes: &[u8]) -> bool {
         && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
 }
 
-/// Appends the lines of a head.
+/// Appends the lines of a request's head, each word of a name with a capital: case means nothing there (RFC 9110 §5.1),
+/// but some servers and proxies know names only as they are usually written.
+pub(crate) fn write_request_headers(out: &mut Vec<u8>, headers: &HeaderMap) {
+    for (name, value) in headers {
+        let mut begins = true;
+        out.extend(name.as_str().bytes().map(|byte| {
+            let byte = if begins { byte.to_ascii_uppercase() } else { byte };
+            begins = byte == b'-';
+            byte
+        }));
+        write_value(out, value);
+    }
+}
+
+/// Appends the lines of an answer's head.
 pub(crate) fn write_headers(out: &mut Vec<u8>, headers: &HeaderMap) {
     for (name, value) in headers {
         out.extend_from_slice(name.as_str().as_bytes());
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value.as_bytes());
-        out.extend_from_slice(b"\r\n");
+        write_value(out, value);
     }
+}
+
+fn write_value(out: &mut Vec<u8>, value: &HeaderValue) {
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value.as_bytes());
+    out.extend_from_slice(b"\r\n");
 }

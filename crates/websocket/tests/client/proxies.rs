@@ -21,7 +21,7 @@ async fn http_connect<S: AsyncRead + AsyncWrite + Unpin>(
 ) {
     let request = head(&mut io).await;
     heard.put(request.lines().next().unwrap().to_owned());
-    let answer: &[u8] = if request.contains("proxy-authorization: Basic bWU6c2VjcmV0\r\n") {
+    let answer: &[u8] = if request.contains("Proxy-Authorization: Basic bWU6c2VjcmV0\r\n") {
         b"HTTP/1.1 200 OK\r\n\r\n"
     } else {
         b"HTTP/1.1 407 x\r\nProxy-Authenticate: Basic\r\nContent-Length: 7\r\n\r\nsign in"

@@ -46,7 +46,7 @@ async fn secrets_stay_with_the_origin_they_were_given_for() {
             let client = client.header("Authorization", "Bearer x");
             soon(client.connect()).await.unwrap();
             let first = asked.take().remove(0);
-            assert!(first.contains("authorization: Bearer x") && first.contains("cookie: a=b"), "{first}");
+            assert!(first.contains("Authorization: Bearer x") && first.contains("Cookie: a=b"), "{first}");
             let second = heard.take().remove(0);
             assert_eq!(second.uri, "/b");
             assert_eq!(second.headers["x-other"], "kept");
@@ -67,7 +67,7 @@ async fn the_same_origin_is_told_the_same_again() {
     let lines: Vec<_> = asked.iter().filter_map(|request| request.lines().next()).collect();
     assert_eq!(lines[0], "GET /x/a HTTP/1.1");
     assert_eq!(lines[1..], ["GET /b?c HTTP/1.1"; 3]);
-    let whole = |request: &String| request.contains("Basic bWU6c2VjcmV0") && request.contains("cookie: a=b");
+    let whole = |request: &String| request.contains("Basic bWU6c2VjcmV0") && request.contains("Cookie: a=b");
     assert!(asked.iter().all(whole), "{asked:?}");
 }
 

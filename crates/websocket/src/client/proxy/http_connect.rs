@@ -10,7 +10,7 @@ use crate::{
     client::Rejection,
     handshake::{
         head::{Head, HeadLimits},
-        write_headers,
+        write_request_headers,
     },
     stream::read_head,
 };
@@ -23,7 +23,7 @@ pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
     limits: HeadLimits,
 ) -> Result<(), ProxyError> {
     let mut request = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n").into_bytes();
-    write_headers(&mut request, headers);
+    write_request_headers(&mut request, headers);
     request.extend_from_slice(b"\r\n");
     io.write_all(&request).await?;
     io.flush().await?;
@@ -32,7 +32,7 @@ pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
     let response = match read_head(io, &mut buffer, |bytes| head.response(bytes)).await {
         Ok(response) => response?,
         Err(Error::Io(error)) => return Err(error.into()),
-        Err(_) => return Err(ProxyError::Io(std::io::ErrorKind::UnexpectedEof.into())),
+        Err(_) => return Err(ProxyError::Ended),
     };
     if !response.status.is_success() {
         return Err(ProxyError::Refused(Box::new(Rejection::read(response, buffer, io).await)));
@@ -70,7 +70,7 @@ mod tests {
             assert_eq!(
                 told,
                 "CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\
-                 proxy-authorization: Basic bWU6c2VjcmV0\r\n\r\n"
+                 Proxy-Authorization: Basic bWU6c2VjcmV0\r\n\r\n"
             );
         }
     }
@@ -83,8 +83,8 @@ mod tests {
         assert_eq!((answer.status().as_u16(), answer.body.as_slice()), (407, b"who??".as_slice()));
         assert_eq!(answer.headers()["proxy-authenticate"], "Basic");
         let table: [(&[u8], &str); 4] = [
-            (b"", "unexpected end of file"),
-            (b"HTTP/1.1 200 OK\r\n", "unexpected end of file"),
+            (b"", "ended the connection"),
+            (b"HTTP/1.1 200 OK\r\n", "ended the connection"),
             (b"HTTP/1.1 200 OK\r\n\r\nx", "it sent bytes behind its answer"),
             (b"\x05\xff\r\n\r\n", "the head is malformed: HTTP version"),
         ];

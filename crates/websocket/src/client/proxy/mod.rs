@@ -192,7 +192,10 @@ impl fmt::Display for Proxy {
 pub enum ProxyError {
     /// The connection to the proxy failed.
     #[error(transparent)]
-    Io(#[from] io::Error),
+    Io(io::Error),
+    /// The proxy ended the connection before its answer was whole, as some do instead of a refusal.
+    #[error("it ended the connection")]
+    Ended,
     /// An HTTP proxy answered with another status than 2xx: 407 if it wants a user and password.
     #[error("it answered {0}")]
     Refused(Box<Rejection>),
@@ -220,4 +223,10 @@ pub enum ProxyError {
         /// Its reply (RFC 1928 §6).
         code: u8,
     },
+}
+
+impl From<io::Error> for ProxyError {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::UnexpectedEof { Self::Ended } else { Self::Io(error) }
+    }
 }
