@@ -9,6 +9,7 @@ pub(crate) mod http2;
 pub(crate) mod routes;
 pub(crate) mod serve;
 pub(crate) mod service;
+pub(crate) mod wire;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE};

@@ -411,18 +411,3 @@ impl Drop for Caller {
         }
     }
 }
-
-/// The head of an answer, for the fast path, which writes it itself.
-pub(crate) fn write_head<B>(response: &Response<B>, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(response.status().as_str().as_bytes());
-    out.push(b' ');
-    out.extend_from_slice(response.status().canonical_reason().unwrap_or_default().as_bytes());
-    for (name, value) in response.headers() {
-        out.extend_from_slice(b"\r\n");
-        out.extend_from_slice(name.as_str().as_bytes());
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value.as_bytes());
-    }
-    out.extend_from_slice(b"\r\n\r\n");
-}

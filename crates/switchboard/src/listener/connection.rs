@@ -22,7 +22,8 @@ use crate::Peer;
 use crate::http::Answer;
 use crate::http::decide::{Attach, HixieUpgrade};
 use crate::http::hixie::prove;
-use crate::http::serve::{check_probe, land, lost_on_its_way, write_head};
+use crate::http::serve::{check_probe, land, lost_on_its_way};
+use crate::http::wire;
 use crate::switchboard::Inner;
 use crate::tls::Acceptor;
 use crate::transport::io::{Handover, Io};
@@ -171,7 +172,7 @@ fn upgrade(
 ) {
     // The answer goes out with the session's first packet, in one write.
     worker.with_scratch(|head| {
-        write_head(response, head);
+        wire::write_head(response, head);
         attach.land(worker, Io::Own(stream, permit), unread, head);
     });
 }
@@ -193,7 +194,7 @@ async fn upgrade_probe(
         return upgrade(worker, stream, permit, response, attach, unread);
     }
     let mut head = Vec::with_capacity(256);
-    write_head(response, &mut head);
+    wire::write_head(response, &mut head);
     // An empty send buffer takes the head at once.
     let handover = match stream.write_all(&head).await {
         Ok(()) => Handover::own(stream, unread, permit),
@@ -247,17 +248,7 @@ async fn upgrade_hixie(
 /// Answers the connection's only request. `_permit` is given back when the connection is closed.
 async fn write_answer(mut stream: Stream, _permit: Permit, answer: Answer) {
     let mut bytes = Vec::with_capacity(512);
-    write_head(&answer, &mut bytes);
-    // The head's empty line comes behind what only a whole connection needs.
-    bytes.truncate(bytes.len().saturating_sub(2));
-    if !answer.headers().contains_key(http::header::CONTENT_LENGTH) {
-        bytes.extend_from_slice(format!("content-length: {}\r\n", answer.body().len()).as_bytes());
-    }
-    if !answer.headers().contains_key(http::header::CONNECTION) {
-        bytes.extend_from_slice(b"connection: close\r\n");
-    }
-    bytes.extend_from_slice(b"\r\n");
-    bytes.extend_from_slice(answer.body());
+    wire::write_answer(&answer, true, &mut bytes);
     let write = async {
         stream.write_all(&bytes).await?;
         stream.shutdown().await?;

@@ -4,17 +4,16 @@
 //!
 //! A poll that waits keeps no buffer and no part of its request, and its answer goes out in one write.
 
-use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{self, Context, ready};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, EXPECT, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version};
 use http_body_util::Full;
@@ -25,7 +24,8 @@ use tokio::time::{Instant, Sleep};
 
 use crate::Peer;
 use crate::http::routes::Route;
-use crate::http::serve::{Served, serve as serve_request, write_head};
+use crate::http::serve::{Served, serve as serve_request};
+use crate::http::wire::write_answer;
 use crate::http::{Answer, plain};
 use crate::switchboard::Inner;
 
@@ -267,7 +267,7 @@ where
     let is_last = is_last || answer.headers().contains_key(CONNECTION);
     let mut rest = poll_fn(|cx| {
         task::Poll::Ready(worker.with_scratch(|bytes| {
-            lay_out(answer, is_last, bytes);
+            write_answer(answer, is_last, bytes);
             let written = match Pin::new(&mut *stream).poll_write(cx, bytes) {
                 task::Poll::Ready(written) => written?,
                 task::Poll::Pending => 0,
@@ -288,43 +288,6 @@ where
         stream.shutdown().await?;
     }
     Ok(!is_last)
-}
-
-/// An answer as it goes out, with its length, the date, and whether the connection ends with it.
-fn lay_out(answer: &Answer, is_last: bool, out: &mut Vec<u8>) {
-    write_head(answer, out);
-    // The head's empty line comes behind these.
-    out.truncate(out.len().saturating_sub(2));
-    if is_last && !answer.headers().contains_key(CONNECTION) {
-        out.extend_from_slice(b"connection: close\r\n");
-    }
-    if !answer.headers().contains_key(DATE) {
-        out.extend_from_slice(b"date: ");
-        with_date(|date| out.extend_from_slice(date));
-        out.extend_from_slice(b"\r\n");
-    }
-    if !answer.headers().contains_key(CONTENT_LENGTH) {
-        out.extend_from_slice(b"content-length: ");
-        out.extend_from_slice(itoa::Buffer::new().format(answer.body().len()).as_bytes());
-        out.extend_from_slice(b"\r\n");
-    }
-    out.extend_from_slice(b"\r\n");
-    out.extend_from_slice(answer.body());
-}
-
-/// The date as HTTP has it, which is put into words once a second.
-fn with_date(f: impl FnOnce(&[u8])) {
-    thread_local! {
-        static WORDS: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
-    }
-    let now = SystemTime::now();
-    let seconds = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    WORDS.with_borrow_mut(|(of, words)| {
-        if *of != seconds || words.is_empty() {
-            (*of, *words) = (seconds, httpdate::fmt_http_date(now));
-        }
-        f(words.as_bytes());
-    });
 }
 
 #[cfg(test)]
@@ -362,16 +325,5 @@ mod tests {
         ] {
             assert_eq!(framing_of(head), framing, "{head}");
         }
-    }
-
-    #[test]
-    fn an_answer_tells_its_length_its_date_and_its_end() {
-        let mut out = Vec::new();
-        lay_out(&plain(StatusCode::OK, "words"), true, &mut out);
-        let text = String::from_utf8(out).unwrap();
-        assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
-        assert!(text.ends_with("\r\ncontent-length: 5\r\n\r\nwords"), "{text}");
-        assert!(text.contains("\r\nconnection: close\r\ndate: "), "{text}");
-        assert!(text.contains(" GMT\r\n"), "{text}");
     }
 }

@@ -1,0 +1,80 @@
+//! Answers as bytes of HTTP/1.1, for the ways that do without hyper.
+
+use std::cell::RefCell;
+use std::time::SystemTime;
+
+use http::Response;
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE};
+
+use super::Answer;
+
+/// The head of an answer as it is.
+pub(crate) fn write_head<B>(response: &Response<B>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(response.status().as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(response.status().canonical_reason().unwrap_or_default().as_bytes());
+    for (name, value) in response.headers() {
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+    }
+    out.extend_from_slice(b"\r\n\r\n");
+}
+
+/// An answer as it goes out, with its length, the date, and whether the connection ends with it.
+pub(crate) fn write_answer(answer: &Answer, is_last: bool, out: &mut Vec<u8>) {
+    write_head(answer, out);
+    // The head's empty line comes behind these.
+    out.truncate(out.len().saturating_sub(2));
+    if is_last && !answer.headers().contains_key(CONNECTION) {
+        out.extend_from_slice(b"connection: close\r\n");
+    }
+    if !answer.headers().contains_key(DATE) {
+        out.extend_from_slice(b"date: ");
+        with_date(|date| out.extend_from_slice(date));
+        out.extend_from_slice(b"\r\n");
+    }
+    if !answer.headers().contains_key(CONTENT_LENGTH) {
+        out.extend_from_slice(b"content-length: ");
+        out.extend_from_slice(itoa::Buffer::new().format(answer.body().len()).as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(answer.body());
+}
+
+/// The date as HTTP has it, which is put into words once a second.
+fn with_date(f: impl FnOnce(&[u8])) {
+    thread_local! {
+        static WORDS: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
+    }
+    let now = SystemTime::now();
+    let seconds = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    WORDS.with_borrow_mut(|(of, words)| {
+        if *of != seconds || words.is_empty() {
+            (*of, *words) = (seconds, httpdate::fmt_http_date(now));
+        }
+        f(words.as_bytes());
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+    use crate::http::plain;
+
+    #[test]
+    fn an_answer_tells_its_length_its_date_and_its_end() {
+        let mut out = Vec::new();
+        write_answer(&plain(StatusCode::OK, "words"), true, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
+        assert!(text.ends_with("\r\ncontent-length: 5\r\n\r\nwords"), "{text}");
+        assert!(text.contains("\r\nconnection: close\r\ndate: "), "{text}");
+        assert!(text.contains(" GMT\r\n"), "{text}");
+    }
+}
