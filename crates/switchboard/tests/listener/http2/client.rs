@@ -43,6 +43,15 @@ impl Http2 {
 
     pub(crate) async fn connect_with(server: &Server, builder: &Builder) -> Self {
         let stream = TcpStream::connect(server.address).await.expect("it listens");
+        Self::over(stream, server, builder).await
+    }
+
+    /// On a stream that was opened for it.
+    pub(crate) async fn over(
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        server: &Server,
+        builder: &Builder,
+    ) -> Self {
         let (send, connection) = builder.handshake(stream).await.expect("the preface is written");
         let connection = tokio::spawn(connection);
         eventually("the server's settings come", async || send.is_extended_connect_protocol_enabled()).await;

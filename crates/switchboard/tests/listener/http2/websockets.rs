@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 
 use super::client::{Http2, WebSocket as WebSocket2, soon};
 use crate::harness::{SHORT, Server, eventually, metric};
+use crate::tls_client::{Certificate, Trust};
 
 pub(super) const ENGINE: &str = "/socket.io/?EIO=4&transport=websocket";
 
@@ -185,6 +186,38 @@ async fn a_polling_session_is_upgraded_on_whichever_worker_it_lives() {
         let unknown = format!("{ENGINE}&sid=AAAAAAAAAAAAAAAAAAAA");
         let (answer, _) = client.try_websocket(&unknown, &[]).await;
         assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
+    }
+}
+
+#[tokio::test]
+async fn over_tls_it_is_as_over_tcp() {
+    let certificate = Certificate::of("localhost");
+    for workers in [1, 4] {
+        let server = Server::start_tls(Switchboard::builder().workers(workers), certificate.tls()).await;
+        set_up(&server.io);
+        let trust = Trust::of([&certificate]).offering(&["h2", "http/1.1"]);
+        let stream = trust.connect(server.address).await.stream;
+        let mut wide = Builder::new();
+        wide.initial_connection_window_size(4 << 20);
+        let mut client = Http2::over(stream, &server, &wide).await;
+        client.websocket("/who").await.expect("<127.0.0.1 true>").await;
+        let mut sockets = Vec::new();
+        for _ in 0..10 {
+            let mut socket = client.websocket(ENGINE).await;
+            socket.join().await;
+            sockets.push(socket);
+        }
+        sockets[0].send(&format!(r#"42["say","{}"]"#, "x".repeat(100_000))).await;
+        for socket in &mut sockets[1..] {
+            socket.expect(&format!(r#"42["said","{}"]"#, "x".repeat(100_000))).await;
+        }
+        let sid = client.open_session().await;
+        client.post(&sid, "40").await;
+        client.poll(&sid).await;
+        let mut upgraded = client.websocket(&format!("{ENGINE}&sid={sid}")).await;
+        upgraded.upgrade_from(&mut client, &sid).await;
+        upgraded.send(r#"420["sum",3,4]"#).await;
+        upgraded.expect("430[7]").await;
     }
 }
 
