@@ -28,7 +28,8 @@ def server_with(options=None):
 
 
 def _start(options):
-    flags = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    # An option that is `True` takes no value.
+    flags = [word for name, value in options.items() for word in (f"--{name}", str(value)) if word != "True"]
     # The system chooses the port, and the server says which.
     command = shlex.split(os.environ["SWITCHBOARD_SERVER"]) + ["--addr", "127.0.0.1:0"]
     command += shlex.split(os.environ.get("INTEROP_ARGS", "")) + flags

@@ -15,6 +15,8 @@ import trustme
 import websockets.asyncio.server
 import websockets.exceptions
 from autobahn.asyncio.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from autobahn.websocket.compress import PerMessageDeflateOfferAccept
+from autobahn.websocket.types import ConnectionDeny
 
 from ours import SOON
 
@@ -88,8 +90,6 @@ async def websockets_server(certificate=None):
 class Autobahn(WebSocketServerProtocol):
     def onConnect(self, request):
         if request.path == "/no":
-            from autobahn.websocket.types import ConnectionDeny
-
             raise ConnectionDeny(403, "not for you")
         self.path = request.path
         return "chat" if "chat" in request.protocols else None
@@ -116,7 +116,8 @@ async def autobahn_server(certificate=None):
     loop = asyncio.get_running_loop()
     factory = WebSocketServerFactory(loop=loop)
     factory.protocol = Autobahn
-    factory.setProtocolOptions(utf8validateIncoming=True)
+    compress = lambda offers: next(map(PerMessageDeflateOfferAccept, offers), None)
+    factory.setProtocolOptions(utf8validateIncoming=True, perMessageCompressionAccept=compress)
     server = await loop.create_server(factory, "127.0.0.1", 0, ssl=context(certificate))
     try:
         yield server.sockets[0].getsockname()[1]

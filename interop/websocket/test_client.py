@@ -45,6 +45,7 @@ class Ways(unittest.IsolatedAsyncioTestCase):
             self.assertEqual([await client.next() for _ in many], many)
             self.assertEqual(await client.end(), 0, client.errors)
             self.assertIn("closed with 1000", client.errors)
+        return client.errors
 
 
 class Servers(Ways):
@@ -53,6 +54,23 @@ class Servers(Ways):
 
     async def test_binary_is_echoed(self):
         await self.each_server(lambda url: self.assert_echoes(url, "--binary"))
+
+    async def test_compressed_messages_are_echoed(self):
+        for way, said in (("takeover", "with"), ("no-takeover", "without")):
+
+            async def test(url):
+                for kind in ([], ["--binary"]):
+                    errors = await self.assert_echoes(url, "--deflate", way, *kind)
+                    self.assertIn(f"messages are compressed {said} context takeover", errors)
+
+            await self.each_server(test)
+
+    async def test_compressed_fragments_are_put_together(self):
+        async def test(url):
+            async with self.client(f"{url}/fragments", "--deflate", "takeover") as client:
+                self.assertEqual(await client.next(), "aäz")
+
+        await self.each_server(test)
 
     async def test_a_subprotocol_is_agreed_on(self):
         async def test(url):

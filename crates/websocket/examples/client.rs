@@ -9,8 +9,8 @@
 
 use std::{error::Error, io::Write, path::PathBuf, process::ExitCode, time::Duration};
 
-use clap::Parser;
-use switchboard_websocket::{CloseCode, OwnedMessage, client::Client};
+use clap::{Parser, ValueEnum};
+use switchboard_websocket::{CloseCode, OwnedMessage, client::Client, deflate::DeflateOptions};
 use tokio::sync::mpsc;
 
 #[derive(Parser)]
@@ -26,6 +26,9 @@ struct Args {
     /// A subprotocol to offer; may be given several times.
     #[arg(long)]
     protocol: Vec<String>,
+    /// Offer to compress messages, each by itself or in the context of those before it.
+    #[arg(long, value_enum)]
+    deflate: Option<Deflate>,
     /// A header of the request, as `Name: value`; may be given several times.
     #[arg(long)]
     header: Vec<String>,
@@ -47,6 +50,12 @@ struct Args {
     timeout: u64,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Deflate {
+    Takeover,
+    NoTakeover,
+}
+
 impl Args {
     fn client(&self) -> Client {
         let mut client =
@@ -57,6 +66,10 @@ impl Args {
         for header in &self.header {
             let (name, value) = header.split_once(':').unwrap_or((header, ""));
             client = client.header(name.trim(), value.trim());
+        }
+        if let Some(deflate) = self.deflate {
+            let takeover = deflate == Deflate::Takeover;
+            client = client.deflate(DeflateOptions::default().context_takeover(takeover));
         }
         if let Some(proxy) = &self.proxy {
             client = client.proxy(proxy.as_str());
@@ -89,6 +102,10 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let mut socket = args.client().connect().await?;
     if let Some(protocol) = socket.protocol() {
         eprintln!("the server speaks {protocol}");
+    }
+    if let Some(parameters) = socket.deflate() {
+        let takeover = if parameters.client_no_context_takeover { "without" } else { "with" };
+        eprintln!("messages are compressed {takeover} context takeover");
     }
     if let Some(text) = args.send.clone() {
         socket.send(args.message(text)).await?;

@@ -31,7 +31,7 @@ pub use rejection::Rejection;
 pub use tls::Roots;
 pub(crate) use url::Target;
 
-use crate::{Config, Error, WebSocketStream};
+use crate::{Config, Error, WebSocketStream, deflate::DeflateOptions};
 use redirect::Redirects;
 
 /// Opens connections to one URL.
@@ -147,6 +147,13 @@ impl Client {
     /// [`WebSocketStream::protocol`]; one that was not offered is an error.
     pub fn subprotocol(mut self, name: impl Into<String>) -> Self {
         self.config.protocols.push(name.into());
+        self
+    }
+
+    /// Offers to compress messages (permessage-deflate, RFC 7692): [`Config::deflate`]. Default not. Whether the server
+    /// took it is [`WebSocketStream::deflate`].
+    pub fn deflate(mut self, options: DeflateOptions) -> Self {
+        self.config.deflate = Some(options);
         self
     }
 
