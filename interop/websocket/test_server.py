@@ -98,13 +98,12 @@ class Websockets(Ways):
         await self.each_way(test)
 
     async def test_every_window_is_agreed_on(self):
-        # websockets takes 8 too, which nobody should compress with.
+        if "deflate" not in SERVERS:
+            self.skipTest("the reference does not compress")
         for bits in range(9, 16):
             for server in (None, bits):
                 offer = ClientPerMessageDeflateFactory(server_max_window_bits=server, client_max_window_bits=bits)
                 with self.subTest(bits=bits, server=server):
-                    if "deflate" not in SERVERS:
-                        self.skipTest("the reference does not compress")
                     async with self.connect("deflate", compression=None, extensions=[offer]) as client:
                         self.assertEqual(len(client.protocol.extensions), 1)
                         text = "".join(chr(65 + number * number % 57) for number in range(70_000))
