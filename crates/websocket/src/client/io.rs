@@ -189,3 +189,13 @@ impl Split for ClientIo {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_without_tls_is_no_bigger_for_it() {
+        assert!(size_of::<ClientIo>() <= size_of::<TcpStream>() + size_of::<usize>());
+    }
+}

@@ -420,4 +420,19 @@ mod tests {
             assert!(base.join(location).is_err(), "{location}");
         }
     }
+
+    proptest::proptest! {
+        /// Whatever a URL or a `Location` is made of, it is read or refused; and what is read can be asked for.
+        #[test]
+        fn any_text_is_read_or_refused(text in "(wss?://)?([a-z0-9.:@%\\[\\]]{0,12})([/?#.%:a\u{e4} \r\n]{0,12})", any in ".*") {
+            let base = target("wss://a.example:8443/b/c?d");
+            for text in [text, any] {
+                for there in [Target::parse(&text), base.join(&text)].into_iter().flatten() {
+                    proptest::prop_assert!(there.port != 0 && there.uri.path().starts_with('/'));
+                    proptest::prop_assert!(there.uri.to_string().bytes().all(|byte| byte.is_ascii_graphic()));
+                    proptest::prop_assert!(Target::parse(&there.uri.to_string()).is_ok());
+                }
+            }
+        }
+    }
 }

@@ -26,7 +26,7 @@ use tokio::{
 
 pub use config::{Config, WhenFull};
 pub use error::Error;
-pub(crate) use open::{ask, read_head};
+pub(crate) use open::{ask, read_response};
 pub use split::{Reader, Split, Writer};
 
 use crate::{

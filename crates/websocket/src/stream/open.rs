@@ -16,10 +16,13 @@ use crate::{
     deflate::DeflateParameters,
     handshake::{
         client::{ClientError, Handshake},
-        head::{Head, HeadError},
+        head::{Head, HeadError, HeadLimits},
         server::{HandshakeError, Upgrade},
     },
 };
+
+/// Interim answers that may come before one is given up.
+const MAX_INTERIM: usize = 8;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     /// Reads a request and answers it, as a server.
@@ -141,9 +144,7 @@ where
     io.write_all(&request).await?;
     io.flush().await?;
     let mut buffer = BytesMut::new();
-    let mut head = Head::new(config.head_limits);
-    let response = read_head(&mut io, &mut buffer, |bytes| head.response(bytes)).await;
-    let response = match response {
+    let response = match read_response(&mut io, &mut buffer, config.head_limits).await {
         Err(Error::ConnectionLost) => return Err(ClientError::NoAnswer.into()),
         read => read??,
     };
@@ -156,8 +157,28 @@ where
     Ok((agreed.apply(stream, config), response))
 }
 
+/// Reads the head of an answer, past interim ones that announce it (RFC 9110 §15.2), and leaves in the buffer what came
+/// behind it.
+pub(crate) async fn read_response<S: AsyncRead + Unpin>(
+    io: &mut S,
+    buffer: &mut BytesMut,
+    limits: HeadLimits,
+) -> Result<Result<response::Parts, HeadError>, Error> {
+    for _ in 0..=MAX_INTERIM {
+        let mut head = Head::new(limits);
+        let response = match read_head(io, buffer, |bytes| head.response(bytes)).await? {
+            Ok(response) => response,
+            Err(error) => return Ok(Err(error)),
+        };
+        if !response.status.is_informational() || response.status == StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(Ok(response));
+        }
+    }
+    Ok(Err(HeadError::Malformed { what: "interim answers without end" }))
+}
+
 /// Reads until `parse` finds a head, or refuses it, and leaves in the buffer what came behind it.
-pub(crate) async fn read_head<S, T>(
+async fn read_head<S, T>(
     io: &mut S,
     buffer: &mut BytesMut,
     mut parse: impl FnMut(&[u8]) -> Result<Option<(T, usize)>, HeadError>,
@@ -166,6 +187,18 @@ where
     S: AsyncRead + Unpin,
 {
     loop {
+        if !buffer.is_empty() {
+            match parse(buffer) {
+                Ok(Some((parts, len))) => {
+                    buffer.advance(len);
+                    // What held the head is not kept for what little may have come behind it.
+                    *buffer = BytesMut::from(&buffer[..]);
+                    return Ok(Ok(parts));
+                }
+                Ok(None) => {}
+                Err(error) => return Ok(Err(error)),
+            }
+        }
         buffer.reserve(1024);
         match io.read_buf(buffer).await {
             Ok(1..) => {}
@@ -173,16 +206,6 @@ where
             // So TLS says that the connection ended without a word.
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Err(Error::ConnectionLost),
             Err(error) => return Err(error.into()),
-        }
-        match parse(buffer) {
-            Ok(Some((parts, len))) => {
-                buffer.advance(len);
-                // What held the head is not kept for what little may have come behind it.
-                *buffer = BytesMut::from(&buffer[..]);
-                return Ok(Ok(parts));
-            }
-            Ok(None) => {}
-            Err(error) => return Ok(Err(error)),
         }
     }
 }

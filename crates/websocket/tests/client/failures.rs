@@ -69,7 +69,11 @@ async fn an_answer_that_is_not_in_order_is_refused() {
         let error = failure(Client::new(format!("ws://{address}/"))).await;
         assert!(matches!(&error, Error::Handshake(got) if *got == expected), "{answer}: {error}");
     }
-    for answer in ["SSH-2.0-x\r\n\r\n", "\x15\x03\x01\0\x02\x02\x46\r\n\r\n"] {
+    let early = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
+    let (address, _) = saying(format!("{early}{early}HTTP/1.1 404 x\r\nContent-Length: 0\r\n\r\n")).await;
+    let error = failure(Client::new(format!("ws://{address}/"))).await;
+    assert!(matches!(&error, Error::Rejected(answer) if answer.status() == 404), "{error}");
+    for answer in [early.repeat(9).as_str(), "SSH-2.0-x\r\n\r\n", "\x15\x03\x01\0\x02\x02\x46\r\n\r\n"] {
         let (address, _) = saying(answer).await;
         let error = failure(Client::new(format!("ws://{address}/"))).await;
         assert!(matches!(error, Error::Handshake(ClientError::Head(_))), "{answer}: {error}");

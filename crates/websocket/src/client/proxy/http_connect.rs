@@ -8,11 +8,8 @@ use super::ProxyError;
 use crate::{
     Error,
     client::Rejection,
-    handshake::{
-        head::{Head, HeadLimits},
-        write_request_headers,
-    },
-    stream::read_head,
+    handshake::{head::HeadLimits, write_request_headers},
+    stream::read_response,
 };
 
 /// Asks for a connection to `authority`, as `host:port`.
@@ -28,8 +25,7 @@ pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
     io.write_all(&request).await?;
     io.flush().await?;
     let mut buffer = BytesMut::new();
-    let mut head = Head::new(limits);
-    let response = match read_head(io, &mut buffer, |bytes| head.response(bytes)).await {
+    let response = match read_response(io, &mut buffer, limits).await {
         Ok(response) => response?,
         Err(Error::Io(error)) => return Err(error.into()),
         Err(_) => return Err(ProxyError::Ended),
