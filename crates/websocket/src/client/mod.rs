@@ -209,7 +209,7 @@ impl Client {
     }
 
     /// Follows up to `limit` redirects, one after another. By default none: the answer is
-    /// [`Error::Rejected`](crate::Error::Rejected).
+    /// [`Error::Rejected`].
     ///
     /// Never from `wss` to `ws`, see [`allow_downgrade`](Self::allow_downgrade). Once one has led to another origin, the
     /// headers `Authorization` and `Cookie` and what the URL's user made of the former are not sent any more.
@@ -267,9 +267,9 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Connect`](crate::Error::Connect) for everything up to asking for the WebSocket,
-    /// [`Error::Rejected`](crate::Error::Rejected) for an HTTP answer that is none,
-    /// [`Error::Handshake`](crate::Error::Handshake) for a WebSocket that is not the one asked for, and for a URL or an
+    /// [`Error::Connect`] for everything up to asking for the WebSocket,
+    /// [`Error::Rejected`] for an HTTP answer that is none,
+    /// [`Error::Handshake`] for a WebSocket that is not the one asked for, and for a URL or an
     /// option that cannot be.
     pub async fn connect(&self) -> Result<WebSocketStream<ClientIo>, Error> {
         Ok(self.connect_response().await?.0)

@@ -8,7 +8,7 @@
 //! | [`hybi`]-08 to -12 | `Sec-WebSocket-Version: 8` | Chrome 14–15, Firefox 7–10, `ws` 0.4 of npm |
 //!
 //! The later ones differ from RFC 6455 in a number and a header, so they are an
-//! [`Upgrade`](crate::handshake::server::Upgrade) like any other. The earlier ones have a handshake and a
+//! [`Upgrade`] like any other. The earlier ones have a handshake and a
 //! framing of their own. [`Request::check`] tells them apart; [`AnyDecoder`] reads what each sends.
 
 pub mod hixie;
