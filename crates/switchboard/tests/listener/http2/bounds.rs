@@ -10,9 +10,12 @@ use super::client::{Http2, soon, whole};
 use super::floods::{END_HEADERS, headers, websocket_head};
 use crate::harness::{DEADLINE, SHORT, Server, eventually, metric};
 
+/// A head time-out that is set to be met, by those only who ask for nothing.
+const HEAD_TIMEOUT: Duration = Duration::from_millis(600);
+
 #[tokio::test]
 async fn a_connection_without_a_request_is_told_goodbye_at_the_head_timeout() {
-    let server = Server::with(|options| options.head_timeout = SHORT).await;
+    let server = Server::with(|options| options.head_timeout = HEAD_TIMEOUT).await;
     let before = metric("switchboard_head_timeouts_total", "");
     // One that says nothing behind its preface is closed; one that has asked is told by GOAWAY.
     let mut silent = server.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
@@ -25,7 +28,7 @@ async fn a_connection_without_a_request_is_told_goodbye_at_the_head_timeout() {
 
 #[tokio::test]
 async fn a_head_that_does_not_end_is_cut_at_its_timeout() {
-    let server = Server::with(|options| options.head_timeout = SHORT).await;
+    let server = Server::with(|options| options.head_timeout = HEAD_TIMEOUT).await;
     let mut client = server.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
     // HEADERS without END_HEADERS, and nothing behind.
     client.send(b"\0\0\x01\x01\0\0\0\0\x01\x82").await;
@@ -36,11 +39,11 @@ async fn a_head_that_does_not_end_is_cut_at_its_timeout() {
 async fn a_connection_with_a_websocket_is_not_idle() {
     for workers in [1, 4] {
         let mut options = ListenerOptions::default();
-        options.head_timeout = SHORT;
+        options.head_timeout = HEAD_TIMEOUT;
         let server = Server::start(Switchboard::builder().workers(workers).listener(options)).await;
         let mut client = Http2::connect(&server).await;
         let mut socket = client.websocket("/ws").await;
-        tokio::time::sleep(SHORT * 4).await;
+        tokio::time::sleep(HEAD_TIMEOUT * 2).await;
         socket.echoes("still here").await;
         socket.0.close(CloseCode::Normal, "").await.unwrap();
         drop(socket);
@@ -158,22 +161,27 @@ async fn a_client_that_answers_no_ping_is_cut() {
     client.until([0x88]).await;
     let _pinged = client.rest().await;
     // One that answers them stays.
+    let server = Server::with(|options| {
+        options.http2.ping_interval = Some(SHORT);
+        options.http2.ping_timeout = SHORT * 5;
+    })
+    .await;
     let mut client = Http2::connect(&server).await;
     let mut socket = client.websocket("/ws").await;
-    tokio::time::sleep(SHORT * 4).await;
+    tokio::time::sleep(SHORT * 8).await;
     socket.echoes("still here").await;
 }
 
 #[tokio::test]
 async fn an_answer_that_is_taken_slowly_is_not_cut_off_and_its_connection_not_idle() {
     let mut options = ListenerOptions::default();
-    options.head_timeout = SHORT;
+    options.head_timeout = HEAD_TIMEOUT;
     let server = Server::start(with_file(Switchboard::builder().workers(1).listener(options), 200_000)).await;
     let mut client = Http2::connect(&server).await;
     let head = client.head(&Method::GET, "/socket.io/large.js", &[]);
     let (answer, _) = client.ask(head, true).await.unwrap();
-    // Its window is spent, and not opened.
-    tokio::time::sleep(SHORT * 8).await;
+    // Its window is spent, and not opened; as long, and longer than a connection that is idle is heard at its end.
+    tokio::time::sleep(HEAD_TIMEOUT + Duration::from_millis(1500)).await;
     assert_eq!(whole(answer).await.body.len(), 200_000);
 }
 
