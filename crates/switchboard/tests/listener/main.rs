@@ -12,6 +12,7 @@ mod http1;
 mod http2;
 mod places;
 mod proxies;
+mod sockets;
 mod tls;
 mod tls_client;
 mod upgrades;
