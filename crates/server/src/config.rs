@@ -3,10 +3,14 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use crate::Sockets;
 use clap::{Parser, ValueEnum};
 use switchboard::{Builder, InvalidNetwork, ListenerOptions, Origins, Switchboard, TrustedProxies};
 
 /// A realtime server: WebSocket, Engine.IO and Socket.IO on one port, and a chat to try them with.
+///
+/// Sockets that systemd passes in (socket activation) are listened on instead of the address and port, and systemd is told when the server is
+/// ready (`Type=notify`).
 ///
 /// Each option may be given by an environment variable instead; a flag counts more.
 #[derive(Debug, Clone, Parser)]
@@ -19,6 +23,10 @@ pub struct Config {
     /// Port to listen on; 0 takes any that is free.
     #[arg(short, long, env = "SWITCHBOARD_PORT", default_value_t = 3000)]
     pub port: u16,
+
+    /// TLS, and sockets other than a TCP port.
+    #[command(flatten)]
+    pub sockets: Sockets,
 
     /// Worker threads, 1 to 256 [default: the number of cores].
     #[arg(long, env = "SWITCHBOARD_WORKERS", value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -42,7 +50,7 @@ pub struct Config {
     pub origins: Vec<String>,
 
     /// Proxies whose X-Forwarded-For, -Proto and -Host are believed: addresses, networks (10.0.0.0/8), `loopback` for this machine's,
-    /// `private` for those and all private networks', separated by commas [default: none].
+    /// `private` for those and all private networks', `unix` for those that come by a Unix-domain socket, separated by commas [default: none].
     #[arg(long, env = "SWITCHBOARD_TRUSTED_PROXIES", value_name = "NETWORK", value_delimiter = ',', value_parser = proxies)]
     pub trusted_proxies: Vec<TrustedProxies>,
 
@@ -126,6 +134,7 @@ fn proxies(text: &str) -> Result<TrustedProxies, InvalidNetwork> {
     match text {
         "loopback" => Ok(TrustedProxies::loopback()),
         "private" => Ok(TrustedProxies::private()),
+        "unix" => Ok(TrustedProxies::unix()),
         network => TrustedProxies::list([network]),
     }
 }
@@ -230,6 +239,10 @@ mod tests {
             ("--max-connections", "0"),
             ("--trusted-proxies", "10.0.0.0/8,proxy"),
             ("--log-format", "xml"),
+            ("--unix-mode", "888"),
+            ("--unix-mode", "1777"),
+            ("--tls-certificate", "certificate.pem"),
+            ("--tls-key", "key.pem"),
         ] {
             let error = parse(&[&format!("{option}={value}")]).expect_err(value);
             assert!(error.contains(option), "{error}");

@@ -6,10 +6,13 @@ mod config;
 pub mod demo;
 mod hex;
 mod logging;
+mod notify;
 mod numbers;
 pub mod pages;
 mod serve;
+mod sockets;
 
 pub use config::Config;
 pub use logging::start as start_logging;
 pub use serve::run;
+pub use sockets::Sockets;

@@ -1,23 +1,28 @@
 //! The server from its start to its end.
 
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 
 use axum::Router;
-use switchboard::{Listening, Switchboard};
+use switchboard::{ListenAddress, Listening, Switchboard};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::MetricsAt;
+use crate::notify::{READY, STOPPING, notify};
 use crate::{Config, demo, numbers, pages};
 
 /// Serves until SIGTERM or SIGINT, then lets sessions end within the time the options give them. A second signal ends at once.
 ///
-/// Prints `listening on ADDRESS:PORT` when it accepts connections.
+/// Prints `listening on ADDRESS:PORT` when it accepts connections (`listening on unix:PATH` at a Unix-domain socket), and tells systemd.
 ///
 /// # Errors
 /// A sentence for whoever started it: an address that is in use or not this machine's, options that make no sense.
 pub fn run(config: &Config) -> io::Result<()> {
+    // While there is no other thread that could be reading the environment.
+    let passed = ListenAddress::passed()?;
+    let addresses = config.sockets.addresses(passed, config.socket_address())?;
     let metrics = config.metrics.map(|at| numbers::install().map(|handle| (at, handle))).transpose()?;
     let io = config.builder().client_files(pages::client_files()).build()?;
     demo::chat::mount(&io)?;
@@ -33,9 +38,12 @@ pub fn run(config: &Config) -> io::Result<()> {
         }
         io.fallback(pages);
         let mut stop = Stop::new()?;
-        let listening = bind(&io, config.socket_address()).await?;
-        announce(listening.local_addr())?;
+        for address in addresses {
+            announce(&bind(&io, address).await?)?;
+        }
+        notify(READY);
         stop.asked().await;
+        notify(STOPPING);
         tokio::select! {
             _in_time = io.shutdown(config.shutdown_timeout()) => {}
             () = stop.asked() => tracing::warn!("stopped at once, as asked for again"),
@@ -44,15 +52,13 @@ pub fn run(config: &Config) -> io::Result<()> {
     })
 }
 
-async fn bind(io: &Switchboard, address: SocketAddr) -> io::Result<Listening> {
-    // The workers' sockets share the port among them, and would share it with another server of the same user too: only one that does
-    // not share finds out whether the port is taken.
-    drop(std::net::TcpListener::bind(address).map_err(|error| explain(&error, address))?);
-    io.bind(address).await.map_err(|error| explain(&error, address))
+async fn bind(io: &Switchboard, address: ListenAddress) -> io::Result<Listening> {
+    let place = address.to_string();
+    io.bind(address).await.map_err(|error| explain(&error, &place))
 }
 
 async fn serve_apart(address: SocketAddr, routes: Router) -> io::Result<()> {
-    let listener = TcpListener::bind(address).await.map_err(|error| explain(&error, address))?;
+    let listener = TcpListener::bind(address).await.map_err(|error| explain(&error, &address))?;
     tracing::info!(address = %listener.local_addr()?, "metrics");
     tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, routes).await {
@@ -62,19 +68,19 @@ async fn serve_apart(address: SocketAddr, routes: Router) -> io::Result<()> {
     Ok(())
 }
 
-fn explain(error: &io::Error, address: SocketAddr) -> io::Error {
+fn explain(error: &io::Error, address: &dyn Display) -> io::Error {
     let why = match error.kind() {
         io::ErrorKind::AddrInUse => "another program listens there".to_owned(),
         io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
-        io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege".to_owned(),
+        io::ErrorKind::PermissionDenied => "that needs a privilege, as ports below 1024 do".to_owned(),
         _ => error.to_string(),
     };
     io::Error::new(error.kind(), format!("cannot listen on {address}: {why}"))
 }
 
-fn announce(address: SocketAddr) -> io::Result<()> {
+fn announce(listening: &Listening) -> io::Result<()> {
     let mut out = io::stdout();
-    writeln!(out, "listening on {address}")?;
+    writeln!(out, "listening on {listening}")?;
     out.flush()
 }
 

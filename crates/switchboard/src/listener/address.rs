@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
-use std::{env, io};
+use std::{env, fmt, io};
 
 use crate::tls::Tls;
 
@@ -108,6 +108,27 @@ impl ListenAddress {
     pub fn tls(mut self, tls: Tls) -> Self {
         self.tls = Some(tls);
         self
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    /// As it was given: `localhost:3000`, `unix:/run/switchboard.sock`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Place::Host(host) => f.write_str(host),
+            Place::Addresses(addresses) => {
+                let shown: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+                f.write_str(&shown.join(", "))
+            }
+            Place::Unix(path) => write!(f, "unix:{}", path.display()),
+            Place::TcpListener(_) | Place::UnixListener(_) => {
+                write!(
+                    f,
+                    "a socket that was passed in{}",
+                    self.name().map(|name| format!(" as {name}")).unwrap_or_default()
+                )
+            }
+        }
     }
 }
 

@@ -1,0 +1,99 @@
+//! Where the server listens, and whether it speaks TLS there: options besides an address and a port, and sockets that the service manager
+//! passes in.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::Args;
+use switchboard::{ListenAddress, Tls};
+
+/// TLS, and sockets other than a TCP port.
+#[derive(Debug, Clone, Args)]
+pub struct Sockets {
+    /// Listen on a Unix-domain socket at this path, instead of the address and port [default: none].
+    #[arg(long, env = "SWITCHBOARD_UNIX", value_name = "PATH")]
+    pub unix: Option<PathBuf>,
+
+    /// Permissions of the Unix-domain socket's file, in octal, such as 660 [default: as the umask has it].
+    #[arg(long, env = "SWITCHBOARD_UNIX_MODE", value_name = "MODE", value_parser = mode)]
+    pub unix_mode: Option<u32>,
+
+    /// Speak TLS with the certificate, and the chain behind it, in this file in PEM; it is read again when it changes. Several, separated by
+    /// commas, are for clients that ask for different names [default: no TLS].
+    #[arg(
+        long,
+        env = "SWITCHBOARD_TLS_CERTIFICATE",
+        value_name = "FILE",
+        value_delimiter = ',',
+        requires = "tls_key"
+    )]
+    pub tls_certificate: Vec<PathBuf>,
+
+    /// The private key of the certificate, in PEM: one for each [default: none].
+    #[arg(
+        long,
+        env = "SWITCHBOARD_TLS_KEY",
+        value_name = "FILE",
+        value_delimiter = ',',
+        requires = "tls_certificate"
+    )]
+    pub tls_key: Vec<PathBuf>,
+
+    /// Speak TLS with a certificate for `localhost` and the address, made at the start and signed by itself: for development.
+    #[arg(long, env = "SWITCHBOARD_TLS_SELF_SIGNED", conflicts_with = "tls_certificate")]
+    pub tls_self_signed: bool,
+
+    /// Answer clients without TLS on the same port as well.
+    #[arg(long, env = "SWITCHBOARD_TLS_PLAIN_TOO")]
+    pub tls_plain_too: bool,
+}
+
+fn mode(text: &str) -> Result<u32, String> {
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
+    mode.ok_or_else(|| "permissions are up to three octal digits, such as 660".to_owned())
+}
+
+impl Sockets {
+    /// Where to listen: at the sockets that were `passed` in if there are any, else at the path of a Unix-domain socket if there is one, else at
+    /// `address`.
+    ///
+    /// # Errors
+    /// Those of certificates that cannot be used; [`InvalidInput`](io::ErrorKind::InvalidInput) where they are not as many as their keys.
+    pub fn addresses(
+        &self,
+        passed: Vec<ListenAddress>,
+        address: SocketAddr,
+    ) -> io::Result<Vec<ListenAddress>> {
+        let addresses = match &self.unix {
+            _ if !passed.is_empty() => passed,
+            Some(path) => {
+                vec![self.unix_mode.into_iter().fold(ListenAddress::unix(path), ListenAddress::mode)]
+            }
+            None => vec![address.into()],
+        };
+        let Some(tls) = self.tls(address.ip())? else { return Ok(addresses) };
+        Ok(addresses.into_iter().map(|address| address.tls(tls.clone())).collect())
+    }
+
+    fn tls(&self, address: IpAddr) -> io::Result<Option<Tls>> {
+        if self.tls_certificate.len() != self.tls_key.len() {
+            let message = "there must be as many of --tls-key as of --tls-certificate";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        let mut pairs = self.tls_certificate.iter().zip(&self.tls_key);
+        let tls = match pairs.next() {
+            Some((certificate, key)) => {
+                let first = Tls::files(certificate, key)?;
+                Some(pairs.try_fold(first, |tls, (certificate, key)| tls.and_files(certificate, key))?)
+            }
+            None if self.tls_self_signed => {
+                let loopback = ["localhost", "127.0.0.1", "::1"].map(ToOwned::to_owned);
+                let own = (!address.is_unspecified() && !address.is_loopback()).then(|| address.to_string());
+                Some(Tls::self_signed(loopback.into_iter().chain(own))?)
+            }
+            None => None,
+        };
+        Ok(tls.map(|tls| tls.plain_too(self.tls_plain_too)))
+    }
+}
