@@ -1,4 +1,4 @@
-"""Reads a report of the suite: check.py server|client DIR. Every case must be OK, and its close too;
+"""Reads a report of the suite: check.py server|client SET DIR. Every case must be OK, and its close too;
 informational ones aside. Prints one line, and what failed."""
 
 import json
@@ -6,10 +6,12 @@ import pathlib
 import sys
 from collections import Counter
 
-# Cases 1 to 10 are these many; fewer means that the suite did not come to its end.
-CASES = 301
+from cases import SETS
 
-end, directory = sys.argv[1:]
+end, cases_due, directory = sys.argv[1:]
+due = SETS[cases_due][1]
+if cases_due != "plain":
+    end = f"{end} {cases_due}"
 report = pathlib.Path(directory, "index.json")
 if not report.exists():
     sys.exit(f"autobahn {end}: no report was written")
@@ -34,6 +36,6 @@ print(f"autobahn {end}: {', '.join(parts)}")
 for case in sorted(failed, key=natural):
     result = failed[case]
     print(f"  {case}: {result['behavior']}, close {result['behaviorClose']} (see {result['reportfile']})")
-if len(cases) != CASES:
-    sys.exit(f"autobahn {end}: {CASES} cases were due")
+if len(cases) != due:
+    sys.exit(f"autobahn {end}: {due} cases were due")
 sys.exit(1 if failed else 0)

@@ -1,12 +1,14 @@
-"""Prints the suite's specification: spec.py client DIR URL NAME, or spec.py server DIR URL."""
+"""Prints the suite's specification for a set of cases: spec.py client SET DIR URL NAME, or spec.py server SET DIR URL."""
 
 import json
 import sys
 
-mode, directory, url, *name = sys.argv[1:]
+from cases import SETS
+
+mode, cases, directory, url, *name = sys.argv[1:]
 spec = {
     "outdir": directory,
-    "cases": [f"{group}.*" for group in range(1, 11)],
+    "cases": SETS[cases][0],
     "exclude-cases": [],
     "exclude-agent-cases": {},
 }

@@ -7,7 +7,9 @@
 use std::error::Error;
 
 use clap::Parser;
-use switchboard_websocket::{Config, Error as SocketError, OwnedMessage, WebSocketStream};
+use switchboard_websocket::{
+    Config, Error as SocketError, OwnedMessage, WebSocketStream, deflate::DeflateOptions,
+};
 
 #[derive(Parser)]
 struct Args {
@@ -16,18 +18,26 @@ struct Args {
     /// The name the report is filed under.
     #[arg(long, default_value = "switchboard-websocket")]
     agent: String,
+    /// Offer compression (permessage-deflate), and compress every message.
+    #[arg(long)]
+    deflate: bool,
+    /// With context taken over from message to message.
+    #[arg(long, requires = "deflate")]
+    takeover: bool,
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let Args { url, agent } = Args::parse();
+    let Args { url, agent, deflate, takeover } = Args::parse();
+    let mut config = Config::default();
+    config.deflate = deflate.then(|| DeflateOptions::default().context_takeover(takeover).threshold(0));
     let mut socket = WebSocketStream::connect(&format!("{url}/getCaseCount"), &Config::default()).await?;
     let Some(OwnedMessage::Text(count)) = socket.recv().await? else {
         return Err("the fuzzing server gave no count of cases".into());
     };
     while socket.recv().await?.is_some() {}
     for case in 1..=count.parse::<u32>()? {
-        if let Err(error) = echo(&format!("{url}/runCase?case={case}&agent={agent}")).await {
+        if let Err(error) = echo(&format!("{url}/runCase?case={case}&agent={agent}"), &config).await {
             println!("case {case} of {count}: {error}");
         }
     }
@@ -38,8 +48,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Sends every message back until the connection ends. Errors are what many cases are about.
-async fn echo(url: &str) -> Result<(), SocketError> {
-    let mut socket = WebSocketStream::connect(url, &Config::default()).await?;
+async fn echo(url: &str, config: &Config) -> Result<(), SocketError> {
+    let mut socket = WebSocketStream::connect(url, config).await?;
     while let Some(message) = socket.recv().await? {
         if let OwnedMessage::Text(_) | OwnedMessage::Binary(_) = message {
             match socket.feed(message) {

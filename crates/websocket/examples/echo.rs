@@ -4,10 +4,12 @@
 //! cargo run --release -p switchboard-websocket --example echo -- --addr 127.0.0.1:9001
 //! ```
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use clap::Parser;
-use switchboard_websocket::{Config, Error as SocketError, OwnedMessage, WebSocketStream};
+use switchboard_websocket::{
+    Config, Error as SocketError, OwnedMessage, WebSocketStream, deflate::DeflateOptions,
+};
 use tokio::net::{TcpListener, TcpStream};
 
 #[derive(Parser)]
@@ -15,11 +17,20 @@ struct Args {
     /// Where to listen; port 0 takes a free one.
     #[arg(long, default_value = "127.0.0.1:9001")]
     addr: String,
+    /// Compress messages for clients that offer it (permessage-deflate).
+    #[arg(long)]
+    deflate: bool,
+    /// With context taken over from message to message.
+    #[arg(long, requires = "deflate")]
+    takeover: bool,
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
+    let mut config = Config::default();
+    config.deflate = args.deflate.then(|| DeflateOptions::default().context_takeover(args.takeover));
+    let config = Arc::new(config);
     let listener = TcpListener::bind(&args.addr).await?;
     println!("listening on {}", listener.local_addr()?);
     loop {
@@ -28,17 +39,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
+        let config = config.clone();
         tokio::spawn(async move {
-            if let Err(error) = echo(stream).await {
+            if let Err(error) = echo(stream, &config).await {
                 eprintln!("{peer}: {error}");
             }
         });
     }
 }
 
-async fn echo(stream: TcpStream) -> Result<(), SocketError> {
+async fn echo(stream: TcpStream, config: &Config) -> Result<(), SocketError> {
     stream.set_nodelay(true)?;
-    let mut socket = WebSocketStream::accept(stream, &Config::default()).await?;
+    let mut socket = WebSocketStream::accept(stream, config).await?;
     while let Some(message) = socket.recv().await? {
         if let OwnedMessage::Text(_) | OwnedMessage::Binary(_) = message {
             // `feed` refuses when much waits to be written already; `recv` flushes what was fed.
