@@ -299,8 +299,10 @@ impl Programs {
             Mode::Deflate { takeover } => {
                 launch.args.push("--deflate".to_owned());
                 // The others do what the client asks for.
-                if id == "bun" && !takeover {
-                    launch.args.push("--no-takeover".to_owned());
+                match (id, takeover) {
+                    ("bun", false) => launch.args.push("--no-takeover".to_owned()),
+                    ("switchboard-ws", true) => launch.args.push("--deflate-takeover".to_owned()),
+                    _ => {}
                 }
             }
             Mode::Tls => {

@@ -1,102 +1,182 @@
-//! Nanoseconds for each frame and gigabytes a second of the codec, on one core:
-//! `cargo bench -p switchboard-websocket --bench codec`.
+//! What the codec costs on one core: `cargo bench -p switchboard-websocket --bench codec`, `-- utf8` for a part of it.
 //!
-//! Each figure is the fastest of some rounds: what the code costs when nothing else runs.
+//! `utf8` holds what the decoder checks of a text, however it is split, beside `simdutf8` on the whole of it: the decoder also
+//! unmasks it (and, where it is split, puts it together), which is measured alone by the same row of `binary`.
 
-use std::{
-    hint::black_box,
-    time::{Duration, Instant},
-};
+use std::hint::black_box;
+use std::time::{Duration, Instant};
 
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use switchboard_websocket::{
-    Decoder, Limits, Message, Opcode, Role, encode_frame, encode_frame_masked, mask, mask_scalar,
+    Decoder, FrameHeader, Limits, Message, Opcode, Role, encode_frame, encode_frame_masked, mask, mask_scalar,
 };
 
-const ROUNDS: usize = 200;
+const KEY: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
 
-fn main() {
-    println!("{:<44} {:>9} {:>9}", "", "ns/frame", "GB/s");
+fn masking(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("mask");
+    for len in [20, 1 << 10, 16 << 10, 1 << 20] {
+        let mut data = vec![0x5A; len];
+        group.throughput(Throughput::Bytes(len as u64));
+        group.bench_function(BenchmarkId::new("vectors", len), |bencher| {
+            bencher.iter(|| mask(black_box(&mut data), KEY, 0));
+        });
+        group.bench_function(BenchmarkId::new("scalar", len), |bencher| {
+            bencher.iter(|| mask_scalar(black_box(&mut data), KEY, 0));
+        });
+    }
+    group.finish();
+}
+
+fn encoding(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("encode");
+    for len in [20, 16 << 10] {
+        let payload = vec![b'a'; len];
+        let mut out = Vec::with_capacity(len + 14);
+        group.throughput(Throughput::Bytes(len as u64));
+        group.bench_function(BenchmarkId::new("server", len), |bencher| {
+            bencher.iter(|| {
+                out.clear();
+                encode_frame(&mut out, Opcode::Text, black_box(&payload));
+            });
+        });
+        group.bench_function(BenchmarkId::new("client", len), |bencher| {
+            bencher.iter(|| {
+                out.clear();
+                encode_frame_masked(&mut out, Opcode::Text, black_box(&payload), KEY);
+            });
+        });
+    }
+    group.finish();
+}
+
+/// Whole frames, as many as a read of 64 KiB brings.
+fn decoding(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("decode");
     for (name, opcode, payload) in [
-        ("binary, 20 bytes", Opcode::Binary, vec![0xAB; 20]),
-        ("text, 20 bytes, ASCII", Opcode::Text, vec![b'a'; 20]),
-        ("text, 21 bytes, Korean", Opcode::Text, "가나다라마바사".as_bytes().to_vec()),
-        ("text, 5 bytes, ASCII", Opcode::Text, vec![b'a'; 5]),
-        ("text, 120 bytes, ASCII", Opcode::Text, vec![b'a'; 120]),
-        ("text, 200 bytes, ASCII", Opcode::Text, vec![b'a'; 200]),
-        ("text, 16 KiB, ASCII", Opcode::Text, vec![b'a'; 16 << 10]),
-        ("binary, 16 KiB", Opcode::Binary, vec![b'a'; 16 << 10]),
+        ("text 20 B", Opcode::Text, vec![b'a'; 20]),
+        ("binary 20 B", Opcode::Binary, vec![0xAB; 20]),
+        ("text 200 B", Opcode::Text, vec![b'a'; 200]),
+        ("text 16 KiB", Opcode::Text, vec![b'a'; 16 << 10]),
+        ("binary 16 KiB", Opcode::Binary, vec![0xAB; 16 << 10]),
     ] {
         for role in [Role::Server, Role::Client] {
-            decode(&format!("decode, {role:?}: {name}"), role, opcode, &payload);
+            let mut frame = Vec::new();
+            match role {
+                Role::Server => encode_frame_masked(&mut frame, opcode, &payload, KEY),
+                Role::Client => encode_frame(&mut frame, opcode, &payload),
+            }
+            let frames = ((64 << 10) / frame.len()).max(1);
+            let stream = Stream { role, pieces: vec![frame.repeat(frames)] };
+            group.throughput(Throughput::Elements(frames as u64));
+            group.bench_function(BenchmarkId::new(format!("{role:?}"), name), |bencher| {
+                bencher.iter_custom(|times| stream.decode(times));
+            });
         }
     }
-    encode("encode, 20 bytes", Opcode::Text, &[b'a'; 20]);
-    for len in [5, 20, 64, 200, 1024, 16 << 10, 1 << 20] {
-        let mut data = vec![0x5A; len];
-        let times = ((1 << 18) / len).max(4);
-        let fast = fastest(|| (0..times).for_each(|_| mask(black_box(&mut data), [1, 2, 3, 4], 0)));
-        let slow = fastest(|| (0..times).for_each(|_| mask_scalar(black_box(&mut data), [1, 2, 3, 4], 0)));
-        report(&format!("mask, {len} bytes"), fast, times, len);
-        report(&format!("mask_scalar, {len} bytes"), slow, times, len);
-    }
+    group.finish();
 }
 
-/// A read's worth of the same frame, decoded; then restored, which is not timed.
-fn decode(name: &str, role: Role, opcode: Opcode, payload: &[u8]) {
-    let frames = ((64 << 10) / (payload.len() + 8)).max(1);
-    let mut pristine = Vec::new();
-    for _ in 0..frames {
-        match role {
-            Role::Server => encode_frame_masked(&mut pristine, opcode, payload, [0x37, 0xFA, 0x21, 0x3D]),
-            Role::Client => encode_frame(&mut pristine, opcode, payload),
-        }
-    }
-    let mut decoder = Decoder::new(role, Limits::default());
-    let mut input = pristine.clone();
-    let mut best = Duration::MAX;
-    for _ in 0..ROUNDS {
-        input.copy_from_slice(&pristine);
-        let start = Instant::now();
-        let mut pos = 0;
-        let mut bytes = 0;
-        while let Some(message) = decoder.decode(&mut input, &mut pos).unwrap_or_default() {
-            bytes += match message {
-                Message::Text(text) => black_box(text).len(),
-                Message::Binary(data) => black_box(data).len(),
-                _ => 0,
-            };
-        }
-        best = best.min(start.elapsed());
-        assert_eq!(bytes, frames * payload.len());
-    }
-    report(name, best, frames, payload.len());
-}
-
-fn encode(name: &str, opcode: Opcode, payload: &[u8]) {
-    let times = 2048;
-    let mut out = Vec::with_capacity(times * (payload.len() + 14));
-    let best = fastest(|| {
-        out.clear();
-        for _ in 0..times {
-            encode_frame(&mut out, opcode, black_box(payload));
-        }
-    });
-    report(name, best, times, payload.len());
-}
-
-fn fastest(mut work: impl FnMut()) -> Duration {
-    (0..ROUNDS)
-        .map(|_| {
-            let start = Instant::now();
-            work();
-            start.elapsed()
+/// 64 KiB of text, which is more than one message's frame at a time in the cache of the first level.
+fn utf8(criterion: &mut Criterion) {
+    const LEN: usize = 64 << 10;
+    let mut group = criterion.benchmark_group("utf8");
+    group.throughput(Throughput::Bytes(LEN as u64));
+    let ascii = "abcdefgh".repeat(LEN / 8);
+    let korean = "가나다라 마바사 아자차카 타파하. ".repeat(LEN / 45 + 1);
+    let korean: String = korean
+        .chars()
+        .scan(0, |len, c| {
+            *len += c.len_utf8();
+            (*len <= LEN).then_some(c)
         })
-        .min()
-        .unwrap_or_default()
+        .collect();
+    for (language, text) in [("ascii", &ascii), ("korean", &korean)] {
+        group.bench_function(BenchmarkId::new("simdutf8", language), |bencher| {
+            bencher.iter(|| simdutf8::basic::from_utf8(black_box(text.as_bytes())).is_ok());
+        });
+        for (split, fragments, reads) in [
+            ("whole", vec![LEN], vec![usize::MAX]),
+            ("two reads", vec![LEN], vec![LEN / 2 + 1]),
+            ("reads of 4001 B", vec![LEN], vec![4001]),
+            ("frames of 1000 B", vec![1000], vec![usize::MAX]),
+            ("frames of 7 to 130 B", vec![7, 100, 31, 130, 64], vec![usize::MAX]),
+        ] {
+            for (kind, opcode) in [("text", Opcode::Text), ("binary", Opcode::Binary)] {
+                let stream = Stream::fragmented(opcode, text.as_bytes(), &fragments, &reads);
+                group.bench_function(BenchmarkId::new(format!("{kind}, {split}"), language), |bencher| {
+                    bencher.iter_custom(|times| stream.decode(times));
+                });
+            }
+        }
+    }
+    group.finish();
 }
 
-#[allow(clippy::cast_precision_loss, reason = "figures for a reader")]
-fn report(name: &str, time: Duration, frames: usize, len: usize) {
-    let nanos = time.as_nanos() as f64 / frames as f64;
-    println!("{name:<44} {nanos:>9.1} {:>9.2}", len as f64 / nanos);
+/// What a connection brings, by its reads.
+struct Stream {
+    role: Role,
+    pieces: Vec<Vec<u8>>,
 }
+
+impl Stream {
+    /// A message to a client in fragments of these sizes by turns, read in pieces of those sizes by turns.
+    fn fragmented(opcode: Opcode, payload: &[u8], fragments: &[usize], reads: &[usize]) -> Self {
+        let mut bytes = Vec::new();
+        let (mut rest, mut opcode) = (payload, opcode);
+        for size in fragments.iter().cycle() {
+            let (fragment, behind) = rest.split_at(rest.len().min(*size));
+            let header = FrameHeader::new(opcode, fragment.len()).fin(behind.is_empty());
+            bytes.extend_from_slice(header.as_bytes());
+            bytes.extend_from_slice(fragment);
+            (rest, opcode) = (behind, Opcode::Continuation);
+            if rest.is_empty() {
+                break;
+            }
+        }
+        let (mut pieces, mut rest) = (Vec::new(), bytes.as_slice());
+        for size in reads.iter().cycle() {
+            let (piece, behind) = rest.split_at(rest.len().min(*size));
+            pieces.push(piece.to_vec());
+            rest = behind;
+            if rest.is_empty() {
+                break;
+            }
+        }
+        Self { role: Role::Client, pieces }
+    }
+
+    /// How long it takes to decode all of it so often. Where that unmasks in place, the bytes are put back, which is not counted.
+    fn decode(&self, times: u64) -> Duration {
+        let mut decoder = Decoder::new(self.role, Limits::default());
+        let mut input = self.pieces.clone();
+        let mut taken = Duration::ZERO;
+        for _ in 0..times {
+            let begun = Instant::now();
+            for piece in &mut input {
+                let mut pos = 0;
+                while let Some(message) = decoder.decode(piece, &mut pos).unwrap_or_default() {
+                    match message {
+                        Message::Text(text) => drop(black_box(text)),
+                        Message::Binary(bytes) => drop(black_box(bytes)),
+                        _ => {}
+                    }
+                }
+            }
+            taken += begun.elapsed();
+            if self.role == Role::Server {
+                for (piece, pristine) in input.iter_mut().zip(&self.pieces) {
+                    piece.copy_from_slice(pristine);
+                }
+            }
+        }
+        taken
+    }
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
+    targets = masking, encoding, decoding, utf8
+}
+criterion_main!(benches);

@@ -17,6 +17,9 @@ use crate::{
 /// The longest payload that a header of two bytes announces.
 const MAX_SHORT_PAYLOAD: usize = 125;
 
+/// From this many bytes on it pays to read a payload to where it stays: less may come together with what follows it.
+const LONG: usize = 32 << 10;
+
 /// Where in the stream of frames the decoder stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -147,6 +150,23 @@ impl Decoder {
         self.found(found, input, pos).map(|message| message.map(OwnedMessage::from))
     }
 
+    /// Room for the rest of a payload that is long and on its way, at least 32 KiB of it; `None` where there is no such
+    /// payload. What comes next of the stream may be read into it, which saves the copy of what is decoded elsewhere; say with
+    /// [`fill`](Self::fill) how much came, then [`decode`](Self::decode), also with no input.
+    ///
+    /// What is reserved grows with what has come: see [`Limits`].
+    #[inline]
+    pub fn room(&mut self) -> Option<&mut [u8]> {
+        self.partial.as_mut()?.room(LONG)
+    }
+
+    /// Takes the first `n` bytes of [`room`](Self::room), which have been read there.
+    pub fn fill(&mut self, n: usize) {
+        if let Some(partial) = &mut self.partial {
+            partial.fill(n);
+        }
+    }
+
     /// The frame at `pos` if it is short, a whole message by itself, and lies in the input.
     #[inline(always)]
     fn short_frame(&self, input: &[u8], pos: usize) -> Option<ShortFrame> {
@@ -187,6 +207,9 @@ impl Decoder {
             return Ok(None);
         }
         let found = self.next(input, pos);
+        // What came first is judged first.
+        let checked = self.partial.as_mut().map_or(Ok(()), |partial| partial.check());
+        let found = checked.and(found);
         self.phase = match found {
             Ok(_) if self.is_idle() => Phase::Boundary,
             Ok(_) => Phase::Held,

@@ -10,6 +10,7 @@
 //! Above them the [`client`] opens a stream at a URL. Beside the first two, [`drafts`] has what browsers spoke
 //! before there was an RFC.
 
+mod buffer;
 pub mod client;
 mod close;
 mod decode;

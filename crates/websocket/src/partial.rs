@@ -3,6 +3,7 @@
 
 use crate::{
     Message, Opcode, OwnedMessage, ProtocolError,
+    buffer::Buffer,
     deflate::{InflateError, Inflated, Inflater},
     frame::Header,
     mask::mask,
@@ -33,12 +34,23 @@ struct Frame {
 #[derive(Debug)]
 enum Body {
     Text(TextBuffer),
-    Binary(Vec<u8>),
+    Binary(Buffer),
     /// A compressed message, as far as it is inflated; of text, how much of that is known to be UTF-8.
     Inflated {
         bytes: Inflated,
         text: Option<usize>,
     },
+}
+
+impl Body {
+    /// Where the payload goes as it comes.
+    fn buffer(&mut self) -> Option<&mut Buffer> {
+        match self {
+            Self::Text(text) => Some(text.buffer()),
+            Self::Binary(bytes) => Some(bytes),
+            Self::Inflated { .. } => None,
+        }
+    }
 }
 
 /// What was returned last, to be freed with the next call.
@@ -76,8 +88,10 @@ impl Partial {
                 let text = (header.opcode == Opcode::Text).then_some(0);
                 self.message = Some(Body::Inflated { bytes: Inflated::new(), text });
             }
-            Opcode::Text => self.message = Some(Body::Text(TextBuffer::default())),
-            Opcode::Binary => self.message = Some(Body::Binary(Vec::new())),
+            Opcode::Text => {
+                self.message = Some(Body::Text(TextBuffer::new(Buffer::expecting(header.payload))));
+            }
+            Opcode::Binary => self.message = Some(Body::Binary(Buffer::expecting(header.payload))),
             _ => {}
         }
         if !header.opcode.is_control() {
@@ -108,8 +122,8 @@ impl Partial {
             self.control.extend_from_slice(piece);
         } else {
             match &mut self.message {
-                Some(Body::Text(text)) => text.push(piece)?,
-                Some(Body::Binary(bytes)) => bytes.extend_from_slice(piece),
+                Some(Body::Text(text)) => text.buffer().push(piece),
+                Some(Body::Binary(bytes)) => bytes.push(piece),
                 Some(Body::Inflated { bytes, text }) => {
                     if let Some(inflater) = inflater {
                         inflater.push(piece, bytes, limit).map_err(|error| refused(error, limit))?;
@@ -127,6 +141,37 @@ impl Partial {
         Ok(whole)
     }
 
+    /// Fails if what has come of a text cannot be the beginning of one.
+    pub(crate) fn check(&mut self) -> Result<(), ProtocolError> {
+        if let Some(Body::Text(text)) = &mut self.message
+            && self.delivered.is_none_or(|delivered| matches!(delivered, Delivered::Control(_)))
+        {
+            text.check()?;
+        }
+        Ok(())
+    }
+
+    /// Room for the rest of the frame's payload, if that is `least` bytes or more.
+    pub(crate) fn room(&mut self, least: usize) -> Option<&mut [u8]> {
+        let frame = self.frame.as_ref().filter(|frame| !frame.opcode.is_control())?;
+        let rest = frame.payload.saturating_sub(frame.taken);
+        if rest < least {
+            return None;
+        }
+        Some(self.message.as_mut()?.buffer()?.room(rest))
+    }
+
+    /// Takes `n` bytes of the payload that are in the [`room`](Self::room).
+    pub(crate) fn fill(&mut self, n: usize) {
+        let (Some(frame), Some(buffer)) = (&mut self.frame, self.message.as_mut().and_then(Body::buffer))
+        else {
+            return;
+        };
+        let piece = buffer.fill(n.min(frame.payload.saturating_sub(frame.taken)));
+        mask(piece, frame.key, frame.taken);
+        frame.taken += piece.len();
+    }
+
     /// Ends the frame, and says whether something can be delivered.
     pub(crate) fn end_frame(
         &mut self,
@@ -138,7 +183,7 @@ impl Partial {
             self.delivered = Some(Delivered::Control(frame.opcode));
         } else if frame.fin {
             match &mut self.message {
-                Some(Body::Text(text)) => drop(text.finish()?),
+                Some(Body::Text(text)) => text.finish()?,
                 Some(Body::Inflated { bytes, .. }) => {
                     if let Some(inflater) = inflater {
                         inflater.finish(bytes, limit).map_err(|error| refused(error, limit))?;
@@ -155,8 +200,8 @@ impl Partial {
     pub(crate) fn delivered(&self) -> Result<Option<Message<'_>>, ProtocolError> {
         Ok(match (self.delivered, &self.message) {
             (Some(Delivered::Control(opcode)), _) => Some(Message::parse(opcode, &self.control)?),
-            (Some(Delivered::Message), Some(Body::Text(text))) => Some(Message::Text(text.finish()?)),
-            (Some(Delivered::Message), Some(Body::Binary(bytes))) => Some(Message::Binary(bytes)),
+            (Some(Delivered::Message), Some(Body::Text(text))) => Some(Message::Text(text.text())),
+            (Some(Delivered::Message), Some(Body::Binary(bytes))) => Some(Message::Binary(bytes.as_slice())),
             (Some(Delivered::Message), Some(Body::Inflated { bytes, text })) => {
                 let opcode = if text.is_some() { Opcode::Text } else { Opcode::Binary };
                 Some(Message::parse(opcode, bytes.as_slice())?)
@@ -170,7 +215,9 @@ impl Partial {
     pub(crate) fn take_delivered(&mut self) -> Option<OwnedMessage> {
         match (self.delivered, self.message.take()) {
             (Some(Delivered::Message), Some(Body::Text(text))) => Some(OwnedMessage::Text(text.into_text())),
-            (Some(Delivered::Message), Some(Body::Binary(bytes))) => Some(OwnedMessage::Binary(bytes)),
+            (Some(Delivered::Message), Some(Body::Binary(bytes))) => {
+                Some(OwnedMessage::Binary(bytes.into_vec()))
+            }
             (Some(Delivered::Message), Some(Body::Inflated { bytes, text: None })) => {
                 Some(OwnedMessage::Binary(bytes.into_vec()))
             }

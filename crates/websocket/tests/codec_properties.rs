@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::decode_pieces;
+use common::{decode_into_room, decode_pieces};
 use proptest::{collection::vec, prelude::*, sample::Index};
 use switchboard_websocket::{
     CloseCode, Decoder, FrameHeader, Limits, Opcode, OwnedCloseFrame, OwnedMessage, Role, encode_close,
@@ -112,6 +112,34 @@ proptest! {
     #[test]
     fn random_bytes_never_panic(role in role(), bytes in vec(any::<u8>(), 0..200), cuts in vec(any::<Index>(), 0..4)) {
         decode_pieces(&mut Decoder::new(role, Limits::default()), split(&bytes, &cuts));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn what_is_read_to_where_it_stays_is_the_same(
+        texts in vec(("\\PC{1,30}", 1usize..5_000), 1..4),
+        binary in vec(any::<u8>(), 0..100_000),
+        bad in prop::option::of((any::<Index>(), any::<u8>())),
+        key: [u8; 4],
+        cuts in vec(any::<Index>(), 0..6),
+    ) {
+        let mut messages: Vec<_> = texts.iter().map(|(text, times)| OwnedMessage::Text(text.repeat(*times))).collect();
+        messages.insert(1, OwnedMessage::Binary(binary));
+        let mut bytes = Vec::new();
+        for message in &messages {
+            encode(&mut bytes, Role::Client, message, key);
+        }
+        if let Some((at, with)) = bad {
+            let at = at.index(bytes.len());
+            bytes[at] ^= with;
+        }
+        let limits = Limits::default();
+        let whole = decode_pieces(&mut Decoder::new(Role::Server, limits), [bytes.as_slice()]);
+        let read = decode_into_room(&mut Decoder::new(Role::Server, limits), split(&bytes, &cuts));
+        prop_assert!(whole == read, "{:?} and {:?}", whole.1, read.1);
     }
 }
 

@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -386,26 +386,42 @@ impl Link {
                 Phase::Open => {}
                 Phase::Closing | Phase::Ended => return Poll::Ready(Step::Closing),
             }
-            let mut buffer = worker.take_read_buffer();
-            let polled = self.io.borrow_mut().poll_read(cx, &mut buffer);
-            let end = match polled {
-                Poll::Ready(Ok(0)) => Some(LinkEnd::Closed { code: self.peer_code.get() }),
-                Poll::Ready(Ok(n)) => {
-                    worker.stats().bytes_received.add(n as u64);
-                    self.owner.borrow().on_read();
-                    self.feed(worker, buffer.get_mut(..n).unwrap_or_default());
-                    None
+            match ready!(self.poll_receive(worker, cx)) {
+                Ok(0) => {
+                    return Poll::Ready(Step::End(LinkEnd::Closed { code: self.peer_code.get() }));
                 }
-                Poll::Ready(Err(error)) => Some(LinkEnd::Io(error)),
-                Poll::Pending => {
-                    worker.put_read_buffer(buffer);
-                    return Poll::Pending;
-                }
-            };
-            worker.put_read_buffer(buffer);
-            if let Some(end) = end {
-                return Poll::Ready(Step::End(end));
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(Step::End(LinkEnd::Io(error))),
             }
+        }
+    }
+
+    /// Reads once and handles what came: in the worker's buffer, or, of a long payload, to where it stays.
+    fn poll_receive(self: &Rc<Self>, worker: &Rc<Worker>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut decoder = self.decoder.borrow_mut();
+        if let Some(room) = decoder.room() {
+            let n = ready!(self.io.borrow_mut().poll_read(cx, room))?;
+            decoder.fill(n);
+            drop(decoder);
+            self.received(worker, n, &mut []);
+            return Poll::Ready(Ok(n));
+        }
+        drop(decoder);
+        let mut buffer = worker.take_read_buffer();
+        let polled = self.io.borrow_mut().poll_read(cx, &mut buffer);
+        if let Poll::Ready(Ok(n)) = polled {
+            self.received(worker, n, buffer.get_mut(..n).unwrap_or_default());
+        }
+        worker.put_read_buffer(buffer);
+        polled
+    }
+
+    /// `n` bytes have come, of which these are not decoded yet.
+    fn received(self: &Rc<Self>, worker: &Rc<Worker>, n: usize, bytes: &mut [u8]) {
+        if n > 0 {
+            worker.stats().bytes_received.add(n as u64);
+            self.owner.borrow().on_read();
+            self.feed(worker, bytes);
         }
     }
 

@@ -124,6 +124,22 @@ impl AnyDecoder {
         }
     }
 
+    /// As [`Decoder::room`]; the other frames do not say how long they are.
+    #[inline]
+    pub fn room(&mut self) -> Option<&mut [u8]> {
+        match self {
+            Self::Rfc6455(decoder) => decoder.room(),
+            Self::Hixie(_) => None,
+        }
+    }
+
+    /// As [`Decoder::fill`].
+    pub fn fill(&mut self, n: usize) {
+        if let Self::Rfc6455(decoder) = self {
+            decoder.fill(n);
+        }
+    }
+
     /// Whether nothing is held of what came.
     #[inline]
     pub fn is_idle(&self) -> bool {

@@ -24,6 +24,34 @@ pub(crate) fn decode_pieces<'a>(
     (messages, None)
 }
 
+/// As [`decode_pieces`], by reads that go to the decoder's room where it has some.
+pub(crate) fn decode_into_room<'a>(
+    decoder: &mut Decoder,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> (Vec<OwnedMessage>, Option<ProtocolError>) {
+    let mut messages = Vec::new();
+    for mut piece in pieces {
+        while !piece.is_empty() {
+            let (read, rest) = match decoder.room() {
+                Some(room) => {
+                    let (read, rest) = piece.split_at(piece.len().min(room.len()));
+                    room[..read.len()].copy_from_slice(read);
+                    decoder.fill(read.len());
+                    (&[][..], rest)
+                }
+                None => (piece, &[][..]),
+            };
+            let (more, error) = decode_pieces(decoder, [read]);
+            messages.extend(more);
+            if error.is_some() {
+                return (messages, error);
+            }
+            piece = rest;
+        }
+    }
+    (messages, None)
+}
+
 /// Decodes what comes in one read.
 pub(crate) fn decode(role: Role, limits: Limits, bytes: &[u8]) -> (Vec<OwnedMessage>, Option<ProtocolError>) {
     decode_pieces(&mut Decoder::new(role, limits), [bytes])

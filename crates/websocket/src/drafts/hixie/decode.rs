@@ -117,7 +117,7 @@ impl Decoder {
         Ok(match found {
             None => None,
             Some(Found::Close) => Some(Message::Close(None)),
-            Some(Found::Held) => Some(Message::Text(self.text.finish()?)),
+            Some(Found::Held) => Some(Message::Text(self.text.text())),
             Some(Found::InPlace { start, end }) => {
                 let bytes = input.get(start..end).unwrap_or_default();
                 match simdutf8::compat::from_utf8(bytes) {
@@ -194,7 +194,8 @@ impl Decoder {
         let piece = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
         let (fits, over) = piece.split_at(piece.len().min(self.limit.saturating_sub(self.text.len())));
         // What is not UTF-8 is found before what is too much, as it would be in smaller pieces.
-        self.text.push(fits)?;
+        self.text.buffer().push(fits);
+        self.text.check()?;
         if !over.is_empty() {
             let length = (self.limit as u64).saturating_add(1);
             return Err(ProtocolError::MessageTooLarge { length, limit: self.limit });

@@ -1,0 +1,144 @@
+//! The bytes of a message that is put together: those that have come, and room for those that come next.
+
+use std::{cell::RefCell, mem};
+
+/// Buffers from this size on are kept for the next message when one is done with: the system hands out new pages for each of
+/// them otherwise, which costs more than all else that is done to their bytes.
+const KEEP_FROM: usize = 64 << 10;
+
+/// Bytes that a thread keeps so at most, in at most so many buffers.
+const KEEP_BYTES: usize = 8 << 20;
+const KEEP: usize = 4;
+
+/// Room for one read at most.
+const ROOM: usize = 256 << 10;
+
+thread_local! {
+    static KEPT: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Bytes that grow with what comes, never by what is announced.
+#[derive(Debug, Default)]
+pub(crate) struct Buffer {
+    /// Those that have come, then room.
+    bytes: Vec<u8>,
+    filled: usize,
+}
+
+impl Buffer {
+    /// An empty buffer for a message of which a frame of `announced` bytes comes first.
+    pub(crate) fn expecting(announced: usize) -> Self {
+        let kept = || KEPT.with_borrow_mut(Vec::pop);
+        let bytes = if announced >= KEEP_FROM { kept().unwrap_or_default() } else { Vec::new() };
+        Self { bytes, filled: 0 }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.filled
+    }
+
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        self.bytes.get(..self.filled).unwrap_or_default()
+    }
+
+    pub(crate) fn push(&mut self, piece: &[u8]) {
+        let end = self.filled + piece.len();
+        if let Some(room) = self.bytes.get_mut(self.filled..end) {
+            room.copy_from_slice(piece);
+        } else {
+            self.bytes.truncate(self.filled);
+            self.bytes.extend_from_slice(piece);
+        }
+        self.filled = end;
+    }
+
+    /// Room for the bytes that come next, `most` at most: as many as have come, so that what is reserved is at most twice
+    /// that, but 64 KiB at least and 256 KiB at most.
+    pub(crate) fn room(&mut self, most: usize) -> &mut [u8] {
+        let end = self.filled + self.filled.clamp(KEEP_FROM, ROOM).min(most);
+        if self.bytes.len() < end {
+            self.bytes.resize(end, 0);
+        }
+        self.bytes.get_mut(self.filled..end).unwrap_or_default()
+    }
+
+    /// Says that `n` bytes have come to the beginning of the [`room`](Self::room), and gives them.
+    pub(crate) fn fill(&mut self, n: usize) -> &mut [u8] {
+        let from = self.filled;
+        self.filled = (from + n).min(self.bytes.len());
+        self.bytes.get_mut(from..self.filled).unwrap_or_default()
+    }
+
+    pub(crate) fn into_vec(mut self) -> Vec<u8> {
+        let mut bytes = mem::take(&mut self.bytes);
+        bytes.truncate(self.filled);
+        bytes
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if self.bytes.len() < KEEP_FROM {
+            return;
+        }
+        let bytes = mem::take(&mut self.bytes);
+        // A thread that ends keeps nothing.
+        let _ends = KEPT.try_with(|kept| {
+            let mut kept = kept.borrow_mut();
+            let held: usize = kept.iter().map(Vec::capacity).sum();
+            if kept.len() < KEEP && held + bytes.capacity() <= KEEP_BYTES {
+                kept.push(bytes);
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pushed_and_filled_bytes_stand_in_the_order_they_came() {
+        let mut buffer = Buffer::expecting(1 << 20);
+        buffer.push(b"ab");
+        buffer.room(3).copy_from_slice(b"cde");
+        assert_eq!(buffer.fill(2), b"cd");
+        buffer.push(b"fg");
+        buffer.room(1).copy_from_slice(b"h");
+        buffer.fill(1);
+        assert_eq!(buffer.as_slice(), b"abcdfgh");
+        assert_eq!(buffer.into_vec(), b"abcdfgh");
+    }
+
+    #[test]
+    fn room_is_not_reserved_by_what_is_announced() {
+        let mut buffer = Buffer::expecting(usize::MAX);
+        assert_eq!(buffer.room(usize::MAX).len(), KEEP_FROM);
+        buffer.fill(KEEP_FROM);
+        buffer.fill(KEEP_FROM);
+        assert_eq!(buffer.len(), KEEP_FROM, "more than there was room for has not come");
+        buffer.push(&vec![1; 1 << 20]);
+        assert_eq!(buffer.room(usize::MAX).len(), ROOM);
+        assert_eq!(buffer.room(10).len(), 10);
+    }
+
+    #[test]
+    fn a_thread_keeps_a_bounded_number_of_large_buffers() {
+        let large = || {
+            let mut buffer = Buffer::expecting(KEEP_FROM);
+            buffer.push(&vec![1; KEEP_BYTES / 3]);
+            buffer
+        };
+        let buffers: Vec<Buffer> = (0..=KEEP).map(|_| large()).collect();
+        drop(buffers);
+        let kept = KEPT.with_borrow(|kept| kept.iter().map(Vec::capacity).sum::<usize>());
+        assert!(kept > 0 && kept <= KEEP_BYTES, "{kept}");
+        assert_eq!(
+            Buffer::expecting(KEEP_FROM - 1).bytes.capacity(),
+            0,
+            "a short message has no use for one"
+        );
+        let next = Buffer::expecting(KEEP_FROM);
+        assert!(next.bytes.capacity() >= KEEP_BYTES / 3 && next.len() == 0);
+    }
+}
