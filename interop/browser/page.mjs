@@ -27,11 +27,12 @@ export function launch() {
   return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: FLAGS });
 }
 
-/** Opens the chat as a visitor of this name in this room, and waits until the room is entered. */
-export async function visit(browser, url, { name, room, ...look }) {
+/** Opens the chat as a visitor of this name in this room, and waits until the room is entered. `prepare` is given the page first. */
+export async function visit(browser, url, { name, room, prepare, ...look }) {
   const context = await browser.newContext(look);
   await context.addInitScript(remember, name);
   const page = await context.newPage();
+  await prepare?.(page);
   const errors = [];
   page.on("pageerror", (error) => errors.push(error.message));
   page.on("console", (line) => {

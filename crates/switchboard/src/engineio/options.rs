@@ -13,6 +13,8 @@ use crate::handshake::{KeepHeaders, Peer};
 use crate::http::cors::Origins;
 
 /// Decides whether a conversation may begin. Its error is the message that the peer gets, with a 403.
+///
+/// A WebSocket over HTTP/2 is asked for with `CONNECT` rather than `GET`; `Host` and `Cookie` are there as over HTTP/1.1.
 pub type AllowRequest = Arc<dyn Fn(&Parts, Peer) -> Result<(), String> + Send + Sync>;
 
 /// A file served below the path of an endpoint, such as the client's bundle `socket.io.js`.
