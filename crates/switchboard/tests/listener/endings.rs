@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::harness::{
-    Client, DEADLINE, SHORT, Server, eventually, get, metric, session_id, text_frame, upgrade,
+    Client, DEADLINE, SHORT, Server, eventually, get, metric, post, session_id, text_frame, upgrade,
 };
 
 const SOCKETIO: &str = "/socket.io/?EIO=4&transport=websocket";
@@ -27,9 +27,11 @@ async fn all_are_told_and_the_shutdown_is_done_when_they_have_gone() {
     let mut kept = server.send(get("/nothing", "")).await;
     kept.until("not found\n").await;
     let mut silent = server.connect().await;
-    let sid = server.open_session().await;
-    let mut poll = server.send(get(&format!("{POLLING}&sid={sid}"), "")).await;
-    assert!(server.has_session(&sid).await, "its poll waits");
+    let path = format!("{POLLING}&sid={}", server.open_session().await);
+    server.send(post(&path, "", "40")).await.until("ok").await;
+    // The second is looked at as soon as the first is answered, and so before the shutdown begins.
+    let mut poll = server.send([get(&path, ""), get(&path, "")].concat()).await;
+    poll.until("\"}").await;
 
     let io = server.io.clone();
     let began = Instant::now();
