@@ -17,11 +17,8 @@ use crate::transport::stream::{Detached, Stream};
 /// Bytes of records that are read at once.
 const READ: usize = 128 << 10;
 
-/// Plain bytes that are encrypted at once, at most: four records.
+/// Plain bytes that are encrypted and written at once, at most: four records (RFC 8446, 5.1).
 const WRITE: usize = 64 << 10;
-
-/// Plain bytes of a record (RFC 8446, 5.1): slices that fit into one are laid together.
-const RECORD: usize = 16 << 10;
 
 /// The buffers of a thread.
 #[derive(Default)]
@@ -224,10 +221,11 @@ impl TlsStream {
             }
             several => {
                 plain.clear();
+                // Laid together: a record for each would cost more than the copy.
                 for slice in several {
-                    let room = RECORD - plain.len();
+                    let room = WRITE - plain.len();
                     plain.extend_from_slice(slice.get(..slice.len().min(room)).unwrap_or_default());
-                    if plain.len() == RECORD {
+                    if plain.len() == WRITE {
                         break;
                     }
                 }
