@@ -242,7 +242,7 @@ impl Switchboard {
 const TELL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How long a worker has to cut its connections by itself. One that is stuck in a handler takes longer; then it is not waited for.
-const CUT_TIME: Duration = Duration::from_millis(100);
+const CUT_TIME: Duration = Duration::from_secs(1);
 
 async fn shut_down(inner: Arc<Inner>, deadline: Duration) -> bool {
     inner.close();
