@@ -100,6 +100,24 @@ fn a_broadcast_is_encoded_once_for_each_variant_and_framing() {
 }
 
 #[test]
+fn an_outbox_tells_whether_its_peer_was_sent_what_others_were_too() {
+    on_worker(&options(1), async |worker, _| {
+        let scope = worker.hub().scope("/");
+        let [one, other] = [0, 1].map(|n| Peer::add(&worker, scope, n));
+        let takes = |peer: &Peer| peer.session.outbox().take_shared();
+        // What is laid at once, and what is written at the end of the turn.
+        worker.fan_out(broadcast(target(scope, &[one.id.as_str()], &[]), &Text::new("x")));
+        assert_eq!([takes(&one), takes(&other)], [true, false]);
+        worker.broadcast(broadcast(target(scope, &[other.id.as_str()], &[]), &Text::new("y")).into());
+        settle().await;
+        assert_eq!([takes(&one), takes(&other)], [false, true]);
+        let session = Rc::clone(&one.session) as Rc<dyn Session>;
+        worker.write(&session, |out| out.push(b'z')).expect("room");
+        assert_eq!([takes(&one), takes(&other)], [false, false]);
+    });
+}
+
+#[test]
 fn a_member_is_in_as_many_rooms_as_allowed() {
     on_worker(&HubOptions { max_rooms: 2, ..options(1) }, async |worker, _| {
         let scope = worker.hub().scope("/");

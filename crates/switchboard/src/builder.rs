@@ -100,6 +100,13 @@ impl Builder {
         self
     }
 
+    /// From how many bytes on the answer of a long poll is compressed for clients that take gzip or deflate (`httpCompression`); `None`: never.
+    /// Default 1024.
+    pub fn http_compression(mut self, threshold: Option<usize>) -> Self {
+        self.engine.http_compression = threshold;
+        self
+    }
+
     /// Compresses WebSocket messages of Socket.IO and Engine.IO for clients that offer it (`perMessageDeflate`). Default: no. A broadcast is
     /// compressed once for all.
     pub fn per_message_deflate(mut self, options: DeflateOptions) -> Self {

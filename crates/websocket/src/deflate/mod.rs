@@ -64,7 +64,8 @@ pub struct DeflateOptions {
     /// Payloads with fewer bytes are sent as they are. Default 1024, as in `ws` and Engine.IO: below it the
     /// network seldom gains what compressing costs.
     pub threshold: usize,
-    /// How hard the compressor tries: 0 (not at all), 1 (fast) to 9 (small). Default 1.
+    /// How hard the compressor tries: 0 (not at all), 1 (fast) to 9 (small). Default 1, which leaves 34 % of a JSON of
+    /// 1 KiB in 2.4 µs, where 6 leaves 27 % in 8.8 µs (without context; `cargo bench --bench deflate`).
     pub level: u8,
     /// How much the compressor holds back to find common bytes in, 1 to 9, beside its window. Default 8, as in zlib.
     pub memory_level: u8,
