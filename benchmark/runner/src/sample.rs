@@ -20,6 +20,8 @@ pub enum Metric {
     LoadBusy,
     /// What everything else used on the two cores.
     OthersBusy,
+    /// Bytes of a compressed reply.
+    ReplyBytes,
     /// Resident bytes for each idle connection.
     RssBytes,
     /// CPU time of the server to accept and connect one client, in microseconds.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::{CloseCode, CloseFrame, Opcode, OwnedCloseFrame, ProtocolError};
+use crate::{CloseCode, CloseFrame, Opcode, OwnedCloseFrame, ProtocolError, utf8::check_whole};
 
 /// A whole message, or a control frame, as [`Decoder::decode`](crate::Decoder::decode) gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,10 +25,7 @@ impl<'a> Message<'a> {
     /// The message that an unmasked frame makes which is whole and not fragmented.
     pub(crate) fn parse(opcode: Opcode, payload: &'a [u8]) -> Result<Self, ProtocolError> {
         Ok(match opcode {
-            Opcode::Text => match simdutf8::compat::from_utf8(payload) {
-                Ok(text) => Self::Text(text),
-                Err(error) => return Err(ProtocolError::InvalidUtf8 { offset: error.valid_up_to() }),
-            },
+            Opcode::Text => Self::Text(check_whole(payload)?),
             Opcode::Binary => Self::Binary(payload),
             Opcode::Ping => Self::Ping(payload),
             Opcode::Pong => Self::Pong(payload),

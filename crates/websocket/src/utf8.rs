@@ -14,6 +14,16 @@ pub(crate) struct TextBuffer {
     checked: usize,
 }
 
+/// A whole text. What says where it is bad is slower, and so asked only when it is.
+#[inline]
+pub(crate) fn check_whole(bytes: &[u8]) -> Result<&str, BadUtf8> {
+    basic::from_utf8(bytes).map_err(|_| BadUtf8 { offset: first_bad(bytes) })
+}
+
+fn first_bad(bytes: &[u8]) -> usize {
+    compat::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len)
+}
+
 /// Checks a text from `from` on as far as it has come, and returns how many bytes that are whole code points.
 pub(crate) fn check_beginning(text: &[u8], from: usize) -> Result<usize, BadUtf8> {
     let rest = text.get(from..).unwrap_or_default();
@@ -50,10 +60,12 @@ impl TextBuffer {
         let rest = self.buffer.as_slice().get(self.checked..).unwrap_or_default();
         let (whole, split) = rest.split_at_checked(rest.len() - split_len(rest)).unwrap_or_default();
         if basic::from_utf8(whole).is_err() {
-            let good = compat::from_utf8(whole).map_or_else(|error| error.valid_up_to(), str::len);
-            return Err(BadUtf8 { offset: self.checked + good });
+            return Err(BadUtf8 { offset: self.checked + first_bad(whole) });
         }
         self.checked += whole.len();
+        if split.is_empty() {
+            return Ok(());
+        }
         match std::str::from_utf8(split) {
             Err(error) if error.error_len().is_some() => Err(BadUtf8 { offset: self.checked }),
             _ => Ok(()),

@@ -62,7 +62,8 @@ async fn echo(upgraded: UpgradeFut) -> Result<(), WebSocketError> {
         while let Some(frame) = next.take() {
             match frame.opcode() {
                 OpCode::Text | OpCode::Binary => socket.feed(frame).await?,
-                OpCode::Close => return Ok(()),
+                // The answer goes out when the next frame is asked for.
+                OpCode::Close => return socket.next_frame().await.map(drop),
                 _ => {}
             }
             batched += 1;

@@ -14,7 +14,7 @@ use super::meter::Meter;
 use super::socket::{Received, Socket};
 use super::wire::{Frame, client_deflated};
 use super::{Poller, RECEIVE_BUFFER, STALL, Timing};
-use crate::sample::Sample;
+use crate::sample::{Metric, Sample};
 use crate::server::Server;
 
 /// How many documents there are.
@@ -33,8 +33,11 @@ struct Document {
 
 /// The messages, and what their replies are checked with.
 pub(super) struct Documents {
-    documents: Vec<Document>,
+    all: Vec<Document>,
     scratch: Vec<u8>,
+    /// Replies so far, and the bytes of their payloads.
+    replies: u64,
+    reply_bytes: u64,
 }
 
 /// One connection.
@@ -82,7 +85,9 @@ pub(super) fn run(
         if last_message.elapsed() > STALL {
             bail!("no message came back for {STALL:?}: the server lost some");
         }
-        if let Some(sample) = meter.tick()? {
+        if let Some(mut sample) = meter.tick()? {
+            let bytes = documents.reply_bytes as f64 / documents.replies.max(1) as f64;
+            sample.insert(Metric::ReplyBytes, bytes);
             return Ok(sample);
         }
     }
@@ -111,8 +116,8 @@ fn open(opening: Opening<'_>, connections: usize) -> Result<Vec<Client>> {
 
 impl Documents {
     fn new() -> Self {
-        let documents = (0..DOCUMENTS).map(|number| Document::new(document(number))).collect();
-        Self { documents, scratch: Vec::with_capacity(2 * DOCUMENT) }
+        let all = (0..DOCUMENTS).map(|number| Document::new(document(number))).collect();
+        Self { all, scratch: Vec::with_capacity(2 * DOCUMENT), replies: 0, reply_bytes: 0 }
     }
 }
 
@@ -164,7 +169,7 @@ impl Client {
 
     fn send(&mut self, documents: &Documents, n: usize) -> Result<()> {
         for _ in 0..n {
-            self.owed.extend_from_slice(&documents.documents[self.next].request);
+            self.owed.extend_from_slice(&documents.all[self.next].request);
             self.next = (self.next + 1) % DOCUMENTS;
             self.sent.push_back(Instant::now());
         }
@@ -228,9 +233,11 @@ impl Client {
 
     /// Holds a reply to what was sent.
     fn check(&mut self, frame: &Frame<'_>, documents: &mut Documents) -> Result<()> {
-        let document = &mut documents.documents[self.expected];
+        let document = &mut documents.all[self.expected];
         self.expected = (self.expected + 1) % DOCUMENTS;
         ensure!(frame.deflated, "a reply was not compressed");
+        documents.replies += 1;
+        documents.reply_bytes += frame.payload.len() as u64;
         let alone = self.deflate == Deflate::NoTakeover;
         if alone && document.reply == frame.payload {
             return Ok(());

@@ -104,6 +104,9 @@ fn caveats(contender: &Contender, median: &Sample) -> Vec<String> {
             "THE LOAD GENERATOR WAS THE SLOWER SIDE: the server idled {idle:.0} % of the time"
         ));
     }
+    if let Some(bytes) = median.get(&Metric::ReplyBytes) {
+        notes.push(format!("{bytes:.0} bytes of payload a reply"));
+    }
     if is_noisy(median) {
         let others = share(Metric::OthersBusy) * 100.0;
         notes.push(format!("NOISY: other processes took {others:.0} % of a core"));

@@ -130,6 +130,8 @@ pub(crate) struct Link {
     /// The peer's close has come.
     peer_closed: Cell<bool>,
     peer_code: Cell<Option<CloseCode>>,
+    /// Our end of the stream is closed.
+    shut: Cell<bool>,
     /// The owner has been told of the end.
     told: Cell<bool>,
     /// Bytes that came behind the handshake.
@@ -157,6 +159,7 @@ impl Link {
             paused: Cell::new(false),
             peer_closed: Cell::new(false),
             peer_code: Cell::new(None),
+            shut: Cell::new(false),
             told: Cell::new(false),
             unread: Cell::new((!unread.is_empty()).then(|| unread.into())),
         });
@@ -509,8 +512,10 @@ impl Link {
             Poll::Ready(Err(error)) => return Poll::Ready(LinkEnd::Io(error)),
             Poll::Pending => return Poll::Pending,
         }
-        if self.peer_closed.get() && self.io.borrow_mut().poll_shutdown(cx).is_pending() {
-            return Poll::Pending;
+        if self.peer_closed.get() && !self.shut.get() {
+            // What a shutdown met, reading meets too.
+            let _met = ready!(self.io.borrow_mut().poll_shutdown(cx));
+            self.shut.set(true);
         }
         // The rest of what the peer sends is read and dropped up to its own end, so that the kernel has no unread bytes
         // to answer with a reset, which could overtake our close frame.
