@@ -58,6 +58,25 @@ pub struct Config {
     #[arg(long, env = "SWITCHBOARD_PROXY_PROTOCOL")]
     pub proxy_protocol: bool,
 
+    /// Take WebSockets of browsers older than the standard (hybi-07 to -12, hixie-75, hixie-76), and answer Flash players that ask for their
+    /// socket policy.
+    #[arg(long, env = "SWITCHBOARD_DRAFTS", value_name = "BOOLEAN", default_value_t = true, action = clap::ArgAction::Set)]
+    pub drafts: bool,
+
+    /// Another port that answers Flash players only, which ask at 843 first: 0.0.0.0:843 [default: none].
+    #[arg(long, env = "SWITCHBOARD_FLASH_POLICY", value_name = "ADDRESS:PORT")]
+    pub flash_policy: Option<SocketAddr>,
+
+    /// Domains whose pages' Flash may connect, separated by commas.
+    #[arg(
+        long,
+        env = "SWITCHBOARD_FLASH_DOMAINS",
+        value_name = "DOMAIN",
+        value_delimiter = ',',
+        default_value = "*"
+    )]
+    pub flash_domains: Vec<String>,
+
     /// Connections that may be open; further ones are closed as they come [default: no bound].
     #[arg(long, env = "SWITCHBOARD_MAX_CONNECTIONS", value_name = "NUMBER", value_parser = positive())]
     pub max_connections: Option<u64>,
@@ -159,9 +178,11 @@ impl Config {
         listener.max_connections = bound(self.max_connections);
         listener.max_connections_per_address = bound(self.max_connections_per_address);
         listener.proxy_protocol = self.proxy_protocol;
+        listener.flash_policy.domains.clone_from(&self.flash_domains);
         let mut builder = Switchboard::builder()
             .ping_interval(Duration::from_millis(self.ping_interval))
             .ping_timeout(Duration::from_millis(self.ping_timeout))
+            .drafts(self.drafts)
             .max_payload(usize::try_from(self.max_payload).unwrap_or(usize::MAX))
             .origins(self.allowed_origins())
             .trusted_proxies(
@@ -238,6 +259,8 @@ mod tests {
             ("--origins", "https://example.org/"),
             ("--max-connections", "0"),
             ("--trusted-proxies", "10.0.0.0/8,proxy"),
+            ("--drafts", "perhaps"),
+            ("--flash-policy", "843"),
             ("--log-format", "xml"),
             ("--unix-mode", "888"),
             ("--unix-mode", "1777"),

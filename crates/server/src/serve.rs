@@ -38,6 +38,10 @@ pub fn run(config: &Config) -> io::Result<()> {
         }
         io.fallback(pages);
         let mut stop = Stop::new()?;
+        if let Some(address) = config.flash_policy {
+            let address = io.bind_flash_policy(address).await.map_err(|error| explain(&error, &address))?;
+            tracing::info!(%address, "Flash's socket policy");
+        }
         for address in addresses {
             announce(&bind(&io, address).await?)?;
         }

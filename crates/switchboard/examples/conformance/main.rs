@@ -101,6 +101,7 @@ fn build(options: &Options) -> std::io::Result<Switchboard> {
         .ping_timeout(Duration::from_millis(options.ping_timeout))
         .connect_timeout(Duration::from_millis(options.connect_timeout))
         .max_payload(options.max_payload)
+        .drafts(true)
         .origins(Origins::any());
     if let Some(workers) = options.workers {
         builder = builder.workers(workers);
