@@ -64,6 +64,6 @@ export class Peer {
 }
 
 /** What becomes of a WebSocket that must not serve: refused (`status`) or closed after it was opened (`code`). */
-export function refused(url) {
-  return new Peer(url).end(`refusal of ${url}`);
+export function refused(url, options) {
+  return new Peer(url, options).end(`refusal of ${url}`);
 }
