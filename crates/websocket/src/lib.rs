@@ -19,6 +19,8 @@ pub mod drafts;
 mod error;
 mod frame;
 pub mod handshake;
+#[cfg(feature = "hyper")]
+pub mod integration;
 mod limits;
 mod mask;
 mod message;

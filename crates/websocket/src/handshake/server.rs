@@ -82,6 +82,10 @@ pub enum HandshakeError {
     /// A subprotocol's name that is not a token: 400.
     #[error("the Sec-WebSocket-Protocol header is not a list of tokens")]
     Protocol,
+    /// The HTTP server cannot give the connection away: it is to be served with upgrades, and an upgrade can
+    /// be taken once. 500.
+    #[error("the connection cannot be upgraded: the server does not serve it with upgrades")]
+    NotUpgradable,
     /// The [`OriginCheck`] said no: 403.
     #[error("the origin is not allowed: see the option `origin` of the server")]
     Origin,
@@ -96,6 +100,7 @@ impl HandshakeError {
             Self::ConnectProtocol => StatusCode::NOT_IMPLEMENTED,
             Self::WebSocketVersion { .. } => StatusCode::UPGRADE_REQUIRED,
             Self::Origin => StatusCode::FORBIDDEN,
+            Self::NotUpgradable => StatusCode::INTERNAL_SERVER_ERROR,
             _ => StatusCode::BAD_REQUEST,
         }
     }

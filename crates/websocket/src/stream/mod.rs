@@ -4,6 +4,7 @@ mod config;
 mod error;
 mod inbound;
 mod keys;
+mod negotiate;
 mod open;
 mod outbound;
 mod sink;
@@ -26,6 +27,8 @@ use tokio::{
 
 pub use config::{Config, WhenFull};
 pub use error::Error;
+#[cfg(feature = "hyper")]
+pub(crate) use negotiate::Agreed;
 pub(crate) use open::{ask, read_response};
 pub use split::{Reader, Split, Writer};
 

@@ -9,15 +9,14 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Config, Error, WebSocketStream};
+use super::{Config, Error, WebSocketStream, negotiate::Agreed};
 use crate::{
     Role,
     client::{Rejection, Target},
-    deflate::DeflateParameters,
     handshake::{
         client::{ClientError, Handshake},
         head::{Head, HeadError, HeadLimits},
-        server::{HandshakeError, Upgrade},
+        server::HandshakeError,
     },
 };
 
@@ -75,7 +74,8 @@ where
     let request = read_head(&mut io, &mut buffer, |bytes| head.request(bytes)).await?;
     let mut answer = Vec::new();
     let judged = request.map_err(HandshakeError::Head).and_then(|parts| {
-        let agreed = judge(&parts, config, &mut answer)?;
+        let (upgrade, agreed) = Agreed::judge(&parts, None, config)?;
+        upgrade.write_response(&mut answer, &config.headers);
         Ok((parts, agreed))
     });
     if let Err(error) = &judged {
@@ -84,45 +84,12 @@ where
     io.write_all(&answer).await?;
     io.flush().await?;
     match judged {
-        Ok((parts, agreed)) => {
-            let stream = WebSocketStream::from_parts(io, buffer, Role::Server, config);
-            Ok((agreed.apply(stream, config), parts))
-        }
+        Ok((parts, agreed)) => Ok((agreed.into_stream(io, buffer, Role::Server, config), parts)),
         Err(error) => {
             io.shutdown().await?;
             Err(Error::Refused(error))
         }
     }
-}
-
-/// What a handshake ended with.
-struct Agreed {
-    protocol: Option<String>,
-    deflate: Option<DeflateParameters>,
-}
-
-impl Agreed {
-    fn apply<S: AsyncRead + AsyncWrite + Unpin>(
-        self,
-        mut stream: WebSocketStream<S>,
-        config: &Config,
-    ) -> WebSocketStream<S> {
-        stream.protocol = self.protocol;
-        match (self.deflate, &config.deflate) {
-            (Some(parameters), Some(options)) => stream.with_deflate(parameters, options),
-            _ => stream,
-        }
-    }
-}
-
-/// Judges a request, writes the answer if it is in order, and gives what was agreed on.
-fn judge(parts: &request::Parts, config: &Config, answer: &mut Vec<u8>) -> Result<Agreed, HandshakeError> {
-    let mut upgrade = Upgrade::check(parts)?;
-    upgrade.check_origin(&config.origin)?;
-    let protocol = upgrade.select(&config.protocols).map(str::to_owned);
-    let deflate = config.deflate.as_ref().and_then(|options| upgrade.accept_deflate(options));
-    upgrade.write_response(answer, &config.headers);
-    Ok(Agreed { protocol, deflate })
 }
 
 /// Asks for a WebSocket at `uri`, and gives the answer with it.
@@ -153,8 +120,7 @@ where
     }
     let protocol = handshake.check(&response)?.map(str::to_owned);
     let agreed = Agreed { protocol, deflate: handshake.deflate(&response)? };
-    let stream = WebSocketStream::from_parts(io, buffer, Role::Client, config);
-    Ok((agreed.apply(stream, config), response))
+    Ok((agreed.into_stream(io, buffer, Role::Client, config), response))
 }
 
 /// Reads the head of an answer, past interim ones that announce it (RFC 9110 §15.2), and leaves in the buffer what came

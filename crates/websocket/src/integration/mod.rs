@@ -1,0 +1,75 @@
+//! WebSockets within an HTTP server that is somebody else's: [`hyper`], [`tower`] or [`axum`], each behind the
+//! Cargo feature of its name, all of them over HTTP/1.1 and HTTP/2.
+//!
+//! One function judges requests for all three, by one [`Config`]. A request that is not in order is
+//! refused: 400 for what is malformed, 403 for an origin that is not let in ([`OriginCheck`](crate::OriginCheck), on by
+//! default), 405 with `Allow`, 426 with `Sec-WebSocket-Version`, 501 for another `:protocol`.
+//!
+//! HTTP/2 clients are told that they may ask for WebSockets (RFC 8441) by `enable_connect_protocol()` of hyper's and
+//! hyper-util's HTTP/2 builders; `axum::serve` does that by itself, with axum's feature `http2`.
+
+#[cfg(feature = "axum")]
+pub mod axum;
+pub mod hyper;
+#[cfg(feature = "tower")]
+pub mod tower;
+mod upgraded;
+
+use http::{Extensions, Response, request::Parts};
+#[cfg(any(feature = "axum", feature = "tower"))]
+use http::{
+    HeaderValue, Version,
+    header::{CONNECTION, UPGRADE},
+};
+
+use self::hyper::Upgrading;
+pub use self::upgraded::{ReadHalf, Upgraded, WriteHalf};
+use crate::{Config, WebSocketStream, handshake::server::HandshakeError, stream::Agreed};
+
+/// A WebSocket connection that an HTTP server took.
+pub type WebSocket = WebSocketStream<Upgraded>;
+
+/// Judges a request, and gives the answer and what becomes of the connection.
+fn accept(parts: &mut Parts, config: &Config) -> Result<(Response<String>, Upgrading), HandshakeError> {
+    let on_upgrade = parts.extensions.remove::<::hyper::upgrade::OnUpgrade>();
+    let (response, agreed) = judge(parts, config)?;
+    let on_upgrade = on_upgrade.ok_or(HandshakeError::NotUpgradable)?;
+    Ok((response, Upgrading::new(on_upgrade, agreed, config)))
+}
+
+fn judge(parts: &Parts, config: &Config) -> Result<(Response<String>, Agreed), HandshakeError> {
+    let (upgrade, agreed) = Agreed::judge(parts, connect_protocol(&parts.extensions), config)?;
+    let mut response = upgrade.response().map(|()| String::new());
+    response.headers_mut().extend(config.headers.clone());
+    Ok((response, agreed))
+}
+
+/// What an extended CONNECT asks for.
+fn connect_protocol(extensions: &Extensions) -> Option<&str> {
+    extensions.get::<::hyper::ext::Protocol>().map(::hyper::ext::Protocol::as_str)
+}
+
+/// The answer to a request that is not in order.
+#[cfg(any(feature = "axum", feature = "tower"))]
+fn refuse(error: &HandshakeError, version: Version) -> Response<String> {
+    let mut response = error.response();
+    if version > Version::HTTP_11 {
+        // It is of HTTP/1.1 only (RFC 9113 §8.2.2).
+        response.headers_mut().remove(CONNECTION);
+    }
+    response
+}
+
+/// Whether a request asks for a WebSocket at all, in order or not.
+#[cfg(any(feature = "axum", feature = "tower"))]
+fn asks(parts: &Parts) -> bool {
+    match parts.version {
+        Version::HTTP_2 | Version::HTTP_3 => connect_protocol(&parts.extensions) == Some("websocket"),
+        _ => {
+            let values = parts.headers.get_all(UPGRADE).into_iter().map(HeaderValue::as_bytes);
+            values
+                .flat_map(|value| value.split(|&byte| byte == b','))
+                .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"websocket"))
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! WebSockets within hyper, tower and axum, over HTTP/1.1 and HTTP/2: one set of rules for all three.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics says why")]
+
+mod answers;
+mod axum_extractor;
+mod connections;
+mod harness;
+mod tower_layer;
