@@ -33,6 +33,8 @@ pub(super) struct Session {
     outgoing: Vec<u8>,
     peer_closed: bool,
     close_sent: bool,
+    /// rustls has given up on it, and is not to be asked again.
+    failed: bool,
 }
 
 impl Session {
@@ -43,6 +45,7 @@ impl Session {
             outgoing: Vec::new(),
             peer_closed: false,
             close_sent: false,
+            failed: false,
         })
     }
 
@@ -77,11 +80,7 @@ impl Session {
         mut plain: impl FnMut(&[u8]),
     ) -> Result<Progress, rustls::Error> {
         let (read, result) = self.process(bytes, &mut plain, |_, _| ());
-        if let Err(error) = result {
-            // The error again, and before it the alert.
-            let _same = self.process(&mut [], &mut plain, |_, _| ());
-            return Err(error);
-        }
+        result?;
         let rest = bytes.get(read..).unwrap_or_default();
         if self.peer_closed {
             return Ok(Progress::PeerClosed);
@@ -104,7 +103,8 @@ impl Session {
 
     /// Says that nothing more will be written. Once.
     pub(super) fn close(&mut self) -> Result<(), rustls::Error> {
-        if mem::replace(&mut self.close_sent, true) || self.connection.is_handshaking() {
+        // Behind an error the alert has said it.
+        if mem::replace(&mut self.close_sent, true) || self.failed || self.connection.is_handshaking() {
             return Ok(());
         }
         self.send(|mut traffic, out| grow_and(out, 64, |room| traffic.queue_close_notify(room)))
@@ -130,6 +130,32 @@ impl Session {
 
     /// Lets rustls do what it can with `bytes`, up to where it wants more; there, `ready` may write. Returns how many bytes are done with.
     fn process(
+        &mut self,
+        bytes: &mut [u8],
+        plain: &mut impl FnMut(&[u8]),
+        ready: impl FnOnce(WriteTraffic<'_, ServerConnectionData>, &mut Vec<u8>),
+    ) -> (usize, Result<(), rustls::Error>) {
+        if self.failed {
+            return (0, Err(rustls::Error::General("the TLS connection has failed before".to_owned())));
+        }
+        let (read, result) = self.process_until_more(bytes, plain, ready);
+        if result.is_err() {
+            self.failed = true;
+            self.say_why();
+        }
+        (read, result)
+    }
+
+    /// Takes the alert of an error. While there is something to be sent, rustls gives that and looks at no bytes.
+    fn say_why(&mut self) {
+        while self.connection.wants_write() {
+            let status = self.connection.process_tls_records(&mut []);
+            let Ok(ConnectionState::EncodeTlsData(mut data)) = status.state else { return };
+            encode(&mut self.outgoing, |room| data.encode(room));
+        }
+    }
+
+    fn process_until_more(
         &mut self,
         bytes: &mut [u8],
         plain: &mut impl FnMut(&[u8]),
@@ -218,5 +244,192 @@ fn grow_and(
                 return Err(error);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use proptest::prelude::*;
+    use rustls::{ClientConfig, ClientConnection, RootCertStore};
+
+    use super::*;
+
+    /// A client, and our end, which has heard nothing yet.
+    fn ends() -> (ClientConnection, Session) {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let client = ClientConnection::new(Arc::new(client), "localhost".try_into().unwrap()).unwrap();
+        (client, Session::new(Arc::new(server)).unwrap())
+    }
+
+    /// Bytes that have come, behind those that wait, as the stream does it.
+    fn read(session: &mut Session, bytes: &[u8], plain: &mut Vec<u8>) -> Result<Progress, rustls::Error> {
+        let mut records = session.take_waiting();
+        records.extend_from_slice(bytes);
+        session.read(&mut records, |bytes| plain.extend_from_slice(bytes))
+    }
+
+    fn from_client(client: &mut ClientConnection) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while client.wants_write() {
+            client.write_tls(&mut bytes).unwrap();
+        }
+        bytes
+    }
+
+    fn to_client(client: &mut ClientConnection, session: &mut Session) {
+        let outgoing = mem::take(session.outgoing());
+        let mut rest = &outgoing[..];
+        while !rest.is_empty() {
+            client.read_tls(&mut rest).unwrap();
+            client.process_new_packets().unwrap();
+        }
+    }
+
+    /// Both ends, with the handshake done.
+    fn connected() -> (ClientConnection, Session) {
+        let (mut client, mut session) = ends();
+        while client.is_handshaking() || session.connection().is_handshaking() {
+            let bytes = from_client(&mut client);
+            read(&mut session, &bytes, &mut Vec::new()).unwrap();
+            to_client(&mut client, &mut session);
+        }
+        (client, session)
+    }
+
+    /// A message of the handshake as records, cut at these places.
+    fn records(message: &[u8], cuts: &[usize]) -> Vec<u8> {
+        let mut at = 0;
+        let mut records = Vec::new();
+        for end in cuts.iter().copied().chain([message.len()]) {
+            let part = message.get(at..end).unwrap_or_default();
+            if !part.is_empty() {
+                records.extend([0x16, 3, 1]);
+                records.extend((part.len() as u16).to_be_bytes());
+                records.extend(part);
+                at = end;
+            }
+        }
+        records
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn messages_come_through_in_any_split(
+            messages in prop::collection::vec(0_usize..40_000, 1..5),
+            chunk in 100_usize..30_000,
+        ) {
+            let (mut client, mut session) = connected();
+            let (mut sent, mut bytes) = (Vec::new(), Vec::new());
+            for len in messages {
+                let message = vec![len as u8; len];
+                client.writer().write_all(&message).unwrap();
+                bytes.extend(from_client(&mut client));
+                sent.extend(message);
+            }
+            let (mut plain, mut answer) = (Vec::new(), Vec::new());
+            for chunk in bytes.chunks(chunk) {
+                prop_assert_eq!(read(&mut session, chunk, &mut plain), Ok(Progress::Ready));
+                // Writing in between does no harm to what waits.
+                session.write(b"between").unwrap();
+                to_client(&mut client, &mut session);
+                let _no_more = client.reader().read_to_end(&mut answer);
+            }
+            prop_assert_eq!(plain, sent);
+            prop_assert!(session.waiting().is_empty());
+            prop_assert_eq!(answer.len(), bytes.chunks(chunk).count() * 7);
+        }
+
+        #[test]
+        fn a_hello_in_any_pieces_is_answered_and_a_broken_one_is_an_error(
+            mut cuts in prop::collection::vec(0_usize..300, 0..5),
+            chunk in 1_usize..400,
+            broken in prop::option::of((any::<prop::sample::Index>(), 1_u8..)),
+            behind in prop::collection::vec(any::<u8>(), 0..64),
+        ) {
+            let (mut client, mut session) = ends();
+            let hello = from_client(&mut client);
+            cuts.sort_unstable();
+            let mut bytes = records(&hello[5..], &cuts);
+            if let Some((at, change)) = broken {
+                let at = at.index(bytes.len());
+                bytes[at] ^= change;
+                bytes.extend(behind);
+            }
+            let mut plain = Vec::new();
+            for chunk in bytes.chunks(chunk) {
+                if read(&mut session, chunk, &mut plain).is_err() {
+                    break;
+                }
+            }
+            prop_assert!(plain.is_empty());
+            prop_assert!(broken.is_some() || !session.outgoing().is_empty());
+        }
+
+        #[test]
+        fn whatever_comes_later_is_bytes_of_the_peer_or_an_error(
+            at in any::<prop::sample::Index>(), change in 1_u8.., chunk in 1_usize..200,
+        ) {
+            let (mut client, mut session) = connected();
+            client.refresh_traffic_keys().unwrap();
+            client.writer().write_all(&[b'x'; 100]).unwrap();
+            let mut bytes = from_client(&mut client);
+            let at = at.index(bytes.len());
+            bytes[at] ^= change;
+            let mut plain = Vec::new();
+            for chunk in bytes.chunks(chunk) {
+                if read(&mut session, chunk, &mut plain).is_err() {
+                    break;
+                }
+                let _may_fail = session.write(b"between");
+            }
+            prop_assert!(plain.is_empty() || plain == [b'x'; 100]);
+            let _may_fail = session.close();
+        }
+    }
+
+    #[test]
+    fn the_end_is_said_once_by_each() {
+        let (mut client, mut session) = connected();
+        session.close().unwrap();
+        let said = session.outgoing().len();
+        session.close().unwrap();
+        assert_eq!(session.outgoing().len(), said);
+        to_client(&mut client, &mut session);
+        assert_eq!(client.reader().read(&mut [0]).unwrap(), 0);
+        client.send_close_notify();
+        let bytes = from_client(&mut client);
+        assert_eq!(read(&mut session, &bytes, &mut Vec::new()), Ok(Progress::PeerClosed));
+        assert!(session.is_peer_closed() && session.write(b"too late").is_err());
+    }
+
+    #[test]
+    fn nothing_is_held_while_nothing_is_on_its_way() {
+        let (mut client, mut session) = connected();
+        client.writer().write_all(&[7; 5000]).unwrap();
+        let bytes = from_client(&mut client);
+        let mut plain = Vec::new();
+        read(&mut session, &bytes[..4000], &mut plain).unwrap();
+        assert!(plain.is_empty() && session.waiting().len() == 4000);
+        read(&mut session, &bytes[4000..], &mut plain).unwrap();
+        assert_eq!((plain.len(), session.waiting.capacity(), session.outgoing.capacity()), (5000, 0, 0));
     }
 }
