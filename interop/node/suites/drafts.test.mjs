@@ -16,9 +16,7 @@ const together = { concurrency: 8, timeout: TEST_LIMIT };
 const HIXIE_75_MOUNTED = "hyper, which it is mounted in, writes the names of headers in small letters, which hixie-75 does not take";
 const FLASH_MOUNTED = "the server that it is mounted in accepts";
 
-// `ws` 0.4 makes its key of the version, a hyphen and the time: one byte less than the sixteen there are to be, but for the space, which is
-// no part of the header's value.
-const VERSION_8 = " 8";
+const VERSION_8 = 8;
 
 /** A client of hybi-08, open, with what `Hixie` has. */
 async function draft8(server, path) {

@@ -375,7 +375,8 @@ fn check_protocols(headers: &HeaderMap) -> Result<(), HandshakeError> {
     if list(headers, &SEC_WEBSOCKET_PROTOCOL).all(is_token) { Ok(()) } else { Err(HandshakeError::Protocol) }
 }
 
-/// The request's one key, if it decodes to 16 bytes.
+/// The request's one key, if it decodes to 16 bytes. A client of the drafts may be loose about that, as `ws` 0.4 from npm: its key of
+/// version 8 is 15 bytes.
 fn single_key(headers: &HeaderMap) -> Result<&[u8], HandshakeError> {
     use base64::{Engine, engine::general_purpose::STANDARD};
 
@@ -384,6 +385,9 @@ fn single_key(headers: &HeaderMap) -> Result<&[u8], HandshakeError> {
     let mut nonce = [0; 18];
     match STANDARD.decode_slice(key.as_bytes(), &mut nonce) {
         Ok(16) => Ok(key.as_bytes()),
+        Ok(1..) if headers.get(SEC_WEBSOCKET_VERSION).is_some_and(|version| version != "13") => {
+            Ok(key.as_bytes())
+        }
         _ => Err(HandshakeError::Key),
     }
 }
