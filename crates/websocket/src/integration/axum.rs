@@ -34,6 +34,7 @@ pub use super::WebSocket;
 use super::{asks, connect_protocol, hyper::Upgrading, judge, refuse};
 use crate::{
     Config, Error, Limits, OriginCheck, WhenFull,
+    deflate::DeflateOptions,
     handshake::server::{HandshakeError, Upgrade},
 };
 
@@ -142,6 +143,12 @@ impl<F> WebSocketUpgrade<F> {
 
     fn limits(mut self, change: impl FnOnce(Limits) -> Limits) -> Self {
         self.config.limits = change(self.config.limits);
+        self
+    }
+
+    /// Compression (permessage-deflate), for clients that offer it. Default: none.
+    pub fn deflate(mut self, options: DeflateOptions) -> Self {
+        self.config.deflate = Some(options);
         self
     }
 

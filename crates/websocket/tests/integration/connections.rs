@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 use http::HeaderValue;
-use switchboard_websocket::{CloseCode, OwnedMessage};
+use switchboard_websocket::{CloseCode, Config, OwnedMessage, Role, WebSocketStream};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -32,6 +32,33 @@ async fn a_websocket_is_taken_over_http_1_and_http_2() {
                 socket.close(CloseCode::Normal, "done").await.unwrap();
             };
             within(exchange).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn compression_is_agreed_on_over_http_1_and_http_2() {
+    for by in ALL {
+        let address = serve(by).await;
+        for mut client in [Client::http1(address).await, Client::http2(address).await] {
+            for (offer, agreed) in [("permessage-deflate", true), ("other", false)] {
+                let request = client.request().header("sec-websocket-extensions", offer);
+                let answer = client.send(request.body(http_body_util::Empty::new()).unwrap()).await;
+                let extensions = answer.headers().get("sec-websocket-extensions");
+                assert_eq!(extensions.is_some(), agreed, "{by:?}: {extensions:?}");
+                let upgraded = hyper::upgrade::on(answer).await.unwrap();
+                let mut socket = WebSocketStream::from_raw(
+                    hyper_util::rt::TokioIo::new(upgraded),
+                    Role::Client,
+                    &Config::default(),
+                );
+                within(socket.send("deflate?")).await.unwrap();
+                let said = within(socket.recv()).await.unwrap();
+                assert_eq!(said, Some(agreed.to_string().into()), "a short answer is not compressed");
+                if matches!(client, Client::Http1(_)) {
+                    client = Client::http1(address).await;
+                }
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ use hyper_util::{
 };
 use switchboard_websocket::{
     Config, OriginCheck, Role, WebSocketStream,
+    deflate::DeflateOptions,
     integration::{
         WebSocket,
         axum::WebSocketUpgrade,
@@ -41,6 +42,7 @@ pub(crate) async fn within<T>(work: impl Future<Output = T>) -> T {
 pub(crate) fn config() -> Config {
     let mut config = Config::default();
     config.protocols = vec!["chat".into()];
+    config.deflate = Some(DeflateOptions::default());
     config.origin = OriginCheck::list(["https://app.example"]);
     config
 }
@@ -50,6 +52,7 @@ pub(crate) async fn echo(mut socket: WebSocket) {
     while let Ok(Some(message)) = socket.recv().await {
         let answer = match message.as_str() {
             Some("protocol?") => socket.protocol().unwrap_or("none").into(),
+            Some("deflate?") => socket.deflate().is_some().to_string().into(),
             Some("tcp?") => socket.get_ref().as_tcp().is_some().to_string().into(),
             _ => message,
         };
@@ -73,7 +76,7 @@ async fn by_hyper(mut request: Request<Incoming>) -> Result<http::Response<Strin
 }
 
 async fn by_axum(upgrade: WebSocketUpgrade) -> Response {
-    upgrade.protocols(["chat"]).origin(config().origin).on_upgrade(echo)
+    upgrade.protocols(["chat"]).origin(config().origin).deflate(DeflateOptions::default()).on_upgrade(echo)
 }
 
 /// Serves on a free port, whichever version a client speaks.
