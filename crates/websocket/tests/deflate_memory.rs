@@ -6,52 +6,17 @@
 //! ```
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics says why")]
-#![allow(unsafe_code, reason = "an allocator that counts")]
 
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    io::Write,
-    sync::atomic::{AtomicUsize, Ordering},
-};
+mod counting;
 
+use std::{io::Write, sync::atomic::Ordering};
+
+use counting::{PEAK, held};
 use flate2::{Compression, write::DeflateEncoder};
 use switchboard_websocket::{
     Decoder, FrameHeader, Limits, Opcode, ProtocolError, Role,
     deflate::{DeflateOptions, DeflateParameters, Deflater, Inflater},
 };
-
-struct Counting;
-
-static HELD: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: all is passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let held = HELD.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(held, Ordering::Relaxed);
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promise.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    // What is large the system moves by its pages, without a copy.
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
-        let held = HELD.fetch_add(new_size, Ordering::Relaxed) + new_size;
-        PEAK.fetch_max(held, Ordering::Relaxed);
-        // SAFETY: the caller's promise.
-        unsafe { System.realloc(pointer, layout, new_size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const CONNECTIONS: usize = 16;
 
@@ -59,10 +24,6 @@ const CONNECTIONS: usize = 16;
 fn compression_holds_what_the_documentation_says() {
     a_bomb_takes_no_more_than_the_limit();
     what_connections_hold();
-}
-
-fn held() -> usize {
-    HELD.load(Ordering::Relaxed)
 }
 
 /// One end of a connection.

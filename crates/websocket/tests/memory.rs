@@ -1,0 +1,83 @@
+//! What a peer can make a connection hold, measured at the allocator. One test to a program: the count is of the whole of it.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics says why")]
+
+mod counting;
+
+use std::{future::poll_fn, task::Poll};
+
+use counting::held;
+use switchboard_websocket::{Config, FrameHeader, Opcode, OwnedMessage, Role, WebSocketStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+/// What the pipe, the connection and its buffers may hold besides a peer's bytes.
+const SLACK: usize = 256 << 10;
+
+#[tokio::test]
+async fn a_peer_pins_what_it_has_sent_and_no_more() {
+    a_length_in_a_header_reserves_nothing_before_its_bytes_come().await;
+    tiny_fragments_pin_their_bytes_alone().await;
+    pings_leave_nothing_behind().await;
+}
+
+fn connection() -> (DuplexStream, WebSocketStream<DuplexStream>) {
+    let (client, server) = tokio::io::duplex(64 << 10);
+    (client, WebSocketStream::from_raw(server, Role::Server, &Config::default()))
+}
+
+/// A client's frame, masked with nothing.
+fn frame(opcode: Opcode, fin: bool, announced: usize, payload: &[u8]) -> Vec<u8> {
+    let header = FrameHeader::new(opcode, announced).fin(fin).masked([0; 4]);
+    [header.as_bytes(), payload].concat()
+}
+
+/// Lets the server read all that was sent, and gives what it came to.
+async fn read(server: &mut WebSocketStream<DuplexStream>) -> Vec<OwnedMessage> {
+    let mut messages = Vec::new();
+    // Without a message the reading waits: the peer says nothing more just now.
+    poll_fn(|cx| {
+        while let Poll::Ready(message) = server.poll_recv(cx) {
+            messages.push(message.unwrap().unwrap());
+        }
+        Poll::Ready(())
+    })
+    .await;
+    messages
+}
+
+async fn a_length_in_a_header_reserves_nothing_before_its_bytes_come() {
+    let (mut client, mut server) = connection();
+    let before = held();
+    client.write_all(&frame(Opcode::Binary, true, 60 << 20, b"ten bytes.")).await.unwrap();
+    assert!(read(&mut server).await.is_empty());
+    assert!(held() - before < SLACK, "{}", held() - before);
+}
+
+async fn tiny_fragments_pin_their_bytes_alone() {
+    let (mut client, mut server) = connection();
+    let before = held();
+    client.write_all(&frame(Opcode::Binary, false, 1, b"a")).await.unwrap();
+    for _ in 0..100 {
+        let fragments = frame(Opcode::Continuation, false, 1, b"b").repeat(1000);
+        client.write_all(&fragments).await.unwrap();
+        assert!(read(&mut server).await.is_empty());
+    }
+    assert!(held() - before < SLACK + 2 * 100_000, "{}", held() - before);
+    client.write_all(&frame(Opcode::Continuation, true, 0, b"")).await.unwrap();
+    let [OwnedMessage::Binary(whole)] = &read(&mut server).await[..] else { panic!("no message") };
+    assert_eq!(whole.len(), 100_001);
+}
+
+async fn pings_leave_nothing_behind() {
+    let (mut client, mut server) = connection();
+    let before = held();
+    let pings = frame(Opcode::Ping, true, 125, &[b'p'; 125]).repeat(100);
+    let mut pongs = vec![0; 127 * 100];
+    for _ in 0..1000 {
+        client.write_all(&pings).await.unwrap();
+        assert_eq!(read(&mut server).await.len(), 100);
+        server.flush().await.unwrap();
+        client.read_exact(&mut pongs).await.unwrap();
+    }
+    assert!(held().saturating_sub(before) < SLACK, "{}", held() - before);
+}
