@@ -57,11 +57,27 @@ for (const [name, how] of [["host", "Host handed on"], ["forwarded", "X-Forwarde
   });
 }
 
-for (const [name, how] of [["untrusted", "X-Forwarded-Host of a proxy that nobody trusts"], ["neither", "neither of the two"]]) {
+for (const [name, how] of [["untrusted", "X-Forwarded-Host of a proxy that nobody trusts"], ["bare", "its defaults"]]) {
   describe(`nginx, ${how}`, together, () => {
-    it("a page of the host is another's", async () => {
+    it("a page of the host is another's, where its browser does not say more than Origin", async () => {
       assert.equal(await pollingStatus(name, target(name).http), 403);
       assert.equal(await websocketStatus(name, target(name).http), 403);
+    });
+
+    it("a page is let in where its browser says that it is of the host it asks, on either transport", async (t) => {
+      const extraHeaders = { origin: target(name).http, "sec-fetch-site": "same-origin" };
+      for (const transport of Object.values(MODES)) {
+        const client = newClient(t, target(name), { nsp: "/chat", ...transport, extraHeaders, auth: { visitor: randomUUID() } });
+        client.connect();
+        await connection(client);
+        if (transport.transports.length > 1) await upgraded(client);
+        await within(client.emitWithAck("rtt"), "ack");
+      }
+    });
+
+    it("a page of another site is refused with 403, on either transport", async () => {
+      assert.equal(await pollingStatus(name, EVIL), 403);
+      assert.equal(await websocketStatus(name, EVIL), 403);
     });
 
     it("who sends no Origin is served", async () => {

@@ -1,4 +1,4 @@
-// Starts two stand-alone servers, one of which trusts proxies, and nginx before them; runs proxy.test.mjs and ends with a line that counts.
+// Starts two stand-alone servers, one of which trusts proxies, and nginx before them; runs the tests here and ends with a line that counts.
 import { spawn } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
@@ -58,9 +58,9 @@ try {
   writeFileSync(`${folder}/nginx.conf`, config);
   start("nginx", ["-p", folder, "-c", `${folder}/nginx.conf`, "-e", "stderr"], "inherit");
   const hosts = {};
-  for (const name of ["host", "forwarded", "untrusted", "neither"]) hosts[name] = await front(name);
+  for (const name of ["host", "forwarded", "untrusted", "bare"]) hosts[name] = await front(name);
   process.env.NGINX_HOSTS = JSON.stringify(hosts);
-  const tests = run({ files: [here("proxy.test.mjs")], timeout: 120_000 });
+  const tests = run({ files: [here("proxy.test.mjs"), here("browser.test.mjs")], timeout: 120_000 });
   // What fails outside of every test is the file itself.
   tests.on("test:pass", (event) => (counts.passed += event.details.type === "suite" || event.nesting === 0 ? 0 : 1));
   tests.on("test:fail", (event) => (counts.failed += event.details.type === "suite" ? 0 : 1));

@@ -44,7 +44,7 @@ pub struct Config {
     #[arg(long, env = "SWITCHBOARD_MAX_PAYLOAD", value_name = "BYTES", default_value_t = 1_000_000, value_parser = positive())]
     pub max_payload: u64,
 
-    /// Origins whose pages may connect, such as `https://example.org`, separated by commas; `*` is every one. The server's own pages
+    /// Origins whose pages may connect, such as `https://example.org`, `https://*.example.org` or `http://localhost:*`, separated by commas; `*` is every one. The server's own pages
     /// always may [default: no others].
     #[arg(long, env = "SWITCHBOARD_ORIGINS", value_name = "ORIGIN", value_delimiter = ',', value_parser = origin)]
     pub origins: Vec<String>,
@@ -137,11 +137,12 @@ fn positive() -> impl clap::builder::IntoResettable<clap::builder::ValueParser> 
     clap::value_parser!(u64).range(1..)
 }
 
-/// An origin as browsers write it: a scheme, a host, and a port unless it is the scheme's own.
+/// An origin as browsers write it: a scheme, a host, and a port unless it is the scheme's own. `*.` may stand before the host, `:*` behind it.
 fn origin(text: &str) -> Result<String, String> {
-    let host = text.split_once("://").map(|(_, host)| host);
-    let good =
-        text == "*" || host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ']));
+    let host = text.split_once("://").map(|(_, host)| host.strip_prefix("*.").unwrap_or(host));
+    let host = host.map(|host| host.strip_suffix(":*").unwrap_or(host));
+    let good = text == "*"
+        || host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ', '*']));
     if good {
         Ok(text.to_ascii_lowercase())
     } else {
@@ -257,6 +258,9 @@ mod tests {
             ("--max-payload", "-1"),
             ("--origins", "example.org"),
             ("--origins", "https://example.org/"),
+            ("--origins", "https://*"),
+            ("--origins", "https://a*.example.org"),
+            ("--origins", "*://example.org/*"),
             ("--max-connections", "0"),
             ("--trusted-proxies", "10.0.0.0/8,proxy"),
             ("--drafts", "perhaps"),
@@ -274,7 +278,8 @@ mod tests {
 
     #[test]
     fn origins_come_as_a_list() {
-        let config = parse(&["--origins", "https://Example.org,http://localhost:8080"]).expect("good");
-        assert_eq!(config.origins, ["https://example.org", "http://localhost:8080"]);
+        let config = parse(&["--origins", "https://Example.org,https://*.Example.org,http://localhost:*"])
+            .expect("good");
+        assert_eq!(config.origins, ["https://example.org", "https://*.example.org", "http://localhost:*"]);
     }
 }

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use http::HeaderName;
 use http::request::Parts;
+use switchboard_websocket::handshake::origin::is_of_own_page;
 
 /// Where a request came from, as the listener or the outer server knows it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -97,6 +98,8 @@ struct Inner {
     /// The URL, then a line `name:value` for each header.
     text: Box<[u8]>,
     url: u32,
+    /// A browser said that it was a page's to its own origin.
+    of_own_page: bool,
 }
 
 impl Handshake {
@@ -114,7 +117,14 @@ impl Handshake {
             text.extend_from_slice(value.as_bytes());
         }
         let text = text.into_boxed_slice();
-        Self { inner: Arc::new(Inner { peer, time: SystemTime::now(), text, url: url.len() as u32 }) }
+        let (time, url) = (SystemTime::now(), url.len() as u32);
+        let of_own_page = is_of_own_page(&parts.headers);
+        Self { inner: Arc::new(Inner { peer, time, text, url, of_own_page }) }
+    }
+
+    /// Whether a browser said that the request was a page's to its own origin.
+    pub(crate) fn is_of_own_page(&self) -> bool {
+        self.inner.of_own_page
     }
 
     /// The path and query that were asked for.

@@ -12,7 +12,7 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 use switchboard_websocket::drafts;
-use switchboard_websocket::handshake::origin::is_same_host;
+use switchboard_websocket::handshake::origin::{is_of_own_page, is_same_host, matches};
 
 use crate::Peer;
 use crate::proxies::forwarded_hosts;
@@ -24,6 +24,9 @@ type OriginCheck = dyn Fn(&str) -> bool + Send + Sync;
 ///
 /// The default, [`same`](Self::same), lets in pages of the host and port that the request was sent to, and clients that are no browsers
 /// (they send no `Origin`). Pages of other origins get a 403, on every transport alike.
+///
+/// Behind a proxy that hands on another `Host`, a page is known for one of ours by what its browser says of the request
+/// (`Sec-Fetch-Site: same-origin`), and the WebSocket that a session of Engine.IO goes over to by the session, if that is how it began.
 #[derive(Clone)]
 pub struct Origins {
     kind: Kind,
@@ -66,7 +69,8 @@ impl Origins {
         Self { kind: Kind::Any, credentials: false }
     }
 
-    /// These origins (`https://example.org`, `http://localhost:8080`), and the request's own host and port.
+    /// These origins (`https://example.org`, `http://localhost:8080`) and those that match a pattern (`https://*.example.org` for all
+    /// below that domain, `http://localhost:*` for all ports), and the request's own host and port.
     pub fn list<S: Into<String>>(origins: impl IntoIterator<Item = S>) -> Self {
         Self { kind: Kind::List(origins.into_iter().map(Into::into).collect()), credentials: false }
     }
@@ -87,14 +91,14 @@ impl Origins {
     pub(crate) fn allow(&self, parts: &Parts, peer: Peer) -> bool {
         let Some(origin) = drafts::origin(&parts.headers) else { return true };
         let Ok(origin) = origin.to_str() else { return false };
-        self.is_listed(origin) || is_same(origin, parts, peer)
+        self.is_listed(origin) || is_of_own_page(&parts.headers) || is_same(origin, parts, peer)
     }
 
     fn is_listed(&self, origin: &str) -> bool {
         match &self.kind {
             Kind::Same => false,
             Kind::Any => true,
-            Kind::List(list) => list.iter().any(|listed| listed.eq_ignore_ascii_case(origin)),
+            Kind::List(list) => list.iter().any(|listed| matches(listed, origin)),
             Kind::Check(check) => check(origin),
         }
     }
@@ -167,7 +171,7 @@ mod tests {
 
     #[test]
     fn origins_are_let_in_by_their_rule() {
-        let list = Origins::list(["https://app.example"]);
+        let list = Origins::list(["https://app.example", "https://*.apps.example"]);
         let check = Origins::check(|origin| origin.ends_with(".example"));
         for (origins, origin, allowed) in [
             (Origins::same(), None, true),
@@ -177,6 +181,8 @@ mod tests {
             (Origins::same(), Some("http://chat.example:3000.evil.example"), false),
             (Origins::same(), Some("null"), false),
             (list.clone(), Some("https://app.example"), true),
+            (list.clone(), Some("https://one.apps.example"), true),
+            (list.clone(), Some("https://apps.example"), false),
             (list.clone(), Some("http://chat.example:3000"), true),
             (list, Some("https://app.example.evil"), false),
             (check.clone(), Some("https://a.example"), true),

@@ -44,6 +44,16 @@ pub(crate) enum Decision {
     Poll(PollRequest),
 }
 
+impl Decision {
+    fn attach_mut(&mut self) -> Option<&mut Attach> {
+        match self {
+            Decision::Upgrade(_, attach) => Some(attach),
+            Decision::UpgradeHixie(hixie) => Some(&mut hixie.attach),
+            Decision::Pass | Decision::Answer(_) | Decision::Poll(_) => None,
+        }
+    }
+}
+
 /// The answer to a request of the drafts hixie-75 and -76, which is not over with its head.
 pub(crate) struct HixieUpgrade {
     /// The head byte for byte: clients compare it.
@@ -60,7 +70,13 @@ pub(crate) enum Attach {
     /// A new Engine.IO session.
     Session(Arc<EngineServer>, Handshake, Wire),
     /// An Engine.IO session that exists, on polling: the connection is a probe.
-    Probe(Arc<EngineServer>, SessionId, Wire),
+    Probe {
+        server: Arc<EngineServer>,
+        sid: SessionId,
+        wire: Wire,
+        /// The origin of a page that is not known for one of ours: its session has to vouch for it.
+        stranger: Option<Box<str>>,
+    },
     /// A raw WebSocket service.
     Raw { service: Arc<RawService>, handshake: Handshake, protocol: Option<Box<str>>, wire: Wire },
 }
@@ -69,7 +85,7 @@ impl Attach {
     /// The worker that must drive the connection.
     pub(crate) fn worker(&self, hub: &Hub) -> WorkerId {
         match self {
-            Attach::Probe(_, sid, _) => WorkerId(sid.worker()),
+            Attach::Probe { sid, .. } => WorkerId(sid.worker()),
             Attach::Session(..) | Attach::Raw { .. } => hub.next_worker(),
         }
     }
@@ -83,7 +99,7 @@ impl Attach {
             Attach::Session(server, handshake, wire) => {
                 EngineSession::open_websocket(worker, &server, handshake, opened(wire));
             }
-            Attach::Probe(server, sid, wire) => probe::start(worker, &server, sid, opened(wire)),
+            Attach::Probe { server, sid, wire, .. } => probe::start(worker, &server, sid, opened(wire)),
             Attach::Raw { service, handshake, protocol, wire } => {
                 service.open(worker, handshake, protocol, opened(wire));
             }
@@ -140,13 +156,28 @@ fn decide_engine(
     peer: Peer,
     drafts: bool,
 ) -> Result<Decision, Answer> {
+    let Some(stranger) = stranger(&server.options.origins, parts, peer) else {
+        return decide_let_in(server, parts, peer, drafts);
+    };
+    // Whoever knows a session's id has read what its first request was answered. Whether that was for a page of ours, the session knows.
+    let refusal = || refuse_stranger(stranger);
+    let mut decision = decide_let_in(server, parts, peer, drafts).map_err(|_unheard| refusal())?;
+    let Some(Attach::Probe { stranger: to_vouch_for, .. }) = decision.attach_mut() else {
+        return Err(refusal());
+    };
+    *to_vouch_for = Some(stranger.into());
+    Ok(decision)
+}
+
+/// The checks of Engine.IO after that of the origin.
+#[expect(clippy::result_large_err, reason = "the error is the answer, passed on once")]
+fn decide_let_in(
+    server: &Arc<EngineServer>,
+    parts: &Parts,
+    peer: Peer,
+    drafts: bool,
+) -> Result<Decision, Answer> {
     let options = &server.options;
-    check_origin(&options.origins, parts, peer, |origin| {
-        engine_error_with(
-            ErrorCode::Forbidden,
-            &format!("origin {origin} is not allowed: see the option `origins`"),
-        )
-    })?;
     if parts.method == Method::OPTIONS && parts.headers.contains_key(ORIGIN) {
         return Ok(Decision::Answer(preflight(&options.origins, parts)));
     }
@@ -193,7 +224,7 @@ fn decide_engine(
             Ok(accept(&asked, options.cookie.as_ref(), options.per_message_deflate.as_ref(), attach))
         }
         PollKind::Get(sid) | PollKind::Post(sid) if options.upgrades() => {
-            let attach = |wire| Attach::Probe(Arc::clone(server), sid, wire);
+            let attach = |wire| Attach::Probe { server: Arc::clone(server), sid, wire, stranger: None };
             Ok(accept(&asked, None, options.per_message_deflate.as_ref(), attach))
         }
         PollKind::Get(_) | PollKind::Post(_) => Err(engine_error(ErrorCode::BadRequest)),
@@ -202,11 +233,10 @@ fn decide_engine(
 
 fn decide_websocket(service: &Arc<RawService>, parts: &Parts, peer: Peer, drafts: bool) -> Decision {
     let options = service.options();
-    let allowed = check_origin(&options.origins, parts, peer, |origin| {
-        plain(StatusCode::FORBIDDEN, format!("origin {origin} is not allowed: see the option `origins`\n"))
-    });
-    if let Err(answer) = allowed {
-        return Decision::Answer(answer);
+    if let Some(stranger) = stranger(&options.origins, parts, peer) {
+        refused("http", "origin");
+        let words = format!("origin {stranger} is not allowed: see the option `origins`\n");
+        return Decision::Answer(plain(StatusCode::FORBIDDEN, words));
     }
     let mut asked = match check_websocket(parts, peer, drafts) {
         Ok(asked) => asked,
@@ -297,20 +327,17 @@ fn accept(
     }
 }
 
-#[expect(clippy::result_large_err, reason = "the error is the answer, passed on once")]
-fn check_origin(
-    origins: &Origins,
-    parts: &Parts,
-    peer: Peer,
-    refuse: impl FnOnce(&str) -> Answer,
-) -> Result<(), Answer> {
-    if origins.allow(parts, peer) {
-        return Ok(());
-    }
+/// The origin of a request that is not let in by it.
+fn stranger<'a>(origins: &Origins, parts: &'a Parts, peer: Peer) -> Option<&'a str> {
+    let origin = drafts::origin(&parts.headers).and_then(|origin| origin.to_str().ok());
+    (!origins.allow(parts, peer)).then(|| origin.unwrap_or("(not text)"))
+}
+
+/// The answer of Engine.IO to a page of another origin.
+fn refuse_stranger(origin: &str) -> Answer {
     refused("http", "origin");
-    let origin =
-        drafts::origin(&parts.headers).and_then(|origin| origin.to_str().ok()).unwrap_or("(not text)");
-    Err(refuse(origin))
+    let words = format!("origin {origin} is not allowed: see the option `origins`");
+    engine_error_with(ErrorCode::Forbidden, &words)
 }
 
 fn preflight(origins: &Origins, parts: &Parts) -> Answer {
@@ -355,7 +382,17 @@ impl EngineServer {
     }
 }
 
-/// Whether a session is there to be probed. On its worker's thread.
-pub(crate) fn can_probe(worker: &Worker, sid: &SessionId) -> bool {
-    worker.extension::<Registry>().get(sid).is_some_and(|session| session.is_open())
+/// Whether a session is there to be probed, and vouches for a `stranger`. On its worker's thread. `Err`: what is answered if not.
+#[expect(clippy::result_large_err, reason = "the error is the answer, passed on once")]
+pub(crate) fn can_probe(worker: &Worker, sid: &SessionId, stranger: Option<&str>) -> Result<(), Answer> {
+    let session = worker.extension::<Registry>().get(sid).filter(|session| session.is_open());
+    match (session, stranger) {
+        (Some(session), Some(origin)) if !session.handshake().is_of_own_page() => {
+            Err(refuse_stranger(origin))
+        }
+        (Some(_), _) => Ok(()),
+        // What another page is told does not depend on what it asked for.
+        (None, Some(origin)) => Err(refuse_stranger(origin)),
+        (None, None) => Err(engine_error(ErrorCode::SessionIdUnknown)),
+    }
 }

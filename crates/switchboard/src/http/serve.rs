@@ -133,17 +133,19 @@ async fn upgrade(
     response.map(|()| Bytes::new())
 }
 
-/// Refuses a probe of a session that is not there, before the connection is upgraded.
+/// Refuses a probe of a session that is not there, or does not vouch for its origin, before the connection is upgraded.
 pub(crate) async fn check_probe(hub: &Hub, attach: &Attach) -> Result<(), Answer> {
-    let Attach::Probe(_, sid, _) = attach else { return Ok(()) };
-    let sid = *sid;
+    let Attach::Probe { sid, stranger, .. } = attach else { return Ok(()) };
+    let (sid, stranger) = (*sid, stranger.clone());
     let (answer, known) = oneshot::channel();
     let asked = run_when_room(hub, WorkerId(sid.worker()), move |worker| {
-        let _gone = answer.send(can_probe(worker, &sid));
+        let _gone = answer.send(can_probe(worker, &sid, stranger.as_deref()));
     });
-    match asked.await {
-        Ok(()) if known.await == Ok(true) => Ok(()),
-        _ => Err(engine_error(ErrorCode::SessionIdUnknown)),
+    let unknown = || engine_error(ErrorCode::SessionIdUnknown);
+    asked.await.map_err(|_stopped| unknown())?;
+    match known.await {
+        Ok(known) => known,
+        Err(_stopped) => Err(unknown()),
     }
 }
 

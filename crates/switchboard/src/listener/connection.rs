@@ -52,7 +52,7 @@ pub(super) async fn serve(
         (Ok(First::Other(Speaks::Tls, hello)), Some(tls)) => {
             spawn(serve_tls(worker, inner, stream, peer, permit, tls, hello, deadline));
         }
-        (Ok(First::Upgrade { response, attach, unread }), _) if !matches!(attach, Attach::Probe(..)) => {
+        (Ok(First::Upgrade { response, attach, unread }), _) if !matches!(attach, Attach::Probe { .. }) => {
             upgrade(&worker, stream, permit, &response, attach, unread);
         }
         (Ok(first), _) => Box::pin(go_on(worker, inner, stream, peer, permit, first)).await,
@@ -109,7 +109,7 @@ async fn go_on(
     first: First,
 ) {
     match first {
-        First::Upgrade { response, attach: attach @ Attach::Probe(..), unread } => {
+        First::Upgrade { response, attach: attach @ Attach::Probe { .. }, unread } => {
             Box::pin(upgrade_probe(&worker, &inner, stream, permit, &response, attach, unread)).await;
         }
         // A new session begins on the worker that accepted it.
@@ -236,7 +236,7 @@ async fn upgrade_hixie(
         Ok(Err(error)) => return Lost::Io(error).count(),
         Err(_late) => return Lost::Late.count(),
     }
-    if !matches!(attach, Attach::Probe(..)) || attach.worker(&inner.hub) == worker.id() {
+    if !matches!(attach, Attach::Probe { .. }) || attach.worker(&inner.hub) == worker.id() {
         return attach.land(worker, Io::Own(stream, permit), unread, &[]);
     }
     match Handover::own(stream, unread, permit) {

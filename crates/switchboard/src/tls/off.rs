@@ -57,6 +57,10 @@ impl TlsStream {
         match *self {}
     }
 
+    pub(crate) fn keep_alive(&self) -> io::Result<()> {
+        match *self {}
+    }
+
     pub(crate) fn is_read_closed(&self) -> bool {
         match *self {}
     }

@@ -97,6 +97,11 @@ impl TlsStream {
         self.session.is_peer_closed() || self.socket.is_read_closed()
     }
 
+    /// As [`Stream::keep_alive`].
+    pub(crate) fn keep_alive(&self) -> io::Result<()> {
+        self.socket.keep_alive()
+    }
+
     /// Takes it off this thread's reactor.
     pub(crate) fn detach(self) -> io::Result<DetachedTls> {
         let Self { socket, session, unread, at_end } = self;

@@ -45,6 +45,15 @@ impl Io {
         matches!(self, Io::Own(stream, _) if stream.is_read_closed())
     }
 
+    /// Has the kernel look after a peer that has no pings. A stream that another server accepted is that server's to look after.
+    pub(crate) fn keep_alive(&self) {
+        if let Io::Own(stream, _) = self
+            && let Err(error) = stream.keep_alive()
+        {
+            tracing::debug!(%error, "a connection is not looked after");
+        }
+    }
+
     /// Writes where that needs no flush afterwards.
     pub(crate) fn poll_write_now(
         &mut self,

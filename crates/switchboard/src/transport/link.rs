@@ -147,6 +147,9 @@ impl Link {
         owner: Rc<dyn LinkOwner>,
     ) -> Rc<Self> {
         let Opened { io, wire, unread, answer } = opened;
+        if !wire.has_pings() {
+            io.keep_alive();
+        }
         let link = Rc::new(Self {
             io: RefCell::new(io),
             decoder: RefCell::new(wire.decoder(limits)),

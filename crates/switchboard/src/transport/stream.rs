@@ -5,11 +5,16 @@ use std::net::TcpStream as StdTcpStream;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::tls::{DetachedTls, TlsStream};
+
+/// How long a peer without pings may be silent before its kernel is asked.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// A byte stream that our listener accepted.
 pub(crate) enum Stream {
@@ -43,6 +48,20 @@ impl Stream {
         match ready {
             Poll::Ready(ready) => ready.map_or(true, tokio::io::Ready::is_read_closed),
             Poll::Pending => false,
+        }
+    }
+
+    /// Has the kernel find out whether a silent peer is there, for protocols that have no pings.
+    pub(crate) fn keep_alive(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => {
+                let probes =
+                    TcpKeepalive::new().with_time(SILENCE).with_interval(SILENCE / 6).with_retries(3);
+                SockRef::from(stream).set_tcp_keepalive(&probes)
+            }
+            // The kernel knows the ends of its own sockets.
+            Self::Unix(_) => Ok(()),
+            Self::Tls(stream) => stream.keep_alive(),
         }
     }
 
@@ -152,5 +171,23 @@ impl AsyncWrite for Stream {
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_kernel_looks_after_a_peer_that_has_no_pings() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (connected, accepted) =
+            tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        let _peer = connected.unwrap();
+        let stream = Stream::from(accepted.unwrap().0);
+        stream.keep_alive().unwrap();
+        let Stream::Tcp(stream) = &stream else { panic!("it is TCP") };
+        assert!(SockRef::from(stream).keepalive().unwrap());
+        assert_eq!(SockRef::from(stream).tcp_keepalive_time().unwrap(), SILENCE);
     }
 }

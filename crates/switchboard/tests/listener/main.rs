@@ -10,6 +10,7 @@ mod half_open;
 mod harness;
 mod http1;
 mod http2;
+mod origins;
 mod places;
 mod proxies;
 mod sockets;

@@ -10,6 +10,7 @@ use http::{
 
 use super::list;
 
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 type Allowed = dyn Fn(Option<&HeaderValue>) -> bool + Send + Sync;
@@ -17,17 +18,16 @@ type Allowed = dyn Fn(Option<&HeaderValue>) -> bool + Send + Sync;
 /// Decides whether a request's `Origin` is let in.
 ///
 /// The default, [`same_host`](Self::same_host), lets in pages of the host and port that the request was sent to, and
-/// programs, which send no `Origin`. What is not let in is refused with 403
+/// programs, which send no `Origin`; and pages that a browser says are of the origin they ask ([`is_of_own_page`]), behind
+/// whatever proxy. What is not let in is refused with 403
 /// ([`HandshakeError::Origin`](super::server::HandshakeError::Origin)), before it is a WebSocket.
 ///
 /// ```
 /// use switchboard_websocket::OriginCheck;
 ///
-/// let ours = OriginCheck::list(["https://app.example", "http://localhost:5173"]);
-/// let subdomains = OriginCheck::new(|origin| {
-///     origin.is_none_or(|origin| origin.as_bytes().ends_with(b".example.org"))
-/// });
-/// # let _ = (ours, subdomains);
+/// let ours = OriginCheck::list(["https://app.example", "https://*.example.org", "http://localhost:*"]);
+/// let by_length = OriginCheck::new(|origin| origin.is_none_or(|origin| origin.len() < 20));
+/// # let _ = (ours, by_length);
 /// ```
 #[derive(Clone)]
 pub struct OriginCheck {
@@ -66,8 +66,8 @@ impl OriginCheck {
         Self::of(Kind::Any)
     }
 
-    /// Lets in these origins (`https://example.org`, `http://localhost:8080`, in any case), besides what
-    /// [`same_host`](Self::same_host) does.
+    /// Lets in these origins (`https://example.org`, `http://localhost:8080`, in any case) and those that match a pattern
+    /// (`https://*.example.org`, `http://localhost:*`; see [`matches()`]), besides what [`same_host`](Self::same_host) does.
     pub fn list<S: Into<String>>(origins: impl IntoIterator<Item = S>) -> Self {
         Self::of(Kind::List(origins.into_iter().map(Into::into).collect()))
     }
@@ -98,7 +98,8 @@ impl OriginCheck {
         let Some(origin) = origin else { return true };
         let Ok(origin) = origin.to_str() else { return false };
         let host = || headers.get(HOST).and_then(|host| host.to_str().ok());
-        listed.iter().any(|listed| listed.eq_ignore_ascii_case(origin))
+        listed.iter().any(|listed| matches(listed, origin))
+            || is_of_own_page(headers)
             || authority.or_else(host).is_some_and(|host| is_same_host(origin, host))
             || self.forwarded && forwarded_hosts(headers).any(|host| is_same_host(origin, host))
     }
@@ -130,6 +131,74 @@ pub fn is_same_host(origin: &str, host: &str) -> bool {
     let port = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
     let bare = |authority: &str| authority.strip_suffix(port).unwrap_or(authority).to_ascii_lowercase();
     !host.is_empty() && bare(authority) == bare(host)
+}
+
+/// Whether a browser says that the request is one of a page to the page's own origin: `Sec-Fetch-Site: same-origin`
+/// ([Fetch Metadata](https://www.w3.org/TR/fetch-metadata/)). It compares the URL that it asked for, so that this holds
+/// behind a proxy that hands on another `Host`; and no page can set the header.
+///
+/// Browsers send it to `https://` and to their own machine; Chromium does not with WebSockets.
+///
+/// ```
+/// use http::{HeaderMap, HeaderValue};
+/// use switchboard_websocket::handshake::origin::is_of_own_page;
+///
+/// let mut headers = HeaderMap::new();
+/// headers.insert("sec-fetch-site", HeaderValue::from_static("same-site"));
+/// assert!(!is_of_own_page(&headers));
+/// headers.insert("sec-fetch-site", HeaderValue::from_static("same-origin"));
+/// assert!(is_of_own_page(&headers));
+/// ```
+pub fn is_of_own_page(headers: &HeaderMap) -> bool {
+    let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
+    sites.next().is_some_and(|site| site == "same-origin") && sites.next().is_none()
+}
+
+/// Whether an origin is the one named, in any case, or matches the pattern: `*.` before a host stands for one or more
+/// labels, `:*` behind it for any port and for none.
+///
+/// ```
+/// use switchboard_websocket::handshake::origin::matches;
+///
+/// assert!(matches("https://*.example.org", "https://a.b.example.org"));
+/// assert!(!matches("https://*.example.org", "https://example.org"));
+/// assert!(!matches("https://*.example.org", "https://a.example.org:8443"));
+/// assert!(matches("http://localhost:*", "http://localhost:5173"));
+/// ```
+pub fn matches(pattern: &str, origin: &str) -> bool {
+    let (pattern, origin) = (pattern.to_ascii_lowercase(), origin.to_ascii_lowercase());
+    if pattern == origin {
+        return true;
+    }
+    let (Some((pattern_scheme, pattern)), Some((scheme, authority))) =
+        (pattern.split_once("://"), origin.split_once("://"))
+    else {
+        return false;
+    };
+    let (pattern, authority) = match pattern.strip_suffix(":*") {
+        Some(pattern) => (pattern, without_port(authority)),
+        None => (pattern, authority),
+    };
+    let same = match pattern.strip_prefix("*.").filter(|domain| !domain.is_empty()) {
+        Some(domain) => {
+            authority.strip_suffix(domain).and_then(|host| host.strip_suffix('.')).is_some_and(is_name)
+        }
+        None => pattern == authority,
+    };
+    same && pattern_scheme == scheme
+}
+
+fn without_port(authority: &str) -> &str {
+    let (host, port) = authority.rsplit_once(':').unwrap_or((authority, ""));
+    // An IPv6 address has colons within its brackets.
+    if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) { host } else { authority }
+}
+
+/// Whether these are labels of a domain's name.
+fn is_name(labels: &str) -> bool {
+    labels.split('.').all(|label| {
+        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    })
 }
 
 /// The hosts that proxies say a client asked for, in `X-Forwarded-Host` and in `Forwarded`.
@@ -186,6 +255,52 @@ mod tests {
             assert_eq!(allows(&check, origin, host), expected, "{check:?} {origin:?}");
         }
         assert!(!allows(&OriginCheck::default(), Some("http://"), &[("host", "")]), "nowhere is no host");
+    }
+
+    #[test]
+    fn an_origin_matches_its_pattern_and_nothing_else() {
+        for (pattern, origin, expected) in [
+            ("https://*.example.org", "https://a.example.org", true),
+            ("https://*.Example.org", "HTTPS://a.B-c.example.ORG", true),
+            ("https://*.example.org", "https://example.org", false),
+            ("https://*.example.org", "https://.example.org", false),
+            ("https://*.example.org", "https://a..example.org", false),
+            ("https://*.example.org", "http://a.example.org", false),
+            ("https://*.example.org", "https://a.example.org:8443", false),
+            ("https://*.example.org", "https://evilexample.org", false),
+            ("https://*.example.org", "https://a.example.org.evil", false),
+            ("https://*.example.org", "https://evil/.example.org", false),
+            ("https://*.example.org", "https://evil:1@x.example.org", false),
+            ("https://*.example.org:8443", "https://a.example.org:8443", true),
+            ("https://*.example.org:*", "https://a.example.org:8443", true),
+            ("https://*.example.org:*", "https://a.example.org", true),
+            ("http://localhost:*", "http://localhost", true),
+            ("http://localhost:*", "http://localhost:1", true),
+            ("http://localhost:*", "http://localhost:", false),
+            ("http://localhost:*", "http://localhost:1.evil", false),
+            ("http://localhost:*", "http://localhost.evil:1", false),
+            ("http://[::1]:*", "http://[::1]:80", true),
+            ("http://[::1]:*", "http://[::1]", true),
+            ("*", "https://a.example", false),
+            ("https://*", "https://a.example", false),
+            ("https://*.", "https://a.", false),
+            ("null", "null", true),
+        ] {
+            assert_eq!(matches(pattern, origin), expected, "{pattern} {origin}");
+        }
+    }
+
+    #[test]
+    fn a_page_that_the_browser_says_is_of_our_own_origin_is_let_in_behind_any_proxy() {
+        let check = OriginCheck::default();
+        for (site, expected) in
+            [("same-origin", true), ("same-site", false), ("cross-site", false), ("none", false), ("", false)]
+        {
+            let headers = [("host", "127.0.0.1:3000"), ("sec-fetch-site", site)];
+            assert_eq!(allows(&check, Some("https://public.example"), &headers), expected, "{site}");
+        }
+        let twice = [("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")];
+        assert!(!allows(&check, Some("https://public.example"), &twice));
     }
 
     #[test]
