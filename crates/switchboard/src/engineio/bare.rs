@@ -9,7 +9,8 @@ use arc_swap::ArcSwap;
 use switchboard_hub::{Hub, Worker, WorkerId};
 use switchboard_protocol::engineio::SessionId;
 
-use super::session::{Application, Conversation, EngineSession, Registry};
+use super::application::{Application, Conversation};
+use super::session::{EngineSession, Registry};
 use crate::handshake::Handshake;
 use crate::socketio::dispatch::guarded;
 use crate::websocket::{IntoResult, Message};

@@ -2,6 +2,7 @@
 //!
 //! [`EngineOptions`] are its options; a bare Engine.IO service is made by [`Switchboard::engine`](crate::Switchboard::engine).
 
+pub(crate) mod application;
 pub(crate) mod bare;
 mod options;
 pub(crate) mod polling;
@@ -11,14 +12,22 @@ pub(crate) mod session;
 use std::sync::Arc;
 
 use switchboard_hub::Hub;
+use switchboard_websocket::Limits;
 
+pub(crate) use application::Application;
 pub use bare::{EngineService, EngineSocket};
 pub use options::{AllowRequest, ClientFile, EngineOptions};
-pub(crate) use session::Application;
 
 /// One Engine.IO endpoint.
 pub(crate) struct EngineServer {
     pub(crate) options: EngineOptions,
     pub(crate) application: Arc<dyn Application>,
     pub(crate) hub: Arc<Hub>,
+}
+
+impl EngineServer {
+    pub(crate) fn websocket_limits(&self) -> Limits {
+        let max = self.options.max_payload;
+        Limits::DEFAULT.max_message_bytes(max).max_frame_bytes(max)
+    }
 }

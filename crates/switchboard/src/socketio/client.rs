@@ -24,7 +24,8 @@ use super::namespace::{NamespaceInner, Table};
 use super::payload::SOCKETIO;
 use super::server::SocketIo;
 use super::socket::{Socket, SocketShared};
-use crate::engineio::session::{Conversation, EngineSession};
+use crate::engineio::application::Conversation;
+use crate::engineio::session::EngineSession;
 use crate::{DisconnectReason, Error};
 
 /// The Socket.IO side of one session.

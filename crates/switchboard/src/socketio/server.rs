@@ -11,7 +11,8 @@ use switchboard_protocol::socketio::Limits;
 
 use super::client::Client;
 use super::namespace::NamespaceInner;
-use crate::engineio::session::{Application, Conversation, EngineSession};
+use crate::engineio::application::{Application, Conversation};
+use crate::engineio::session::EngineSession;
 use crate::states::States;
 
 /// The options of the Socket.IO layer. Names and defaults are those of socket.io 4.8 unless it says otherwise.

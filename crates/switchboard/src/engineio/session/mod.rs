@@ -2,50 +2,29 @@
 //!
 //! [Engine.IO protocol 4](https://github.com/socketio/socket.io/blob/main/docs/engine.io-protocol/v4-current.md).
 
-use std::any::Any;
+mod closing;
+mod owner;
+
 use std::cell::{Cell, RefCell};
-use std::io::IoSlice;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use hashbrown::HashMap;
 use switchboard_hub::{Framing, HubError, Outbox, Session, SessionKey, Worker};
-use switchboard_protocol::engineio::{
-    Heartbeat, HeartbeatAction, OpenPacket, Packet, SessionId, Upgrade, payload,
-};
-use switchboard_websocket::{CloseCode, Limits, Message, Opcode};
+use switchboard_protocol::engineio::{Heartbeat, OpenPacket, Packet, SessionId, Upgrade, payload};
+use switchboard_websocket::Opcode;
 
 use super::EngineServer;
+use super::application::Conversation;
 use super::polling::Polling;
 use crate::DisconnectReason;
 use crate::handshake::Handshake;
-use crate::transport::link::{Link, LinkEnd, LinkOwner, Opened};
+use crate::transport::link::{Link, LinkOwner, Opened};
 use crate::transport::wire::write_own;
 
 /// Packets laid out as a polling payload. (The other framings are those of WebSocket connections, in `transport::wire`.)
 pub(crate) const PAYLOAD: Framing = Framing { id: 1, separator: Some(payload::SEPARATOR) };
-
-/// How long a closed session waits for one more poll to tell its client so.
-const LINGER: Duration = Duration::from_secs(30);
-
-/// What talks over sessions: Socket.IO, or a bare Engine.IO service.
-pub(crate) trait Application: Send + Sync + 'static {
-    /// A session has opened.
-    fn open(&self, worker: &Rc<Worker>, session: &Rc<EngineSession>) -> Rc<dyn Conversation>;
-}
-
-/// The application's side of one session.
-pub(crate) trait Conversation: 'static {
-    /// A text message.
-    fn text(&self, worker: &Rc<Worker>, text: &str);
-    /// A binary message.
-    fn binary(&self, worker: &Rc<Worker>, bytes: &[u8]);
-    /// The session has closed; nothing more will come.
-    fn closed(&self, worker: &Rc<Worker>, reason: DisconnectReason);
-    /// A deadline of the application's own may have come. Returns the next one.
-    fn on_timer(&self, worker: &Rc<Worker>, now: Instant) -> Option<Instant>;
-}
 
 /// The sessions of a worker by their ids.
 #[derive(Default)]
@@ -67,7 +46,7 @@ enum State {
     Closed,
 }
 
-pub(super) enum Transport {
+pub(in crate::engineio) enum Transport {
     None,
     Polling(Polling),
     WebSocket(Rc<Link>),
@@ -75,15 +54,15 @@ pub(super) enum Transport {
 
 /// One Engine.IO session, on its worker.
 pub(crate) struct EngineSession {
-    pub(super) sid: SessionId,
+    pub(in crate::engineio) sid: SessionId,
     key: Cell<Option<SessionKey>>,
-    pub(super) outbox: Outbox,
-    pub(super) server: Arc<EngineServer>,
-    pub(super) transport: RefCell<Transport>,
+    pub(in crate::engineio) outbox: Outbox,
+    pub(in crate::engineio) server: Arc<EngineServer>,
+    pub(in crate::engineio) transport: RefCell<Transport>,
     state: Cell<State>,
-    pub(super) upgrade: RefCell<Upgrade>,
+    pub(in crate::engineio) upgrade: RefCell<Upgrade>,
     /// The connection that probes now.
-    pub(super) probing: RefCell<Option<Rc<Link>>>,
+    pub(in crate::engineio) probing: RefCell<Option<Rc<Link>>>,
     heartbeat: RefCell<Heartbeat>,
     /// A ping was sent that no pong has answered yet.
     awaits_pong: Cell<bool>,
@@ -243,7 +222,7 @@ impl EngineSession {
     }
 
     /// Handles one packet of the session's own transport.
-    pub(super) fn on_packet(self: &Rc<Self>, worker: &Rc<Worker>, packet: Packet<'_>) {
+    pub(in crate::engineio) fn on_packet(self: &Rc<Self>, worker: &Rc<Worker>, packet: Packet<'_>) {
         let Some(conversation) = self.conversation() else { return };
         if self.awaits_pong.get() {
             self.heartbeat.borrow_mut().on_packet(worker.elapsed());
@@ -292,12 +271,12 @@ impl EngineSession {
         }
     }
 
-    pub(super) fn is_paused(&self) -> bool {
+    pub(in crate::engineio) fn is_paused(&self) -> bool {
         self.paused.get()
     }
 
     /// Moves the session to a WebSocket connection whose probe has succeeded.
-    pub(super) fn upgrade_to(self: &Rc<Self>, worker: &Rc<Worker>, link: &Rc<Link>) {
+    pub(in crate::engineio) fn upgrade_to(self: &Rc<Self>, worker: &Rc<Worker>, link: &Rc<Link>) {
         let before =
             std::mem::replace(&mut *self.transport.borrow_mut(), Transport::WebSocket(Rc::clone(link)));
         let waiting = worker.take(&self.outbox);
@@ -318,203 +297,5 @@ impl EngineSession {
             };
         }
         metrics::counter!("switchboard_upgrades_total").increment(1);
-    }
-
-    /// Closes the session: the application is told, what waits is still written, then the transport is closed.
-    pub(crate) fn close(self: &Rc<Self>, worker: &Rc<Worker>, reason: DisconnectReason) {
-        self.close_with(worker, reason, None);
-    }
-
-    fn close_with(self: &Rc<Self>, worker: &Rc<Worker>, reason: DisconnectReason, code: Option<CloseCode>) {
-        if self.state.get() != State::Open {
-            return;
-        }
-        self.resume(worker);
-        let polls = matches!(&*self.transport.borrow(), Transport::Polling(_));
-        if polls {
-            let _full = self.send_text(worker, b"1");
-        }
-        self.state.set(State::Lingering);
-        tracing::debug!(sid = self.sid.as_str().get(..4), %reason, "session closed");
-        metrics::counter!("switchboard_sessions_closed_total", "reason" => reason.as_str()).increment(1);
-        metrics::gauge!("switchboard_sessions").decrement(1.0);
-        let conversation = self.conversation.take();
-        if let Some(conversation) = conversation {
-            conversation.closed(worker, reason);
-        }
-        let probing = self.probing.take();
-        if let Some(link) = probing {
-            link.close(worker, None, "");
-        }
-        if polls {
-            self.arm(worker, Worker::clock() + LINGER);
-        } else {
-            let transport = std::mem::replace(&mut *self.transport.borrow_mut(), Transport::None);
-            if let Transport::WebSocket(link) = transport {
-                link.close(worker, code, "");
-            }
-            self.forget(worker);
-        }
-    }
-
-    /// The last step: nobody finds the session any more.
-    pub(super) fn forget(&self, worker: &Worker) {
-        self.state.set(State::Closed);
-        worker.extension::<Registry>().sessions.borrow_mut().remove(&self.sid);
-        if let Some(key) = self.key.take() {
-            worker.remove_session(key);
-        }
-    }
-}
-
-impl Session for EngineSession {
-    fn outbox(&self) -> &Outbox {
-        &self.outbox
-    }
-
-    fn flush(&self, worker: &Rc<Worker>) {
-        match &*self.transport.borrow() {
-            Transport::WebSocket(link) => link.flush(worker, &self.outbox),
-            Transport::Polling(polling) if !self.outbox.is_empty() && polling.is_waiting() => {
-                polling.release(worker.take(&self.outbox).into());
-            }
-            Transport::Polling(_) | Transport::None => return,
-        }
-        if self.state.get() == State::Lingering && self.outbox.is_empty() {
-            self.forget(worker);
-        }
-    }
-
-    fn write_through(&self, slices: &[IoSlice<'_>]) -> usize {
-        match &*self.transport.borrow() {
-            Transport::WebSocket(link) => link.write_through(slices),
-            Transport::Polling(_) | Transport::None => 0,
-        }
-    }
-
-    fn writable(&self) -> bool {
-        self.is_open()
-            && match &*self.transport.borrow() {
-                Transport::WebSocket(link) => link.writable(),
-                Transport::Polling(polling) => polling.is_waiting() && self.outbox.is_empty(),
-                Transport::None => false,
-            }
-    }
-
-    fn overflow(&self, worker: &Rc<Worker>) {
-        tracing::warn!(
-            bytes = self.outbox.bytes(),
-            "a client does not read what is sent to it: closing its session"
-        );
-        let me = worker.extension::<Registry>().get(&self.sid);
-        // The peer does not read: a close frame would wait behind the rest.
-        let transport = match &*self.transport.borrow() {
-            Transport::WebSocket(link) => Some(Rc::clone(link)),
-            _ => None,
-        };
-        if let Some(me) = me {
-            me.close(worker, DisconnectReason::ForcedServerClose);
-        }
-        if let Some(link) = transport {
-            link.abort();
-        }
-    }
-
-    fn on_timer(&self, worker: &Rc<Worker>, now: Instant) -> Option<Instant> {
-        if !self.is_open() {
-            self.forget(worker);
-            return None;
-        }
-        let me = worker.extension::<Registry>().get(&self.sid)?;
-        let elapsed = now.saturating_duration_since(worker.origin());
-        if self.paused.get() {
-            let lost = match &*self.transport.borrow() {
-                Transport::WebSocket(link) => link.has_lost_peer(),
-                Transport::Polling(_) | Transport::None => false,
-            };
-            if lost {
-                me.close(worker, DisconnectReason::TransportClose);
-                return None;
-            }
-            // Its pong may have come: it is not read, and its silence is ours.
-            if self.awaits_pong.replace(false) {
-                self.heartbeat.borrow_mut().on_pong(elapsed);
-            }
-        }
-        let action = self.heartbeat.borrow_mut().poll(elapsed);
-        match action {
-            HeartbeatAction::SendPing => {
-                self.awaits_pong.set(true);
-                if let Transport::WebSocket(link) = &*self.transport.borrow() {
-                    link.rest();
-                }
-                let _full = me.send_text(worker, b"2");
-            }
-            HeartbeatAction::TimedOut => {
-                me.close(worker, DisconnectReason::PingTimeout);
-                return None;
-            }
-            HeartbeatAction::None => {}
-        }
-        let application = self.conversation()?.on_timer(worker, now);
-        let own = worker.origin() + self.heartbeat.borrow().deadline();
-        self.is_open().then(|| application.map_or(own, |deadline| deadline.min(own)))
-    }
-
-    fn shut_down(&self, worker: &Rc<Worker>) {
-        if let Some(me) = worker.extension::<Registry>().get(&self.sid) {
-            me.close_with(worker, DisconnectReason::ServerShuttingDown, Some(CloseCode::GoingAway));
-        }
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-}
-
-impl LinkOwner for EngineSession {
-    fn on_message(self: Rc<Self>, worker: &Rc<Worker>, _link: &Rc<Link>, message: Message<'_>) {
-        match message {
-            Message::Text(text) => match Packet::decode_text(text) {
-                Ok(packet) => self.on_packet(worker, packet),
-                Err(error) => {
-                    metrics::counter!("switchboard_parse_errors_total").increment(1);
-                    tracing::debug!(%error, "not a packet");
-                    self.close(worker, DisconnectReason::ParseError);
-                }
-            },
-            Message::Binary(bytes) => self.on_packet(worker, Packet::Binary(bytes.into())),
-            _ => {}
-        }
-    }
-
-    fn on_link_end(self: Rc<Self>, worker: &Rc<Worker>, _link: &Rc<Link>, end: LinkEnd) {
-        let reason = match end {
-            LinkEnd::Closed { .. } => DisconnectReason::TransportClose,
-            LinkEnd::Protocol(error) => {
-                tracing::debug!(%error, "not a WebSocket peer");
-                DisconnectReason::TransportError
-            }
-            LinkEnd::Io(error) => {
-                tracing::debug!(%error, "a connection failed");
-                DisconnectReason::TransportError
-            }
-        };
-        self.close(worker, reason);
-    }
-
-    fn span(&self) -> tracing::Span {
-        self.span_on("websocket")
-    }
-
-    fn as_session(self: Rc<Self>) -> Rc<dyn Session> {
-        self
-    }
-}
-
-impl EngineServer {
-    pub(crate) fn websocket_limits(&self) -> Limits {
-        let max = self.options.max_payload;
-        Limits::DEFAULT.max_message_bytes(max).max_frame_bytes(max)
     }
 }

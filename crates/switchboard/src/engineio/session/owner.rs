@@ -1,0 +1,159 @@
+//! What the hub and a session's WebSocket connection call: flushes, timers, messages.
+
+use std::any::Any;
+use std::io::IoSlice;
+use std::rc::Rc;
+use std::time::Instant;
+
+use switchboard_hub::{Outbox, Session, Worker};
+use switchboard_protocol::engineio::{HeartbeatAction, Packet};
+use switchboard_websocket::{CloseCode, Message};
+
+use super::{EngineSession, Registry, State, Transport};
+use crate::DisconnectReason;
+use crate::transport::link::{Link, LinkEnd, LinkOwner};
+
+impl Session for EngineSession {
+    fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    fn flush(&self, worker: &Rc<Worker>) {
+        match &*self.transport.borrow() {
+            Transport::WebSocket(link) => link.flush(worker, &self.outbox),
+            Transport::Polling(polling) if !self.outbox.is_empty() && polling.is_waiting() => {
+                polling.release(worker.take(&self.outbox).into());
+            }
+            Transport::Polling(_) | Transport::None => return,
+        }
+        if self.state.get() == State::Lingering && self.outbox.is_empty() {
+            self.forget(worker);
+        }
+    }
+
+    fn write_through(&self, slices: &[IoSlice<'_>]) -> usize {
+        match &*self.transport.borrow() {
+            Transport::WebSocket(link) => link.write_through(slices),
+            Transport::Polling(_) | Transport::None => 0,
+        }
+    }
+
+    fn writable(&self) -> bool {
+        self.is_open()
+            && match &*self.transport.borrow() {
+                Transport::WebSocket(link) => link.writable(),
+                Transport::Polling(polling) => polling.is_waiting() && self.outbox.is_empty(),
+                Transport::None => false,
+            }
+    }
+
+    fn overflow(&self, worker: &Rc<Worker>) {
+        tracing::warn!(
+            bytes = self.outbox.bytes(),
+            "a client does not read what is sent to it: closing its session"
+        );
+        let me = worker.extension::<Registry>().get(&self.sid);
+        // The peer does not read: a close frame would wait behind the rest.
+        let transport = match &*self.transport.borrow() {
+            Transport::WebSocket(link) => Some(Rc::clone(link)),
+            _ => None,
+        };
+        if let Some(me) = me {
+            me.close(worker, DisconnectReason::ForcedServerClose);
+        }
+        if let Some(link) = transport {
+            link.abort();
+        }
+    }
+
+    fn on_timer(&self, worker: &Rc<Worker>, now: Instant) -> Option<Instant> {
+        if !self.is_open() {
+            self.forget(worker);
+            return None;
+        }
+        let me = worker.extension::<Registry>().get(&self.sid)?;
+        let elapsed = now.saturating_duration_since(worker.origin());
+        if self.paused.get() {
+            let lost = match &*self.transport.borrow() {
+                Transport::WebSocket(link) => link.has_lost_peer(),
+                Transport::Polling(_) | Transport::None => false,
+            };
+            if lost {
+                me.close(worker, DisconnectReason::TransportClose);
+                return None;
+            }
+            // Its pong may have come: it is not read, and its silence is ours.
+            if self.awaits_pong.replace(false) {
+                self.heartbeat.borrow_mut().on_pong(elapsed);
+            }
+        }
+        let action = self.heartbeat.borrow_mut().poll(elapsed);
+        match action {
+            HeartbeatAction::SendPing => {
+                self.awaits_pong.set(true);
+                if let Transport::WebSocket(link) = &*self.transport.borrow() {
+                    link.rest();
+                }
+                let _full = me.send_text(worker, b"2");
+            }
+            HeartbeatAction::TimedOut => {
+                me.close(worker, DisconnectReason::PingTimeout);
+                return None;
+            }
+            HeartbeatAction::None => {}
+        }
+        let application = self.conversation()?.on_timer(worker, now);
+        let own = worker.origin() + self.heartbeat.borrow().deadline();
+        self.is_open().then(|| application.map_or(own, |deadline| deadline.min(own)))
+    }
+
+    fn shut_down(&self, worker: &Rc<Worker>) {
+        if let Some(me) = worker.extension::<Registry>().get(&self.sid) {
+            me.close_with(worker, DisconnectReason::ServerShuttingDown, Some(CloseCode::GoingAway));
+        }
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl LinkOwner for EngineSession {
+    fn on_message(self: Rc<Self>, worker: &Rc<Worker>, _link: &Rc<Link>, message: Message<'_>) {
+        match message {
+            Message::Text(text) => match Packet::decode_text(text) {
+                Ok(packet) => self.on_packet(worker, packet),
+                Err(error) => {
+                    metrics::counter!("switchboard_parse_errors_total").increment(1);
+                    tracing::debug!(%error, "not a packet");
+                    self.close(worker, DisconnectReason::ParseError);
+                }
+            },
+            Message::Binary(bytes) => self.on_packet(worker, Packet::Binary(bytes.into())),
+            _ => {}
+        }
+    }
+
+    fn on_link_end(self: Rc<Self>, worker: &Rc<Worker>, _link: &Rc<Link>, end: LinkEnd) {
+        let reason = match end {
+            LinkEnd::Closed { .. } => DisconnectReason::TransportClose,
+            LinkEnd::Protocol(error) => {
+                tracing::debug!(%error, "not a WebSocket peer");
+                DisconnectReason::TransportError
+            }
+            LinkEnd::Io(error) => {
+                tracing::debug!(%error, "a connection failed");
+                DisconnectReason::TransportError
+            }
+        };
+        self.close(worker, reason);
+    }
+
+    fn span(&self) -> tracing::Span {
+        self.span_on("websocket")
+    }
+
+    fn as_session(self: Rc<Self>) -> Rc<dyn Session> {
+        self
+    }
+}

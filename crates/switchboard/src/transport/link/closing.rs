@@ -1,0 +1,119 @@
+//! The end of a connection: both ends' closes ([RFC 6455, 7](https://www.rfc-editor.org/rfc/rfc6455#section-7)).
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use switchboard_hub::Worker;
+use switchboard_websocket::{CloseCode, CloseFrame, Message};
+use tokio::sync::Notify;
+
+use super::{Link, LinkEnd, Phase};
+
+/// How long a peer has to answer a close before its connection is cut.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Tells the connections of a worker that are closing to wait no more.
+#[derive(Default)]
+struct Cut(Notify);
+
+/// Ends the connections of this worker that wait for their peers to close.
+pub(crate) fn cut_closing(worker: &Rc<Worker>) {
+    worker.extension::<Cut>().0.notify_waiters();
+}
+
+impl Link {
+    /// Queues a close frame behind what waits; the connection ends when the peer has answered, or after 5 seconds.
+    pub(crate) fn close(&self, worker: &Rc<Worker>, code: Option<CloseCode>, reason: &str) {
+        if self.phase.get() != Phase::Open {
+            return;
+        }
+        let owner = Rc::clone(&*self.owner.borrow()).as_session();
+        let queued = worker.write(&owner, |out| self.wire.encode_close(out, code, reason));
+        self.phase.set(Phase::Closing);
+        if !self.wire.answers_closes() {
+            self.peer_closed.set(true);
+        }
+        if queued.is_err() {
+            // The peer does not read: it would not read a close either.
+            self.abort();
+        }
+        self.wake();
+    }
+
+    pub(super) fn on_close(&self, worker: &Rc<Worker>, frame: Option<&CloseFrame<'_>>) {
+        self.peer_closed.set(true);
+        self.peer_code.set(frame.map(|frame| frame.code));
+        // The answer carries the peer's code, as RFC 6455 5.5.1 asks.
+        self.close(worker, frame.map(|frame| frame.code), "");
+    }
+
+    /// Writes what is left and awaits the peer's close, for a while, or until the server cuts what is left.
+    pub(super) async fn close_down(&self, worker: &Rc<Worker>) -> LinkEnd {
+        let closing = poll_fn(|cx| self.poll_closing(worker, cx));
+        let cut = worker.extension::<Cut>();
+        tokio::select! {
+            closed = tokio::time::timeout(CLOSE_TIMEOUT, closing) => closed.unwrap_or_else(|_late| {
+                metrics::counter!("switchboard_websocket_close_timeouts_total").increment(1);
+                LinkEnd::Closed { code: self.peer_code.get() }
+            }),
+            () = cut.0.notified() => LinkEnd::Closed { code: self.peer_code.get() },
+        }
+    }
+
+    /// Writes what is left, then waits for the peer's close, or for the end of its stream.
+    fn poll_closing(&self, worker: &Rc<Worker>, cx: &mut Context<'_>) -> Poll<LinkEnd> {
+        self.keep_waker(cx);
+        let done = LinkEnd::Closed { code: self.peer_code.get() };
+        if self.phase.get() == Phase::Ended {
+            return Poll::Ready(done);
+        }
+        let owner = self.owner();
+        match self.poll_write_out(worker, owner.outbox(), cx) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) => return Poll::Ready(LinkEnd::Io(error)),
+            Poll::Pending => return Poll::Pending,
+        }
+        if self.peer_closed.get() && !self.shut.get() {
+            // What a shutdown met, reading meets too.
+            let _met = ready!(self.io.borrow_mut().poll_shutdown(cx));
+            self.shut.set(true);
+        }
+        // The rest of what the peer sends is read and dropped up to its own end, so that the kernel has no unread bytes
+        // to answer with a reset, which could overtake our close frame.
+        let mut buffer = worker.take_read_buffer();
+        let end = loop {
+            let polled = self.io.borrow_mut().poll_read(cx, &mut buffer);
+            match polled {
+                Poll::Ready(Ok(0)) => break Poll::Ready(done),
+                Poll::Ready(Ok(n)) => self.look_for_close(buffer.get_mut(..n).unwrap_or_default()),
+                Poll::Ready(Err(error)) => break Poll::Ready(LinkEnd::Io(error)),
+                Poll::Pending => break Poll::Pending,
+            }
+        };
+        worker.put_read_buffer(buffer);
+        end
+    }
+
+    /// Looks for the peer's answer to our close; anything before it is too late to be handled.
+    pub(super) fn look_for_close(&self, bytes: &mut [u8]) {
+        let mut at = 0;
+        let mut decoder = self.decoder.borrow_mut();
+        while !self.peer_closed.get() {
+            match decoder.decode(bytes, &mut at) {
+                Ok(Some(Message::Close(frame))) => {
+                    self.peer_closed.set(true);
+                    self.peer_code.set(frame.map(|frame| frame.code));
+                    self.wake();
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => return,
+                Err(_) => {
+                    self.peer_closed.set(true);
+                    self.wake();
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! A WebSocket connection of a worker: reads frames in the worker's read buffer, hands messages to its owner in place, and writes what
+//! the owner's outbox holds. One task for each connection; it sleeps but for reading, and for writing where the socket would block.
+//!
+//! [RFC 6455](https://www.rfc-editor.org/rfc/rfc6455), or a draft before it ([`wire`](super::wire)); the codecs are `switchboard-websocket`.
+
+mod closing;
+mod read;
+mod write;
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::Bytes;
+use switchboard_hub::{Session, Worker, WorkerId};
+use switchboard_websocket::drafts::AnyDecoder;
+use switchboard_websocket::{CloseCode, Limits, Message, Opcode, encode_frame};
+use tracing::{Instrument, Span};
+
+use super::deflate::OwnDeflater;
+use super::io::Io;
+use super::wire::Wire;
+
+pub(crate) use closing::cut_closing;
+
+/// Whose connection it is: a session, or a probe that may become one's.
+pub(crate) trait LinkOwner: Session {
+    /// A text or binary message. Nothing of the worker is borrowed meanwhile but the bytes themselves.
+    fn on_message(self: Rc<Self>, worker: &Rc<Worker>, link: &Rc<Link>, message: Message<'_>);
+
+    /// Bytes have come, or gone that a peer had to take before it was read on: it is alive.
+    fn on_read(&self) {}
+
+    /// Whether what its answers wait for is reason not to read on. Asked while the socket takes no more.
+    fn holds_back(&self) -> bool {
+        false
+    }
+
+    /// The connection has ended. Called once, for its last owner.
+    fn on_link_end(self: Rc<Self>, worker: &Rc<Worker>, link: &Rc<Link>, end: LinkEnd);
+
+    /// What its connection's events are traced in.
+    fn span(&self) -> Span;
+
+    /// Itself as the hub sees it.
+    fn as_session(self: Rc<Self>) -> Rc<dyn Session>;
+}
+
+/// How a connection came to its end.
+#[derive(Debug)]
+pub(crate) enum LinkEnd {
+    /// The peer closed, or both did.
+    Closed {
+        /// The code that the peer gave.
+        code: Option<CloseCode>,
+    },
+    /// The peer broke its protocol, or a bound.
+    Protocol(switchboard_websocket::ProtocolError),
+    /// The byte stream failed.
+    Io(io::Error),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// A close frame is queued or sent; nothing may follow it.
+    Closing,
+    Ended,
+}
+
+/// Closes the stream when its task ends, or is dropped with its runtime: whoever still holds the link does not hold the connection.
+struct CloseAtLast<'a>(&'a Link);
+
+impl Drop for CloseAtLast<'_> {
+    fn drop(&mut self) {
+        let stream = self.0.io.replace(Io::Closed);
+        self.0.phase.set(Phase::Ended);
+        drop(stream);
+    }
+}
+
+/// Why a connection's task stopped reading.
+enum Step {
+    /// The connection has ended.
+    End(LinkEnd),
+    /// A close is on its way out.
+    Closing,
+    /// The inbox of this worker is full.
+    Full(WorkerId),
+}
+
+/// A connection that has just become a WebSocket.
+pub(crate) struct Opened<'a> {
+    pub(crate) io: Io,
+    pub(crate) wire: Wire,
+    /// Bytes that came behind the handshake.
+    pub(crate) unread: Bytes,
+    /// The answer to the handshake, where it is still to be written.
+    pub(crate) answer: &'a [u8],
+}
+
+/// A WebSocket connection of a worker.
+pub(crate) struct Link {
+    io: RefCell<Io>,
+    decoder: RefCell<AnyDecoder>,
+    wire: Wire,
+    /// Compresses what is sent to this client alone, where that has a context.
+    own_deflater: Option<Box<OwnDeflater>>,
+    owner: RefCell<Rc<dyn LinkOwner>>,
+    driver: RefCell<Option<Waker>>,
+    phase: Cell<Phase>,
+    /// The socket would block: its task waits for it.
+    blocked: Cell<bool>,
+    /// The owner wants no more input for now.
+    paused: Cell<bool>,
+    /// The peer's close has come.
+    peer_closed: Cell<bool>,
+    peer_code: Cell<Option<CloseCode>>,
+    /// Our end of the stream is closed.
+    shut: Cell<bool>,
+    /// The owner has been told of the end.
+    told: Cell<bool>,
+    /// Bytes that came behind the handshake.
+    unread: Cell<Option<Vec<u8>>>,
+}
+
+impl Link {
+    /// Starts a connection on this worker's thread.
+    pub(crate) fn start(
+        worker: &Rc<Worker>,
+        opened: Opened<'_>,
+        limits: Limits,
+        owner: Rc<dyn LinkOwner>,
+    ) -> Rc<Self> {
+        let Opened { io, wire, unread, answer } = opened;
+        if !wire.has_pings() {
+            io.keep_alive();
+        }
+        let link = Rc::new(Self {
+            io: RefCell::new(io),
+            decoder: RefCell::new(wire.decoder(limits)),
+            wire,
+            own_deflater: wire.own_deflater(),
+            owner: RefCell::new(owner),
+            driver: RefCell::default(),
+            phase: Cell::new(Phase::Open),
+            blocked: Cell::new(false),
+            paused: Cell::new(false),
+            peer_closed: Cell::new(false),
+            peer_code: Cell::new(None),
+            shut: Cell::new(false),
+            told: Cell::new(false),
+            unread: Cell::new((!unread.is_empty()).then(|| unread.into())),
+        });
+        if !answer.is_empty() {
+            // An outbox that is new is not full.
+            let _full = worker.write(&link.owner().as_session(), |out| out.extend_from_slice(answer));
+        }
+        let span = link.owner().span();
+        let drive = Rc::clone(&link).drive(Rc::clone(worker));
+        // A task that nobody traces does not carry a span about.
+        if span.is_disabled() {
+            tokio::task::spawn_local(drive);
+        } else {
+            tokio::task::spawn_local(drive.instrument(span));
+        }
+        link
+    }
+
+    /// Hands the connection to another owner, which gets what comes next.
+    pub(crate) fn set_owner(&self, owner: Rc<dyn LinkOwner>) {
+        *self.owner.borrow_mut() = owner;
+    }
+
+    /// What was agreed on in its handshake.
+    pub(crate) fn wire(&self) -> Wire {
+        self.wire
+    }
+
+    /// Compresses what is sent to this client alone, where that has a context.
+    pub(crate) fn own_deflater(&self) -> Option<&OwnDeflater> {
+        self.own_deflater.as_deref()
+    }
+
+    /// Some time has passed: what was not used in it is given back.
+    pub(crate) fn rest(&self) {
+        if let Some(deflater) = &self.own_deflater {
+            deflater.rest();
+        }
+    }
+
+    /// Whether a packet would be written at once.
+    pub(crate) fn writable(&self) -> bool {
+        self.phase.get() == Phase::Open && !self.blocked.get()
+    }
+
+    /// Whether the peer is known to have closed its end. A connection that is paused does not read, and so is not told.
+    pub(crate) fn has_lost_peer(&self) -> bool {
+        self.io.borrow_mut().is_read_closed()
+    }
+
+    /// Stops reading until [`resume`](Self::resume): the peer is held back by TCP.
+    pub(crate) fn pause(&self) {
+        self.paused.set(true);
+    }
+
+    /// Reads on.
+    pub(crate) fn resume(&self) {
+        if self.paused.replace(false) {
+            self.wake();
+        }
+    }
+
+    /// Sends a ping, where there are pings.
+    pub(crate) fn ping(&self, worker: &Rc<Worker>) {
+        if self.phase.get() == Phase::Open && self.wire.has_pings() {
+            // A full outbox closes the connection by itself.
+            let _full = worker.write(&self.owner().as_session(), |out| encode_frame(out, Opcode::Ping, &[]));
+        }
+    }
+
+    /// Cuts the connection without a word.
+    pub(crate) fn abort(&self) {
+        self.phase.set(Phase::Ended);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Some(driver) = self.driver.borrow().as_ref() {
+            driver.wake_by_ref();
+        }
+    }
+
+    fn owner(&self) -> Rc<dyn LinkOwner> {
+        Rc::clone(&*self.owner.borrow())
+    }
+
+    /// The connection's one task. What it seldom waits for is boxed: the task lives as long as the connection does.
+    async fn drive(self: Rc<Self>, worker: Rc<Worker>) {
+        let _closed_at_last = CloseAtLast(&self);
+        let end = loop {
+            match poll_fn(|cx| self.poll_open(&worker, cx)).await {
+                Step::End(end) => break end,
+                Step::Closing => break Box::pin(self.close_down(&worker)).await,
+                // A handler met a full inbox: this peer is read again when there is room.
+                Step::Full(inbox) => Box::pin(worker.room(inbox)).await,
+            }
+        };
+        self.phase.set(Phase::Ended);
+        self.tell_end(&worker, end);
+    }
+
+    fn keep_waker(&self, cx: &Context<'_>) {
+        let mut driver = self.driver.borrow_mut();
+        if driver.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+            *driver = Some(cx.waker().clone());
+        }
+    }
+
+    /// Reads and handles until there is nothing to read.
+    fn poll_open(self: &Rc<Self>, worker: &Rc<Worker>, cx: &mut Context<'_>) -> Poll<Step> {
+        let first = self.driver.borrow().is_none();
+        self.keep_waker(cx);
+        if let Some(mut unread) = self.unread.take() {
+            self.feed(worker, &mut unread);
+        }
+        if first || self.blocked.get() {
+            let owner = self.owner();
+            let before = owner.outbox().bytes();
+            if let Poll::Ready(Err(error)) = self.poll_write_out(worker, owner.outbox(), cx) {
+                return Poll::Ready(Step::End(LinkEnd::Io(error)));
+            }
+            if owner.outbox().bytes() < before {
+                owner.on_read();
+            }
+        }
+        loop {
+            if let Some(inbox) = worker.take_pressure() {
+                return Poll::Ready(Step::Full(inbox));
+            }
+            match self.phase.get() {
+                Phase::Open if self.paused.get() => return Poll::Pending,
+                Phase::Open if self.blocked.get() && self.owner.borrow().holds_back() => {
+                    return Poll::Pending;
+                }
+                Phase::Open => {}
+                Phase::Closing | Phase::Ended => return Poll::Ready(Step::Closing),
+            }
+            match ready!(self.poll_receive(worker, cx)) {
+                Ok(0) => {
+                    return Poll::Ready(Step::End(LinkEnd::Closed { code: self.peer_code.get() }));
+                }
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(Step::End(LinkEnd::Io(error))),
+            }
+        }
+    }
+
+    fn tell_end(self: &Rc<Self>, worker: &Rc<Worker>, end: LinkEnd) {
+        if !self.told.replace(true) {
+            self.owner().on_link_end(worker, self, end);
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What a connection reads: bytes in the worker's buffer, which are decoded in place, and their messages.
+
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use switchboard_hub::Worker;
+use switchboard_websocket::{Message, Opcode, encode_frame};
+
+use super::{Link, LinkEnd, Phase};
+
+impl Link {
+    /// Reads once and handles what came: in the worker's buffer, or, of a long payload, to where it stays.
+    pub(super) fn poll_receive(
+        self: &Rc<Self>,
+        worker: &Rc<Worker>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let mut decoder = self.decoder.borrow_mut();
+        if let Some(room) = decoder.room() {
+            let n = ready!(self.io.borrow_mut().poll_read(cx, room))?;
+            decoder.fill(n);
+            drop(decoder);
+            self.received(worker, n, &mut []);
+            return Poll::Ready(Ok(n));
+        }
+        drop(decoder);
+        let mut buffer = worker.take_read_buffer();
+        let polled = self.io.borrow_mut().poll_read(cx, &mut buffer);
+        if let Poll::Ready(Ok(n)) = polled {
+            self.received(worker, n, buffer.get_mut(..n).unwrap_or_default());
+        }
+        worker.put_read_buffer(buffer);
+        polled
+    }
+
+    /// `n` bytes have come, of which these are not decoded yet.
+    fn received(self: &Rc<Self>, worker: &Rc<Worker>, n: usize, bytes: &mut [u8]) {
+        if n > 0 {
+            worker.stats().bytes_received.add(n as u64);
+            self.owner.borrow().on_read();
+            self.feed(worker, bytes);
+        }
+    }
+
+    /// Handles all messages that are complete in `bytes`.
+    pub(super) fn feed(self: &Rc<Self>, worker: &Rc<Worker>, bytes: &mut [u8]) {
+        let mut at = 0;
+        if let Some(end) = self.handle_messages(worker, bytes, &mut at) {
+            self.tell_end(worker, end);
+        } else if self.phase.get() != Phase::Open {
+            // A message made us close: the peer's close may have come in the same read.
+            self.look_for_close(bytes.get_mut(at..).unwrap_or_default());
+        }
+    }
+
+    /// Handles messages up to `at`, as long as the connection is open. Returns an end that the peer has brought about.
+    fn handle_messages(
+        self: &Rc<Self>,
+        worker: &Rc<Worker>,
+        bytes: &mut [u8],
+        at: &mut usize,
+    ) -> Option<LinkEnd> {
+        let mut decoder = self.decoder.borrow_mut();
+        while self.phase.get() == Phase::Open {
+            match decoder.decode(bytes, at) {
+                Ok(Some(message @ (Message::Text(_) | Message::Binary(_)))) => {
+                    worker.stats().messages_received.add(1);
+                    self.owner().on_message(worker, self, message);
+                    self.write_early(worker);
+                }
+                Ok(Some(Message::Ping(payload))) => {
+                    // A peer that does not read its pongs meets the outbox's bound like any other.
+                    let _closed = worker
+                        .write(&self.owner().as_session(), |out| encode_frame(out, Opcode::Pong, payload));
+                }
+                Ok(Some(Message::Pong(_))) => {}
+                Ok(Some(Message::Close(frame))) => {
+                    self.on_close(worker, frame.as_ref());
+                    return Some(LinkEnd::Closed { code: self.peer_code.get() });
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    metrics::counter!("switchboard_websocket_protocol_errors_total").increment(1);
+                    self.close(worker, Some(error.close_code()), "");
+                    // What the peer sends behind an error is not looked at.
+                    self.peer_closed.set(true);
+                    self.peer_code.set(Some(error.close_code()));
+                    return Some(LinkEnd::Protocol(error));
+                }
+            }
+        }
+        None
+    }
+}
