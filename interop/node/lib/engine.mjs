@@ -77,13 +77,15 @@ export class PollingSession {
     assert.deepEqual(await this.messages(1), [`4${word}`]);
   }
 
-  /** The session is closed, now or very soon: its sid becomes unknown. */
+  /** The session is closed, now or very soon: its sid becomes unknown. Until then a poll is served, or, where the session
+   *  is on a WebSocket, a bad request. */
   async gone(what = "session") {
     const answer = await until(async () => {
       const response = await this.post("6");
-      return response.status === 400 && response.text && response;
+      const error = response.status === 400 && response.text && JSON.parse(response.text);
+      return error && error.message !== "Bad request" && error;
     }, `${what} to be gone`);
-    assert.deepEqual(JSON.parse(answer.text), { code: 1, message: "Session ID unknown" });
+    assert.deepEqual(answer, { code: 1, message: "Session ID unknown" });
   }
 
   get websocketUrl() {
