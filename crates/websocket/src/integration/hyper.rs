@@ -4,7 +4,7 @@ use std::{
     future::Future,
     io,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use http::{Request, Response};
@@ -72,7 +72,8 @@ pub fn upgrade<B>(
 ///
 /// # Errors
 ///
-/// [`Error::Io`] when the connection ended before, or the answer was not the one that came with this.
+/// [`Error::Io`] when the connection ended before, or the answer was not the one that came with this;
+/// [`Error::Closed`] when it has been ready before.
 #[derive(Debug)]
 #[must_use = "a connection is a WebSocket when this was awaited"]
 pub struct Upgrading {
@@ -91,9 +92,12 @@ impl Future for Upgrading {
     type Output = Result<WebSocket, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let upgraded = ready!(Pin::new(&mut self.on_upgrade).poll(cx)).map_err(io::Error::other)?;
         let Some(agreed) = self.agreed.take() else { return Poll::Ready(Err(Error::Closed)) };
-        let (io, read) = Upgraded::new(upgraded);
+        let Poll::Ready(upgraded) = Pin::new(&mut self.on_upgrade).poll(cx) else {
+            self.agreed = Some(agreed);
+            return Poll::Pending;
+        };
+        let (io, read) = Upgraded::new(upgraded.map_err(io::Error::other)?);
         Poll::Ready(Ok(agreed.into_stream(io, read, Role::Server, &self.config)))
     }
 }

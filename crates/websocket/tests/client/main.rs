@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics says why")]
 
 mod basics;
+mod dropped;
 mod failures;
 mod proxies;
 mod redirects;

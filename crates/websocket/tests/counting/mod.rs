@@ -12,12 +12,14 @@ struct Counting;
 
 pub static HELD: AtomicUsize = AtomicUsize::new(0);
 pub static PEAK: AtomicUsize = AtomicUsize::new(0);
+static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
 
 // SAFETY: all is passed on to the system's allocator as it came.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let held = HELD.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
         PEAK.fetch_max(held, Ordering::Relaxed);
+        ALLOCATED.fetch_add(layout.size(), Ordering::Relaxed);
         // SAFETY: the caller's promise.
         unsafe { System.alloc(layout) }
     }
@@ -33,6 +35,7 @@ unsafe impl GlobalAlloc for Counting {
         HELD.fetch_sub(layout.size(), Ordering::Relaxed);
         let held = HELD.fetch_add(new_size, Ordering::Relaxed) + new_size;
         PEAK.fetch_max(held, Ordering::Relaxed);
+        ALLOCATED.fetch_add(new_size, Ordering::Relaxed);
         // SAFETY: the caller's promise.
         unsafe { System.realloc(pointer, layout, new_size) }
     }
@@ -44,4 +47,9 @@ static ALLOCATOR: Counting = Counting;
 /// Bytes that are held now.
 pub fn held() -> usize {
     HELD.load(Ordering::Relaxed)
+}
+
+/// Bytes that were ever asked for, those that were moved to grow too.
+pub fn allocated() -> usize {
+    ALLOCATED.load(Ordering::Relaxed)
 }

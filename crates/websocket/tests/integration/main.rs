@@ -7,3 +7,4 @@ mod axum_extractor;
 mod connections;
 mod harness;
 mod tower_layer;
+mod upgrading;
