@@ -19,6 +19,12 @@ pub trait Payload: Send + Sync + 'static {
     /// Appends the message to `out` as one packet of the given variant and framing. `false`: members of this variant have
     /// no use for it, and get nothing.
     fn encode(&self, variant: Variant, framing: Framing, out: &mut Vec<u8>) -> bool;
+
+    /// Whether it is to go as it is where its session compresses all that waits as one: told by
+    /// [`Session::note_plain`](crate::Session::note_plain).
+    fn is_plain(&self) -> bool {
+        false
+    }
 }
 
 /// Broadcasts that wait for the end of the turn at most; more are laid into the outboxes at once, which have their own bounds.
@@ -119,6 +125,7 @@ impl Worker {
         let Some(first) = broadcasts.first() else { return 0 };
         let count = broadcasts.len() as u64;
         let mut burst = Burst::new(broadcasts);
+        let plain = broadcasts.iter().all(|broadcast| broadcast.payload.is_plain());
         let (mut delivered, mut dropped, mut written) = (0, 0, 0);
         self.visit(&first.target, |member| {
             let session = &member.session;
@@ -134,8 +141,11 @@ impl Worker {
             let n =
                 if write && outbox.is_empty() { session.write_through(&[IoSlice::new(packets)]) } else { 0 };
             written += n as u64;
+            let before = outbox.bytes();
             if n < packets.len() && !self.deliver_shared(session, packets, n) {
                 delivered -= 1;
+            } else if plain {
+                session.note_plain(before);
             }
         });
         let stats = self.stats();

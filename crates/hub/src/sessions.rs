@@ -31,6 +31,11 @@ pub trait Session: 'static {
         0
     }
 
+    /// Packets that need no compressing were added to the outbox, which held `before` bytes. May not call the worker.
+    fn note_plain(&self, before: usize) {
+        let _ = before;
+    }
+
     /// Whether the transport would take a packet at once; volatile ones are dropped where not.
     fn writable(&self) -> bool;
 

@@ -5,9 +5,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use switchboard::{Data, DeflateOptions, Message, Socket, Switchboard, WebSocket, WebSocketOptions};
+use switchboard::{
+    Binary, Data, DeflateOptions, EngineSocket, Message, Socket, Switchboard, WebSocket, WebSocketOptions,
+};
 use switchboard_websocket::client::ClientIo;
 use switchboard_websocket::{Config, OwnedMessage, WebSocketStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// Nothing that these tests wait for takes as long on any machine.
@@ -170,5 +174,167 @@ async fn nothing_is_compressed_unless_an_option_says_so() {
         config.deflate = Some(DeflateOptions::default());
         let client = WebSocketStream::connect(&format!("ws://{address}{path}"), &config).await.unwrap();
         assert_eq!(client.deflate(), None);
+    }
+}
+
+/// A server that sends long texts, compressed and not, in each of the ways there are.
+async fn flagging(options: DeflateOptions) -> (Switchboard, SocketAddr) {
+    let io = Switchboard::builder().workers(1).per_message_deflate(options).build().unwrap();
+    let root = io.root();
+    root.on("emit", |socket: Socket, Data(compress): Data<bool>| {
+        socket.compress(compress).emit("text", (text(1), Binary::from(text(2).into_bytes())))
+    });
+    root.on("ask", |socket: Socket, Data(compress): Data<bool>| {
+        // The event is sent when the call returns.
+        drop(socket.compress(compress).emit_with_ack::<()>("text", text(1)));
+    });
+    root.on("cast", |socket: Socket, Data(compress): Data<bool>| {
+        socket.namespace().compress(compress).emit("text", (text(1), Binary::from(text(2).into_bytes())))
+    });
+    io.engine("/engine.io").on_message(|socket: &EngineSocket, message: Message<'_>| match message {
+        Message::Text("true") => socket.send(&*text(1)),
+        _ => socket.send_uncompressed(&*text(1)),
+    });
+    let mut raw = WebSocketOptions::default();
+    raw.per_message_deflate = Some(options);
+    io.websocket_with("/raw", raw).on_message(|socket: &WebSocket, message: Message<'_>| match message {
+        Message::Text("true") => socket.send(&*text(1)),
+        _ => socket.send_uncompressed(&*text(1)),
+    });
+    let address = io.bind("127.0.0.1:0").await.expect("a port is free").local_addr();
+    (io, address)
+}
+
+/// A client that shows frames as they come.
+struct Frames(TcpStream);
+
+impl Frames {
+    async fn open(address: SocketAddr, path: &str) -> Self {
+        let mut stream = TcpStream::connect(address).await.expect("it listens");
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             sec-websocket-extensions: permessage-deflate\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(timeout(DEADLINE, stream.read_u8()).await.expect("in time").expect("an answer"));
+        }
+        let head = String::from_utf8(head).unwrap();
+        assert!(head.contains("sec-websocket-extensions: permessage-deflate"), "{head}");
+        Self(stream)
+    }
+
+    async fn send(&mut self, text: &str) {
+        // Masked with zeros.
+        let head = [0x81, 0x80 | u8::try_from(text.len()).unwrap(), 0, 0, 0, 0];
+        self.0.write_all(&[&head, text.as_bytes()].concat()).await.unwrap();
+    }
+
+    /// The next frame: whether it is compressed (RSV1), and its payload as it is.
+    async fn next(&mut self) -> (bool, Vec<u8>) {
+        timeout(DEADLINE, self.read()).await.expect("in time").expect("a frame")
+    }
+
+    async fn read(&mut self) -> std::io::Result<(bool, Vec<u8>)> {
+        let first = self.0.read_u8().await?;
+        assert_eq!(first & 0b1011_0000, 0b1000_0000, "one whole frame");
+        let length = match self.0.read_u8().await? {
+            126 => usize::from(self.0.read_u16().await?),
+            length => usize::from(length),
+        };
+        let mut payload = vec![0; length];
+        self.0.read_exact(&mut payload).await?;
+        Ok((first & 0b0100_0000 != 0, payload))
+    }
+}
+
+#[tokio::test]
+async fn what_is_flagged_so_goes_uncompressed_among_others_that_are_compressed() {
+    for options in [DeflateOptions::default(), DeflateOptions::default().context_takeover(true)] {
+        let (_io, address) = flagging(options).await;
+        for (path, events) in [
+            ("/socket.io/?EIO=4&transport=websocket", &["emit", "ask", "cast"][..]),
+            ("/engine.io/?EIO=4&transport=websocket", &["4"]),
+            ("/raw", &[""]),
+        ] {
+            let mut client = Frames::open(address, path).await;
+            if path != "/raw" {
+                client.next().await;
+            }
+            if path.starts_with("/socket.io") {
+                client.send("40").await;
+                client.next().await;
+            }
+            // What stands between does not change what refers to it.
+            for (compress, event) in [true, false, true, true, false, false, true]
+                .into_iter()
+                .flat_map(|compress| events.iter().map(move |event| (compress, *event)))
+            {
+                let socketio = path.starts_with("/socket.io");
+                let ask = if socketio {
+                    format!(r#"42["{event}",{compress}]"#)
+                } else {
+                    format!("{event}{compress}")
+                };
+                client.send(&ask).await;
+                for number in 1..=if ["emit", "cast"].contains(&event) { 2 } else { 1 } {
+                    let (compressed, payload) = client.next().await;
+                    assert_eq!(compressed, compress, "{path} {event}");
+                    let plain = String::from_utf8_lossy(&payload).contains(&text(number));
+                    assert_eq!(plain, !compress, "{path} {event}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_context_goes_on_past_what_is_uncompressed() {
+    let takeover = DeflateOptions::default().context_takeover(true);
+    let (_io, address) = flagging(takeover).await;
+    for kind in kinds().into_iter().flatten() {
+        let mut client = connect(address, "/raw", Some(kind)).await;
+        for compress in [true, false, true, false, false, true] {
+            client.send(compress.to_string()).await.unwrap();
+            assert_eq!(next(&mut client).await, OwnedMessage::Text(text(1)));
+        }
+    }
+}
+
+/// One request on a connection of its own; its answer's body.
+async fn http(address: SocketAddr, method: &str, path: &str, body: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    timeout(DEADLINE, stream.read_to_string(&mut answer)).await.expect("in time").expect("an answer");
+    answer.split_once("\r\n\r\n").expect("a head").1.to_owned()
+}
+
+#[tokio::test]
+async fn what_waits_for_a_poll_keeps_its_flag_over_an_upgrade() {
+    for options in [DeflateOptions::default(), DeflateOptions::default().context_takeover(true)] {
+        let (_io, address) = flagging(options).await;
+        let open = http(address, "GET", "/socket.io/?EIO=4&transport=polling", "").await;
+        let sid = open.split('"').nth(3).expect("a session id").to_owned();
+        let poll = format!("/socket.io/?EIO=4&transport=polling&sid={sid}");
+        assert_eq!(http(address, "POST", &poll, "40").await, "ok");
+        http(address, "GET", &poll, "").await;
+        for packet in [r#"42["emit",false]"#, r#"42["cast",false]"#, r#"42["emit",true]"#] {
+            assert_eq!(http(address, "POST", &poll, packet).await, "ok");
+        }
+        let path = format!("/socket.io/?EIO=4&transport=websocket&sid={sid}");
+        let mut client = Frames::open(address, &path).await;
+        client.send("2probe").await;
+        assert_eq!(client.next().await.1, b"3probe");
+        client.send("5").await;
+        for compress in [false, false, false, false, true, true] {
+            assert_eq!(client.next().await.0, compress);
+        }
     }
 }

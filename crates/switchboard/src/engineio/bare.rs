@@ -8,6 +8,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use switchboard_hub::{Hub, Worker, WorkerId};
 use switchboard_protocol::engineio::SessionId;
+use switchboard_websocket::Opcode;
 
 use super::application::{Application, Conversation};
 use super::session::{EngineSession, Registry};
@@ -109,11 +110,26 @@ impl EngineSocket {
     /// # Errors
     /// [`EmitError::Disconnected`]; [`EmitError::Hub`] where the client's outbox or the worker's inbox is full.
     pub fn send<'a>(&self, message: impl Into<Message<'a>>) -> std::result::Result<(), EmitError> {
-        let message = message.into();
+        self.send_with(message.into(), true)
+    }
+
+    /// As [`send`](Self::send), but the message goes uncompressed also where the connection compresses (`{ compress: false }` of Node): for
+    /// what is compressed already, such as pictures. The answer of a long poll is compressed if any message in it is to be.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_uncompressed<'a>(
+        &self,
+        message: impl Into<Message<'a>>,
+    ) -> std::result::Result<(), EmitError> {
+        self.send_with(message.into(), false)
+    }
+
+    fn send_with(&self, message: Message<'_>, compress: bool) -> std::result::Result<(), EmitError> {
         let to = WorkerId(self.sid.worker());
         if let Some(worker) = self.hub.here().filter(|worker| worker.id() == to) {
             let session = worker.extension::<Registry>().get(&self.sid).ok_or(EmitError::Disconnected)?;
-            return send(&worker, &session, message);
+            return send(&worker, &session, message, compress);
         }
         let sid = self.sid;
         let text = matches!(message, Message::Text(_));
@@ -126,7 +142,7 @@ impl EngineSocket {
                 Message::Binary(&bytes)
             };
             // A client that does not read is disconnected, which its service is told.
-            let _full = send(worker, &session, message);
+            let _full = send(worker, &session, message, compress);
         })?;
         Ok(())
     }
@@ -150,13 +166,15 @@ fn send(
     worker: &Rc<Worker>,
     session: &Rc<EngineSession>,
     message: Message<'_>,
+    compress: bool,
 ) -> std::result::Result<(), EmitError> {
+    let send = if compress { EngineSession::send } else { EngineSession::send_plain };
     match message {
-        Message::Binary(bytes) => session.send_binary(worker, bytes)?,
+        Message::Binary(bytes) => send(session, worker, Opcode::Binary, bytes)?,
         Message::Text(text) => worker.with_scratch(|packet| {
             packet.push(b'4');
             packet.extend_from_slice(text.as_bytes());
-            session.send_text(worker, packet)
+            send(session, worker, Opcode::Text, packet)
         })?,
     }
     Ok(())

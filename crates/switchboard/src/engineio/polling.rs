@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::session::{EngineSession, Registry, Transport};
 use crate::DisconnectReason;
-use crate::http::{Answer, answer, engine_error, refused, text};
+use crate::http::{Answer, Uncompressed, answer, engine_error, refused, text};
 
 /// Where the answer to a request goes.
 pub(crate) type Reply = oneshot::Sender<Answer>;
@@ -23,6 +23,8 @@ pub(super) struct Polling {
     poll: RefCell<Option<Reply>>,
     /// The body of a POST is on its way.
     receiving: Cell<bool>,
+    /// How many bytes of what waits, from its start on, are packets that need no compressing.
+    plain: Cell<u32>,
     /// POSTs that are answered when the application takes input again.
     posts: RefCell<SmallVec<[Reply; 1]>>,
 }
@@ -35,15 +37,31 @@ impl Polling {
 
     /// Lets the GET that waits return with nothing, if one does.
     pub(super) fn release_noop(&self) {
-        self.release(Bytes::from_static(b"6"));
+        self.release(Bytes::from_static(b"6"), true);
     }
 
-    /// Answers the GET that waits, if one does.
-    pub(super) fn release(&self, body: Bytes) {
+    /// Answers the GET that waits, if one does. `compress`: whether the answer may be compressed.
+    pub(super) fn release(&self, body: Bytes, compress: bool) {
         if let Some(reply) = self.poll.take() {
+            let mut answer = text(body);
+            if !compress {
+                answer.extensions_mut().insert(Uncompressed);
+            }
             // The caller may have gone this moment; its guard has said so, or will.
-            let _gone = reply.send(text(body));
+            let _gone = reply.send(answer);
         }
+    }
+
+    /// Packets that need no compressing were added: there were `before` bytes, and are `after` now.
+    pub(super) fn add_plain(&self, before: usize, after: usize) {
+        if self.plain.get() as usize == before {
+            self.plain.set(u32::try_from(after).unwrap_or_default());
+        }
+    }
+
+    /// How many bytes of what was taken need no compressing: all of them, or those from the start on up to the first packet that does.
+    pub(super) fn take_plain(&self) -> usize {
+        self.plain.take() as usize
     }
 
     /// Answers the GET that waits, if one does, with an error.

@@ -2,11 +2,12 @@
 //!
 //! [RFC 9110, 12.5.3](https://www.rfc-editor.org/rfc/rfc9110#section-12.5.3).
 
+use std::cmp::Reverse;
 use std::io::Write;
 
 use bytes::Bytes;
 use flate2::Compression;
-use flate2::write::{DeflateEncoder, GzEncoder};
+use flate2::write::{GzEncoder, ZlibEncoder};
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, VARY};
 use http::{HeaderMap, HeaderValue};
 
@@ -20,12 +21,14 @@ pub(super) enum Coding {
 }
 
 impl Coding {
-    /// The best of those that a request accepts.
+    /// The one of those that a request accepts which it likes best: by weight, then named before `*`, then in its own order.
     pub(super) fn of(request: &HeaderMap) -> Option<Self> {
-        if accepts(request, "gzip") {
-            return Some(Self::Gzip);
+        let liking = |coding: Self| Liking::of(request, coding.name()).map(|liking| (liking, coding));
+        let (gzip, deflate) = (liking(Self::Gzip), liking(Self::Deflate));
+        match (gzip, deflate) {
+            (Some(gzip), Some(deflate)) => Some(if deflate.0 > gzip.0 { deflate.1 } else { gzip.1 }),
+            (gzip, deflate) => gzip.or(deflate).map(|(_, coding)| coding),
         }
-        accepts(request, "deflate").then_some(Self::Deflate)
     }
 
     fn name(self) -> &'static str {
@@ -44,7 +47,8 @@ pub(super) fn compress(threshold: usize, coding: Coding, mut answer: Answer) -> 
     let (level, body) = (Compression::fast(), answer.body());
     let compressed = match coding {
         Coding::Gzip => write(GzEncoder::new(Vec::new(), level), body, GzEncoder::finish),
-        Coding::Deflate => write(DeflateEncoder::new(Vec::new(), level), body, DeflateEncoder::finish),
+        // HTTP's `deflate` is zlib's format (RFC 9110, 8.4.1.2).
+        Coding::Deflate => write(ZlibEncoder::new(Vec::new(), level), body, ZlibEncoder::finish),
     };
     if let Ok(body) = compressed {
         *answer.body_mut() = Bytes::from(body);
@@ -63,36 +67,94 @@ fn write<W: Write>(
     finish(encoder)
 }
 
-/// Whether a coding is listed, and not with a weight of nothing.
-fn accepts(request: &HeaderMap, coding: &str) -> bool {
-    let values = request.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|item| {
-        let (name, parameters) = item.split_once(';').unwrap_or((item, ""));
-        let weight =
-            parameters.trim().strip_prefix("q=").map_or(1.0, |weight| weight.trim().parse().unwrap_or(0.0));
-        name.trim().eq_ignore_ascii_case(coding) && weight > 0.0
-    })
+/// How much a request likes a coding that it accepts.
+#[derive(Debug, PartialEq, PartialOrd)]
+struct Liking {
+    weight: f32,
+    /// By its name, rather than as one of all.
+    named: bool,
+    earlier: Reverse<usize>,
+}
+
+impl Liking {
+    fn of(request: &HeaderMap, coding: &str) -> Option<Self> {
+        let values = request.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+        let items = values.flat_map(|value| value.split(',')).enumerate();
+        let likings = items.filter_map(|(at, item)| {
+            let (name, parameters) = item.split_once(';').unwrap_or((item, ""));
+            let (name, parameters) = (name.trim(), parameters.trim());
+            let named = name.eq_ignore_ascii_case(coding);
+            let weight = match parameters.split_at_checked(2) {
+                Some((q, weight)) if q.eq_ignore_ascii_case("q=") => weight.trim().parse().unwrap_or(0.0),
+                _ => 1.0,
+            };
+            (named || name == "*").then_some(Self { weight, named, earlier: Reverse(at) })
+        });
+        // What is said of a coding by its name counts more than what is said of all.
+        let own = likings.max_by(|a, b| (a.named, &a.earlier).cmp(&(b.named, &b.earlier)))?;
+        (own.weight > 0.0).then_some(own)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use http::header::ACCEPT_ENCODING;
+    use std::io::Read;
+
+    use flate2::read::{GzDecoder, ZlibDecoder};
+    use http::StatusCode;
 
     use super::*;
+    use crate::http::plain;
 
     #[test]
-    fn a_coding_is_taken_if_it_is_listed_with_some_weight() {
-        for (header, taken) in [
-            ("gzip, deflate, br", true),
-            ("br;q=1.0, GZIP;q=0.2", true),
-            ("gzip;q=0", false),
-            ("gzip; q=0.0, *", false),
-            ("x-gzip", false),
-            ("", false),
+    fn the_coding_that_a_client_likes_best_is_taken_if_it_has_some_weight() {
+        for (header, coding) in [
+            ("gzip, deflate, br", Some(Coding::Gzip)),
+            ("deflate, gzip", Some(Coding::Deflate)),
+            ("deflate", Some(Coding::Deflate)),
+            ("br;q=1.0, GZIP;q=0.2", Some(Coding::Gzip)),
+            ("gzip;q=0.2, deflate; Q=0.3", Some(Coding::Deflate)),
+            ("gzip;q=0", None),
+            ("gzip;q=0, deflate", Some(Coding::Deflate)),
+            ("gzip; q=0.0, *", Some(Coding::Deflate)),
+            ("*", Some(Coding::Gzip)),
+            ("*, deflate", Some(Coding::Deflate)),
+            ("*;q=0", None),
+            ("*;q=0, gzip", Some(Coding::Gzip)),
+            ("gzip;q=heavy", None),
+            ("gzip;q=NaN", None),
+            ("x-gzip", None),
+            ("identity", None),
+            ("", None),
         ] {
             let mut request = HeaderMap::new();
             request.insert(ACCEPT_ENCODING, HeaderValue::from_static(header));
-            assert_eq!(accepts(&request, "gzip"), taken, "{header}");
+            assert_eq!(Coding::of(&request), coding, "{header}");
+        }
+        assert_eq!(Coding::of(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn a_compressed_answer_is_of_the_format_that_its_header_names() {
+        let words = "the same words, the same words, the same words".repeat(50);
+        for coding in [Coding::Gzip, Coding::Deflate] {
+            let answer = compress(1024, coding, plain(StatusCode::OK, words.clone()));
+            assert_eq!(answer.headers()[CONTENT_ENCODING], coding.name());
+            assert!(answer.body().len() < words.len() / 10);
+            let mut read = String::new();
+            let done = match coding {
+                Coding::Gzip => GzDecoder::new(&answer.body()[..]).read_to_string(&mut read),
+                Coding::Deflate => ZlibDecoder::new(&answer.body()[..]).read_to_string(&mut read),
+            };
+            assert!(done.is_ok_and(|_| read == words), "{coding:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_is_compressed_from_the_threshold_on() {
+        for (length, compressed) in [(1023, false), (1024, true)] {
+            let answer = compress(1024, Coding::Gzip, plain(StatusCode::OK, vec![b'a'; length]));
+            assert_eq!(answer.headers().contains_key(CONTENT_ENCODING), compressed, "{length}");
         }
     }
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use http::header::ORIGIN;
 use http::{HeaderMap, HeaderValue};
 
-use super::Answer;
 use super::compress::{Coding, compress};
+use super::decide::{PollKind, PollRequest};
+use super::{Answer, Uncompressed};
 use crate::engineio::EngineServer;
 
 /// What the answer to a polling request still needs to know of the request.
@@ -17,11 +18,13 @@ pub(super) struct Finish {
 }
 
 impl Finish {
-    pub(super) fn of(server: &Arc<EngineServer>, request: &HeaderMap) -> Self {
-        let server = Arc::clone(server);
+    pub(super) fn of(poll: &PollRequest, request: &HeaderMap) -> Self {
+        let server = Arc::clone(&poll.server);
         // A copy: the value itself may share a buffer with all the others.
         let origin = request.get(ORIGIN).and_then(|origin| HeaderValue::from_bytes(origin.as_bytes()).ok());
-        let coding = server.options.http_compression.and_then(|_threshold| Coding::of(request));
+        // The answer to a POST says nothing that is worth it.
+        let compresses = server.options.http_compression.is_some() && !matches!(poll.kind, PollKind::Post(_));
+        let coding = compresses.then(|| Coding::of(request)).flatten();
         Self { server, origin, coding }
     }
 
@@ -29,7 +32,9 @@ impl Finish {
         let options = &self.server.options;
         options.origins.add_headers(self.origin.as_ref(), answer.headers_mut());
         match (options.http_compression, self.coding) {
-            (Some(threshold), Some(coding)) => compress(threshold, coding, answer),
+            (Some(threshold), Some(coding)) if answer.extensions_mut().remove::<Uncompressed>().is_none() => {
+                compress(threshold, coding, answer)
+            }
             _ => answer,
         }
     }

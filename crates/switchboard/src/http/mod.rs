@@ -19,6 +19,10 @@ use switchboard_protocol::engineio::ErrorCode;
 /// A whole answer.
 pub(crate) type Answer = Response<Bytes>;
 
+/// Marks an answer to a poll that is not to be compressed.
+#[derive(Clone, Copy)]
+pub(crate) struct Uncompressed;
+
 pub(crate) fn answer(status: StatusCode, content_type: &'static str, body: Bytes) -> Answer {
     let mut answer = Response::new(body);
     *answer.status_mut() = status;

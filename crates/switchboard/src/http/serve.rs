@@ -80,7 +80,7 @@ where
         Decision::Pass => Served::Pass(Request::from_parts(parts, body)),
         Decision::Answer(answer) => Served::Answer(answer),
         Decision::Poll(request) => {
-            let finish = Finish::of(&request.server, &parts.headers);
+            let finish = Finish::of(&request, &parts.headers);
             // A poll may wait for long: nothing of its request does.
             let headers = std::mem::take(&mut parts.headers);
             parts.uri = Uri::default();

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 use switchboard_hub::{Endpoint, HubError, Session, Worker};
 use switchboard_protocol::socketio::{self, Args, ArgsError, PacketType, write_head};
+use switchboard_websocket::Opcode;
 use tokio::sync::oneshot;
 
 use super::ack::{AckResult, Acks, deadline};
@@ -33,6 +34,21 @@ type OwnHandlers = HashMap<Box<str>, (Registered, bool), foldhash::fast::RandomS
 pub(crate) struct EarlyHandlers {
     pub(crate) any: Vec<AnyEventHandler>,
     pub(crate) middleware: Vec<AnyEventHandler>,
+}
+
+/// How a packet is sent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sending {
+    /// Dropped where the transport does not take it at once.
+    pub(crate) volatile: bool,
+    /// Compressed where the connection compresses.
+    pub(crate) compress: bool,
+}
+
+impl Default for Sending {
+    fn default() -> Self {
+        Self { volatile: false, compress: true }
+    }
 }
 
 /// One socket, on its worker's thread.
@@ -78,14 +94,20 @@ impl LocalSocket {
         worker: &Rc<Worker>,
         packet: &[u8],
         attachments: &[Bytes],
-        volatile: bool,
+        sending: Sending,
     ) -> Result<(), HubError> {
-        if volatile && !self.session.writable() {
+        if sending.volatile && !self.session.writable() {
             worker.stats().volatile_dropped.add(1);
             return Ok(());
         }
-        self.session.send_text(worker, packet)?;
-        attachments.iter().try_for_each(|attachment| self.session.send_binary(worker, attachment))
+        if sending.compress {
+            self.session.send_text(worker, packet)?;
+            attachments.iter().try_for_each(|attachment| self.session.send_binary(worker, attachment))
+        } else {
+            self.session.send_plain(worker, Opcode::Text, packet)?;
+            let mut attachments = attachments.iter();
+            attachments.try_for_each(|attachment| self.session.send_plain(worker, Opcode::Binary, attachment))
+        }
     }
 
     /// Queues an event whose acknowledgement goes to `reply`.
@@ -94,6 +116,7 @@ impl LocalSocket {
         worker: &Rc<Worker>,
         json: &[u8],
         attachments: &[Bytes],
+        compress: bool,
         timeout: Duration,
         reply: oneshot::Sender<AckResult>,
     ) {
@@ -111,7 +134,7 @@ impl LocalSocket {
         let sent = worker.with_scratch(|packet| {
             packet.push(b'4');
             write_event(packet, self.namespace(), Some(id), json, attachments.len());
-            self.send_packet(worker, packet, attachments, false)
+            self.send_packet(worker, packet, attachments, Sending { volatile: false, compress })
         });
         if let Err(error) = sent
             && let Some(reply) = self.take_ack(id)
@@ -137,7 +160,7 @@ impl LocalSocket {
             packet.push(b'4');
             write_head(packet, kind, reply.attachments.len(), self.namespace(), Some(id));
             packet.extend_from_slice(&reply.json);
-            Ok(self.send_packet(worker, packet, &reply.attachments, false)?)
+            Ok(self.send_packet(worker, packet, &reply.attachments, Sending::default())?)
         })
     }
 

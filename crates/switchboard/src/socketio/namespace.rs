@@ -262,6 +262,11 @@ impl Namespace {
         self.all().volatile()
     }
 
+    /// All sockets; whether the event is compressed. See [`BroadcastOperator::compress`].
+    pub fn compress(&self, compress: bool) -> BroadcastOperator {
+        self.all().compress(compress)
+    }
+
     /// All sockets of this node.
     pub fn local(&self) -> BroadcastOperator {
         self.all().local()

@@ -63,13 +63,14 @@ pub struct BroadcastOperator {
     namespace: Arc<NamespaceInner>,
     target: Target,
     volatile: bool,
+    compress: bool,
     local: bool,
 }
 
 impl BroadcastOperator {
     pub(crate) fn new(namespace: &Arc<NamespaceInner>, except: Option<MemberId>) -> Self {
         let target = Target { except_member: except, ..Target::all(namespace.scope) };
-        Self { namespace: Arc::clone(namespace), target, volatile: false, local: false }
+        Self { namespace: Arc::clone(namespace), target, volatile: false, compress: true, local: false }
     }
 
     /// Sockets in these rooms (or in those named before). A socket's id is a room of its own.
@@ -95,6 +96,13 @@ impl BroadcastOperator {
         self
     }
 
+    /// Whether the event is compressed for those whose connections compress (`compress` of Node). Default: yes. `false` is for what is
+    /// compressed already, such as pictures: see [`Socket::compress`].
+    pub fn compress(mut self, compress: bool) -> Self {
+        self.compress = compress;
+        self
+    }
+
     /// Sockets of this node only, where several form a cluster.
     pub fn local(mut self) -> Self {
         self.local = true;
@@ -109,7 +117,8 @@ impl BroadcastOperator {
     /// # Errors
     /// [`EmitError::Arguments`]: nothing was sent. [`EmitError::Hub`]: a worker's inbox is full; the sockets of the other workers are sent to.
     pub fn emit<T: Serialize>(self, event: &str, args: T) -> Result<(), EmitError> {
-        let payload = EventPayload::new(&self.namespace.name, event, &args, self.namespace.view(event))?;
+        let view = self.namespace.view(event);
+        let payload = EventPayload::new(&self.namespace.name, event, &args, view, self.compress)?;
         let broadcast = Broadcast {
             target: self.target,
             payload: Arc::new(payload),

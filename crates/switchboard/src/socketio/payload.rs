@@ -11,7 +11,7 @@ use switchboard_protocol::socketio::{
 };
 
 use crate::engineio::session::PAYLOAD;
-use crate::transport::wire::{HIXIE, write_binary, write_text};
+use crate::transport::wire::{HIXIE, uncompressed, write_binary, write_text};
 
 /// Members that are Socket.IO sockets.
 pub(crate) const SOCKETIO: Variant = Variant(0);
@@ -28,6 +28,8 @@ pub(crate) struct EventPayload {
     attachments: Vec<Bytes>,
     /// The view that shows this event, where there is one.
     view: Option<Variant>,
+    /// Whether connections that compress are to compress it.
+    compress: bool,
 }
 
 impl EventPayload {
@@ -36,11 +38,12 @@ impl EventPayload {
         event: &str,
         args: &T,
         view: Option<Variant>,
+        compress: bool,
     ) -> Result<Self, WriteError> {
         let mut json = Vec::with_capacity(128);
         let mut attachments = Vec::new();
         write_args(&mut json, &mut attachments, Some(event), args)?;
-        Ok(Self { namespace: Arc::clone(namespace), json, attachments, view })
+        Ok(Self { namespace: Arc::clone(namespace), json, attachments, view, compress })
     }
 
     fn encode_socketio(&self, framing: Framing, out: &mut Vec<u8>) {
@@ -80,12 +83,17 @@ impl EventPayload {
 
 impl Payload for EventPayload {
     fn encode(&self, variant: Variant, framing: Framing, out: &mut Vec<u8>) -> bool {
+        let framing = if self.compress { framing } else { uncompressed(framing) };
         if variant == SOCKETIO {
             self.encode_socketio(framing, out);
             true
         } else {
             self.view == Some(variant) && self.encode_view(framing, out)
         }
+    }
+
+    fn is_plain(&self) -> bool {
+        !self.compress
     }
 }
 

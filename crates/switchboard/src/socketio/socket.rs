@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use super::ack::AckFuture;
 use super::handler::{EventHandler, event_handler};
-use super::local::LocalSocket;
+use super::local::{LocalSocket, Sending};
 use super::namespace::{Namespace, NamespaceInner, Registered};
 use super::operator::{BroadcastOperator, Rooms};
 use crate::handshake::Handshake;
@@ -202,11 +202,19 @@ impl Socket {
 
     /// Sends what may be dropped where the transport does not take it at once.
     pub fn volatile(&self) -> Emitter<'_> {
-        Emitter { volatile: true, ..self.emitter() }
+        self.emitter().volatile()
+    }
+
+    /// Sends with or without compression, where the connection has any: by permessage-deflate
+    /// ([`per_message_deflate`](crate::Builder::per_message_deflate)) a packet of `compress(false)` goes as it is, with its attachments, and
+    /// the answer of a long poll ([`http_compression`](crate::Builder::http_compression)) is compressed if any packet in it is to be.
+    /// Default: with. `false` spares the work for what is compressed already, such as pictures.
+    pub fn compress(&self, compress: bool) -> Emitter<'_> {
+        self.emitter().compress(compress)
     }
 
     fn emitter(&self) -> Emitter<'_> {
-        Emitter { socket: self, volatile: false, timeout: ACK_TIMEOUT }
+        Emitter { socket: self, sending: Sending::default(), timeout: ACK_TIMEOUT }
     }
 
     /// Sends the event `message`.
@@ -392,12 +400,12 @@ fn with_local<T>(
     f(endpoint.as_any().downcast_ref::<LocalSocket>().ok_or(EmitError::Disconnected)?)
 }
 
-/// An event in the making: how it is sent to one socket. Made by [`Socket::timeout`] and [`Socket::volatile`].
+/// An event in the making: how it is sent to one socket. Made by [`Socket::timeout`], [`Socket::volatile`] and [`Socket::compress`].
 #[derive(Debug, Clone, Copy)]
 #[must_use = "nothing is sent until `emit` is called"]
 pub struct Emitter<'a> {
     socket: &'a Socket,
-    volatile: bool,
+    sending: Sending,
     timeout: Duration,
 }
 
@@ -409,7 +417,12 @@ impl Emitter<'_> {
 
     /// May be dropped where the transport does not take it at once.
     pub fn volatile(self) -> Self {
-        Self { volatile: true, ..self }
+        Self { sending: Sending { volatile: true, ..self.sending }, ..self }
+    }
+
+    /// Whether it is compressed; see [`Socket::compress`].
+    pub fn compress(self, compress: bool) -> Self {
+        Self { sending: Sending { compress, ..self.sending }, ..self }
     }
 
     /// Sends an event; see [`Socket::emit`].
@@ -418,21 +431,21 @@ impl Emitter<'_> {
     /// As [`Socket::emit`].
     pub fn emit<T: Serialize>(self, event: &str, args: T) -> Result<(), EmitError> {
         let key = self.socket.key()?;
-        let volatile = self.volatile;
+        let sending = self.sending;
         if let Some(worker) = self.socket.worker(key) {
             // The packet is written into the worker's scratch buffer, with nothing of the worker borrowed.
             return worker.with_scratch(|packet| {
                 let mut attachments = Vec::new();
                 self.write_packet(packet, &mut attachments, event, &args)?;
                 with_local(&worker, key, |local| {
-                    Ok(local.send_packet(&worker, packet, &attachments, volatile)?)
+                    Ok(local.send_packet(&worker, packet, &attachments, sending)?)
                 })
             });
         }
         let (mut packet, mut attachments) = (Vec::new(), Vec::new());
         self.write_packet(&mut packet, &mut attachments, event, &args)?;
         self.socket
-            .on_worker(move |worker, local| Ok(local.send_packet(worker, &packet, &attachments, volatile)?))
+            .on_worker(move |worker, local| Ok(local.send_packet(worker, &packet, &attachments, sending)?))
     }
 
     fn write_packet<T: Serialize>(
@@ -453,10 +466,10 @@ impl Emitter<'_> {
     /// The future's: [`AckError`].
     pub fn emit_with_ack<R: DeserializeOwned>(self, event: &str, args: impl Serialize) -> AckFuture<R> {
         let (reply, result) = oneshot::channel();
-        let timeout = self.timeout;
+        let (timeout, compress) = (self.timeout, self.sending.compress);
         let sent = write(event, &args).and_then(|(json, attachments)| {
             self.socket.on_worker(move |worker, local| {
-                local.send_with_ack(worker, &json, &attachments, timeout, reply);
+                local.send_with_ack(worker, &json, &attachments, compress, timeout, reply);
                 Ok(())
             })
         });

@@ -78,6 +78,11 @@ fn number(parameters: DeflateParameters, options: &DeflateOptions) -> Option<u8>
     u8::try_from(at).ok()
 }
 
+/// Whether a framing is one of compressed frames.
+pub(crate) fn compresses(framing: Framing) -> bool {
+    framing.id >= FIRST_ID
+}
+
 /// Appends a message as one frame in a framing of compressed ones; `false` if it is another.
 pub(crate) fn write_frame(framing: Framing, out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) -> bool {
     let number = framing.id.checked_sub(FIRST_ID).map(usize::from);

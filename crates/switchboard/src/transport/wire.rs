@@ -51,6 +51,14 @@ impl Wire {
         }
     }
 
+    /// The same without compression: messages that go as they are may stand among others at any time.
+    pub(crate) fn uncompressed(self) -> Self {
+        match self {
+            Wire::Deflate(_) => Wire::Rfc6455,
+            Wire::Rfc6455 | Wire::Hixie(_) => self,
+        }
+    }
+
     /// Appends a close. The drafts' has neither code nor reason.
     pub(crate) fn encode_close(self, out: &mut Vec<u8>, code: Option<CloseCode>, reason: &str) {
         match (self, code) {
@@ -75,6 +83,11 @@ impl Wire {
     pub(crate) fn has_binary(self) -> bool {
         !matches!(self, Wire::Hixie(_))
     }
+}
+
+/// The framing in which a message to an outbox of this one goes as it is: compressed messages and others take turns as they like.
+pub(crate) fn uncompressed(framing: Framing) -> Framing {
+    if deflate::compresses(framing) { WEBSOCKET } else { framing }
 }
 
 /// Appends a text message, which is UTF-8, in a framing; in one that is not a WebSocket's, as it is.

@@ -105,8 +105,20 @@ impl WebSocket {
     /// [`EmitError::Disconnected`]; [`EmitError::Hub`] where the client's outbox or the worker's inbox is full; [`EmitError::TextOnly`] for a
     /// binary message to a client that [takes none](Self::takes_binary).
     pub fn send<'a>(&self, message: impl Into<Message<'a>>) -> Result<(), EmitError> {
-        let wire = self.shared.wire;
-        let (opcode, bytes) = match message.into() {
+        self.send_on(self.shared.wire, message.into())
+    }
+
+    /// As [`send`](Self::send), but the message goes uncompressed also where the connection
+    /// [compresses](crate::WebSocketOptions::per_message_deflate): for what is compressed already, such as pictures.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_uncompressed<'a>(&self, message: impl Into<Message<'a>>) -> Result<(), EmitError> {
+        self.send_on(self.shared.wire.uncompressed(), message.into())
+    }
+
+    fn send_on(&self, wire: Wire, message: Message<'_>) -> Result<(), EmitError> {
+        let (opcode, bytes) = match message {
             Message::Text(text) => (Opcode::Text, text.as_bytes()),
             Message::Binary(_) if !wire.has_binary() => return Err(EmitError::TextOnly),
             Message::Binary(bytes) => (Opcode::Binary, bytes),

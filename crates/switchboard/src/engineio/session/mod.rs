@@ -21,7 +21,7 @@ use super::polling::Polling;
 use crate::DisconnectReason;
 use crate::handshake::Handshake;
 use crate::transport::link::{Link, LinkOwner, Opened};
-use crate::transport::wire::write_own;
+use crate::transport::wire::{uncompressed, write_binary, write_own, write_text};
 
 /// Packets laid out as a polling payload. (The other framings are those of WebSocket connections, in `transport::wire`.)
 pub(crate) const PAYLOAD: Framing = Framing { id: 1, separator: Some(payload::SEPARATOR) };
@@ -208,7 +208,13 @@ impl EngineSession {
         self.send(worker, Opcode::Binary, bytes)
     }
 
-    fn send(self: &Rc<Self>, worker: &Rc<Worker>, opcode: Opcode, bytes: &[u8]) -> Result<(), HubError> {
+    /// Queues one packet; of a text one the type character is included.
+    pub(crate) fn send(
+        self: &Rc<Self>,
+        worker: &Rc<Worker>,
+        opcode: Opcode,
+        bytes: &[u8],
+    ) -> Result<(), HubError> {
         if !self.is_open() {
             return Err(HubError::Gone);
         }
@@ -219,6 +225,39 @@ impl EngineSession {
         };
         let me = Rc::clone(self) as Rc<dyn Session>;
         worker.write(&me, |out| write_own(own, &self.outbox, out, opcode, bytes))
+    }
+
+    /// Queues a packet that was laid for polling.
+    fn send_again(self: &Rc<Self>, worker: &Rc<Worker>, packet: &str, plain: bool) {
+        let send = if plain { Self::send_plain } else { Self::send };
+        let _full = match Packet::decode_text(packet) {
+            Ok(Packet::Binary(bytes)) => send(self, worker, Opcode::Binary, &bytes),
+            _ => send(self, worker, Opcode::Text, packet.as_bytes()),
+        };
+    }
+
+    /// As [`send`](Self::send), of a packet that goes uncompressed, unless a poll is answered with others that do not.
+    pub(crate) fn send_plain(
+        self: &Rc<Self>,
+        worker: &Rc<Worker>,
+        opcode: Opcode,
+        bytes: &[u8],
+    ) -> Result<(), HubError> {
+        if !self.is_open() {
+            return Err(HubError::Gone);
+        }
+        let me = Rc::clone(self) as Rc<dyn Session>;
+        let mut before = 0;
+        worker.write(&me, |out| {
+            before = self.outbox.bytes();
+            let framing = uncompressed(self.outbox.framing());
+            match opcode {
+                Opcode::Text => write_text(framing, out, bytes),
+                _ => write_binary(framing, out, bytes),
+            }
+        })?;
+        self.note_plain(before);
+        Ok(())
     }
 
     /// Handles one packet of the session's own transport.
@@ -281,7 +320,9 @@ impl EngineSession {
             std::mem::replace(&mut *self.transport.borrow_mut(), Transport::WebSocket(Rc::clone(link)));
         let waiting = worker.take(&self.outbox);
         self.outbox.set_framing(link.wire().framing());
+        let mut plain = 0;
         if let Transport::Polling(polling) = before {
+            plain = polling.take_plain();
             polling.release_noop();
         }
         link.set_owner(Rc::clone(self) as Rc<dyn LinkOwner>);
@@ -290,11 +331,13 @@ impl EngineSession {
         }
         // What waited for a poll goes on as frames.
         let waiting = std::str::from_utf8(&waiting).unwrap_or_default();
-        for packet in waiting.split(char::from(payload::SEPARATOR)).filter(|packet| !packet.is_empty()) {
-            let _full = match Packet::decode_text(packet) {
-                Ok(Packet::Binary(bytes)) => self.send_binary(worker, &bytes),
-                _ => self.send_text(worker, packet.as_bytes()),
-            };
+        let mut at = 0;
+        for packet in waiting.split(char::from(payload::SEPARATOR)) {
+            let end = at + packet.len();
+            if !packet.is_empty() {
+                self.send_again(worker, packet, end <= plain);
+            }
+            at = end + 1;
         }
         metrics::counter!("switchboard_upgrades_total").increment(1);
     }

@@ -22,7 +22,9 @@ impl Session for EngineSession {
         match &*self.transport.borrow() {
             Transport::WebSocket(link) => link.flush(worker, &self.outbox),
             Transport::Polling(polling) if !self.outbox.is_empty() && polling.is_waiting() => {
-                polling.release(worker.take(&self.outbox).into());
+                let body = worker.take(&self.outbox);
+                let compress = polling.take_plain() != body.len();
+                polling.release(body.into(), compress);
             }
             Transport::Polling(_) | Transport::None => return,
         }
@@ -35,6 +37,12 @@ impl Session for EngineSession {
         match &*self.transport.borrow() {
             Transport::WebSocket(link) => link.write_through(slices),
             Transport::Polling(_) | Transport::None => 0,
+        }
+    }
+
+    fn note_plain(&self, before: usize) {
+        if let Transport::Polling(polling) = &*self.transport.borrow() {
+            polling.add_plain(before, self.outbox.bytes());
         }
     }
 

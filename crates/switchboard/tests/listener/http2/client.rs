@@ -8,6 +8,7 @@ use bytes::Bytes;
 use h2::client::{Builder, SendRequest};
 use h2::ext::Protocol;
 use h2::{RecvStream, SendStream};
+use http::response::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use switchboard_websocket::{Config, OwnedMessage, Role, WebSocketStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -96,13 +97,25 @@ impl Http2 {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Answer {
+        let (parts, body) = self.request_bytes(method, path, headers, body).await;
+        Answer { status: parts.status, headers: parts.headers, body: text(body) }
+    }
+
+    /// The same, of an answer that need not be text.
+    pub(crate) async fn request_bytes(
+        &mut self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> (Parts, Vec<u8>) {
         let head = self.head(&method, path, headers);
         let mut send = soon("a stream", self.send.clone().ready()).await.expect("the connection lives");
         let (answer, mut stream) = send.send_request(head, body.is_empty()).expect("the connection lives");
         if !body.is_empty() {
             stream.send_data(Bytes::copy_from_slice(body.as_bytes()), true).expect("the stream is open");
         }
-        whole(soon("an answer", answer).await.expect("an answer")).await
+        whole_bytes(soon("an answer", answer).await.expect("an answer")).await
     }
 
     pub(crate) async fn get(&mut self, path: &str) -> Answer {
@@ -155,6 +168,15 @@ impl Http2 {
 }
 
 pub(crate) async fn whole(answer: Response<RecvStream>) -> Answer {
+    let (parts, body) = whole_bytes(answer).await;
+    Answer { status: parts.status, headers: parts.headers, body: text(body) }
+}
+
+fn text(body: Vec<u8>) -> String {
+    String::from_utf8(body).expect("text")
+}
+
+async fn whole_bytes(answer: Response<RecvStream>) -> (Parts, Vec<u8>) {
     let (parts, mut stream) = answer.into_parts();
     let mut body = Vec::new();
     while let Some(piece) = soon("a piece of the body", stream.data()).await {
@@ -162,8 +184,7 @@ pub(crate) async fn whole(answer: Response<RecvStream>) -> Answer {
         stream.flow_control().release_capacity(piece.len()).expect("so much came");
         body.extend_from_slice(&piece);
     }
-    let body = String::from_utf8(body).expect("text");
-    Answer { status: parts.status, headers: parts.headers, body }
+    (parts, body)
 }
 
 /// A WebSocket on one of its streams.
