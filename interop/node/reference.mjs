@@ -53,6 +53,7 @@ io.on("connection", (socket) => {
   socket.on("broadcast", (...args) => io.emit("broadcast", ...args));
   socket.on("join", (room) => socket.join(room));
   socket.on("leave", (room) => socket.leave(room));
+  socket.on("compress", (flag, room, event, ...args) => (room === null ? socket : io.to(room)).compress(flag).emit(event, ...args));
   socket.on("to", (room, event, ...args) => io.to(room).emit(event, ...args));
 });
 

@@ -3,9 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::Sockets;
 use clap::{Parser, ValueEnum};
 use switchboard::{Builder, InvalidNetwork, ListenerOptions, Origins, Switchboard, TrustedProxies};
+
+use crate::{Compression, Sockets};
 
 /// A realtime server: WebSocket, Engine.IO and Socket.IO on one port, and a chat to try them with.
 ///
@@ -25,8 +26,12 @@ pub struct Config {
     pub port: u16,
 
     /// TLS, and sockets other than a TCP port.
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "TLS and sockets")]
     pub sockets: Sockets,
+
+    /// What is compressed.
+    #[command(flatten, next_help_heading = "Compression")]
+    pub compression: Compression,
 
     /// Worker threads, 1 to 256 [default: the number of cores].
     #[arg(long, env = "SWITCHBOARD_WORKERS", value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -193,7 +198,7 @@ impl Config {
         if let Some(workers) = self.workers {
             builder = builder.workers(usize::from(workers));
         }
-        builder
+        self.compression.apply(builder)
     }
 
     fn allowed_origins(&self) -> Origins {
@@ -270,6 +275,10 @@ mod tests {
             ("--unix-mode", "1777"),
             ("--tls-certificate", "certificate.pem"),
             ("--tls-key", "key.pem"),
+            ("--deflate-level", "10"),
+            ("--deflate-window-bits", "8"),
+            ("--deflate-threshold", "1k"),
+            ("--http-compression", "no"),
         ] {
             let error = parse(&[&format!("{option}={value}")]).expect_err(value);
             assert!(error.contains(option), "{error}");

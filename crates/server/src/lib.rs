@@ -2,6 +2,7 @@
 //!
 //! The binary `switchboard` is [`run`] on [`Config`]. [`demo::chat::mount`] serves the chat from a server of one's own.
 
+mod compression;
 mod config;
 pub mod demo;
 mod hex;
@@ -12,6 +13,7 @@ pub mod pages;
 mod serve;
 mod sockets;
 
+pub use compression::{Compression, Threshold};
 pub use config::Config;
 pub use logging::start as start_logging;
 pub use serve::run;

@@ -130,6 +130,7 @@ fn socketio(io: &Switchboard) {
     root.on("message-with-ack", |args: Args| args);
     root.on("echo", |socket: Socket, Data(text): Data<String>| socket.emit("echo", text));
     root.on("broadcast", |socket: Socket, args: Args| socket.namespace().emit("broadcast", args));
+    root.on("compress", |socket: Socket, args: Args| compress(&socket, &args));
     root.on("join", |socket: Socket, Data(room): Data<String>| socket.join(room));
     root.on("leave", |socket: Socket, Data(room): Data<String>| socket.leave(room));
     root.on("to", |socket: Socket, args: Args| to_room(&socket, &args));
@@ -146,6 +147,24 @@ fn to_room(socket: &Socket, args: &Args) -> switchboard::Result {
     };
     let rest = Args::from(values.collect::<Vec<_>>());
     Ok(socket.namespace().to(room).emit(&event, rest)?)
+}
+
+/// Takes a flag, the name of a room (`null` for the socket alone), the name of an event and its arguments.
+fn compress(socket: &Socket, args: &Args) -> switchboard::Result {
+    let mut values = args.values()?.into_iter();
+    let (Some(Value::Bool(flag)), Some(room), Some(Value::String(event))) =
+        (values.next(), values.next(), values.next())
+    else {
+        return Err(switchboard::Error::new(
+            "`compress` takes a flag, a room or null, an event and its arguments",
+        ));
+    };
+    let rest = Args::from(values.collect::<Vec<_>>());
+    match room {
+        Value::String(room) => socket.namespace().to(room).compress(flag).emit(&event, rest)?,
+        _ => socket.compress(flag).emit(&event, rest)?,
+    }
+    Ok(())
 }
 
 async fn serve(io: &Switchboard, options: &Options) -> Result<(), Box<dyn std::error::Error>> {
