@@ -249,11 +249,12 @@ impl Outbox {
         chunks
     }
 
-    /// Shows the waiting bytes, as many slices as one vectored write takes, to `write`, which returns how many it wrote;
-    /// they are gone then. `write` must not touch this outbox.
+    /// Shows the waiting bytes, `most` at most and as many slices as one vectored write takes, to `write`, which returns how many
+    /// it wrote; they are gone then. `write` must not touch this outbox.
     pub(crate) fn drain<E>(
         &self,
         pool: &Pool,
+        most: usize,
         write: impl FnOnce(&[IoSlice<'_>]) -> Result<usize, E>,
     ) -> Result<usize, E> {
         let n = {
@@ -262,17 +263,22 @@ impl Outbox {
             // What is written of the first chunk already still lies in it.
             let laid = gathered.lay(&chunks, self.bytes.get() + self.written.get());
             if let Some(laid) = laid.and_then(|laid| laid.get(self.written.get()..)) {
-                let n = write(&[IoSlice::new(laid)])?;
+                let n = write(&[IoSlice::new(laid.get(..most).unwrap_or(laid))])?;
                 drop((chunks, gathered));
                 self.consume(pool, n);
                 return Ok(n);
             }
             let mut slices = [IoSlice::new(&[]); SLICES];
             let mut count = 0;
-            let mut skip = self.written.get();
+            let (mut skip, mut room) = (self.written.get(), most);
             for (slot, chunk) in slices.iter_mut().zip(chunks.iter()) {
-                *slot = IoSlice::new(chunk.as_slice().get(skip..).unwrap_or_default());
-                skip = 0;
+                if room == 0 {
+                    break;
+                }
+                let bytes = chunk.as_slice().get(skip..).unwrap_or_default();
+                let bytes = bytes.get(..room).unwrap_or(bytes);
+                *slot = IoSlice::new(bytes);
+                (skip, room) = (0, room - bytes.len());
                 count += 1;
             }
             write(slices.get(..count).unwrap_or_default())?
@@ -361,6 +367,7 @@ mod tests {
         fn any_writes_drained_in_any_steps_come_out_in_order(
             packets in prop::collection::vec((any::<bool>(), prop::collection::vec(any::<u8>(), 0..1500)), 0..40),
             steps in prop::collection::vec(1usize..4000, 1..20),
+            most in prop_oneof![1usize..4000, Just(usize::MAX)],
         ) {
             let pool = Pool::default();
             let outbox = Outbox::new(usize::MAX, PLAIN);
@@ -376,7 +383,8 @@ mod tests {
             let mut seen = Vec::new();
             for step in steps.iter().cycle() {
                 if outbox.is_empty() { break; }
-                outbox.drain(&pool, |slices| {
+                outbox.drain(&pool, most, |slices| {
+                    assert!(slices.iter().map(|slice| slice.len()).sum::<usize>() <= most);
                     let mut left = *step;
                     for slice in slices {
                         let n = slice.len().min(left);

@@ -369,16 +369,17 @@ impl Worker {
         .await;
     }
 
-    /// Shows a session's waiting bytes to `write`, which returns how many it wrote; these are gone then.
+    /// Shows a session's waiting bytes, `most` at most, to `write`, which returns how many it wrote; these are gone then.
     ///
     /// # Errors
     /// Those of `write`.
     pub fn drain<E>(
         &self,
         outbox: &Outbox,
+        most: usize,
         write: impl FnOnce(&[io::IoSlice<'_>]) -> Result<usize, E>,
     ) -> Result<usize, E> {
-        let written = outbox.drain(&self.pool, write)?;
+        let written = outbox.drain(&self.pool, most, write)?;
         self.stats().bytes_sent.add(written as u64);
         Ok(written)
     }

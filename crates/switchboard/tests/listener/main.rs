@@ -12,6 +12,7 @@ mod harness;
 mod http1;
 mod http2;
 mod origins;
+mod pieces;
 mod places;
 mod proxies;
 mod sockets;

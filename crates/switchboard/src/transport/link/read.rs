@@ -18,28 +18,33 @@ impl Link {
     ) -> Poll<io::Result<usize>> {
         let mut decoder = self.decoder.borrow_mut();
         if let Some(room) = decoder.room() {
+            let room_for = room.len();
             let n = ready!(self.io.borrow_mut().poll_read(cx, room))?;
             decoder.fill(n);
             drop(decoder);
-            self.received(worker, n, &mut []);
+            self.received(worker, n, &mut [], n == room_for);
             return Poll::Ready(Ok(n));
         }
         drop(decoder);
         let mut buffer = worker.take_read_buffer();
         let polled = self.io.borrow_mut().poll_read(cx, &mut buffer);
         if let Poll::Ready(Ok(n)) = polled {
-            self.received(worker, n, buffer.get_mut(..n).unwrap_or_default());
+            let full = n == buffer.len();
+            self.received(worker, n, buffer.get_mut(..n).unwrap_or_default(), full);
         }
         worker.put_read_buffer(buffer);
         polled
     }
 
-    /// `n` bytes have come, of which these are not decoded yet.
-    fn received(self: &Rc<Self>, worker: &Rc<Worker>, n: usize, bytes: &mut [u8]) {
+    /// `n` bytes have come, of which these are not decoded yet; `full`: more may be there to read.
+    fn received(self: &Rc<Self>, worker: &Rc<Worker>, n: usize, bytes: &mut [u8], full: bool) {
         if n > 0 {
             worker.stats().bytes_received.add(n as u64);
             self.owner.borrow().on_read();
             self.feed(worker, bytes);
+            if !full {
+                self.write_early(worker);
+            }
         }
     }
 
@@ -66,8 +71,8 @@ impl Link {
             match decoder.decode(bytes, at) {
                 Ok(Some(message @ (Message::Text(_) | Message::Binary(_)))) => {
                     worker.stats().messages_received.add(1);
+                    self.write_pieces(worker);
                     self.owner().on_message(worker, self, message);
-                    self.write_early(worker);
                 }
                 Ok(Some(Message::Ping(payload))) => {
                     // A peer that does not read its pongs meets the outbox's bound like any other.
