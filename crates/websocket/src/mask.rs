@@ -7,8 +7,8 @@
 /// Below this many bytes masking is inlined.
 const SHORT: usize = 128;
 
-/// Masks or unmasks `data` in place. `offset` is how many bytes of the payload came before `data`, so
-/// that a payload can be masked in pieces.
+/// Masks or unmasks `data` in place (RFC 6455 §5.3): byte `i` of a payload by byte `i % 4` of the key. `offset` is how many
+/// bytes of the payload came before `data`, so that a payload can be masked in pieces.
 #[inline]
 pub fn mask(data: &mut [u8], key: [u8; 4], offset: usize) {
     let key = rotate(key, offset);

@@ -31,6 +31,8 @@ impl WebSocketStream<ClientIo> {
 impl Client {
     /// As [`connect`](Self::connect), and gives the server's answer too, with its headers.
     ///
+    /// Cancel safe: what a dropped call had opened is closed.
+    ///
     /// # Errors
     ///
     /// As [`connect`](Self::connect).

@@ -18,9 +18,9 @@ use crate::{Limits, OriginCheck, deflate::DeflateOptions, handshake::head::HeadL
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
-    /// Bounds on what the peer sends.
+    /// Bounds on what the peer sends. Default 64 MiB for a message, and for a frame: see [`Limits`].
     pub limits: Limits,
-    /// Bounds on the head of the handshake's request or response.
+    /// Bounds on the head of the handshake's request or response. Default 16 KiB in 100 lines: see [`HeadLimits`].
     pub head_limits: HeadLimits,
     /// The subprotocols that a server supports, or a client offers, the best first. Default none.
     pub protocols: Vec<String>,

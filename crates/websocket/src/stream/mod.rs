@@ -45,6 +45,9 @@ use sink::{Task, Tasks};
 /// It answers pings and closes by itself, within [`recv`](Self::recv): a connection is to be read, also by
 /// who only sends (or [`split`](Self::split)). While nothing moves it holds neither a read nor a write buffer.
 ///
+/// It is also a [`Stream`](futures_core::Stream) of what `recv` gives, and a [`Sink`](futures_sink::Sink) of messages, which
+/// wait for room.
+///
 /// ```no_run
 /// use switchboard_websocket::{Config, OwnedMessage, WebSocketStream};
 ///

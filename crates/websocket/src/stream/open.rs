@@ -54,7 +54,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     /// # Errors
     ///
     /// [`Error::Rejected`] for another status than 101, [`Error::Handshake`] for an answer that is not in order, or
-    /// none; [`Error::HandshakeTimeout`], [`Error::Io`].
+    /// none, and for a URL or a header that cannot be asked with; [`Error::HandshakeTimeout`], [`Error::Io`].
     pub async fn connect_over(io: S, url: &str, config: &Config) -> Result<Self, Error> {
         let (uri, headers) = Target::parse(url)?.request(&config.headers);
         Ok(within(config.handshake_timeout, ask(io, &uri, &headers, config)).await?.0)

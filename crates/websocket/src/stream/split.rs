@@ -102,7 +102,11 @@ impl Shared {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Split> WebSocketStream<S> {
-    /// Takes the connection apart, so that one task can read while another writes.
+    /// Takes the connection apart, so that one task can read while another writes. There is no lock between the halves, unless
+    /// what the connection runs over has one: see [`Split`]. Ask for the [`protocol`](Self::protocol) before.
+    ///
+    /// What was fed is the [`Writer`]'s, what was read the [`Reader`]'s. Only the writer writes, so it is to be used, be it to
+    /// await [`Writer::answer`]: else pings and closes are not answered.
     pub fn split(self) -> (Reader<S::ReadHalf>, Writer<S::WriteHalf>) {
         let shared = Shared::new();
         let (read, write) = self.io.split();
@@ -117,7 +121,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Split> WebSocketStream<S> {
 }
 
 impl<R: AsyncRead + Unpin> WebSocketStream<R> {
-    /// A connection over two streams, whose handshake was done elsewhere; `read` is what was read behind it.
+    /// A connection over two streams, whose handshake was done elsewhere; `read` is what was read behind it. Compression that
+    /// was agreed on is for [`Reader::with_deflate`] and [`Writer::with_deflate`].
     pub fn from_halves<W: AsyncWrite + Unpin>(
         io: (R, W),
         read: BytesMut,
