@@ -83,11 +83,18 @@ fn head(answer: &[u8], protocols: &[&str], deflate: Option<DeflateOptions>) {
     }
 }
 
-/// An answer with the value that a key asks for.
+/// An answer with the value that a key asks for, in its head or one that interim answers come before: not behind it, where it would
+/// be part of what is given.
 fn accepted(answer: &[u8], key: &[u8]) -> Vec<u8> {
-    let Some(at) = answer.windows(ACCEPT.len()).position(|window| window == ACCEPT) else {
-        return answer.to_vec();
-    };
+    let find = |bytes: &[u8], what: &[u8]| bytes.windows(what.len()).position(|window| window == what);
+    let Some(at) = find(answer, ACCEPT) else { return answer.to_vec() };
+    let mut before = &answer[..at];
+    while let Some(end) = find(before, b"\r\n\r\n") {
+        if !before.starts_with(b"HTTP/1.1 103") {
+            return answer.to_vec();
+        }
+        before = &before[end + 4..];
+    }
     [&answer[..at], &accept_key(key), &answer[at + ACCEPT.len()..]].concat()
 }
 

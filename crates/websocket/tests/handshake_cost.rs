@@ -1,5 +1,5 @@
-//! What a handshake costs that comes byte by byte, counted: no more than one that comes whole, but for the reads. One test to a
-//! program: the allocator counts for the whole of it.
+//! What a handshake costs, counted: what its bytes do, however they come and whatever they are. One test to a program: the allocator counts
+//! for the whole of it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics says why")]
 
@@ -8,7 +8,11 @@ mod trickle;
 
 use switchboard_websocket::{
     Config, WebSocketStream,
-    handshake::head::{Head, HeadError, HeadLimits},
+    deflate::DeflateOptions,
+    handshake::{
+        head::{Head, HeadError, HeadLimits},
+        server::{HandshakeError, Upgrade},
+    },
 };
 use tokio::runtime;
 use trickle::{Trickle, finish};
@@ -29,6 +33,11 @@ fn head_of(start: &str, len: usize) -> Vec<u8> {
 }
 
 #[test]
+fn a_handshake_costs_what_its_bytes_do() {
+    a_handshake_that_comes_byte_by_byte_costs_as_one_that_comes_whole();
+    lists_of_any_shape_are_judged_without_an_allocation();
+}
+
 fn a_handshake_that_comes_byte_by_byte_costs_as_one_that_comes_whole() {
     for parse in [request, response] {
         no_byte_is_searched_twice(parse);
@@ -41,6 +50,40 @@ fn a_handshake_that_comes_byte_by_byte_costs_as_one_that_comes_whole() {
             // A buffer that doubles as it grows has been twice its size in all.
             assert!(pieces <= whole + 4 * len, "{side:?}: {pieces} bytes allocated, whole {whole}, of {len}");
         }
+    }
+}
+
+/// Lists that make an expression look for where they might have ended: they are gone through once, and nothing is kept of them.
+fn lists_of_any_shape_are_judged_without_an_allocation() {
+    let many = |piece: &str| piece.repeat(16_000 / piece.len());
+    // A list, and whether it is one of tokens.
+    let lists = [
+        (format!("chat{}x", many(" ")), false),
+        (format!("chat{},x", many(" ")), true),
+        (format!("chat{}", many("\t,")), true),
+        (format!("chat, {}", many(", ,")), true),
+        (format!("chat; a=\"{}", many("\\\"")), false),
+        (format!("chat; {}", many("a=\"\",")), false),
+        (format!("chat; {}", many("a;")), false),
+        (many("a,"), true),
+    ];
+    for (list, is_in_order) in lists {
+        let request = http::Request::get("/")
+            .header("Host", "a")
+            .header("Upgrade", "websocket")
+            .header("Connection", format!("{}, upgrade", many("a,")))
+            .header("Sec-WebSocket-Version", "13")
+            .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+            .header("Sec-WebSocket-Protocol", &list)
+            .header("Sec-WebSocket-Extensions", &list);
+        let parts = request.body(()).unwrap().into_parts().0;
+        let before = counting::allocated();
+        let judged = Upgrade::check(&parts).map(|mut upgrade| {
+            (upgrade.select(&["superchat"]), upgrade.accept_deflate(&DeflateOptions::default()))
+        });
+        assert_eq!(counting::allocated(), before, "{:?}", &list[..20]);
+        let expected = if is_in_order { Ok((None, None)) } else { Err(HandshakeError::Protocol) };
+        assert_eq!(judged, expected, "{:?}", &list[..20]);
     }
 }
 

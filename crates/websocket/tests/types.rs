@@ -154,9 +154,9 @@ where
     sends(socket.close(CloseCode::Normal, ""));
 }
 
-fn calls_of_the_halves<S: Split>(socket: WebSocketStream<S>, message: &Prepared)
+fn calls_of_the_halves<S>(socket: WebSocketStream<S>, message: &Prepared)
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send,
+    S: AsyncRead + AsyncWrite + Split + Unpin + Send,
     S::ReadHalf: Send,
     S::WriteHalf: Send,
 {

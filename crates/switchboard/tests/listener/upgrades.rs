@@ -57,6 +57,28 @@ async fn a_client_whose_upgrade_is_refused_reads_why_though_it_sends_on() {
     }
 }
 
+/// Neither where the handshake is out of order, nor where it has a body: the connection ends with the answer.
+#[tokio::test]
+async fn what_follows_a_refused_handshake_is_no_request() {
+    let server = Server::with(|_| {}).await;
+    let behind = get("/nothing", "");
+    let with = |header: String| upgrade("/ws").replace("connection:", &format!("{header}\r\nconnection:"));
+    let refused = [
+        upgrade("/ws").replace("sec-websocket-version: 13", "sec-websocket-version: 12"),
+        with("content-length: 3".into()),
+        with(format!("content-length: {}", behind.len())),
+        with("transfer-encoding: chunked".into()),
+    ];
+    for handshake in refused {
+        for mut client in both_ways(&server).await {
+            client.send(format!("{handshake}{behind}")).await;
+            let answer = client.rest().await;
+            assert!(answer.starts_with("HTTP/1.1 4"), "{handshake}{answer}");
+            assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{handshake}{answer}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_client_that_resets_its_refused_upgrade_harms_nobody() {
     let server = Server::with(|_| {}).await;

@@ -1,0 +1,121 @@
+//! What has gone wrong in WebSocket libraries, each with the test that holds it off here; and those that have no better place.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics says why")]
+
+use std::{fs, path::Path};
+
+use switchboard_websocket::{CloseCode, Decoder, Limits, Message, Opcode, Role, encode_close, encode_frame};
+
+/// What went wrong, and where it is tested: a file beside this one or of the crate above, and functions in it.
+const PITFALLS: &[(&str, &str, &[&str])] = &[
+    (
+        "a length in a header reserves memory before a byte arrives",
+        "memory.rs",
+        &["a_length_in_a_header_reserves_nothing_before_its_bytes_come"],
+    ),
+    ("a ping-sized allocation leaks", "memory.rs", &["pings_leave_nothing_behind"]),
+    ("no cap across fragments", "codec.rs", &["a_message_over_the_limit_is_refused_whatever_its_fragments"]),
+    (
+        "millions of tiny or empty fragments: their count",
+        "codec.rs",
+        &["a_message_in_too_many_fragments_is_refused_also_if_they_are_empty"],
+    ),
+    (
+        "millions of tiny or empty fragments: what they pin",
+        "memory.rs",
+        &["a_peer_pins_what_it_has_sent_and_no_more", "tiny_fragments_pin_their_bytes_alone"],
+    ),
+    ("RSV bits without an extension crash", "codec.rs", &["what_breaks_a_rule_is_refused_with_its_code"]),
+    ("too many headers", "handshake.rs", &["a_head_over_a_limit_is_refused_before_its_end"]),
+    (
+        "quadratic parsing of a handshake that comes byte by byte",
+        "handshake_cost.rs",
+        &["a_handshake_that_comes_byte_by_byte_costs_as_one_that_comes_whole"],
+    ),
+    (
+        "regular expressions on subprotocols",
+        "handshake_cost.rs",
+        &["lists_of_any_shape_are_judged_without_an_allocation"],
+    ),
+    ("a non-ASCII subprotocol", "handshake.rs", &["a_subprotocol_that_is_not_ascii_is_refused"]),
+    (
+        "uninitialised bytes in a close reason",
+        "pitfalls.rs",
+        &["a_close_has_nothing_in_it_but_its_code_and_its_reason"],
+    ),
+    ("an inflate bomb: what it holds", "deflate_memory.rs", &["a_bomb_takes_no_more_than_the_limit"]),
+    ("an inflate bomb: what becomes of it", "deflate_stream.rs", &["a_bomb_closes_the_connection_with_1009"]),
+    ("a 64-bit length over 2^63", "codec.rs", &["what_breaks_a_rule_is_refused_with_its_code"]),
+    (
+        "unmasked client frames are accepted",
+        "codec.rs",
+        &["what_breaks_a_rule_is_refused_with_its_code", "a_masked_server_frame_is_refused"],
+    ),
+    (
+        "a read that loses data when it is cancelled",
+        "cancellation/stream.rs",
+        &["a_recv_that_is_dropped_loses_no_message_and_answers_each_once"],
+    ),
+    (
+        "unlimited write buffers: what is sent",
+        "backpressure.rs",
+        &["write_buffers_stay_within_their_limit_and_one_message"],
+    ),
+    (
+        "unlimited write buffers: what is answered",
+        "stream.rs",
+        &["a_peer_that_pings_and_does_not_read_is_not_read"],
+    ),
+    (
+        "bytes after an upgrade are taken for the next request",
+        "integration/connections.rs",
+        &["bytes_that_came_with_the_request_are_frames"],
+    ),
+    (
+        "bytes after an upgrade, or beyond Content-Length, are taken for the next request",
+        "../../switchboard/tests/listener/upgrades.rs",
+        &["frames_right_behind_a_handshake_are_not_lost", "what_follows_a_refused_handshake_is_no_request"],
+    ),
+    (
+        "HTTP/2: rapid reset, CONTINUATION and empty DATA",
+        "../../switchboard/tests/listener/http2/floods.rs",
+        &[
+            "requests_that_are_reset_at_once_are_a_flood",
+            "websockets_that_are_reset_at_once_leave_nothing_behind",
+            "continuations_without_end_are_a_flood",
+            "empty_pieces_of_data_are_a_flood",
+        ],
+    ),
+];
+
+#[test]
+fn every_pitfall_has_a_test() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    for (pitfall, file, functions) in PITFALLS {
+        let text = fs::read_to_string(tests.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+        for function in *functions {
+            assert!(text.contains(&format!("fn {function}(")), "{pitfall}: no {function} in {file}");
+        }
+    }
+}
+
+#[test]
+fn a_close_has_nothing_in_it_but_its_code_and_its_reason() {
+    for reason in ["x".repeat(200), "é".repeat(100), "채".repeat(70)] {
+        for len in (0..=reason.len()).filter(|&len| reason.is_char_boundary(len)) {
+            let reason = &reason[..len];
+            let mut sent = b"before".to_vec();
+            encode_close(&mut sent, None, CloseCode::GoingAway, reason);
+            // Of a reason that is too long, as many characters as have room.
+            let cut = (0..=len.min(123)).rev().find(|&at| reason.is_char_boundary(at)).unwrap();
+            let body = [&1001u16.to_be_bytes(), &reason.as_bytes()[..cut]].concat();
+            let mut expected = b"before".to_vec();
+            encode_frame(&mut expected, Opcode::Close, &body);
+            assert_eq!(sent, expected, "{len} bytes");
+
+            let mut decoder = Decoder::new(Role::Client, Limits::default());
+            let frame = decoder.decode(&mut sent, &mut 6).unwrap();
+            assert!(matches!(frame, Some(Message::Close(Some(close))) if close.reason == &reason[..cut]));
+        }
+    }
+}
