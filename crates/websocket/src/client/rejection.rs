@@ -48,7 +48,7 @@ impl Rejection {
         let announced = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         let want = if chunked { MAX_BODY } else { announced.unwrap_or(MAX_BODY).min(MAX_BODY) };
         let reading = async {
-            while body.len() < want && !(chunked && body.ends_with(b"0\r\n\r\n")) {
+            while body.len() < want && !(chunked && is_last_chunk_in(&body)) {
                 if !matches!(io.read_buf(&mut body).await, Ok(1..)) {
                     break;
                 }
@@ -57,7 +57,7 @@ impl Rejection {
         // A body that is cut short or late is still better than none.
         let _ = timeout(PATIENCE, reading).await;
         body.truncate(want);
-        let body = if chunked { without_chunks(&body) } else { body.to_vec() };
+        let body = if chunked { without_chunks(&body).0 } else { body.to_vec() };
         Self { head, body }
     }
 }
@@ -78,22 +78,29 @@ impl fmt::Display for Rejection {
 
 impl Error for Rejection {}
 
-/// The data of a chunked body (RFC 9112 §7.1), as far as it came and makes sense.
-fn without_chunks(mut rest: &[u8]) -> Vec<u8> {
+/// Whether a chunked body has come whole. Its chunks are only gone through where it may end.
+fn is_last_chunk_in(body: &[u8]) -> bool {
+    body.ends_with(b"\r\n\r\n") && without_chunks(body).1
+}
+
+/// The data of a chunked body (RFC 9112 §7.1), as far as it came and makes sense, and whether its last chunk is there.
+fn without_chunks(mut rest: &[u8]) -> (Vec<u8>, bool) {
     let mut out = Vec::new();
     while let Some(end) = memchr::memchr(b'\n', rest) {
         let (line, behind) = rest.split_at(end + 1);
         let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
         let digits = line.get(..digits).and_then(|digits| std::str::from_utf8(digits).ok());
-        let Some(length @ 1..) = digits.and_then(|digits| usize::from_str_radix(digits, 16).ok()) else {
-            break;
+        let length = match digits.and_then(|digits| usize::from_str_radix(digits, 16).ok()) {
+            Some(length @ 1..) => length,
+            Some(0) => return (out, true),
+            None => break,
         };
         let data = behind.get(..length).unwrap_or(behind);
         out.extend_from_slice(data);
         let behind = behind.get(data.len()..).unwrap_or_default();
         rest = behind.strip_prefix(b"\r\n").unwrap_or_default();
     }
-    out
+    (out, false)
 }
 
 #[cfg(test)]
@@ -137,6 +144,22 @@ mod tests {
                 "{bytes:?}"
             );
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn data_that_looks_like_the_last_chunk_does_not_end_a_body() {
+        let chunked = [("transfer-encoding", "chunked")];
+        let whole = b"8\r\nab0\r\n\r\nc\r\n0\r\nX: y\r\n\r\n";
+        for cut in 0..whole.len() {
+            assert_eq!(read(&chunked, &whole[..cut], &whole[cut..]).await.body, b"ab0\r\n\r\nc", "{cut}");
+        }
+        // A connection that is kept is not waited for, once the last chunk is there.
+        let (mut io, _open) = tokio::io::duplex(64);
+        let (mut head, ()) = http::Response::builder().status(404).body(()).unwrap().into_parts();
+        head.headers.insert(TRANSFER_ENCODING, http::HeaderValue::from_static("chunked"));
+        let start = tokio::time::Instant::now();
+        assert_eq!(Rejection::read(head, whole.as_slice().into(), &mut io).await.body.len(), 8);
+        assert!(start.elapsed().is_zero());
     }
 
     #[tokio::test(start_paused = true)]
