@@ -23,6 +23,7 @@
 mod builder;
 mod engineio;
 mod error;
+mod functions;
 mod handshake;
 mod http;
 mod listener;

@@ -14,6 +14,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::builder::Builder;
 use crate::engineio::{Application, EngineOptions, EngineServer, EngineService};
+use crate::functions::replace;
 use crate::http::routes::Routes;
 use crate::http::service::{NotFound, SwitchboardLayer, SwitchboardService};
 use crate::listener::gate::Gate;
@@ -63,11 +64,7 @@ impl Inner {
     }
 
     fn add_route(&self, add: impl Fn(&mut Routes)) {
-        self.routes.rcu(|routes| {
-            let mut routes = Routes::clone(routes);
-            add(&mut routes);
-            routes
-        });
+        replace(&self.routes, add);
     }
 
     pub(crate) fn add_engine(&self, options: EngineOptions, application: Arc<dyn Application>) {

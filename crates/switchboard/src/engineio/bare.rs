@@ -12,28 +12,20 @@ use switchboard_websocket::Opcode;
 
 use super::application::{Application, Conversation};
 use super::session::{EngineSession, Registry};
+use crate::functions::replace;
 use crate::handshake::Handshake;
 use crate::socketio::dispatch::guarded;
 use crate::websocket::{IntoResult, Message};
 use crate::{DisconnectReason, EmitError, Result};
 
-type OnConnect = Arc<dyn Fn(&EngineSocket) -> Result + Send + Sync>;
-type OnMessage = Arc<dyn Fn(&EngineSocket, Message<'_>) -> Result + Send + Sync>;
-type OnClose = Arc<dyn Fn(&EngineSocket, DisconnectReason) + Send + Sync>;
-
-/// The functions of a service. Replaced as a whole when one is added, so that reading takes no lock.
-#[derive(Clone, Default)]
-pub(crate) struct Functions {
-    connect: Option<OnConnect>,
-    message: Option<OnMessage>,
-    close: Option<OnClose>,
-}
+/// The functions of a service.
+type Functions = crate::functions::Functions<EngineSocket, DisconnectReason>;
 
 /// A bare Engine.IO endpoint, to be given its functions. Made by [`Switchboard::engine`](crate::Switchboard::engine).
 #[derive(Clone)]
 pub struct EngineService {
-    pub(crate) functions: Arc<ArcSwap<Functions>>,
-    pub(crate) hub: Arc<Hub>,
+    functions: Arc<ArcSwap<Functions>>,
+    hub: Arc<Hub>,
 }
 
 impl fmt::Debug for EngineService {
@@ -48,11 +40,7 @@ impl EngineService {
     }
 
     fn change(&self, change: impl Fn(&mut Functions)) -> &Self {
-        self.functions.rcu(|functions| {
-            let mut functions = Functions::clone(functions);
-            change(&mut functions);
-            functions
-        });
+        replace(&self.functions, change);
         self
     }
 
@@ -61,8 +49,7 @@ impl EngineService {
         &self,
         function: impl Fn(&EngineSocket) -> R + Send + Sync + 'static,
     ) -> &Self {
-        let function: OnConnect = Arc::new(move |socket| function(socket).into_result());
-        self.change(|functions| functions.connect = Some(Arc::clone(&function)))
+        self.change(Functions::with_connect(function))
     }
 
     /// Calls the function for each message, in order, in place. An error closes the session.
@@ -70,8 +57,7 @@ impl EngineService {
         &self,
         function: impl Fn(&EngineSocket, Message<'_>) -> R + Send + Sync + 'static,
     ) -> &Self {
-        let function: OnMessage = Arc::new(move |socket, message| function(socket, message).into_result());
-        self.change(|functions| functions.message = Some(Arc::clone(&function)))
+        self.change(Functions::with_message(function))
     }
 
     /// Calls the function when a session has closed.
@@ -79,8 +65,7 @@ impl EngineService {
         &self,
         function: impl Fn(&EngineSocket, DisconnectReason) + Send + Sync + 'static,
     ) -> &Self {
-        let function: OnClose = Arc::new(function);
-        self.change(|functions| functions.close = Some(Arc::clone(&function)))
+        self.change(Functions::with_close(function))
     }
 }
 
@@ -188,9 +173,7 @@ impl Application for EngineService {
             handshake: session.handshake().clone(),
         };
         let talk = Rc::new(Talk { service: self.clone(), socket, session: Rc::downgrade(session) });
-        if let Some(connect) = &self.functions.load().connect {
-            talk.settle(worker, guarded(|| connect(&talk.socket)).as_ref());
-        }
+        talk.settle(worker, guarded(|| self.functions.load().on_connect(&talk.socket)).as_ref());
         talk
     }
 }
@@ -204,9 +187,9 @@ struct Talk {
 
 impl Talk {
     fn on_message(&self, worker: &Rc<Worker>, message: Message<'_>) {
-        if let Some(on_message) = &self.service.functions.load().message {
-            self.settle(worker, guarded(|| on_message(&self.socket, message)).as_ref());
-        }
+        let functions = self.service.functions.load();
+        let outcome = guarded(|| functions.on_message(&self.socket, message).unwrap_or(Ok(())));
+        self.settle(worker, outcome.as_ref());
     }
 
     /// Closes the session where a function of the service failed.
@@ -233,9 +216,7 @@ impl Conversation for Talk {
     }
 
     fn closed(&self, _worker: &Rc<Worker>, reason: DisconnectReason) {
-        if let Some(close) = &self.service.functions.load().close {
-            let _panicked = guarded(|| close(&self.socket, reason));
-        }
+        let _panicked = guarded(|| self.service.functions.load().on_close(&self.socket, reason));
     }
 
     fn on_timer(&self, _worker: &Rc<Worker>, _now: Instant) -> Option<Instant> {

@@ -12,15 +12,12 @@ use switchboard_websocket::deflate::DeflateOptions;
 use super::session::{RawSession, WebSocket};
 use super::{IntoResult, Message};
 use crate::engineio::AllowRequest;
+use crate::functions::replace;
 use crate::handshake::{Handshake, KeepHeaders};
 use crate::http::cors::Origins;
 use crate::socketio::namespace::{Namespace, NamespaceInner};
 use crate::transport::link::Opened;
 use crate::{CloseCode, Result};
-
-type OnConnect = Arc<dyn Fn(&WebSocket) -> Result + Send + Sync>;
-type OnMessage = Arc<dyn Fn(&WebSocket, Message<'_>) -> Result + Send + Sync>;
-type OnClose = Arc<dyn Fn(&WebSocket, Option<CloseCode>) + Send + Sync>;
 
 /// The options of a raw WebSocket endpoint.
 #[derive(Clone)]
@@ -79,14 +76,14 @@ pub(crate) struct Bridge {
     pub(crate) variant: Variant,
 }
 
-/// The functions of a service. Replaced as a whole when one is added, so that reading takes no lock.
+/// The functions of a service, and what it shows.
 #[derive(Clone, Default)]
 pub(crate) struct Functions {
-    connect: Option<OnConnect>,
-    message: Option<OnMessage>,
-    close: Option<OnClose>,
+    own: OwnFunctions,
     pub(crate) bridge: Option<Bridge>,
 }
+
+type OwnFunctions = crate::functions::Functions<WebSocket, Option<CloseCode>>;
 
 pub(crate) struct RawService {
     path: String,
@@ -128,21 +125,19 @@ impl RawService {
 
 impl Functions {
     pub(crate) fn on_connect(&self, socket: &WebSocket) -> Result {
-        self.connect.as_ref().map_or(Ok(()), |connect| connect(socket))
+        self.own.on_connect(socket)
     }
 
     pub(crate) fn on_message(&self, socket: &WebSocket, message: Message<'_>) -> Result {
-        match (&self.message, &self.bridge) {
-            (Some(on_message), _) => on_message(socket, message),
+        match (self.own.on_message(socket, message), &self.bridge) {
+            (Some(outcome), _) => outcome,
             (None, Some(bridge)) => bridge.publish(message),
             (None, None) => Ok(()),
         }
     }
 
     pub(crate) fn on_close(&self, socket: &WebSocket, code: Option<CloseCode>) {
-        if let Some(close) = &self.close {
-            close(socket, code);
-        }
+        self.own.on_close(socket, code);
     }
 }
 
@@ -177,12 +172,12 @@ impl WebSocketService {
     }
 
     fn change(&self, change: impl Fn(&mut Functions)) -> &Self {
-        self.inner.functions.rcu(|functions| {
-            let mut functions = Functions::clone(functions);
-            change(&mut functions);
-            functions
-        });
+        replace(&self.inner.functions, change);
         self
+    }
+
+    fn change_own(&self, change: impl Fn(&mut OwnFunctions)) -> &Self {
+        self.change(|functions| change(&mut functions.own))
     }
 
     /// Calls the function for each client that has connected; its error closes the connection with 1011. Replaces an earlier one, as the
@@ -191,8 +186,7 @@ impl WebSocketService {
         &self,
         function: impl Fn(&WebSocket) -> R + Send + Sync + 'static,
     ) -> &Self {
-        let function: OnConnect = Arc::new(move |socket| function(socket).into_result());
-        self.change(|functions| functions.connect = Some(Arc::clone(&function)))
+        self.change_own(OwnFunctions::with_connect(function))
     }
 
     /// Calls the function for each message, in order, in place: the message is borrowed from the read buffer. What has to wait goes into a
@@ -201,8 +195,7 @@ impl WebSocketService {
         &self,
         function: impl Fn(&WebSocket, Message<'_>) -> R + Send + Sync + 'static,
     ) -> &Self {
-        let function: OnMessage = Arc::new(move |socket, message| function(socket, message).into_result());
-        self.change(|functions| functions.message = Some(Arc::clone(&function)))
+        self.change_own(OwnFunctions::with_message(function))
     }
 
     /// Calls the function when a connection has ended, with the code the peer closed it with, if it did.
@@ -210,8 +203,7 @@ impl WebSocketService {
         &self,
         function: impl Fn(&WebSocket, Option<CloseCode>) + Send + Sync + 'static,
     ) -> &Self {
-        let function: OnClose = Arc::new(function);
-        self.change(|functions| functions.close = Some(Arc::clone(&function)))
+        self.change_own(OwnFunctions::with_close(function))
     }
 
     /// Makes its clients members of a namespace, who see one event of it: the event's first argument comes to them as a message (a

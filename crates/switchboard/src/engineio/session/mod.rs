@@ -215,16 +215,12 @@ impl EngineSession {
         opcode: Opcode,
         bytes: &[u8],
     ) -> Result<(), HubError> {
-        if !self.is_open() {
-            return Err(HubError::Gone);
-        }
         let transport = self.transport.borrow();
         let own = match &*transport {
             Transport::WebSocket(link) => link.own_deflater(),
             Transport::Polling(_) | Transport::None => None,
         };
-        let me = Rc::clone(self) as Rc<dyn Session>;
-        worker.write(&me, |out| write_own(own, &self.outbox, out, opcode, bytes))
+        self.write(worker, |out| write_own(own, &self.outbox, out, opcode, bytes))
     }
 
     /// Queues a packet that was laid for polling.
@@ -243,12 +239,8 @@ impl EngineSession {
         opcode: Opcode,
         bytes: &[u8],
     ) -> Result<(), HubError> {
-        if !self.is_open() {
-            return Err(HubError::Gone);
-        }
-        let me = Rc::clone(self) as Rc<dyn Session>;
         let mut before = 0;
-        worker.write(&me, |out| {
+        self.write(worker, |out| {
             before = self.outbox.bytes();
             let framing = uncompressed(self.outbox.framing());
             match opcode {
@@ -258,6 +250,17 @@ impl EngineSession {
         })?;
         self.note_plain(before);
         Ok(())
+    }
+
+    fn write(
+        self: &Rc<Self>,
+        worker: &Rc<Worker>,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<(), HubError> {
+        if !self.is_open() {
+            return Err(HubError::Gone);
+        }
+        worker.write(&(Rc::clone(self) as Rc<dyn Session>), encode)
     }
 
     /// Handles one packet of the session's own transport.
