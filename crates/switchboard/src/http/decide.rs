@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use http::header::{ETAG, IF_NONE_MATCH, ORIGIN, SEC_WEBSOCKET_VERSION, SET_COOKIE, UPGRADE};
+use http::header::{ETAG, IF_NONE_MATCH, ORIGIN, SEC_WEBSOCKET_VERSION, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 use hyper::ext::ReasonPhrase;
@@ -190,11 +190,10 @@ fn decide_let_in(
     // An extended CONNECT is to HTTP/2 what a GET with `Upgrade` is to HTTP/1.1.
     let connect = parts.method == Method::CONNECT;
     let method = if connect { &Method::GET } else { &parts.method };
-    let upgrade = connect || parts.headers.contains_key(UPGRADE);
+    let upgrade = connect || websocket::Upgrade::is_asked_for(&parts.headers);
     let kind = match query.session() {
         None if *method != Method::GET => return Err(engine_error(ErrorCode::BadHandshakeMethod)),
-        None if websocket != upgrade => return Err(engine_error(ErrorCode::BadRequest)),
-        Some(_) if websocket && !upgrade => return Err(engine_error(ErrorCode::BadRequest)),
+        _ if websocket != upgrade => return Err(engine_error(ErrorCode::BadRequest)),
         None => {
             if let Some(allow) = &options.allow_request {
                 allow(parts, peer).map_err(|message| engine_error_with(ErrorCode::Forbidden, &message))?;

@@ -6,10 +6,10 @@ use std::io;
 use std::pin::Pin;
 
 use bytes::Bytes;
-use http::header::UPGRADE;
 use http::{Response, StatusCode};
 use switchboard_hub::Worker;
 use switchboard_websocket::handshake::head::{Head, HeadLimits};
+use switchboard_websocket::handshake::server::Upgrade;
 use thiserror::Error;
 use tokio::io::{AsyncRead, ReadBuf};
 
@@ -223,7 +223,7 @@ fn look(inner: &Inner, bytes: &[u8], peer: &Peer, may_request: bool) -> Result<F
         // What is malformed or too long is hyper's to refuse.
         Ok(None) | Err(_) => return other(Speaks::Http1),
     };
-    if !parts.headers.contains_key(UPGRADE) {
+    if !Upgrade::is_asked_for(&parts.headers) {
         return other(Speaks::Http1);
     }
     let peer = inner.proxies.resolve(*peer, &parts.headers);
@@ -232,6 +232,7 @@ fn look(inner: &Inner, bytes: &[u8], peer: &Peer, may_request: bool) -> Result<F
         Decision::Upgrade(response, attach) => First::Upgrade { response, attach, unread: unread() },
         Decision::UpgradeHixie(upgrade) => First::UpgradeHixie(upgrade, unread()),
         Decision::Answer(answer) => First::Answer(Box::new(answer)),
+        // None of a user's functions was asked for these: an upgrade of a path that is not ours, and no request of polling asks for one.
         Decision::Pass | Decision::Poll(_) => return other(Speaks::Http1),
     })
 }

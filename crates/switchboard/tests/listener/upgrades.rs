@@ -1,7 +1,10 @@
 //! Upgrades to WebSocket: first on a connection (the fast path), or later on one that is kept (by way of hyper).
 
-use switchboard::Switchboard;
+use std::sync::Arc;
+
+use switchboard::{Switchboard, WebSocketOptions};
 use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::harness::{Client, Server, get, session_id, text_frame, upgrade};
 
@@ -114,4 +117,72 @@ async fn a_probe_reaches_its_session_from_whichever_worker_accepts_it() {
             assert!(!server.has_session(&sid).await, "it is this connection's now, and not to be polled");
         }
     }
+}
+
+/// Requests that begin a conversation, each with the status that it is answered with, `h2c` being an offer that need not be heard.
+fn beginnings() -> Vec<(String, u16)> {
+    let polling = "/socket.io/?EIO=4&transport=polling";
+    let h2c = "connection: Upgrade, HTTP2-Settings, close\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAoAAAAAIAAAAA";
+    vec![
+        (get(polling, "connection: close"), 200),
+        (get(polling, "connection: close, x"), 200),
+        (get(polling, h2c), 200),
+        (upgrade("/socket.io/?EIO=4&transport=websocket"), 101),
+        (upgrade("/raw"), 101),
+    ]
+}
+
+#[tokio::test]
+async fn users_are_asked_once_whether_a_conversation_may_begin_on_every_way_in() {
+    for drafts in [false, true] {
+        let (tell, mut asked) = tokio::sync::mpsc::unbounded_channel();
+        let tell_raw = tell.clone();
+        let builder = Switchboard::builder().workers(1).drafts(drafts);
+        let server = Server::start(builder.allow_request(move |_, _| {
+            let _ended = tell.send("engine");
+            Ok(())
+        }))
+        .await;
+        let mut raw = WebSocketOptions::default();
+        raw.allow_request = Some(Arc::new(move |_, _| {
+            let _ended = tell_raw.send("raw");
+            Ok(())
+        }));
+        server.io.websocket_with("/raw", raw);
+        let mounted = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addresses = [server.address, mounted.local_addr().unwrap()];
+        let app = axum::Router::new().layer(server.io.layer());
+        tokio::spawn(async move { axum::serve(mounted, app).await });
+        for address in addresses {
+            for (request, status) in beginnings() {
+                for pieces in [1, 3] {
+                    let mut client = Client { stream: TcpStream::connect(address).await.unwrap() };
+                    for piece in request.as_bytes().chunks(request.len().div_ceil(pieces)) {
+                        client.send(piece).await;
+                        tokio::task::yield_now().await;
+                    }
+                    let head = client.head().await;
+                    assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{request}{head}");
+                    let asked: Vec<_> = std::iter::from_fn(|| asked.try_recv().ok()).collect();
+                    let whose = if request.starts_with("GET /raw") { "raw" } else { "engine" };
+                    assert_eq!(asked, [whose], "{request}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn polling_is_no_upgrade() {
+    let server = Server::with(|_| {}).await;
+    let sid = server.open_session().await;
+    for path in
+        ["/socket.io/?EIO=4&transport=polling", &format!("/socket.io/?EIO=4&transport=polling&sid={sid}")]
+    {
+        for mut client in both_ways(&server).await {
+            client.send(upgrade(path)).await;
+            assert!(client.head().await.starts_with("HTTP/1.1 400"), "{path}");
+        }
+    }
+    assert!(server.has_session(&sid).await);
 }

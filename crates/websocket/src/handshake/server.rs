@@ -253,6 +253,12 @@ impl<'a> Upgrade<'a> {
         Ok(Self { accept: None, protocol: None, deflate: None, authority, headers })
     }
 
+    /// Whether a request of HTTP/1.1 asks for a WebSocket at all, in order or not: whether its `Upgrade` names it. A server need not
+    /// hear of anything else that it names (RFC 9110 §7.8), such as the `h2c` of clients that would rather speak HTTP/2.
+    pub fn is_asked_for(headers: &HeaderMap) -> bool {
+        has_token(headers, &UPGRADE, "websocket")
+    }
+
     /// The `Origin` that a browser sends for a page (RFC 6455 §10.2), or the `Sec-WebSocket-Origin` of one that speaks
     /// a [draft](crate::drafts); `None` is a program.
     pub fn origin(&self) -> Option<&'a HeaderValue> {
@@ -362,7 +368,7 @@ pub(crate) fn check_upgrade(parts: &Parts) -> Result<(), HandshakeError> {
     if length != b"0" || headers.contains_key(TRANSFER_ENCODING) {
         return Err(HandshakeError::Body);
     }
-    if !has_token(headers, &UPGRADE, "websocket") {
+    if !Upgrade::is_asked_for(headers) {
         return Err(HandshakeError::Upgrade);
     }
     if !has_token(headers, &CONNECTION, "upgrade") {

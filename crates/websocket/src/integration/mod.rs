@@ -17,13 +17,12 @@ mod upgraded;
 
 use http::{Extensions, Response, request::Parts};
 #[cfg(any(feature = "axum", feature = "tower"))]
-use http::{
-    HeaderValue, Version,
-    header::{CONNECTION, UPGRADE},
-};
+use http::{Version, header::CONNECTION};
 
 use self::hyper::Upgrading;
 pub use self::upgraded::{ReadHalf, Upgraded, WriteHalf};
+#[cfg(any(feature = "axum", feature = "tower"))]
+use crate::handshake::server::Upgrade;
 use crate::{Config, WebSocketStream, handshake::server::HandshakeError, stream::Agreed};
 
 /// A WebSocket connection that an HTTP server took.
@@ -65,11 +64,6 @@ fn refuse(error: &HandshakeError, version: Version) -> Response<String> {
 fn asks(parts: &Parts) -> bool {
     match parts.version {
         Version::HTTP_2 | Version::HTTP_3 => connect_protocol(&parts.extensions) == Some("websocket"),
-        _ => {
-            let values = parts.headers.get_all(UPGRADE).into_iter().map(HeaderValue::as_bytes);
-            values
-                .flat_map(|value| value.split(|&byte| byte == b','))
-                .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"websocket"))
-        }
+        _ => Upgrade::is_asked_for(&parts.headers),
     }
 }
