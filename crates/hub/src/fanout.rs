@@ -94,10 +94,14 @@ impl Worker {
     }
 
     /// Lays the broadcasts that wait into the outboxes: something else is about to be written, or members to come or go.
+    #[inline]
     pub(crate) fn settle(&self) {
-        if self.deferred.borrow().is_empty() {
-            return;
+        if !self.deferred.borrow().is_empty() {
+            self.lay_deferred();
         }
+    }
+
+    fn lay_deferred(&self) {
         for broadcast in self.deferred.take() {
             self.fan_out(broadcast);
         }

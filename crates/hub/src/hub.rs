@@ -108,6 +108,7 @@ impl Hub {
 
     /// The worker of this hub whose thread this is. A process may hold several hubs: the thread of another one's worker is
     /// a foreign thread here.
+    #[inline]
     pub fn here(&self) -> Option<Rc<Worker>> {
         Worker::current().filter(|worker| std::ptr::eq(&raw const **worker.hub(), self))
     }

@@ -133,16 +133,19 @@ impl Outbox {
     }
 
     /// Bytes that wait.
+    #[inline]
     pub fn bytes(&self) -> usize {
         self.bytes.get()
     }
 
     /// Whether nothing waits.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.bytes.get() == 0
     }
 
     /// How packets are laid out now.
+    #[inline]
     pub fn framing(&self) -> Framing {
         self.framing.get()
     }
@@ -154,6 +157,7 @@ impl Outbox {
     }
 
     /// Packets that others get too go to this peer.
+    #[inline]
     pub fn note_shared(&self) {
         self.shared.set(true);
     }
@@ -167,12 +171,14 @@ impl Outbox {
     ///
     /// # Errors
     /// [`Full`] at or above the limit.
+    #[inline]
     pub fn check(&self) -> Result<(), Full> {
         let bytes = self.bytes.get();
         if bytes >= self.limit { Err(Full { bytes, limit: self.limit }) } else { Ok(()) }
     }
 
     /// Encodes a packet with `encode`, which may only append to the buffer it is given.
+    #[inline]
     pub(crate) fn write(&self, pool: &Pool, encode: impl FnOnce(&mut Vec<u8>)) {
         let mut chunks = self.chunks_mut(pool);
         let buffer = match chunks.back_mut() {
@@ -241,6 +247,7 @@ impl Outbox {
         self.bytes.set(self.bytes.get() + added);
     }
 
+    #[inline]
     fn chunks_mut(&self, pool: &Pool) -> std::cell::RefMut<'_, VecDeque<Chunk>> {
         let mut chunks = self.chunks.borrow_mut();
         if chunks.capacity() == 0 {

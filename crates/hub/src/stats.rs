@@ -10,6 +10,7 @@ pub struct Count(Cell<u64>);
 
 impl Count {
     /// Counts `n` more.
+    #[inline]
     pub fn add(&self, n: u64) {
         self.0.set(self.0.get() + n);
     }
@@ -35,11 +36,17 @@ pub struct Stats {
 
 impl Stats {
     /// Sees to it that what is about to be counted will be published.
+    #[inline]
     pub(crate) fn wake(&self) {
         if !self.awake.get() {
-            self.awake.set(true);
-            self.woken.notify_one();
+            self.rouse();
         }
+    }
+
+    #[cold]
+    fn rouse(&self) {
+        self.awake.set(true);
+        self.woken.notify_one();
     }
 
     /// Returns when there may be something to publish. A worker with nothing to do has no timer for this.

@@ -71,7 +71,9 @@ pub struct Worker {
     pub(crate) timers: RefCell<Timers<SessionKey>>,
     pub(crate) timers_changed: Notify,
     pool: Pool,
-    scratch: RefCell<Vec<Vec<u8>>>,
+    /// The scratch buffer that is lent first, and those for calls within its loan.
+    scratch: Cell<Vec<u8>>,
+    more_scratch: RefCell<Vec<Vec<u8>>>,
     read_buffer: RefCell<Option<Box<[u8]>>>,
     /// An inbox that was found full, for whoever's handler found it so.
     pressure: Cell<Option<WorkerId>>,
@@ -144,7 +146,8 @@ impl Worker {
             timers: RefCell::new(Timers::new(Self::clock())),
             timers_changed: Notify::new(),
             pool: Pool::default(),
-            scratch: RefCell::default(),
+            scratch: Cell::default(),
+            more_scratch: RefCell::default(),
             read_buffer: RefCell::default(),
             pressure: Cell::new(None),
             stats: Stats::default(),
@@ -179,6 +182,7 @@ impl Worker {
     }
 
     /// Its counters.
+    #[inline]
     pub fn stats(&self) -> &Stats {
         self.stats.wake();
         &self.stats
@@ -250,6 +254,7 @@ impl Worker {
     ///
     /// # Errors
     /// [`HubError::OutboxFull`]; the session is closed when the worker next flushes.
+    #[inline]
     pub fn write(
         self: &Rc<Self>,
         session: &Rc<dyn Session>,
@@ -313,6 +318,7 @@ impl Worker {
         true
     }
 
+    #[cold]
     fn overflow(&self, session: &Rc<dyn Session>) {
         if !session.outbox().overflowed.replace(true) {
             metrics::counter!("switchboard_outbox_overflow_total").increment(1);
@@ -321,10 +327,14 @@ impl Worker {
     }
 
     /// Tells the flusher that the session has something to write (or another reason to be flushed).
+    #[inline]
     pub fn changed(&self, session: &Rc<dyn Session>) {
-        if session.outbox().dirty.replace(true) {
-            return;
+        if !session.outbox().dirty.replace(true) {
+            self.remember(session);
         }
+    }
+
+    fn remember(&self, session: &Rc<dyn Session>) {
         let first = {
             let mut dirty = self.dirty.borrow_mut();
             dirty.push(Rc::clone(session));
@@ -393,17 +403,29 @@ impl Worker {
     }
 
     /// Lends one of the worker's scratch buffers, empty. Calls may nest; each has a buffer of its own.
+    #[inline]
     pub fn with_scratch<T>(&self, f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-        let mut buffer = self.scratch.borrow_mut().pop().unwrap_or_default();
+        let mut buffer = self.scratch.take();
+        if buffer.capacity() == 0 {
+            buffer = self.more_scratch.borrow_mut().pop().unwrap_or_default();
+        }
         let result = f(&mut buffer);
         if buffer.capacity() <= READ_BUFFER {
             buffer.clear();
-            let mut kept = self.scratch.borrow_mut();
-            if kept.len() < SCRATCH_UP_TO {
-                kept.push(buffer);
+            let other = self.scratch.replace(buffer);
+            if other.capacity() > 0 {
+                self.keep_scratch(other);
             }
         }
         result
+    }
+
+    #[cold]
+    fn keep_scratch(&self, buffer: Vec<u8>) {
+        let mut kept = self.more_scratch.borrow_mut();
+        if kept.len() < SCRATCH_UP_TO {
+            kept.push(buffer);
+        }
     }
 
     /// Takes the buffer that connections read into; to be given back with [`put_read_buffer`](Self::put_read_buffer).

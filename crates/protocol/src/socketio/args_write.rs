@@ -15,6 +15,7 @@ use super::args::{RAW_LIST, as_text};
 use super::binary::receive;
 use super::error::WriteError;
 use super::event::is_reserved;
+use super::json::is_plain;
 use super::packet::PacketType;
 use super::write::{write_head, write_string};
 
@@ -112,6 +113,8 @@ enum Brackets {
     Json,
     /// [`write_args`] does, and the next bytes are the list's text.
     Text,
+    /// [`write_args`] does, and the next bytes are a string that needs no escapes.
+    Plain,
 }
 
 /// The formatter: compact JSON, except that bytes go to the attachments.
@@ -132,10 +135,20 @@ impl Formatter for Placeholders<'_> {
         writer.write_all(b"[")
     }
 
+    #[inline]
     fn write_byte_array<W: ?Sized + Write>(&mut self, writer: &mut W, value: &[u8]) -> io::Result<()> {
-        if self.list.get() == Brackets::Text {
-            self.list.set(Brackets::Ours);
-            return writer.write_all(value);
+        match self.list.get() {
+            Brackets::Text => {
+                self.list.set(Brackets::Ours);
+                return writer.write_all(value);
+            }
+            Brackets::Plain => {
+                self.list.set(Brackets::Ours);
+                writer.write_all(b"\"")?;
+                writer.write_all(value)?;
+                return writer.write_all(b"\"");
+            }
+            Brackets::Ours | Brackets::Next | Brackets::Json => {}
         }
         writer.write_all(b"{\"_placeholder\":true,\"num\":")?;
         let number = self.attachments.len().saturating_sub(self.first);
@@ -189,7 +202,6 @@ impl<'a, 'b> Serializer for List<'a, 'b> {
         serialize_f32(value: f32) -> ();
         serialize_f64(value: f64) -> ();
         serialize_char(value: char) -> ();
-        serialize_str(value: &str) -> ();
         serialize_bytes(value: &[u8]) -> ();
         serialize_none() -> ();
         serialize_unit_variant(name: &'static str, index: u32, variant: &'static str) -> ();
@@ -200,6 +212,16 @@ impl<'a, 'b> Serializer for List<'a, 'b> {
             -> Self::SerializeTupleVariant;
         serialize_struct_variant(name: &'static str, index: u32, variant: &'static str, len: usize)
             -> Self::SerializeStructVariant;
+    }
+
+    /// `serde_json` looks at a string byte by byte; most have nothing to be found.
+    #[inline]
+    fn serialize_str(self, value: &str) -> Result<(), Self::Error> {
+        if is_plain(value) {
+            self.list.set(Brackets::Plain);
+            return self.json.serialize_bytes(value.as_bytes());
+        }
+        self.json.serialize_str(value)
     }
 
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Self::Error> {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::error::DecodeError;
-use super::json::skip_space;
+use super::json::{plain_until, skip_space};
 
 /// Whether Node keeps this name for its own events, so that no peer may send and no user emit it.
 #[inline]
@@ -45,15 +45,11 @@ pub fn event_name(data: &str) -> Result<(Cow<'_, str>, usize), DecodeError> {
 /// The string that begins at `start`, and the offset after its closing quote.
 #[inline]
 fn string(data: &str, start: usize) -> Result<(Cow<'_, str>, usize), DecodeError> {
-    let bytes = data.as_bytes();
-    let mut at = start + 1;
-    loop {
-        match bytes.get(at) {
-            Some(b'"') => break,
-            Some(b'\\') => return escaped(data, start, at),
-            Some(0x20..) => at += 1,
-            _ => return Err(DecodeError::EventName),
-        }
+    let at = plain_until(data.as_bytes(), start + 1);
+    match data.as_bytes().get(at) {
+        Some(b'"') => {}
+        Some(b'\\') => return escaped(data, start, at),
+        _ => return Err(DecodeError::EventName),
     }
     let name = data.get(start + 1..at).ok_or(DecodeError::EventName)?;
     Ok((Cow::Borrowed(name), at + 1))

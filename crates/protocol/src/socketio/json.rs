@@ -14,6 +14,59 @@ pub(super) fn skip_space(bytes: &[u8], mut at: usize) -> usize {
     at
 }
 
+/// The offset of the first byte from `at` on that does not stand for itself in a string of JSON: a quote, a backslash, a control
+/// character; the end if there is none.
+#[inline]
+pub(super) fn plain_until(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
+        let found = not_plain(u64::from_le_bytes(*word));
+        if found != 0 {
+            return at + found.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    let left = bytes.len().saturating_sub(at);
+    match bytes.last_chunk() {
+        _ if left == 0 => at,
+        // What is left is the end of the last eight bytes. Zeros come behind it, and are control characters.
+        Some(word) => {
+            at + not_plain(u64::from_le_bytes(*word) >> (64 - 8 * left)).trailing_zeros() as usize / 8
+        }
+        None => {
+            let plain = |byte: &u8| !matches!(byte, b'"' | b'\\' | ..0x20);
+            at + bytes.iter().skip(at).take_while(|&byte| plain(byte)).count()
+        }
+    }
+}
+
+/// Whether a text stands for itself in a string of JSON.
+#[inline]
+pub(super) fn is_plain(text: &str) -> bool {
+    plain_until(text.as_bytes(), 0) == text.len()
+}
+
+/// Up to this length the call of a search costs more than the search.
+const SHORT: usize = 64;
+const ONES: u64 = u64::from_ne_bytes([1; 8]);
+/// The highest bit of each byte.
+const HIGH: u64 = 0x80 * ONES;
+
+/// Sets the highest bit of the first byte of a word, from the lowest on, that is `byte`. All other bits mean nothing, but if there is no
+/// such byte no highest bit is set.
+#[inline]
+fn holds(word: u64, byte: u8) -> u64 {
+    let zeros = word ^ (ONES * u64::from(byte));
+    zeros.wrapping_sub(ONES) & !zeros
+}
+
+/// Sets the highest bit of the first byte of a word, from the lowest on, that is a quote, a backslash or a control character. The bits
+/// above that mean nothing; zero: there is none.
+#[inline]
+fn not_plain(word: u64) -> u64 {
+    let control = word.wrapping_sub(0x20 * ONES) & !word;
+    (holds(word, b'"') | holds(word, b'\\') | control) & HIGH
+}
+
 /// Whether well-formed `text` nests no deeper than [`MAX_DEPTH`] below its outermost level.
 pub(super) fn nests_within_limit(text: &str) -> bool {
     // A level takes two bytes at least.
@@ -58,11 +111,24 @@ fn skip_string(bytes: &mut std::str::Bytes<'_>) {
 /// [`ArgsError::Data`](super::ArgsError::Data). Called on a packet's text before
 /// [`decode`](super::decode), this makes them the character that says something was lost. Text
 /// without escapes costs one search for a backslash.
+#[inline]
 pub fn replace_unpaired_surrogates(text: &str) -> Cow<'_, str> {
+    if has_backslash(text.as_bytes()) { replace_in_escapes(text) } else { Cow::Borrowed(text) }
+}
+
+#[inline]
+fn has_backslash(bytes: &[u8]) -> bool {
+    if bytes.len() > SHORT {
+        return memchr::memchr(b'\\', bytes).is_some();
+    }
+    let (words, rest) = bytes.as_chunks();
+    let found = words.iter().fold(0, |found, word| found | holds(u64::from_le_bytes(*word), b'\\'));
+    found & HIGH != 0 || rest.contains(&b'\\')
+}
+
+fn replace_in_escapes(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
-    let Some(mut at) = memchr::memchr(b'\\', bytes) else {
-        return Cow::Borrowed(text);
-    };
+    let mut at = 0;
     let mut replaced: Option<Vec<u8>> = None;
     while let Some(found) = bytes.get(at..).and_then(|rest| memchr::memchr(b'\\', rest)) {
         at += found;
@@ -95,4 +161,46 @@ fn escape(bytes: &[u8], at: usize) -> Option<u16> {
         let digit = char::from(*digit).to_digit(16)?;
         Some(unit << 4 | u16::try_from(digit).ok()?)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn plain_until_one_by_one(bytes: &[u8], at: usize) -> usize {
+        let plain = |byte: &u8| !matches!(byte, b'"' | b'\\' | ..0x20);
+        at + bytes.iter().skip(at).take_while(|&byte| plain(byte)).count()
+    }
+
+    proptest! {
+        #[test]
+        fn a_string_is_searched_by_words_as_by_bytes(
+            bytes in prop::collection::vec(prop_oneof![8 => 0x1e..0x26_u8, 8 => b'Z'..b'`', 1 => any::<u8>(), 40 => Just(b'a')], 0..80),
+            at in 0..80_usize,
+        ) {
+            prop_assert_eq!(plain_until(&bytes, at), plain_until_one_by_one(&bytes, at));
+            prop_assert_eq!(has_backslash(&bytes), bytes.contains(&b'\\'));
+        }
+    }
+
+    #[test]
+    fn each_byte_at_each_place_is_plain_or_not() {
+        for len in 1..20 {
+            for place in 0..len {
+                for byte in 0..=u8::MAX {
+                    let mut bytes = vec![b'#'; len];
+                    bytes[place] = byte;
+                    for at in 0..=len {
+                        assert_eq!(
+                            plain_until(&bytes, at),
+                            plain_until_one_by_one(&bytes, at),
+                            "{bytes:?} {at}"
+                        );
+                    }
+                }
+            }
+        }
+    }
 }

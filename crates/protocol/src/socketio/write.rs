@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::error::WriteError;
+use super::json::is_plain;
 use super::packet::PacketType;
 
 /// Appends what stands before a packet's JSON: type, attachments, namespace and acknowledgement id.
@@ -94,7 +95,15 @@ pub fn disconnect(out: &mut Vec<u8>, namespace: &str) {
 }
 
 /// Appends a JSON string.
+#[inline]
 pub(super) fn write_string(out: &mut Vec<u8>, text: &str) {
+    if is_plain(text) {
+        out.reserve(text.len() + 2);
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+        return;
+    }
     // A string into memory: there is nothing that could fail.
     let _ = serde_json::to_writer(out, text);
 }

@@ -1,6 +1,5 @@
 //! One session's Socket.IO packets: which namespaces it is in, and what goes to which socket.
 
-use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -101,10 +100,10 @@ impl Client {
                 match event_name(packet.data) {
                     Ok((name, offset)) => {
                         let event = EventRef {
-                            name,
-                            data: Cow::Borrowed(packet.data),
+                            name: &name,
+                            data: packet.data,
                             offset,
-                            attachments: Cow::Owned(attachments),
+                            attachments: &attachments,
                             ack: packet.ack,
                         };
                         socket.on_event(worker, event);

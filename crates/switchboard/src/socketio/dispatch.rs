@@ -1,6 +1,5 @@
 //! How events reach handlers: in order for each socket, in place where a handler does not wait, held back where one does.
 
-use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -19,33 +18,55 @@ use super::local::{EarlyHandlers, LocalSocket};
 use super::namespace::Table;
 use crate::DisconnectReason;
 
-/// An event on its way to handlers. Held back, it owns its parts.
-#[derive(Debug, Clone)]
+/// An event on its way to handlers.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct EventRef<'a> {
-    pub(crate) name: Cow<'a, str>,
+    pub(crate) name: &'a str,
     /// `["event",argument,…]`, and where the arguments begin.
-    pub(crate) data: Cow<'a, str>,
+    pub(crate) data: &'a str,
     pub(crate) offset: usize,
-    pub(crate) attachments: Cow<'a, [Bytes]>,
+    pub(crate) attachments: &'a [Bytes],
     pub(crate) ack: Option<u64>,
 }
 
 impl EventRef<'_> {
-    fn into_owned(self) -> EventRef<'static> {
-        EventRef {
-            name: Cow::Owned(self.name.into_owned()),
-            data: Cow::Owned(self.data.into_owned()),
+    fn into_owned(self) -> HeldEvent {
+        HeldEvent {
+            name: self.name.into(),
+            data: self.data.into(),
             offset: self.offset,
-            attachments: Cow::Owned(self.attachments.into_owned()),
+            attachments: self.attachments.into(),
             ack: self.ack,
         }
     }
 
     fn size(&self) -> usize {
-        size_of::<Self>()
+        size_of::<HeldEvent>()
             + self.name.len()
             + self.data.len()
             + self.attachments.iter().map(Bytes::len).sum::<usize>()
+    }
+}
+
+/// An event that waits for a handler, or for one to be done: it owns its parts.
+#[derive(Debug)]
+struct HeldEvent {
+    name: Box<str>,
+    data: Box<str>,
+    offset: usize,
+    attachments: Box<[Bytes]>,
+    ack: Option<u64>,
+}
+
+impl HeldEvent {
+    fn as_ref(&self) -> EventRef<'_> {
+        EventRef {
+            name: &self.name,
+            data: &self.data,
+            offset: self.offset,
+            attachments: &self.attachments,
+            ack: self.ack,
+        }
     }
 }
 
@@ -57,7 +78,7 @@ pub(crate) struct Queue {
     /// The client is held back because of this queue.
     full: Cell<bool>,
     bytes: Cell<usize>,
-    held: RefCell<VecDeque<EventRef<'static>>>,
+    held: RefCell<VecDeque<HeldEvent>>,
 }
 
 impl Queue {
@@ -70,10 +91,10 @@ impl Queue {
         self.held.borrow_mut().push_back(event.into_owned());
     }
 
-    fn next(&self, socket: &LocalSocket, worker: &Rc<Worker>) -> Option<EventRef<'static>> {
+    fn next(&self, socket: &LocalSocket, worker: &Rc<Worker>) -> Option<HeldEvent> {
         let event = self.held.borrow_mut().pop_front();
         match &event {
-            Some(event) => self.subtract(event.size(), socket, worker),
+            Some(event) => self.subtract(event.as_ref().size(), socket, worker),
             None => self.held.borrow_mut().shrink_to(0),
         }
         event
@@ -114,6 +135,7 @@ impl Queue {
 }
 
 /// Calls a user's function; `None` where it panicked, which is logged and counted.
+#[inline]
 pub(crate) fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
     let result = catch_unwind(AssertUnwindSafe(call));
     if result.is_err() {
@@ -137,6 +159,7 @@ pub(crate) fn poll_guarded(waiting: &mut Waiting, cx: &mut Context<'_>) -> Poll<
     )
 }
 
+#[cold]
 fn on_panic() {
     metrics::counter!("switchboard_handler_panics_total").increment(1);
     tracing::error!("a handler panicked: its socket is closed");
@@ -144,6 +167,7 @@ fn on_panic() {
 
 impl LocalSocket {
     /// An event has come.
+    #[inline]
     pub(crate) fn on_event(self: &Rc<Self>, worker: &Rc<Worker>, event: EventRef<'_>) {
         if self.queue.busy.get() {
             self.queue.hold(event, self);
@@ -157,12 +181,20 @@ impl LocalSocket {
         self.queue.busy.set(false);
         while !self.queue.busy.get() && !self.is_gone() {
             let Some(event) = self.queue.next(self, worker) else { return };
-            self.handle(worker, event);
+            self.handle(worker, event.as_ref());
         }
     }
 
+    #[inline]
     fn handle(self: &Rc<Self>, worker: &Rc<Worker>, event: EventRef<'_>) {
-        let Some(stopped) = self.run(worker, &event, None) else { return };
+        if let Some(stopped) = self.run(worker, &event, None) {
+            self.go_on_in_task(worker, event, stopped);
+        }
+    }
+
+    /// A handler waits: it is awaited in a task.
+    #[inline(never)]
+    fn go_on_in_task(self: &Rc<Self>, worker: &Rc<Worker>, event: EventRef<'_>, stopped: Stopped) {
         let concurrent = stopped.concurrent;
         let weight = if concurrent { event.size() } else { 0 };
         if concurrent {
@@ -183,15 +215,15 @@ impl LocalSocket {
     }
 
     /// Awaits a handler, then calls those after it. A socket that has gone meanwhile is not kept by its handlers.
-    async fn finish(me: &Weak<Self>, worker: &Rc<Worker>, event: EventRef<'static>, mut stopped: Stopped) {
+    async fn finish(me: &Weak<Self>, worker: &Rc<Worker>, event: HeldEvent, mut stopped: Stopped) {
         loop {
             let outcome = guarded_future(stopped.waiting).await;
             let Some(me) = me.upgrade().filter(|me| !me.is_gone()) else { return };
-            let goes_on = me.settle(worker, &event, outcome) || stopped.kind == Kind::Any;
+            let goes_on = me.settle(worker, &event.as_ref(), outcome) || stopped.kind == Kind::Any;
             if !goes_on || stopped.kind == Kind::Last || me.is_gone() {
                 return;
             }
-            match me.run(worker, &event, Some((stopped.step + 1, stopped.chain))) {
+            match me.run(worker, &event.as_ref(), Some((stopped.step + 1, stopped.chain))) {
                 Some(next) => stopped = next,
                 None => return,
             }
@@ -211,8 +243,8 @@ impl LocalSocket {
             let (kind, handler, concurrent, ack) = if let Some((kind, handler)) = chain.early(step) {
                 (kind, handler, false, None)
             } else {
-                own = self.own_handler(&event.name);
-                let Some(last) = own.as_ref().or_else(|| chain.table.events.get(&*event.name)) else {
+                own = self.own_handler(event.name);
+                let Some(last) = own.as_ref().or_else(|| chain.table.events.get(event.name)) else {
                     self.on_unhandled(worker, event);
                     return None;
                 };
@@ -220,10 +252,10 @@ impl LocalSocket {
             };
             let context = EventContext {
                 socket: &self.socket,
-                event: &event.name,
-                data: &event.data,
+                event: event.name,
+                data: event.data,
                 offset: event.offset,
-                attachments: &event.attachments,
+                attachments: event.attachments,
                 ack: Cell::new(ack),
             };
             let outcome = match guarded(|| handler(&context)) {
@@ -280,7 +312,7 @@ impl LocalSocket {
     /// Nobody reads this event: its syntax is held to all the same.
     fn on_unhandled(&self, worker: &Rc<Worker>, event: &EventRef<'_>) {
         metrics::counter!("switchboard_events_unhandled_total").increment(1);
-        if let Err(error) = validate(&event.data, &event.attachments) {
+        if let Err(error) = validate(event.data, event.attachments) {
             metrics::counter!("switchboard_parse_errors_total").increment(1);
             tracing::debug!(%error, "not a packet");
             self.session.close(worker, DisconnectReason::ParseError);
@@ -330,7 +362,15 @@ impl Chain {
     }
 
     /// The handler of a step; `None`: it is the event's own.
-    fn early(&self, mut step: usize) -> Option<(Kind, &AnyEventHandler)> {
+    #[inline]
+    fn early(&self, step: usize) -> Option<(Kind, &AnyEventHandler)> {
+        // Most namespaces have none.
+        let is_short =
+            self.own.is_none() && self.table.any.is_empty() && self.table.event_middleware.is_empty();
+        if is_short { None } else { self.find_early(step) }
+    }
+
+    fn find_early(&self, mut step: usize) -> Option<(Kind, &AnyEventHandler)> {
         for (kind, list) in self.lists() {
             if let Some(handler) = list.get(step) {
                 return Some((kind, handler));
