@@ -103,7 +103,7 @@ impl<F> WebSocketUpgrade<F> {
         self
     }
 
-    /// The subprotocols that are spoken here. The answer names the first of the client's that is among them.
+    /// The subprotocols that are spoken here. The answer names the first of the client's that is among them. Default: none.
     pub fn protocols<I>(mut self, protocols: I) -> Self
     where
         I: IntoIterator,
@@ -164,7 +164,7 @@ impl<F> WebSocketUpgrade<F> {
         self
     }
 
-    /// What happens to a message that is fed beyond that. Default: it is given back.
+    /// What happens to a message that is fed beyond that. Default: [`WhenFull::Refuse`], it is given back.
     pub fn when_full(mut self, when_full: WhenFull) -> Self {
         self.config.when_full = when_full;
         self

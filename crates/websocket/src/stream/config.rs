@@ -22,9 +22,11 @@ pub struct Config {
     pub limits: Limits,
     /// Bounds on the head of the handshake's request or response. Default 16 KiB in 100 lines: see [`HeadLimits`].
     pub head_limits: HeadLimits,
-    /// The subprotocols that a server supports, or a client offers, the best first. Default none.
+    /// The subprotocols that a server supports, or a client offers, the best first. A client that is to offer a name that is no
+    /// token does not ask: [`Error::Handshake`](crate::Error::Handshake). Default none.
     pub protocols: Vec<String>,
-    /// Headers that a client's request or a server's answer carries besides the handshake's own. Default none.
+    /// Headers that a client's request or a server's answer carries besides the handshake's own. A client does not ask with
+    /// one of those ([`Error::Handshake`](crate::Error::Handshake)); a server's caller is to leave them out. Default none.
     pub headers: HeaderMap,
     /// Pages of which origins a server lets in. Default those of its own host and port.
     pub origin: OriginCheck,
@@ -39,7 +41,7 @@ pub struct Config {
     /// What [`feed`](crate::WebSocketStream::feed) does with a message that finds no room. Default
     /// [`WhenFull::Refuse`].
     pub when_full: WhenFull,
-    /// Bytes asked for in one read. The buffer is there only while something is read. Default 16 KiB.
+    /// Bytes asked for in one read, at least 1. The buffer is there only while something is read. Default 16 KiB.
     pub read_buffer_bytes: usize,
     /// How long the whole handshake may take. Default 10 seconds.
     pub handshake_timeout: Duration,

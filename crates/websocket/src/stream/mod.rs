@@ -46,7 +46,7 @@ use sink::{Task, Tasks};
 /// who only sends (or [`split`](Self::split)). While nothing moves it holds neither a read nor a write buffer.
 ///
 /// It is also a [`Stream`](futures_core::Stream) of what `recv` gives, and a [`Sink`](futures_sink::Sink) of messages, which
-/// wait for room.
+/// wait for room. Its time-outs are tokio's: it is to be used within a runtime that has time enabled.
 ///
 /// ```no_run
 /// use switchboard_websocket::{Config, OwnedMessage, WebSocketStream};
