@@ -10,6 +10,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
 use switchboard::{
     Args, Auth, Data, DeflateOptions, Event, ListenAddress, Message, Origins, Socket, Switchboard, Tls,
     Value, WebSocket, WebSocketOptions,
@@ -60,8 +63,9 @@ struct Options {
     /// The key of that certificate.
     #[arg(long, requires = "tls_cert")]
     tls_key: Option<PathBuf>,
-    /// Serve through this framework instead of the library's own listener.
-    #[arg(long, value_parser = ["axum"])]
+    /// Serve through this framework instead of the library's own listener: `axum` by axum's own server, `hyper` the same by hyper, set up
+    /// so that it writes the names of headers with capitals, as the first WebSocket clients compare them.
+    #[arg(long, value_parser = ["axum", "hyper"], overrides_with = "mount")]
     mount: Option<String>,
 }
 
@@ -80,7 +84,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         tokio::runtime::Builder::new_current_thread()
     };
     runtime.enable_all().build()?.block_on(async {
-        if mounted { serve_in_axum(&io, options.addr).await } else { serve(&io, &options).await }
+        match options.mount.as_deref() {
+            Some("hyper") => serve_by_hyper(&io, options.addr).await,
+            Some(_) => serve_in_axum(&io, options.addr).await,
+            None => serve(&io, &options).await,
+        }
     })
 }
 
@@ -193,6 +201,23 @@ async fn serve_in_axum(io: &Switchboard, address: SocketAddr) -> Result<(), Box<
     announce(listener.local_addr()?)?;
     axum::serve(listener, axum::Router::new().layer(io.layer())).await?;
     Ok(())
+}
+
+async fn serve_by_hyper(io: &Switchboard, address: SocketAddr) -> Result<(), Box<dyn std::error::Error>> {
+    let listener = tokio::net::TcpListener::bind(address).await?;
+    announce(listener.local_addr()?)?;
+    let app = axum::Router::new().layer(io.layer());
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let service = TowerToHyperService::new(app.clone());
+        tokio::spawn(async move {
+            let mut builder = auto::Builder::new(TokioExecutor::new());
+            builder.http1().title_case_headers(true);
+            builder.http2().enable_connect_protocol();
+            // A client may go as it likes.
+            let _gone = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
+        });
+    }
 }
 
 fn announce(address: SocketAddr) -> std::io::Result<()> {

@@ -12,15 +12,15 @@ use crate::harness::{Client, SHORT, Server, eventually, get, metric, session_id,
 
 /// The keys, the body and the answer of hixie-76's own example.
 const KEYS: &str = "Sec-WebSocket-Key1: 4 @1  46546xW%0l 1 5\r\nSec-WebSocket-Key2: 12998 5 Y3 1  .P00\r\n";
-const BODY: &[u8] = b"^n:ds[4U";
-const ANSWER: &[u8] = b"8jKS'y:G*Co,Wxa-";
+pub(crate) const BODY: &[u8] = b"^n:ds[4U";
+pub(crate) const ANSWER: &[u8] = b"8jKS'y:G*Co,Wxa-";
 
 async fn server() -> Server {
     Server::start(Switchboard::builder().workers(1).drafts(true)).await
 }
 
 /// A handshake of hixie-75, as Chrome 4 sends it.
-fn hixie_75(path: &str) -> String {
+pub(crate) fn hixie_75(path: &str) -> String {
     format!(
         "GET {path} HTTP/1.1\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nHost: localhost\r\n\
          Origin: http://localhost\r\n\r\n"
@@ -28,7 +28,7 @@ fn hixie_75(path: &str) -> String {
 }
 
 /// A handshake of hixie-76, as Safari 5 sends it, without the eight bytes behind it.
-fn hixie_76(path: &str) -> String {
+pub(crate) fn hixie_76(path: &str) -> String {
     hixie_75(path).replace("Origin:", &format!("{KEYS}Origin:"))
 }
 
@@ -40,7 +40,7 @@ fn hybi(version: u8, path: &str) -> String {
     )
 }
 
-fn hixie_frame(text: &str) -> Vec<u8> {
+pub(crate) fn hixie_frame(text: &str) -> Vec<u8> {
     [b"\0", text.as_bytes(), b"\xFF"].concat()
 }
 

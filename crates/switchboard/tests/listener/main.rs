@@ -11,6 +11,7 @@ mod half_open;
 mod harness;
 mod http1;
 mod http2;
+mod mounted;
 mod origins;
 mod pieces;
 mod places;

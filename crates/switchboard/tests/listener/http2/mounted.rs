@@ -1,41 +1,13 @@
 //! Mounted in axum, behind hyper-util's connection builder that takes both versions.
 
-use std::net::SocketAddr;
-
 use axum::Router;
 use axum::routing::get;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto;
-use hyper_util::service::TowerToHyperService;
 use switchboard::Switchboard;
-use tokio::net::TcpListener;
 
 use super::client::{Http2, soon};
 use super::websockets::{ENGINE, set_up};
 use crate::harness::Server;
-
-/// Serves the router on a runtime of several threads that are no workers.
-fn serve(router: Router) -> SocketAddr {
-    let (tell, address) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        runtime.block_on(async move {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            tell.send(listener.local_addr().unwrap()).unwrap();
-            while let Ok((stream, _)) = listener.accept().await {
-                let service = TowerToHyperService::new(router.clone());
-                tokio::spawn(async move {
-                    let mut builder = auto::Builder::new(TokioExecutor::new());
-                    builder.http2().enable_connect_protocol();
-                    // A client may go as it likes.
-                    let _gone = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
-                });
-            }
-        });
-    });
-    address.recv().unwrap()
-}
+use crate::mounted::serve;
 
 #[tokio::test]
 async fn behind_axum_both_versions_are_served_alike() {
@@ -43,7 +15,7 @@ async fn behind_axum_both_versions_are_served_alike() {
         let io = Switchboard::builder().workers(workers).build().unwrap();
         set_up(&io);
         let router = Router::new().route("/page", get(|| async { "a page" })).layer(io.layer());
-        let server = Server { address: serve(router), io };
+        let server = Server { address: serve(router, |_| {}), io };
         let mut client = Http2::connect(&server).await;
         assert_eq!(client.get("/page").await.body, "a page");
         assert_eq!(client.get("/nothing").await.status, 404);
