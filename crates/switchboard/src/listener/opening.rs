@@ -242,3 +242,38 @@ fn not_tls() -> Answer {
     super::count_tls_error("not TLS");
     plain(StatusCode::BAD_REQUEST, "this port speaks TLS only: ask it for https:// or wss://\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How often a head is looked at that comes byte by byte, and the bytes that there are the last time.
+    fn looks(head: &str) -> (usize, usize) {
+        let mut few = TooFew { begun: Vec::new(), head: true };
+        let (mut looks, mut last) = (0, 0);
+        for byte in head.bytes() {
+            let before = few.begun.len();
+            few.begun.push(byte);
+            if few.tells_more(before, 16 << 10) {
+                looks += 1;
+                last = few.begun.len();
+            }
+        }
+        (looks, last)
+    }
+
+    #[test]
+    fn a_head_that_comes_byte_by_byte_is_looked_at_once() {
+        for line in ["X: y\r\n", "X: y\n", "\rX: y\r\r\n"] {
+            for end in ["\r\n", "\n"] {
+                let head = format!("GET / HTTP/1.1\r\n{}{end}", line.repeat(1000));
+                assert_eq!(looks(&head), (1, head.len()), "{line:?} {end:?}");
+            }
+        }
+        // One over its limit is hyper's to refuse, with the first byte that is.
+        let mut few = TooFew { begun: vec![b'x'; 100], head: true };
+        assert!(!few.tells_more(99, 100));
+        few.begun.push(b'x');
+        assert!(few.tells_more(100, 100));
+    }
+}
