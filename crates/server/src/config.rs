@@ -244,6 +244,43 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_has_a_line_for_each_option_with_its_default() {
+        let page = include_str!("../../../docs/server.md");
+        for option in Config::command().get_arguments().filter(|option| !option.is_positional()) {
+            let Some(long) = option.get_long().filter(|long| !["help", "version"].contains(long)) else {
+                continue;
+            };
+            let is_of_it = |line: &&str| {
+                line.strip_prefix(&format!("| `--{long}")).is_some_and(|rest| rest.starts_with(['`', ' ']))
+            };
+            let line = page.lines().find(is_of_it).unwrap_or_else(|| panic!("no line for --{long}"));
+            let value = line.split(" | ").nth(1).unwrap_or_default();
+            for default in option.get_default_values() {
+                let is_switch = matches!(option.get_action(), clap::ArgAction::SetTrue);
+                assert!(is_switch || default.to_str() == Some(value), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_would_change_nothing_by_itself_is_refused() {
+        for alone in
+            [&["--tls-plain-too"][..], &["--unix-mode=660"], &["--deflate-takeover"], &["--deflate-level=1"]]
+        {
+            assert!(parse(alone).is_err(), "{alone:?}");
+        }
+        for good in [
+            &["--tls-plain-too", "--tls-self-signed"][..],
+            &["--tls-plain-too", "--tls-certificate=a", "--tls-key=b"],
+            &["--unix=a", "--unix-mode=660"],
+            &["--deflate", "--deflate-takeover", "--deflate-level=1"],
+        ] {
+            assert!(parse(good).is_ok(), "{good:?}");
+        }
+        assert!(parse(&["--tls-self-signed", "--tls-certificate=a", "--tls-key=b"]).is_err());
+    }
+
+    #[test]
     fn metrics_are_off_here_or_somewhere_else() {
         let at = |arguments: &[&str]| parse(arguments).expect("good").metrics;
         assert_eq!(at(&[]), None);

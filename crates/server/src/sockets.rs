@@ -16,7 +16,7 @@ pub struct Sockets {
     pub unix: Option<PathBuf>,
 
     /// Permissions of the Unix-domain socket's file, in octal, such as 660 [default: as the umask has it].
-    #[arg(long, env = "SWITCHBOARD_UNIX_MODE", value_name = "MODE", value_parser = mode)]
+    #[arg(long, env = "SWITCHBOARD_UNIX_MODE", value_name = "MODE", requires = "unix", value_parser = mode)]
     pub unix_mode: Option<u32>,
 
     /// Speak TLS with the certificate, and the chain behind it, in this file in PEM; it is read again when it changes. Several, separated by
@@ -26,7 +26,8 @@ pub struct Sockets {
         env = "SWITCHBOARD_TLS_CERTIFICATE",
         value_name = "FILE",
         value_delimiter = ',',
-        requires = "tls_key"
+        requires = "tls_key",
+        group = "tls"
     )]
     pub tls_certificate: Vec<PathBuf>,
 
@@ -41,11 +42,11 @@ pub struct Sockets {
     pub tls_key: Vec<PathBuf>,
 
     /// Speak TLS with a certificate for `localhost` and the address, made at the start and signed by itself: for development.
-    #[arg(long, env = "SWITCHBOARD_TLS_SELF_SIGNED", conflicts_with = "tls_certificate")]
+    #[arg(long, env = "SWITCHBOARD_TLS_SELF_SIGNED", group = "tls")]
     pub tls_self_signed: bool,
 
     /// Answer clients without TLS on the same port as well.
-    #[arg(long, env = "SWITCHBOARD_TLS_PLAIN_TOO")]
+    #[arg(long, env = "SWITCHBOARD_TLS_PLAIN_TOO", requires = "tls")]
     pub tls_plain_too: bool,
 }
 
