@@ -11,7 +11,7 @@ use std::{
 
 use switchboard_websocket::client::Client;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{
         TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
@@ -20,7 +20,7 @@ use tokio::{
     task::yield_now,
 };
 
-use crate::servers::{each, echo_server, head, listen, soon};
+use crate::servers::{each, echo_server, listen, soon};
 
 /// Polls a future until it has waited `waits` times, then drops it.
 async fn cut<F: Future>(future: F, waits: usize) -> Option<F::Output> {
@@ -121,7 +121,12 @@ async fn a_connect_that_is_dropped_leaves_nothing_open() {
 #[cfg(feature = "tls")]
 #[tokio::test]
 async fn a_connect_that_is_dropped_within_tls_and_a_proxy_leaves_nothing_open() {
-    use crate::tls::{Authority, tls_server, trusting};
+    use tokio::io::copy_bidirectional;
+
+    use crate::{
+        servers::head,
+        tls::{Authority, tls_server, trusting},
+    };
 
     let authority = Authority::new();
     let (server, _) = tls_server(authority.acceptor(&["a.example"])).await;
