@@ -2,13 +2,13 @@
 //! owned, and never more than the limits allow.
 #![no_main]
 
+mod pieces;
+
 use libfuzzer_sys::fuzz_target;
-use switchboard_websocket::{Decoder, Limits, OwnedMessage, ProtocolError, Role};
+use pieces::{Outcome, collect};
+use switchboard_websocket::{Decoder, Limits, OwnedMessage, Role};
 
 const MAX_MESSAGE: usize = 4096;
-
-/// What came, and whether the stream broke a rule.
-type Outcome = (Vec<OwnedMessage>, Option<ProtocolError>);
 
 fuzz_target!(|data: &[u8]| {
     // The first byte says which end this is, the next how the stream is cut, the rest is the stream.
@@ -39,33 +39,10 @@ fn decoder(role: Role) -> Decoder {
 
 fn decode(role: Role, pieces: &[&[u8]]) -> Outcome {
     let mut decoder = decoder(role);
-    let mut messages = Vec::new();
-    for piece in pieces {
-        let (mut input, mut pos) = (piece.to_vec(), 0);
-        loop {
-            match decoder.decode(&mut input, &mut pos) {
-                Ok(Some(message)) => messages.push(message.into()),
-                Ok(None) => break,
-                Err(error) => return (messages, Some(error)),
-            }
-        }
-        assert_eq!(pos, input.len());
-    }
-    (messages, None)
+    collect(pieces, |input, pos| Ok(decoder.decode(input, pos)?.map(Into::into)))
 }
 
 fn decode_owned(role: Role, pieces: &[&[u8]]) -> Outcome {
     let mut decoder = decoder(role);
-    let mut messages = Vec::new();
-    for piece in pieces {
-        let (mut input, mut pos) = (piece.to_vec(), 0);
-        loop {
-            match decoder.decode_owned(&mut input, &mut pos) {
-                Ok(Some(message)) => messages.push(message),
-                Ok(None) => break,
-                Err(error) => return (messages, Some(error)),
-            }
-        }
-    }
-    (messages, None)
+    collect(pieces, |input, pos| decoder.decode_owned(input, pos))
 }

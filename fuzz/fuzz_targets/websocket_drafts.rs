@@ -2,13 +2,13 @@
 //! never more than the limit allows; and what they give, written again, is read as the same.
 #![no_main]
 
+mod pieces;
+
 use libfuzzer_sys::fuzz_target;
-use switchboard_websocket::{Limits, OwnedMessage, ProtocolError, drafts::hixie};
+use pieces::{Outcome, collect};
+use switchboard_websocket::{Limits, OwnedMessage, drafts::hixie};
 
 const MAX_MESSAGE: usize = 100;
-
-/// What came, and whether the stream broke a rule.
-type Outcome = (Vec<OwnedMessage>, Option<ProtocolError>);
 
 fuzz_target!(|data: &[u8]| {
     // The first byte says how the stream is cut, the rest is the stream.
@@ -37,33 +37,10 @@ fn decoder() -> hixie::Decoder {
 
 fn decode(pieces: &[&[u8]]) -> Outcome {
     let mut decoder = decoder();
-    let mut messages = Vec::new();
-    for piece in pieces {
-        let (mut input, mut pos) = (piece.to_vec(), 0);
-        loop {
-            match decoder.decode(&mut input, &mut pos) {
-                Ok(Some(message)) => messages.push(message.into()),
-                Ok(None) => break,
-                Err(error) => return (messages, Some(error)),
-            }
-        }
-        assert_eq!(pos, input.len());
-    }
-    (messages, None)
+    collect(pieces, |input, pos| Ok(decoder.decode(input, pos)?.map(Into::into)))
 }
 
 fn decode_owned(pieces: &[&[u8]]) -> Outcome {
     let mut decoder = decoder();
-    let mut messages = Vec::new();
-    for piece in pieces {
-        let (mut input, mut pos) = (piece.to_vec(), 0);
-        loop {
-            match decoder.decode_owned(&mut input, &mut pos) {
-                Ok(Some(message)) => messages.push(message),
-                Ok(None) => break,
-                Err(error) => return (messages, Some(error)),
-            }
-        }
-    }
-    (messages, None)
+    collect(pieces, |input, pos| decoder.decode_owned(input, pos))
 }

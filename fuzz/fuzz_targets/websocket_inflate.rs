@@ -2,7 +2,10 @@
 //! and what we compress is read again.
 #![no_main]
 
+mod pieces;
+
 use libfuzzer_sys::fuzz_target;
+use pieces::collect;
 use switchboard_websocket::{
     Decoder, FrameHeader, Limits, Opcode, OwnedMessage, Role,
     deflate::{DeflateOptions, DeflateParameters, Deflater, Inflater},
@@ -71,17 +74,6 @@ fn decode(parameters: DeflateParameters, pieces: &[&[u8]]) -> (Vec<OwnedMessage>
     let limits = Limits::default().max_message_bytes(MAX_MESSAGE);
     let mut decoder =
         Decoder::new(Role::Client, limits).with_inflater(Inflater::new(Role::Client, parameters));
-    let mut messages = Vec::new();
-    for piece in pieces {
-        let (mut input, mut pos) = (piece.to_vec(), 0);
-        loop {
-            match decoder.decode(&mut input, &mut pos) {
-                Ok(Some(message)) => messages.push(message.into()),
-                Ok(None) => break,
-                Err(_) => return (messages, true),
-            }
-        }
-        assert_eq!(pos, input.len());
-    }
-    (messages, false)
+    let (messages, error) = collect(pieces, |input, pos| Ok(decoder.decode(input, pos)?.map(Into::into)));
+    (messages, error.is_some())
 }

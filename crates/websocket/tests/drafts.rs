@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics says why")]
 
+mod common;
+
 use http::{HeaderMap, HeaderValue, Request as HttpRequest, request::Parts};
 use proptest::prelude::*;
 use switchboard_websocket::{
@@ -240,19 +242,7 @@ fn decode_pieces<'a>(
     mut decoder: AnyDecoder,
     pieces: impl IntoIterator<Item = &'a [u8]>,
 ) -> (Vec<OwnedMessage>, Option<ProtocolError>) {
-    let mut messages = Vec::new();
-    for piece in pieces {
-        let (mut input, mut pos) = (piece.to_vec(), 0);
-        loop {
-            match decoder.decode(&mut input, &mut pos) {
-                Ok(Some(message)) => messages.push(message.into()),
-                Ok(None) => break,
-                Err(error) => return (messages, Some(error)),
-            }
-        }
-        assert_eq!(pos, input.len(), "`None` means that all of the input was taken");
-    }
-    (messages, None)
+    common::collect(pieces, |input, pos| Ok(decoder.decode(input, pos)?.map(Into::into)))
 }
 
 fn small() -> AnyDecoder {

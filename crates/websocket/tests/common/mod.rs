@@ -8,13 +8,20 @@ pub(crate) fn decode_pieces<'a>(
     decoder: &mut Decoder,
     pieces: impl IntoIterator<Item = &'a [u8]>,
 ) -> (Vec<OwnedMessage>, Option<ProtocolError>) {
+    collect(pieces, |input, pos| Ok(decoder.decode(input, pos)?.map(Into::into)))
+}
+
+/// The same by any decoder.
+pub(crate) fn collect<'a>(
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+    mut decode: impl FnMut(&mut [u8], &mut usize) -> Result<Option<OwnedMessage>, ProtocolError>,
+) -> (Vec<OwnedMessage>, Option<ProtocolError>) {
     let mut messages = Vec::new();
     for piece in pieces {
-        let mut input = piece.to_vec();
-        let mut pos = 0;
+        let (mut input, mut pos) = (piece.to_vec(), 0);
         loop {
-            match decoder.decode(&mut input, &mut pos) {
-                Ok(Some(message)) => messages.push(message.into()),
+            match decode(&mut input, &mut pos) {
+                Ok(Some(message)) => messages.push(message),
                 Ok(None) => break,
                 Err(error) => return (messages, Some(error)),
             }
