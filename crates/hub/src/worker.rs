@@ -261,15 +261,22 @@ impl Worker {
         encode: impl FnOnce(&mut Vec<u8>),
     ) -> Result<(), HubError> {
         self.settle();
-        let outbox = session.outbox();
-        if let Err(full) = outbox.check() {
-            self.overflow(session);
-            return Err(HubError::OutboxFull { bytes: full.bytes, limit: full.limit });
-        }
+        let outbox = self.check_room(session)?;
         outbox.write(&self.pool, encode);
         self.stats().messages_sent.add(1);
         self.changed(session);
         Ok(())
+    }
+
+    /// The outbox of a session that takes a packet more.
+    #[inline]
+    fn check_room<'a>(&self, session: &'a Rc<dyn Session>) -> Result<&'a Outbox, HubError> {
+        let outbox = session.outbox();
+        outbox.check().map_err(|full| {
+            self.overflow(session);
+            HubError::OutboxFull { bytes: full.bytes, limit: full.limit }
+        })?;
+        Ok(outbox)
     }
 
     /// As [`write`](Self::write), of a packet that is `head` and then `body`, which is long. Where nothing waits before it, it goes to
@@ -284,11 +291,7 @@ impl Worker {
         body: &[u8],
     ) -> Result<(), HubError> {
         self.settle();
-        let outbox = session.outbox();
-        if let Err(full) = outbox.check() {
-            self.overflow(session);
-            return Err(HubError::OutboxFull { bytes: full.bytes, limit: full.limit });
-        }
+        let outbox = self.check_room(session)?;
         let slices = [io::IoSlice::new(head), io::IoSlice::new(body)];
         let written = if outbox.is_empty() { session.write_through(&slices) } else { 0 };
         self.stats().messages_sent.add(1);
