@@ -74,7 +74,9 @@ async fn serve_apart(address: SocketAddr, routes: Router) -> io::Result<()> {
 
 fn explain(error: &io::Error, address: &dyn Display) -> io::Error {
     let why = match error.kind() {
-        io::ErrorKind::AddrInUse => "another program listens there".to_owned(),
+        io::ErrorKind::AddrInUse if error.raw_os_error().is_some() => {
+            "another program listens there".to_owned()
+        }
         io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
         io::ErrorKind::PermissionDenied => "that needs a privilege, as ports below 1024 do".to_owned(),
         _ => error.to_string(),

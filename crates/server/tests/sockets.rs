@@ -141,8 +141,11 @@ fn what_cannot_be_listened_on_is_said_with_its_place() {
     let file = folder.0.join("file");
     std::fs::write(&file, "precious").expect("it is new");
     let file = file.to_str().expect("it is text");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let port = taken.local_addr().expect("it is bound").port().to_string();
     for (arguments, part) in [
-        (&["--unix", file][..], "another program listens there"),
+        (&["--unix", file][..], "there is a file that is no socket"),
+        (&["--address", "127.0.0.1", "--port", &port], "another program listens there"),
         (&["--tls-certificate", "/missing.pem", "--tls-key", file], "/missing.pem"),
         (&["--tls-certificate", file, "--tls-key", "a,b"], "as many"),
     ] {
@@ -153,5 +156,48 @@ fn what_cannot_be_listened_on_is_said_with_its_place() {
             .expect("it is built");
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && error.contains(part), "{arguments:?}: {error}");
+    }
+}
+
+/// The head of the answer to a WebSocket handshake that offers compression.
+fn offer_deflate(address: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(DEADLINE)).expect("it is more than nothing");
+    let request = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\n\
+        upgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+        sec-websocket-extensions: permessage-deflate; client_max_window_bits\r\n\r\n";
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut lines = BufReader::new(stream).lines().map(|line| line.expect("it is text"));
+    lines.by_ref().take_while(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn websockets_are_compressed_as_the_options_and_their_variables_say() {
+    let agreed = "\nsec-websocket-extensions: permessage-deflate";
+    for (arguments, variable, expected) in [
+        (&[][..], "false", None),
+        (&[], "true", Some("; server_no_context_takeover; client_no_context_takeover")),
+        (&["--deflate", "--deflate-takeover"], "false", Some("")),
+        (
+            &["--deflate-takeover", "--deflate-window-bits=12"],
+            "true",
+            Some("; server_max_window_bits=12; client_max_window_bits=12"),
+        ),
+    ] {
+        let child = Command::new(env!("CARGO_BIN_EXE_switchboard"))
+            .args(["--address", "127.0.0.1", "--port", "0"])
+            .args(arguments)
+            .env("SWITCHBOARD_DEFLATE", variable)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it is built");
+        let mut server = Server(child);
+        let line = server.lines(1).remove(0);
+        let head = offer_deflate(line.strip_prefix("listening on ").expect("an address"));
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        let answer = head.split_once(agreed).map(|(_, rest)| rest.lines().next().unwrap_or_default());
+        assert_eq!(answer, expected, "{arguments:?} {variable}");
+        assert!(server.stop());
     }
 }

@@ -162,11 +162,12 @@ fn bind_unix(path: &Path, mode: Option<u32>, backlog: u32) -> io::Result<(StdUni
     Ok((socket.into(), file))
 }
 
-/// Removes the file of a socket that nobody listens to. Any other file is left for `bind` to stumble over.
+/// Removes the file of a socket that nobody listens to. One that somebody listens to is left for `bind` to stumble over.
 fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(there) if there.file_type().is_socket() => {}
-        _ => return Ok(()),
+        Ok(_) => return Err(io::Error::new(io::ErrorKind::AddrInUse, "there is a file that is no socket")),
+        Err(_) => return Ok(()),
     }
     let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     // A server with a full backlog is one, too.
