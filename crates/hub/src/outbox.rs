@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::fmt;
 use std::io::IoSlice;
 use std::rc::Rc;
 
@@ -60,11 +61,20 @@ impl Chunk {
     }
 }
 
+/// What an outbox has while something waits in it.
+#[derive(Debug, Default)]
+struct Queue {
+    chunks: VecDeque<Chunk>,
+    /// Bytes of the first chunk that are written already.
+    written: usize,
+}
+
 /// Buffers and queues that outboxes of one worker take turns with.
 #[derive(Debug, Default)]
+#[expect(clippy::vec_box, reason = "an idle outbox has room for a pointer to a queue, and no more")]
 pub(crate) struct Pool {
     buffers: RefCell<Vec<Vec<u8>>>,
-    queues: RefCell<Vec<VecDeque<Chunk>>>,
+    queues: RefCell<Vec<Box<Queue>>>,
     gathered: RefCell<Gathered>,
 }
 
@@ -88,24 +98,36 @@ impl Pool {
         }
     }
 
-    fn queue(&self) -> VecDeque<Chunk> {
+    #[expect(clippy::unnecessary_box_returns, reason = "it is the box that is kept")]
+    fn queue(&self) -> Box<Queue> {
         self.queues.borrow_mut().pop().unwrap_or_default()
     }
 
-    fn put_queue(&self, queue: VecDeque<Chunk>) {
+    fn put_queue(&self, queue: Box<Queue>) {
         let mut queues = self.queues.borrow_mut();
-        if queues.len() < POOL_UP_TO * 16 && queue.capacity() <= 1024 {
+        if queues.len() < POOL_UP_TO * 16 && queue.chunks.capacity() <= 1024 {
             queues.push(queue);
         }
     }
 }
 
+/// An outbox's queue, lent out. It is given back when dropped, also by a panic.
+struct Lent<'a> {
+    outbox: &'a Outbox,
+    queue: Option<Box<Queue>>,
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        let meanwhile = self.outbox.queue.replace(self.queue.take());
+        debug_assert!(meanwhile.is_none(), "an outbox was written to while it was written to");
+    }
+}
+
 /// The bytes that wait to be written to one peer, bounded.
-#[derive(Debug)]
 pub struct Outbox {
-    chunks: RefCell<VecDeque<Chunk>>,
-    /// Bytes of the first chunk that are written already.
-    written: Cell<usize>,
+    /// Lent out while it is written to.
+    queue: Cell<Option<Box<Queue>>>,
     bytes: Cell<usize>,
     limit: usize,
     framing: Cell<Framing>,
@@ -117,12 +139,22 @@ pub struct Outbox {
     pub(crate) overflowed: Cell<bool>,
 }
 
+impl fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { bytes, limit, framing, .. } = self;
+        f.debug_struct("Outbox")
+            .field("bytes", bytes)
+            .field("limit", limit)
+            .field("framing", framing)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Outbox {
     /// An empty outbox that takes up to `limit` bytes (one packet may pass it: the bound is checked before a packet is added).
     pub fn new(limit: usize, framing: Framing) -> Self {
         Self {
-            chunks: RefCell::default(),
-            written: Cell::new(0),
+            queue: Cell::default(),
             bytes: Cell::new(0),
             limit,
             framing: Cell::new(framing),
@@ -180,7 +212,8 @@ impl Outbox {
     /// Encodes a packet with `encode`, which may only append to the buffer it is given.
     #[inline]
     pub(crate) fn write(&self, pool: &Pool, encode: impl FnOnce(&mut Vec<u8>)) {
-        let mut chunks = self.chunks_mut(pool);
+        let mut lent = self.lend();
+        let chunks = &mut lent.queue.get_or_insert_with(|| pool.queue()).chunks;
         let buffer = match chunks.back_mut() {
             Some(Chunk::Owned(buffer)) if buffer.len() < BUFFER_UP_TO => buffer,
             _ => {
@@ -208,7 +241,8 @@ impl Outbox {
         let rest = body.get(written.saturating_sub(head.len())..).unwrap_or_default();
         // Of a head that is written in part, what is left comes first.
         let head = if written == 0 { &[] } else { head.get(written..).unwrap_or_default() };
-        let mut chunks = self.chunks_mut(pool);
+        let mut lent = self.lend();
+        let chunks = &mut lent.queue.get_or_insert_with(|| pool.queue()).chunks;
         for piece in
             std::iter::once(head).filter(|head| !head.is_empty()).chain(rest.chunks(POOL_BUFFER_UP_TO))
         {
@@ -222,7 +256,8 @@ impl Outbox {
 
     /// Adds a packet that other outboxes hold as well.
     pub(crate) fn push_shared(&self, pool: &Pool, packet: &Rc<[u8]>) {
-        let mut chunks = self.chunks_mut(pool);
+        let mut lent = self.lend();
+        let chunks = &mut lent.queue.get_or_insert_with(|| pool.queue()).chunks;
         let mut added = packet.len();
         let separator = self.framing.get().separator.filter(|_| !self.is_empty());
         added += usize::from(separator.is_some());
@@ -248,12 +283,8 @@ impl Outbox {
     }
 
     #[inline]
-    fn chunks_mut(&self, pool: &Pool) -> std::cell::RefMut<'_, VecDeque<Chunk>> {
-        let mut chunks = self.chunks.borrow_mut();
-        if chunks.capacity() == 0 {
-            *chunks = pool.queue();
-        }
-        chunks
+    fn lend(&self) -> Lent<'_> {
+        Lent { outbox: self, queue: self.queue.take() }
     }
 
     /// Shows the waiting bytes, `most` at most and as many slices as one vectored write takes, to `write`, which returns how many
@@ -265,19 +296,21 @@ impl Outbox {
         write: impl FnOnce(&[IoSlice<'_>]) -> Result<usize, E>,
     ) -> Result<usize, E> {
         let n = {
-            let chunks = self.chunks.borrow();
+            let lent = self.lend();
+            let nothing = Queue::default();
+            let Queue { chunks, written } = lent.queue.as_deref().unwrap_or(&nothing);
             let mut gathered = pool.gathered.borrow_mut();
             // What is written of the first chunk already still lies in it.
-            let laid = gathered.lay(&chunks, self.bytes.get() + self.written.get());
-            if let Some(laid) = laid.and_then(|laid| laid.get(self.written.get()..)) {
+            let laid = gathered.lay(chunks, self.bytes.get() + written);
+            if let Some(laid) = laid.and_then(|laid| laid.get(*written..)) {
                 let n = write(&[IoSlice::new(laid.get(..most).unwrap_or(laid))])?;
-                drop((chunks, gathered));
+                drop((lent, gathered));
                 self.consume(pool, n);
                 return Ok(n);
             }
             let mut slices = [IoSlice::new(&[]); SLICES];
             let mut count = 0;
-            let (mut skip, mut room) = (self.written.get(), most);
+            let (mut skip, mut room) = (*written, most);
             for (slot, chunk) in slices.iter_mut().zip(chunks.iter()) {
                 if room == 0 {
                     break;
@@ -297,10 +330,12 @@ impl Outbox {
     /// Takes all that waits as one buffer; the outbox is empty then.
     pub(crate) fn take(&self, pool: &Pool) -> Vec<u8> {
         let mut body = Vec::with_capacity(self.bytes.get());
-        let mut skip = self.written.get();
-        for chunk in self.chunks.borrow().iter() {
-            body.extend_from_slice(chunk.as_slice().get(skip..).unwrap_or_default());
-            skip = 0;
+        if let Some(queue) = &self.lend().queue {
+            let mut skip = queue.written;
+            for chunk in &queue.chunks {
+                body.extend_from_slice(chunk.as_slice().get(skip..).unwrap_or_default());
+                skip = 0;
+            }
         }
         self.consume(pool, body.len());
         body
@@ -309,8 +344,9 @@ impl Outbox {
     /// Forgets the first `n` bytes: they are written.
     pub(crate) fn consume(&self, pool: &Pool, n: usize) {
         self.bytes.set(self.bytes.get().saturating_sub(n));
-        let mut chunks = self.chunks.borrow_mut();
-        let mut done = self.written.get() + n;
+        let mut lent = self.lend();
+        let Some(Queue { chunks, written }) = lent.queue.as_deref_mut() else { return };
+        let mut done = *written + n;
         while let Some(front) = chunks.front() {
             let len = front.as_slice().len();
             if done < len {
@@ -321,9 +357,11 @@ impl Outbox {
                 pool.put_chunk(chunk);
             }
         }
-        self.written.set(done);
-        if chunks.is_empty() {
-            pool.put_queue(std::mem::take(&mut *chunks));
+        *written = if chunks.is_empty() { 0 } else { done };
+        if chunks.is_empty()
+            && let Some(queue) = lent.queue.take()
+        {
+            pool.put_queue(queue);
         }
     }
 }
@@ -365,7 +403,8 @@ mod tests {
         let outbox = Outbox::new(1000, PLAIN);
         outbox.write(&pool, |buffer| buffer.extend_from_slice(b"12345"));
         outbox.take(&pool);
-        assert_eq!(outbox.chunks.borrow().capacity(), 0);
+        assert!(outbox.queue.take().is_none());
+        assert!(size_of::<Outbox>() <= 32, "{} bytes", size_of::<Outbox>());
         assert_eq!(pool.buffers.borrow().len(), 1);
     }
 

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::io::IoSlice;
+use std::num::NonZeroU64;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -56,7 +57,7 @@ pub(crate) struct SessionSlot {
     generation: u32,
     pub(crate) session: Rc<dyn Session>,
     /// The tick of the one timer that counts; others of this session are stale.
-    armed: Option<(Instant, u64)>,
+    armed: Option<NonZeroU64>,
 }
 
 impl Worker {
@@ -98,13 +99,14 @@ impl Worker {
         else {
             return;
         };
-        if slot.armed.is_some_and(|(armed, _)| armed <= deadline) {
+        let mut timers = self.timers.borrow_mut();
+        let tick = timers.tick(Self::clock(), deadline);
+        if slot.armed.is_some_and(|armed| armed <= tick) {
             return;
         }
-        let mut timers = self.timers.borrow_mut();
         let before = timers.next_deadline();
-        let tick = timers.insert(Self::clock(), deadline, key);
-        slot.armed = Some((deadline, tick));
+        timers.insert(tick, key);
+        slot.armed = Some(tick);
         if timers.next_deadline() != before {
             self.timers_changed.notify_one();
         }
@@ -134,7 +136,7 @@ impl Worker {
                     sessions
                         .get_mut(key.index as usize)
                         .filter(|slot| slot.generation == key.generation)
-                        .filter(|slot| slot.armed.is_some_and(|(_, armed)| armed == tick))
+                        .filter(|slot| slot.armed == Some(tick))
                         .map(|slot| {
                             slot.armed = None;
                             Rc::clone(&slot.session)

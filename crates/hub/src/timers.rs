@@ -4,6 +4,7 @@
 //! hundreds of others; one 300 ms away is kept to a few milliseconds.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 /// The finest step in which deadlines are kept, in milliseconds.
@@ -15,7 +16,7 @@ const TICK_MS: u64 = 4;
 #[derive(Debug)]
 pub struct Timers<K> {
     epoch: Instant,
-    buckets: BTreeMap<u64, Vec<K>>,
+    buckets: BTreeMap<NonZeroU64, Vec<K>>,
 }
 
 impl<K> Timers<K> {
@@ -24,28 +25,32 @@ impl<K> Timers<K> {
         Self { epoch: now, buckets: BTreeMap::new() }
     }
 
-    /// Sets a deadline and returns the tick it will fire at, which tells this setting from other ones of the same key.
-    pub fn insert(&mut self, now: Instant, deadline: Instant, key: K) -> u64 {
+    /// The tick that a deadline fires at, if it is set now.
+    pub fn tick(&self, now: Instant, deadline: Instant) -> NonZeroU64 {
         let ahead = deadline.saturating_duration_since(now).as_millis() as u64;
         // Coarser the further away: a power of two of ticks, at most 1/64 of the distance.
         let step = (ahead / 64 / TICK_MS).max(1).next_power_of_two() / 2;
         let step = step.max(1) * TICK_MS;
         let due = self.millis(deadline).saturating_add(1);
-        let tick = due.div_ceil(step).saturating_mul(step);
+        // A due time is never 0.
+        NonZeroU64::new(due.div_ceil(step).saturating_mul(step)).unwrap_or(NonZeroU64::MIN)
+    }
+
+    /// Sets a deadline by its [tick](Self::tick), which tells this setting from other ones of the same key.
+    pub fn insert(&mut self, tick: NonZeroU64, key: K) {
         self.buckets.entry(tick).or_default().push(key);
-        tick
     }
 
     /// When [`expire`](Self::expire) has something to do next.
     pub fn next_deadline(&self) -> Option<Instant> {
         let (&tick, _) = self.buckets.first_key_value()?;
-        Some(self.epoch + Duration::from_millis(tick))
+        Some(self.epoch + Duration::from_millis(tick.get()))
     }
 
     /// Takes one bucket that is due, with its tick. Call until it returns `None`.
-    pub fn expire(&mut self, now: Instant) -> Option<(u64, Vec<K>)> {
+    pub fn expire(&mut self, now: Instant) -> Option<(NonZeroU64, Vec<K>)> {
         let entry = self.buckets.first_entry()?;
-        if *entry.key() > now.saturating_duration_since(self.epoch).as_millis() as u64 {
+        if entry.key().get() > now.saturating_duration_since(self.epoch).as_millis() as u64 {
             return None;
         }
         Some(entry.remove_entry())
@@ -66,7 +71,7 @@ mod tests {
     fn nothing_is_due_before_its_deadline() {
         let start = Instant::now();
         let mut timers = Timers::new(start);
-        timers.insert(start, start + Duration::from_millis(300), 'a');
+        timers.insert(timers.tick(start, start + Duration::from_millis(300)), 'a');
         assert!(timers.expire(start + Duration::from_millis(299)).is_none());
         let (_, keys) = timers.expire(start + Duration::from_millis(310)).expect("due");
         assert_eq!(keys, ['a']);
@@ -79,7 +84,7 @@ mod tests {
         let mut timers = Timers::new(start);
         for ms in 0..50 {
             let now = start + Duration::from_millis(ms);
-            timers.insert(now, now + Duration::from_secs(25), ms);
+            timers.insert(timers.tick(now, now + Duration::from_secs(25)), ms);
         }
         assert!(timers.buckets.len() <= 2, "{} buckets", timers.buckets.len());
     }
@@ -91,7 +96,7 @@ mod tests {
             let now = start + Duration::from_millis(offset);
             let deadline = now + Duration::from_millis(ahead);
             let mut timers = Timers::new(start);
-            timers.insert(now, deadline, ());
+            timers.insert(timers.tick(now, deadline), ());
             let fires = timers.next_deadline().expect("one is set");
             prop_assert!(fires >= deadline);
             prop_assert!(fires <= deadline + Duration::from_millis(TICK_MS + 1 + ahead / 64));

@@ -9,7 +9,7 @@
 use crate::{
     Limits, Message, Opcode, OwnedMessage, ProtocolError, Role,
     deflate::Inflater,
-    frame::{Header, MAX_HEADER},
+    frame::Header,
     mask::{mask, mask_short},
     partial::Partial,
 };
@@ -33,7 +33,7 @@ enum Phase {
 
 /// Turns the bytes of one connection into messages.
 ///
-/// While nothing is incomplete it is small (at most 64 bytes) and owns no memory. What a message that is
+/// While nothing is incomplete it is small (at most 40 bytes) and owns no memory. What a message that is
 /// not whole needs is allocated when its bytes come and freed with the next call after it was returned.
 ///
 /// ```
@@ -50,13 +50,13 @@ enum Phase {
 /// ```
 #[derive(Debug)]
 pub struct Decoder {
-    limits: Limits,
+    max_message_bytes: usize,
+    max_frame_bytes: usize,
+    /// Not a `usize`, for its size: nobody counts to more.
+    max_fragments: u32,
     partial: Option<Box<Partial>>,
     /// Where compressed messages were negotiated.
     inflater: Option<Box<Inflater>>,
-    /// A header of which some bytes have come.
-    head: [u8; MAX_HEADER],
-    head_len: u8,
     role: Role,
     phase: Phase,
 }
@@ -65,7 +65,10 @@ impl Decoder {
     /// A decoder for what this end receives: a server takes masked frames only, a client takes none.
     pub const fn new(role: Role, limits: Limits) -> Self {
         let (partial, inflater) = (None, None);
-        Self { limits, partial, inflater, head: [0; MAX_HEADER], head_len: 0, role, phase: Phase::Boundary }
+        let Limits { max_message_bytes, max_frame_bytes, max_fragments } = limits;
+        let max_fragments = if max_fragments > u32::MAX as usize { u32::MAX } else { max_fragments as u32 };
+        let phase = Phase::Boundary;
+        Self { max_message_bytes, max_frame_bytes, max_fragments, partial, inflater, role, phase }
     }
 
     /// The same decoder, taking compressed messages too (RFC 7692). Nothing may have been decoded yet.
@@ -125,7 +128,7 @@ impl Decoder {
     /// that the next call of [`decode`](Self::decode) would free.
     #[inline]
     pub fn is_idle(&self) -> bool {
-        self.head_len == 0 && self.partial.is_none()
+        self.partial.is_none()
     }
 
     /// As [`decode`](Self::decode), but the message owns its payload. One that was put together from pieces
@@ -180,8 +183,7 @@ impl Decoder {
         let start = pos + 2 + if masked == 0 { 0 } else { 4 };
         let end = start + len;
         let is_message = first == 0x81 || first == 0x82;
-        let in_limits =
-            len <= MAX_SHORT_PAYLOAD.min(self.limits.max_frame_bytes).min(self.limits.max_message_bytes);
+        let in_limits = len <= MAX_SHORT_PAYLOAD.min(self.max_frame_bytes).min(self.max_message_bytes);
         (self.phase == Phase::Boundary && is_message && in_limits && end <= input.len())
             .then_some(ShortFrame { start, end, key, text: first == 0x81 })
     }
@@ -259,7 +261,7 @@ impl Decoder {
             }
             let Some(partial) = &mut self.partial else { return Ok(None) };
             let inflater = self.inflater.as_deref_mut();
-            let limit = self.limits.max_message_bytes;
+            let limit = self.max_message_bytes;
             if !partial.take(input, pos, inflater, limit)? {
                 return Ok(None);
             }
@@ -273,21 +275,22 @@ impl Decoder {
     /// The next header, put together from what earlier calls brought where it came in pieces.
     fn header(&mut self, input: &[u8], pos: &mut usize) -> Result<Option<Header>, ProtocolError> {
         let rest = input.get(*pos..).unwrap_or_default();
-        if self.head_len == 0
-            && let Some(header) = Header::parse(rest, self.role, &self.limits, self.inflater.is_some())?
+        let parse =
+            |head: &[u8]| Header::parse(head, self.role, self.max_frame_bytes, self.inflater.is_some());
+        if !self.partial.as_ref().is_some_and(|partial| partial.in_header())
+            && let Some(header) = parse(rest)?
         {
             *pos += header.len;
             return Ok(Some(header));
         }
         for &byte in rest {
-            let len = usize::from(self.head_len) + 1;
-            let Some((last, _)) = self.head.get_mut(..len).and_then(<[u8]>::split_last_mut) else { break };
-            *last = byte;
-            self.head_len += 1;
+            let partial = self.partial.get_or_insert_default();
+            let Some(head) = partial.push_header(byte) else { break };
             *pos += 1;
-            let head = self.head.get(..len).unwrap_or_default();
-            if let Some(header) = Header::parse(head, self.role, &self.limits, self.inflater.is_some())? {
-                self.head_len = 0;
+            if let Some(header) = parse(head)? {
+                if partial.end_header() {
+                    self.partial = None;
+                }
                 return Ok(Some(header));
             }
         }
@@ -308,7 +311,7 @@ impl Decoder {
             None if opcode == Opcode::Continuation => return Err(ProtocolError::UnexpectedContinuation),
             held => held.unwrap_or_default(),
         };
-        let limit = self.limits.max_message_bytes;
+        let limit = self.max_message_bytes;
         // Of a compressed message the limit is met while it is inflated.
         let compressed =
             header.compressed || self.partial.as_ref().is_some_and(|partial| partial.is_compressed());
@@ -317,8 +320,9 @@ impl Decoder {
         if length > limit as u64 {
             return Err(ProtocolError::MessageTooLarge { length, limit });
         }
-        if fragments >= self.limits.max_fragments {
-            return Err(ProtocolError::TooManyFragments { limit: self.limits.max_fragments });
+        let limit = self.max_fragments as usize;
+        if fragments >= limit {
+            return Err(ProtocolError::TooManyFragments { limit });
         }
         Ok(())
     }

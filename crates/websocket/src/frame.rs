@@ -1,6 +1,6 @@
 //! Frames (RFC 6455 §5.2): the header, read and written, and whole frames written into a buffer.
 
-use crate::{CloseCode, Limits, ProtocolError, Role, mask::mask};
+use crate::{CloseCode, ProtocolError, Role, mask::mask};
 
 /// The most bytes a control frame may carry (RFC 6455 §5.5).
 pub const MAX_CONTROL_PAYLOAD: usize = 125;
@@ -201,7 +201,7 @@ impl Header {
     pub(crate) fn parse(
         bytes: &[u8],
         role: Role,
-        limits: &Limits,
+        max_frame_bytes: usize,
         deflate: bool,
     ) -> Result<Option<Self>, ProtocolError> {
         let Some((&first, rest)) = bytes.split_first() else { return Ok(None) };
@@ -218,8 +218,8 @@ impl Header {
         }
         let Some((length, rest)) = parse_length(second & !MASKED, rest)? else { return Ok(None) };
         let payload = match usize::try_from(length) {
-            Ok(payload) if opcode.is_control() || payload <= limits.max_frame_bytes => payload,
-            _ => return Err(ProtocolError::FrameTooLarge { length, limit: limits.max_frame_bytes }),
+            Ok(payload) if opcode.is_control() || payload <= max_frame_bytes => payload,
+            _ => return Err(ProtocolError::FrameTooLarge { length, limit: max_frame_bytes }),
         };
         let (key, rest) = match role {
             Role::Client => ([0; 4], rest),

@@ -5,7 +5,7 @@ use crate::{
     Message, Opcode, OwnedMessage, ProtocolError,
     buffer::Buffer,
     deflate::{InflateError, Inflated, Inflater},
-    frame::Header,
+    frame::{Header, MAX_HEADER},
     mask::mask,
     utf8::{self, BadUtf8, TextBuffer},
 };
@@ -13,6 +13,9 @@ use crate::{
 /// One frame and one message in progress; a control frame may come between a message's fragments.
 #[derive(Debug, Default)]
 pub(crate) struct Partial {
+    /// A header of which some bytes have come, and how many.
+    head: [u8; MAX_HEADER],
+    head_len: u8,
     frame: Option<Frame>,
     message: Option<Body>,
     /// Frames that began the message in progress or continued it.
@@ -61,6 +64,24 @@ enum Delivered {
 }
 
 impl Partial {
+    /// Whether some bytes of a header have come, and not all.
+    pub(crate) fn in_header(&self) -> bool {
+        self.head_len > 0
+    }
+
+    /// Adds a byte to a header, and shows what there is of it; `None` if no header is so long.
+    pub(crate) fn push_header(&mut self, byte: u8) -> Option<&[u8]> {
+        *self.head.get_mut(usize::from(self.head_len))? = byte;
+        self.head_len += 1;
+        self.head.get(..usize::from(self.head_len))
+    }
+
+    /// Forgets the header, which is whole, and says whether nothing is left.
+    pub(crate) fn end_header(&mut self) -> bool {
+        self.head_len = 0;
+        self.is_empty()
+    }
+
     /// Whether the payload of a frame is still to come.
     pub(crate) fn in_frame(&self) -> bool {
         self.frame.is_some()
@@ -244,7 +265,11 @@ impl Partial {
             Some(Delivered::Message) => self.message = None,
             None => {}
         }
-        self.frame.is_none() && self.message.is_none()
+        self.is_empty()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.head_len == 0 && self.frame.is_none() && self.message.is_none() && self.delivered.is_none()
     }
 }
 

@@ -166,5 +166,5 @@ fn masking_equals_its_scalar_twin_at_every_length_and_alignment() {
 
 #[test]
 fn an_idle_decoder_is_small() {
-    assert!(size_of::<Decoder>() <= 64, "{} bytes", size_of::<Decoder>());
+    assert!(size_of::<Decoder>() <= 40, "{} bytes", size_of::<Decoder>());
 }
