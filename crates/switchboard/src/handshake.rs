@@ -1,13 +1,15 @@
-//! What is kept of the request a conversation began with: one allocation of exactly its size.
+//! What is kept of the request a conversation began with: what it has for itself, and what it shares with others that sent the same.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::HeaderName;
 use http::request::Parts;
 use switchboard_websocket::handshake::origin::is_of_own_page;
+
+use crate::interned::Interned;
 
 /// Where a request came from, as the listener or the outer server knows it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -86,51 +88,134 @@ impl KeepHeaders {
     }
 }
 
+/// Headers whose values tell of a client's program and of where it was sent, so that many clients send the same. `sec-` stands for all
+/// that begin so and are not listed in [`PERSONAL`].
+const COMMON: [&str; 15] = [
+    "accept",
+    "accept-encoding",
+    "accept-language",
+    "cache-control",
+    "connection",
+    "dnt",
+    "host",
+    "origin",
+    "pragma",
+    "sec-",
+    "upgrade",
+    "user-agent",
+    "via",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+];
+
+/// Headers that are each connection's own although [`COMMON`] would have them; a subprotocol's name may be a secret.
+const PERSONAL: [&str; 2] = ["sec-websocket-key", "sec-websocket-protocol"];
+
+fn is_common(name: &str) -> bool {
+    COMMON.iter().any(|common| name == *common || (common.ends_with('-') && name.starts_with(common)))
+        && !PERSONAL.contains(&name)
+}
+
 /// The request a conversation began with. Cloning shares it.
 #[derive(Clone)]
 pub struct Handshake {
     inner: Arc<Inner>,
 }
 
+/// It is there for as long as the connection is: what many connections have alike is kept once, the rest without gaps.
 struct Inner {
-    peer: Peer,
-    time: SystemTime,
-    /// The URL, then a line `name:value` for each header.
-    text: Box<[u8]>,
-    url: u32,
+    /// Nanoseconds since 1970.
+    time: u64,
+    url: Interned,
+    /// A line feed and `name:value` for each header that is [common](is_common).
+    common: Interned,
+    /// An address of IPv6 ([`OWN_ADDRESS`] bytes); then as in `common` for each other header, and one without a name for the subprotocol.
+    own: Box<[u8]>,
+    v4: Option<Ipv4Addr>,
+    port: u16,
+    facts: Facts,
+}
+
+/// What an address of IPv6 takes: itself, flow information, scope.
+const OWN_ADDRESS: usize = 16 + 4 + 4;
+
+#[derive(Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+struct Facts {
+    v6: bool,
+    secure: bool,
+    proxied: bool,
+    named: bool,
+    unix: bool,
     /// A browser said that it was a page's to its own origin.
     of_own_page: bool,
 }
 
 impl Handshake {
-    pub(crate) fn new(parts: &Parts, peer: Peer, keep: &KeepHeaders) -> Self {
+    /// `protocol`: the subprotocol that was selected.
+    pub(crate) fn new(parts: &Parts, peer: Peer, keep: &KeepHeaders, protocol: Option<&str>) -> Self {
         let url = parts.uri.path_and_query().map_or("/", |url| url.as_str());
         let kept = || parts.headers.iter().filter(|(name, _)| keep.keeps(name));
-        let size =
-            kept().map(|(name, value)| name.as_str().len() + value.len() + 2).sum::<usize>() + url.len();
-        let mut text = Vec::with_capacity(size);
-        text.extend_from_slice(url.as_bytes());
-        for (name, value) in kept() {
-            text.push(b'\n');
-            text.extend_from_slice(name.as_str().as_bytes());
-            text.push(b':');
-            text.extend_from_slice(value.as_bytes());
+        let own_lines = || kept().filter(|(name, _)| !is_common(name.as_str()));
+        let v6 = match peer.address {
+            Some(SocketAddr::V6(address)) => Some(address),
+            _ => None,
+        };
+        let size = v6.map_or(0, |_| OWN_ADDRESS)
+            + own_lines().map(|(name, value)| name.as_str().len() + value.len() + 2).sum::<usize>()
+            + protocol.map_or(0, |protocol| protocol.len() + 2);
+        let mut own = Vec::with_capacity(size);
+        if let Some(address) = v6 {
+            own.extend_from_slice(&address.ip().octets());
+            own.extend_from_slice(&address.flowinfo().to_ne_bytes());
+            own.extend_from_slice(&address.scope_id().to_ne_bytes());
         }
-        let text = text.into_boxed_slice();
-        let (time, url) = (SystemTime::now(), url.len() as u32);
-        let of_own_page = is_of_own_page(&parts.headers);
-        Self { inner: Arc::new(Inner { peer, time, text, url, of_own_page }) }
+        own_lines().for_each(|(name, value)| write_line(&mut own, name.as_str(), value.as_bytes()));
+        if let Some(protocol) = protocol {
+            write_line(&mut own, "", protocol.as_bytes());
+        }
+        let common = Interned::written(|common| {
+            let lines = kept().filter(|(name, _)| is_common(name.as_str()));
+            lines.for_each(|(name, value)| write_line(common, name.as_str(), value.as_bytes()));
+        });
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let facts = Facts {
+            v6: v6.is_some(),
+            secure: peer.secure,
+            proxied: peer.proxied,
+            named: peer.named,
+            unix: peer.unix,
+            of_own_page: is_of_own_page(&parts.headers),
+        };
+        let v4 = match peer.address {
+            Some(SocketAddr::V4(address)) => Some(*address.ip()),
+            _ => None,
+        };
+        let inner = Inner {
+            time: u64::try_from(since.as_nanos()).unwrap_or(u64::MAX),
+            url: Interned::written(|out| out.extend_from_slice(url.as_bytes())),
+            common,
+            own: own.into_boxed_slice(),
+            v4,
+            port: peer.address.map_or(0, |address| address.port()),
+            facts,
+        };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Whether a browser said that the request was a page's to its own origin.
     pub(crate) fn is_of_own_page(&self) -> bool {
-        self.inner.of_own_page
+        self.inner.facts.of_own_page
+    }
+
+    /// The subprotocol that was selected.
+    pub(crate) fn protocol(&self) -> Option<&str> {
+        self.lines().find(|(name, _)| name.is_empty()).map(|(_, protocol)| protocol)
     }
 
     /// The path and query that were asked for.
     pub fn url(&self) -> &str {
-        let url = self.inner.text.get(..self.inner.url as usize).unwrap_or_default();
-        std::str::from_utf8(url).unwrap_or_default()
+        std::str::from_utf8(self.inner.url.as_bytes()).unwrap_or_default()
     }
 
     /// The value of a parameter of the query, decoded; the last where it is there more than once.
@@ -145,40 +230,57 @@ impl Handshake {
         self.headers().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    /// The headers that were kept and are text, in the order they came.
+    /// The headers that were kept and are text. Those that many clients send alike come first; apart from that they are in the order
+    /// they came.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.lines().filter(|(name, _)| !name.is_empty())
+    }
+
+    fn lines(&self) -> impl Iterator<Item = (&str, &str)> {
+        let own = self.inner.own.get(if self.inner.facts.v6 { OWN_ADDRESS } else { 0 }..).unwrap_or_default();
         // Values of headers hold no line feeds: `http` has checked that.
-        self.inner
-            .text
-            .split(|byte| *byte == b'\n')
-            .skip(1)
+        [self.inner.common.as_bytes(), own]
+            .into_iter()
+            .flat_map(|lines| lines.split(|byte| *byte == b'\n').skip(1))
             .filter_map(|line| std::str::from_utf8(line).ok()?.split_once(':'))
     }
 
     /// Where the request came from.
     pub fn peer(&self) -> Peer {
-        self.inner.peer
+        let Facts { secure, proxied, named, unix, .. } = self.inner.facts;
+        Peer { address: self.address(), secure, proxied, named, unix }
     }
 
     /// The client's address.
     pub fn address(&self) -> Option<SocketAddr> {
-        self.inner.peer.address
+        let Inner { v4, port, facts, own, .. } = &*self.inner;
+        if facts.v6 {
+            let (ip, rest) = own.split_first_chunk::<16>()?;
+            let (flow, rest) = rest.split_first_chunk::<4>()?;
+            let (flow, scope) = (u32::from_ne_bytes(*flow), u32::from_ne_bytes(*rest.first_chunk::<4>()?));
+            return Some(SocketAddrV6::new(Ipv6Addr::from(*ip), *port, flow, scope).into());
+        }
+        v4.map(|ip| SocketAddr::from((ip, *port)))
     }
 
     /// When it came.
     pub fn time(&self) -> SystemTime {
-        self.inner.time
+        SystemTime::UNIX_EPOCH + Duration::from_nanos(self.inner.time)
     }
+}
+
+fn write_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.push(b'\n');
+    out.extend_from_slice(name.as_bytes());
+    out.push(b':');
+    out.extend_from_slice(value);
 }
 
 impl fmt::Debug for Handshake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Headers may hold secrets.
         let path = self.url().split('?').next().unwrap_or_default();
-        f.debug_struct("Handshake")
-            .field("path", &path)
-            .field("peer", &self.inner.peer)
-            .finish_non_exhaustive()
+        f.debug_struct("Handshake").field("path", &path).field("peer", &self.peer()).finish_non_exhaustive()
     }
 }
 
@@ -195,12 +297,46 @@ mod tests {
             .header("Telemetry", "kept")
             .body(())
             .unwrap();
-        let handshake = Handshake::new(&request.into_parts().0, Peer::default(), &KeepHeaders::Default);
+        let handshake = Handshake::new(&request.into_parts().0, Peer::default(), &KeepHeaders::Default, None);
         assert_eq!(handshake.url(), "/socket.io/?EIO=4&name=J%C3%BCrgen+B&name=last");
         assert_eq!(handshake.query("name").as_deref(), Some("last"));
         assert_eq!(handshake.header("user-agent"), Some("x: y"));
         assert_eq!(handshake.header("sec-websocket-key"), None);
         let names: Vec<_> = handshake.headers().map(|(name, _)| name).collect();
         assert_eq!(names, ["user-agent", "telemetry"]);
+    }
+
+    #[test]
+    fn a_handshake_keeps_its_peer_and_its_subprotocol() {
+        let v6 = SocketAddr::from(SocketAddrV6::new(Ipv6Addr::LOCALHOST, 3000, 10, 7));
+        for address in [None, Some(SocketAddr::from(([192, 0, 2, 10], 80))), Some(v6)] {
+            let peer = Peer { address, secure: true, unix: address.is_none(), ..Peer::default() };
+            for protocol in [None, Some("chat")] {
+                let request = http::Request::get("/").header("Cookie", "a=b").header("Host", "c:1").body(());
+                let parts = request.unwrap().into_parts().0;
+                let handshake = Handshake::new(&parts, peer, &KeepHeaders::All, protocol);
+                assert_eq!((handshake.peer(), handshake.address()), (peer, address));
+                assert_eq!(handshake.protocol(), protocol);
+                let headers: Vec<_> = handshake.headers().collect();
+                assert_eq!(headers, [("host", "c:1"), ("cookie", "a=b")]);
+                assert!(handshake.time().elapsed().unwrap() < Duration::from_secs(60));
+            }
+        }
+    }
+
+    #[test]
+    fn what_many_clients_send_alike_is_kept_once() {
+        let from = |cookie: &str| {
+            let request =
+                http::Request::get("/chat").header("User-Agent", "the same").header("Cookie", cookie);
+            let parts = request.body(()).unwrap().into_parts().0;
+            Handshake::new(&parts, Peer::default(), &KeepHeaders::Default, None)
+        };
+        let (one, other) = (from("of=one"), from("of=another"));
+        assert!(std::ptr::eq(one.url(), other.url()));
+        assert!(std::ptr::eq(one.header("user-agent").unwrap(), other.header("user-agent").unwrap()));
+        assert_eq!((one.header("cookie"), other.header("cookie")), (Some("of=one"), Some("of=another")));
+        // Two counts come before it, and 8 bytes of the allocator's.
+        assert!(size_of::<Inner>() <= 56, "{} bytes", size_of::<Inner>());
     }
 }

@@ -26,6 +26,7 @@ mod error;
 mod functions;
 mod handshake;
 mod http;
+mod interned;
 mod listener;
 mod metrics;
 mod proxies;

@@ -131,7 +131,7 @@ impl Switchboard {
 
     /// A raw WebSocket service at a path.
     pub fn websocket_with(&self, path: &str, options: WebSocketOptions) -> WebSocketService {
-        let service = RawService::new(path, options, &self.inner().hub);
+        let service = RawService::new(path, options);
         self.inner().add_route(|routes| routes.add_websocket(Arc::clone(&service)));
         WebSocketService::new(service)
     }

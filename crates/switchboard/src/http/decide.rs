@@ -1,5 +1,6 @@
 //! The one decision on every request, whichever way it came in: the listener's fast path, hyper, axum.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -26,7 +27,7 @@ use crate::proxies::forwarded_hosts;
 use crate::switchboard::Inner;
 use crate::transport::deflate::Compression;
 use crate::transport::io::Io;
-use crate::transport::link::Opened;
+use crate::transport::link::{Driver, Opened};
 use crate::transport::wire::Wire;
 use crate::websocket::RawService;
 
@@ -78,7 +79,7 @@ pub(crate) enum Attach {
         stranger: Option<Box<str>>,
     },
     /// A raw WebSocket service.
-    Raw { service: Arc<RawService>, handshake: Handshake, protocol: Option<Box<str>>, wire: Wire },
+    Raw(Arc<RawService>, Handshake, Wire),
 }
 
 impl Attach {
@@ -86,23 +87,28 @@ impl Attach {
     pub(crate) fn worker(&self, hub: &Hub) -> WorkerId {
         match self {
             Attach::Probe { sid, .. } => WorkerId(sid.worker()),
-            Attach::Session(..) | Attach::Raw { .. } => hub.next_worker(),
+            Attach::Session(..) | Attach::Raw(..) => hub.next_worker(),
         }
     }
 
     /// Starts the connection on this worker's thread. `unread`: what came behind the request's head.
-    /// `answer`: the head of the answer where it is still to be written.
-    pub(crate) fn land(self, worker: &Rc<Worker>, io: Io, unread: Bytes, answer: &[u8]) {
+    /// `answer`: the head of the answer where it is still to be written. `adopt`: see [`Opened`].
+    pub(crate) fn land(
+        self,
+        worker: &Rc<Worker>,
+        io: Io,
+        unread: Bytes,
+        answer: &[u8],
+        adopt: Option<&Cell<Option<Driver>>>,
+    ) {
         metrics::counter!("switchboard_websocket_connections_total").increment(1);
-        let opened = |wire| Opened { io, wire, unread, answer };
+        let opened = |wire| Opened { io, wire, unread, answer, adopt };
         match self {
             Attach::Session(server, handshake, wire) => {
                 EngineSession::open_websocket(worker, &server, handshake, opened(wire));
             }
             Attach::Probe { server, sid, wire, .. } => probe::start(worker, &server, sid, opened(wire)),
-            Attach::Raw { service, handshake, protocol, wire } => {
-                service.open(worker, handshake, protocol, opened(wire));
-            }
+            Attach::Raw(service, handshake, wire) => service.open(worker, handshake, opened(wire)),
         }
     }
 }
@@ -201,7 +207,7 @@ fn decide_let_in(
             if query.protocol() != 4 {
                 return Err(engine_error(ErrorCode::UnsupportedProtocolVersion));
             }
-            PollKind::Open(Handshake::new(parts, peer, &options.keep_headers))
+            PollKind::Open(Handshake::new(parts, peer, &options.keep_headers, None))
         }
         Some(sid) => {
             let sid = SessionId::parse(sid).filter(|sid| usize::from(sid.worker()) < server.hub.workers());
@@ -245,10 +251,9 @@ fn decide_websocket(service: &Arc<RawService>, parts: &Parts, peer: Peer, drafts
         refused("websocket", "not allowed");
         return Decision::Answer(plain(StatusCode::FORBIDDEN, message));
     }
-    let protocol = asked.select(&options.protocols).map(Into::into);
-    let handshake = Handshake::new(parts, peer, &options.keep_headers);
-    let owner = Arc::clone(service);
-    let attach = |wire| Attach::Raw { service: owner, handshake, protocol, wire };
+    let protocol = asked.select(&options.protocols);
+    let handshake = Handshake::new(parts, peer, &options.keep_headers, protocol);
+    let attach = |wire| Attach::Raw(Arc::clone(service), handshake, wire);
     accept(&asked, None, options.per_message_deflate.as_ref(), attach)
 }
 

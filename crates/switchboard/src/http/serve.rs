@@ -191,7 +191,7 @@ pub(crate) async fn land(hub: &Hub, attach: Attach, handover: Handover) {
     let landed = run_when_room(hub, to, move |worker| {
         let _traced = span.enter();
         match handover.land() {
-            Ok((io, unread)) => attach.land(worker, io, unread, &[]),
+            Ok((io, unread)) => attach.land(worker, io, unread, &[], None),
             Err(error) => lost_on_its_way(&error),
         }
     });

@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use switchboard_hub::{Command, Worker, WorkerId};
@@ -14,6 +16,7 @@ use super::{ListenAddress, connection};
 use crate::Peer;
 use crate::switchboard::Inner;
 use crate::tls::Acceptor;
+use crate::transport::link::Driver;
 use crate::transport::stream::Stream;
 
 /// The first pause after accepting failed for want of something; doubled up to [`LONGEST_PAUSE`].
@@ -88,11 +91,34 @@ fn admit(worker: &Rc<Worker>, inner: &Arc<Inner>, stream: Stream, peer: Peer, tl
     metrics::counter!("switchboard_connections_accepted_total").increment(1);
     let span = tracing::debug_span!("connection", peer = %Shown(peer), worker = %worker.id());
     let serve = connection::serve(Rc::clone(worker), Arc::clone(inner), stream, peer, permit, tls.cloned());
+    let serve = Connection::Opening(Box::pin(serve));
     // A task that nobody traces does not carry a span about.
     if span.is_disabled() {
         tokio::task::spawn_local(serve);
     } else {
         tokio::task::spawn_local(serve.instrument(span));
+    }
+}
+
+/// The task of a connection, which is one for all its life. What a WebSocket needs no more is not kept.
+enum Connection {
+    Opening(Pin<Box<dyn Future<Output = Option<Driver>>>>),
+    Open(Driver),
+}
+
+impl Future for Connection {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match &mut *self {
+                Self::Opening(opening) => match ready!(opening.as_mut().poll(cx)) {
+                    Some(driver) => *self = Self::Open(driver),
+                    None => return Poll::Ready(()),
+                },
+                Self::Open(driver) => return Pin::new(driver).poll(cx),
+            }
+        }
     }
 }
 
@@ -114,4 +140,15 @@ fn is_of_one_connection(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_task_of_a_connection_is_small() {
+        // tokio puts 104 bytes beside it, and rounds up to 128.
+        assert!(size_of::<Connection>() <= 24, "{} bytes", size_of::<Connection>());
+    }
 }

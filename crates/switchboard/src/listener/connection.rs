@@ -1,6 +1,7 @@
 //! One accepted connection: what its first bytes are decides ([`opening`](super::opening)). A WebSocket upgrade goes the fast path, each other
 //! kind to its own function, and every other request of HTTP to hyper.
 
+use std::cell::Cell;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,7 +12,6 @@ use http::Response;
 use switchboard_hub::Worker;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
-use tracing::{Instrument, Span};
 
 use super::first::Speaks;
 use super::gate::Permit;
@@ -27,13 +27,15 @@ use crate::http::wire;
 use crate::switchboard::Inner;
 use crate::tls::Acceptor;
 use crate::transport::io::{Handover, Io};
+use crate::transport::link::Driver;
 use crate::transport::stream::Stream;
 
 /// How long a client whose upgrade was refused may go on sending, so that it reads our answer rather than a reset; and how much.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: u64 = 256 << 10;
 
-/// Serves a connection from its first byte. `peer`: whom it comes from, as the socket has it.
+/// Serves a connection from its first byte, until it is a WebSocket: its task is to go on as that one's. `peer`: whom it comes from, as the
+/// socket has it.
 pub(super) async fn serve(
     worker: Rc<Worker>,
     inner: Arc<Inner>,
@@ -41,33 +43,25 @@ pub(super) async fn serve(
     mut peer: Peer,
     mut permit: Permit,
     tls: Option<Arc<Acceptor>>,
-) {
+) -> Option<Driver> {
     let deadline = Instant::now() + inner.listener.head_timeout;
     let first = {
         let opening = first_bytes(&worker, &inner, &mut stream, &mut peer, &mut permit, tls.as_deref());
         in_time(&inner, deadline, pin!(opening)).await
     };
     match (first, tls) {
-        // What is not the fast path does not make every connection's task as large as itself.
+        // What is not the fast path does not make every connection's opening as large as itself.
         (Ok(First::Other(Speaks::Tls, hello)), Some(tls)) => {
-            spawn(serve_tls(worker, inner, stream, peer, permit, tls, hello, deadline));
+            Box::pin(serve_tls(worker, inner, stream, peer, permit, tls, hello, deadline)).await
         }
         (Ok(First::Upgrade { response, attach, unread }), _) if !matches!(attach, Attach::Probe { .. }) => {
-            upgrade(&worker, stream, permit, &response, attach, unread);
+            upgrade(&worker, stream, permit, &response, attach, unread)
         }
         (Ok(first), _) => Box::pin(go_on(worker, inner, stream, peer, permit, first)).await,
-        (Err(lost), _) => lost.count(),
-    }
-}
-
-/// Goes on in a task of its own, in the same span.
-fn spawn(task: impl Future<Output = ()> + 'static) {
-    let span = Span::current();
-    // A task that nobody traces does not carry a span about.
-    if span.is_none() {
-        tokio::task::spawn_local(task);
-    } else {
-        tokio::task::spawn_local(task.instrument(span));
+        (Err(lost), _) => {
+            lost.count();
+            None
+        }
     }
 }
 
@@ -82,7 +76,7 @@ async fn serve_tls(
     tls: Arc<Acceptor>,
     hello: Bytes,
     deadline: Instant,
-) {
+) -> Option<Driver> {
     let opening = async {
         let mut stream = tls.accept(stream, hello).await?;
         peer.secure = true;
@@ -95,7 +89,10 @@ async fn serve_tls(
     let opened = in_time(&inner, deadline, pin!(opening)).await;
     match opened {
         Ok((stream, first)) => Box::pin(go_on(worker, inner, stream, peer, permit, first)).await,
-        Err(lost) => lost.count(),
+        Err(lost) => {
+            lost.count();
+            None
+        }
     }
 }
 
@@ -107,14 +104,14 @@ async fn go_on(
     peer: Peer,
     permit: Permit,
     first: First,
-) {
+) -> Option<Driver> {
     match first {
         First::Upgrade { response, attach: attach @ Attach::Probe { .. }, unread } => {
-            Box::pin(upgrade_probe(&worker, &inner, stream, permit, &response, attach, unread)).await;
+            return Box::pin(upgrade_probe(&worker, &inner, stream, permit, &response, attach, unread)).await;
         }
         // A new session begins on the worker that accepted it.
         First::Upgrade { response, attach, unread } => {
-            upgrade(&worker, stream, permit, &response, attach, unread);
+            return upgrade(&worker, stream, permit, &response, attach, unread);
         }
         First::UpgradeHixie(upgrade, unread) => {
             Box::pin(upgrade_hixie(&worker, &inner, stream, permit, *upgrade, unread)).await;
@@ -125,7 +122,7 @@ async fn go_on(
                 Speaks::Http1 => polls::serve(&worker, &inner, &mut stream, unread, peer).await,
                 _ => Some(unread),
             };
-            let Some(unread) = unread else { return };
+            let unread = unread?;
             let stream = Rewind::new(stream, unread, permit);
             match speaks {
                 Speaks::FlashPolicy if inner.drafts => {
@@ -141,6 +138,7 @@ async fn go_on(
             }
         }
     }
+    None
 }
 
 /// Opens a connection within the time that there is for a head, and while the server is not shutting down.
@@ -169,12 +167,14 @@ fn upgrade(
     response: &Response<()>,
     attach: Attach,
     unread: Bytes,
-) {
+) -> Option<Driver> {
+    let driver = Cell::new(None);
     // The answer goes out with the session's first packet, in one write.
     worker.with_scratch(|head| {
         wire::write_head(response, head);
-        attach.land(worker, Io::Own(stream, permit), unread, head);
+        attach.land(worker, Io::Own(stream, permit), unread, head, Some(&driver));
     });
+    driver.into_inner()
 }
 
 /// As [`upgrade`], of a connection that belongs to a session which is there already, be it another worker's.
@@ -186,9 +186,10 @@ async fn upgrade_probe(
     response: &Response<()>,
     attach: Attach,
     unread: Bytes,
-) {
+) -> Option<Driver> {
     if let Err(answer) = check_probe(&inner.hub, &attach).await {
-        return write_answer(stream, permit, answer).await;
+        write_answer(stream, permit, answer).await;
+        return None;
     }
     if attach.worker(&inner.hub) == worker.id() {
         return upgrade(worker, stream, permit, response, attach, unread);
@@ -204,6 +205,7 @@ async fn upgrade_probe(
         Ok(handover) => land(&inner.hub, attach, handover).await,
         Err(error) => lost_on_its_way(&error),
     }
+    None
 }
 
 /// Turns the connection into a WebSocket one of hixie-75 or -76, of this worker or, where its session is another's, of that one.
@@ -237,7 +239,7 @@ async fn upgrade_hixie(
         Err(_late) => return Lost::Late.count(),
     }
     if !matches!(attach, Attach::Probe { .. }) || attach.worker(&inner.hub) == worker.id() {
-        return attach.land(worker, Io::Own(stream, permit), unread, &[]);
+        return attach.land(worker, Io::Own(stream, permit), unread, &[], None);
     }
     match Handover::own(stream, unread, permit) {
         Ok(handover) => land(&inner.hub, attach, handover).await,
@@ -270,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn the_task_that_begins_every_connection_is_small() {
+    fn what_begins_every_connection_is_small() {
         // What is not on the way of a WebSocket upgrade is boxed where it begins.
         let size = size_of_future(serve);
         assert!(size <= 1400, "{size} bytes");

@@ -23,8 +23,8 @@ impl<T: AsyncRead + AsyncWrite + Send> Duplex for T {}
 pub(crate) enum Io {
     /// One that our listener accepted, or a TCP stream that another server gave away.
     Own(Stream, #[expect(dead_code, reason = "held until the stream is dropped")] Permit),
-    /// Whatever another server has accepted.
-    Boxed(Pin<Box<dyn Duplex>>, #[expect(dead_code, reason = "held until the stream is dropped")] Permit),
+    /// Whatever another server has accepted. Boxed as a whole, so that one's own need no room for which of the two it is.
+    Boxed(Box<(Pin<Box<dyn Duplex>>, Permit)>),
     /// The stream is closed.
     Closed,
 }
@@ -34,7 +34,7 @@ impl Io {
         let mut buffer = ReadBuf::new(buffer);
         let polled = match self {
             Io::Own(stream, _) => Pin::new(stream).poll_read(cx, &mut buffer),
-            Io::Boxed(stream, _) => stream.as_mut().poll_read(cx, &mut buffer),
+            Io::Boxed(boxed) => boxed.0.as_mut().poll_read(cx, &mut buffer),
             Io::Closed => Poll::Ready(Ok(())),
         };
         polled.map_ok(|()| buffer.filled().len())
@@ -43,6 +43,11 @@ impl Io {
     /// Whether the peer has closed its end, as far as the reactor knows without reading.
     pub(crate) fn is_read_closed(&mut self) -> bool {
         matches!(self, Io::Own(stream, _) if stream.is_read_closed())
+    }
+
+    /// Whether closing it is all that its end needs, once what is written is taken.
+    pub(crate) fn ends_when_closed(&self) -> bool {
+        matches!(self, Io::Own(stream, _) if !stream.is_buffered())
     }
 
     /// Has the kernel look after a peer that has no pings. A stream that another server accepted is that server's to look after.
@@ -73,10 +78,10 @@ impl Io {
     ) -> Poll<io::Result<usize>> {
         match self {
             Io::Own(stream, _) => Pin::new(stream).poll_write_vectored(cx, slices),
-            Io::Boxed(stream, _) if stream.is_write_vectored() => {
-                stream.as_mut().poll_write_vectored(cx, slices)
+            Io::Boxed(boxed) if boxed.0.is_write_vectored() => {
+                boxed.0.as_mut().poll_write_vectored(cx, slices)
             }
-            Io::Boxed(stream, _) => stream.as_mut().poll_write(cx, &end_to_end(slices)),
+            Io::Boxed(boxed) => boxed.0.as_mut().poll_write(cx, &end_to_end(slices)),
             Io::Closed => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
@@ -85,14 +90,14 @@ impl Io {
         match self {
             Io::Own(stream, _) => Pin::new(stream).poll_flush(cx),
             Io::Closed => Poll::Ready(Ok(())),
-            Io::Boxed(stream, _) => stream.as_mut().poll_flush(cx),
+            Io::Boxed(boxed) => boxed.0.as_mut().poll_flush(cx),
         }
     }
 
     pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Io::Own(stream, _) => Pin::new(stream).poll_shutdown(cx),
-            Io::Boxed(stream, _) => stream.as_mut().poll_shutdown(cx),
+            Io::Boxed(boxed) => boxed.0.as_mut().poll_shutdown(cx),
             Io::Closed => Poll::Ready(Ok(())),
         }
     }
@@ -164,7 +169,7 @@ impl Handover {
     pub(crate) fn land(self) -> io::Result<(Io, Bytes)> {
         let io = match self.io {
             HandoverIo::Own(stream, permit) => Io::Own(stream.attach()?, permit),
-            HandoverIo::Boxed(stream, permit) => Io::Boxed(stream, permit),
+            HandoverIo::Boxed(stream, permit) => Io::Boxed(Box::new((stream, permit))),
         };
         Ok((io, self.unread))
     }

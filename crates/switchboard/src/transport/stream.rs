@@ -20,8 +20,8 @@ const SILENCE: Duration = Duration::from_secs(60);
 pub(crate) enum Stream {
     /// Plain TCP.
     Tcp(TcpStream),
-    /// A plain Unix-domain socket.
-    Unix(UnixStream),
+    /// A plain Unix-domain socket. Boxed, so that those of TCP need no room for which of the two they are.
+    Unix(Box<UnixStream>),
     /// TLS over one of the others. Boxed: it is larger, and fewer servers end TLS than leave it to a proxy.
     Tls(Box<TlsStream>),
 }
@@ -94,7 +94,7 @@ impl Detached {
             }
             Self::Unix(stream) => {
                 stream.set_nonblocking(true)?;
-                Stream::Unix(UnixStream::from_std(stream)?)
+                Stream::from(UnixStream::from_std(stream)?)
             }
             Self::Tls(stream) => Stream::Tls(Box::new(stream.attach()?)),
         })
@@ -109,7 +109,7 @@ impl From<TcpStream> for Stream {
 
 impl From<UnixStream> for Stream {
     fn from(stream: UnixStream) -> Self {
-        Self::Unix(stream)
+        Self::Unix(Box::new(stream))
     }
 }
 
@@ -122,7 +122,7 @@ impl AsyncRead for Stream {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Unix(stream) => Pin::new(&mut **stream).poll_read(cx, buffer),
             Self::Tls(stream) => Pin::new(&mut **stream).poll_read(cx, buffer),
         }
     }
@@ -133,7 +133,7 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Unix(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
             Self::Tls(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
         }
     }
@@ -148,7 +148,7 @@ impl AsyncWrite for Stream {
             // One slice is cheaper to write as such.
             (Self::Tcp(stream), [one]) => Pin::new(stream).poll_write(cx, one),
             (Self::Tcp(stream), _) => Pin::new(stream).poll_write_vectored(cx, slices),
-            (Self::Unix(stream), _) => Pin::new(stream).poll_write_vectored(cx, slices),
+            (Self::Unix(stream), _) => Pin::new(&mut **stream).poll_write_vectored(cx, slices),
             (Self::Tls(stream), _) => Pin::new(&mut **stream).poll_write_vectored(cx, slices),
         }
     }
@@ -168,7 +168,7 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
         }
     }

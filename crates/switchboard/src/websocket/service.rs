@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use switchboard_hub::{Hub, Variant, Worker};
+use switchboard_hub::{Variant, Worker};
 use switchboard_websocket::Limits;
 use switchboard_websocket::deflate::DeflateOptions;
 
@@ -77,49 +77,52 @@ pub(crate) struct Bridge {
 }
 
 /// The functions of a service, and what it shows.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Functions {
+    pub(crate) settings: Arc<Settings>,
     own: OwnFunctions,
     pub(crate) bridge: Option<Bridge>,
 }
 
 type OwnFunctions = crate::functions::Functions<WebSocket, Option<CloseCode>>;
 
-pub(crate) struct RawService {
-    path: String,
-    options: WebSocketOptions,
-    hub: Arc<Hub>,
-    pub(crate) functions: ArcSwap<Functions>,
+/// What is set once for all.
+pub(crate) struct Settings {
+    pub(crate) path: String,
+    pub(crate) options: WebSocketOptions,
 }
 
-impl RawService {
-    pub(crate) fn new(path: &str, options: WebSocketOptions, hub: &Arc<Hub>) -> Arc<Self> {
-        Arc::new(Self { path: path.to_owned(), options, hub: Arc::clone(hub), functions: ArcSwap::default() })
-    }
-
-    pub(crate) fn path(&self) -> &str {
-        &self.path
-    }
-
-    pub(crate) fn options(&self) -> &WebSocketOptions {
-        &self.options
-    }
-
+impl Settings {
     pub(crate) fn limits(&self) -> Limits {
         let max = self.options.max_message_bytes;
         Limits::DEFAULT.max_message_bytes(max).max_frame_bytes(max)
     }
+}
+
+pub(crate) struct RawService {
+    settings: Arc<Settings>,
+    functions: ArcSwap<Functions>,
+}
+
+impl RawService {
+    pub(crate) fn new(path: &str, options: WebSocketOptions) -> Arc<Self> {
+        let settings = Arc::new(Settings { path: path.to_owned(), options });
+        let (own, bridge) = (OwnFunctions::default(), None);
+        let none = Functions { settings: Arc::clone(&settings), own, bridge };
+        Arc::new(Self { settings, functions: ArcSwap::from_pointee(none) })
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        &self.settings.path
+    }
+
+    pub(crate) fn options(&self) -> &WebSocketOptions {
+        &self.settings.options
+    }
 
     /// Starts a connection on its worker.
-    pub(crate) fn open(
-        self: &Arc<Self>,
-        worker: &Rc<Worker>,
-        handshake: Handshake,
-        protocol: Option<Box<str>>,
-        opened: Opened<'_>,
-    ) {
-        let socket = WebSocket::new(&self.hub, worker.id(), handshake, protocol, opened.wire);
-        RawSession::open(worker, self, socket, opened);
+    pub(crate) fn open(&self, worker: &Rc<Worker>, handshake: Handshake, opened: Opened<'_>) {
+        RawSession::open(worker, self.functions.load_full(), handshake, opened);
     }
 }
 
@@ -162,7 +165,7 @@ pub struct WebSocketService {
 
 impl std::fmt::Debug for WebSocketService {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("WebSocketService").field(&self.inner.path).finish()
+        f.debug_tuple("WebSocketService").field(&self.inner.settings.path).finish()
     }
 }
 

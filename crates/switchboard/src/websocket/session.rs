@@ -1,11 +1,11 @@
 //! One raw WebSocket connection over the hub, and the handle users have to it.
 
 use std::any::Any;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell};
 use std::fmt;
 use std::io::IoSlice;
 use std::rc::Rc;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Instant;
 
 use switchboard_hub::{
@@ -14,7 +14,7 @@ use switchboard_hub::{
 use switchboard_websocket::{FrameHeader, Opcode, encode_frame};
 
 use super::service::Functions;
-use super::{CloseCode, Message, RawService};
+use super::{CloseCode, Message};
 use crate::EmitError;
 use crate::handshake::Handshake;
 use crate::socketio::client::new_id;
@@ -31,71 +31,45 @@ const HOLD_BACK_AT: usize = 256 << 10;
 /// ones are better copied, and written at once.
 const LONG_MESSAGE: usize = 32 << 10;
 
-struct Shared {
-    hub: Arc<Hub>,
-    worker: WorkerId,
-    session: OnceLock<SessionKey>,
-    member: OnceLock<(MemberKey, MemberId)>,
-    handshake: Handshake,
-    protocol: Option<Box<str>>,
-    wire: Wire,
-}
-
 /// A client of a raw WebSocket service. Cloning gives another handle to it, which may go to any thread and does not keep the connection.
 #[derive(Clone)]
 pub struct WebSocket {
-    shared: Arc<Shared>,
+    hub: Arc<Hub>,
+    handshake: Handshake,
+    session: SessionKey,
+    member: Option<Arc<(MemberKey, MemberId)>>,
+    worker: WorkerId,
+    wire: Wire,
 }
 
 impl fmt::Debug for WebSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebSocket")
-            .field("worker", &self.shared.worker)
-            .field("session", &self.shared.session)
-            .finish()
+            .field("worker", &self.worker)
+            .field("session", &self.session)
+            .finish_non_exhaustive()
     }
 }
 
 impl WebSocket {
-    pub(crate) fn new(
-        hub: &Arc<Hub>,
-        worker: WorkerId,
-        handshake: Handshake,
-        protocol: Option<Box<str>>,
-        wire: Wire,
-    ) -> Self {
-        let (session, member) = (OnceLock::new(), OnceLock::new());
-        Self {
-            shared: Arc::new(Shared {
-                hub: Arc::clone(hub),
-                worker,
-                session,
-                member,
-                handshake,
-                protocol,
-                wire,
-            }),
-        }
-    }
-
     /// The request it began with.
     pub fn handshake(&self) -> &Handshake {
-        &self.shared.handshake
+        &self.handshake
     }
 
     /// The subprotocol that was selected.
     pub fn protocol(&self) -> Option<&str> {
-        self.shared.protocol.as_deref()
+        self.handshake.protocol()
     }
 
     /// Whether it can be sent binary messages. Clients of the [drafts](crate::Builder::drafts) hixie-75 and -76 only take text.
     pub fn takes_binary(&self) -> bool {
-        self.shared.wire.has_binary()
+        self.wire.has_binary()
     }
 
     /// Its id in the namespace it shares, if its service [shares one](crate::WebSocketService::share).
     pub fn id(&self) -> Option<MemberId> {
-        self.shared.member.get().map(|(_, id)| *id)
+        self.member.as_ref().map(|member| member.1)
     }
 
     /// Sends a message. It is queued when this returns. On the thread of the connection's worker this acts at once; from elsewhere the message is
@@ -105,7 +79,7 @@ impl WebSocket {
     /// [`EmitError::Disconnected`]; [`EmitError::Hub`] where the client's outbox or the worker's inbox is full; [`EmitError::TextOnly`] for a
     /// binary message to a client that [takes none](Self::takes_binary).
     pub fn send<'a>(&self, message: impl Into<Message<'a>>) -> Result<(), EmitError> {
-        self.send_on(self.shared.wire, message.into())
+        self.send_on(self.wire, message.into())
     }
 
     /// As [`send`](Self::send), but the message goes uncompressed also where the connection
@@ -114,16 +88,16 @@ impl WebSocket {
     /// # Errors
     /// As [`send`](Self::send).
     pub fn send_uncompressed<'a>(&self, message: impl Into<Message<'a>>) -> Result<(), EmitError> {
-        self.send_on(self.shared.wire.uncompressed(), message.into())
+        self.send_on(self.wire.uncompressed(), message.into())
     }
 
     fn send_on(&self, wire: Wire, message: Message<'_>) -> Result<(), EmitError> {
+        let key = self.session;
         let (opcode, bytes) = match message {
             Message::Text(text) => (Opcode::Text, text.as_bytes()),
             Message::Binary(_) if !wire.has_binary() => return Err(EmitError::TextOnly),
             Message::Binary(bytes) => (Opcode::Binary, bytes),
         };
-        let key = *self.shared.session.get().ok_or(EmitError::Disconnected)?;
         let write = move |worker: &Rc<Worker>, bytes: &[u8]| {
             let session = worker.session(key).ok_or(HubError::Gone)?;
             if bytes.len() >= LONG_MESSAGE && wire == Wire::Rfc6455 {
@@ -140,11 +114,11 @@ impl WebSocket {
                 }
             })
         };
-        if let Some(worker) = self.shared.hub.here().filter(|worker| worker.id() == self.shared.worker) {
+        if let Some(worker) = self.hub.here().filter(|worker| worker.id() == self.worker) {
             return Ok(write(&worker, bytes)?);
         }
         let bytes = bytes.to_vec();
-        self.shared.hub.run_on(self.shared.worker, move |worker| {
+        self.hub.run_on(self.worker, move |worker| {
             // A connection that is gone by then has told its service so.
             let _gone = write(worker, &bytes);
         })?;
@@ -156,9 +130,9 @@ impl WebSocket {
     /// # Errors
     /// [`EmitError::Disconnected`]; [`EmitError::Hub`] where the worker's inbox is full.
     pub fn close(&self, code: CloseCode, reason: &str) -> Result<(), EmitError> {
-        let key = *self.shared.session.get().ok_or(EmitError::Disconnected)?;
+        let key = self.session;
         let reason = reason.to_owned();
-        self.shared.hub.run_on(self.shared.worker, move |worker| {
+        self.hub.run_on(self.worker, move |worker| {
             if let Some(session) = worker.session(key)
                 && let Some(raw) = session.as_any().downcast_ref::<RawSession>()
             {
@@ -189,14 +163,14 @@ impl WebSocket {
         rooms: impl Rooms,
         act: fn(&Worker, MemberKey, &str) -> Result<bool, HubError>,
     ) -> Result<(), EmitError> {
-        let (key, _) = *self.shared.member.get().ok_or(EmitError::Disconnected)?;
+        let (key, _) = **self.member.as_ref().ok_or(EmitError::Disconnected)?;
         let rooms: Vec<_> = rooms.into_rooms().collect();
         let act_on_all =
             move |worker: &Rc<Worker>| rooms.iter().try_for_each(|room| act(worker, key, room).map(drop));
-        if let Some(worker) = self.shared.hub.here().filter(|worker| worker.id() == self.shared.worker) {
+        if let Some(worker) = self.hub.here().filter(|worker| worker.id() == self.worker) {
             return Ok(act_on_all(&worker)?);
         }
-        self.shared.hub.run_on(self.shared.worker, move |worker| {
+        self.hub.run_on(self.worker, move |worker| {
             if let Err(error) = act_on_all(worker) {
                 tracing::debug!(%error, "a room was not joined or left");
             }
@@ -208,52 +182,50 @@ impl WebSocket {
 /// The connection, on its worker.
 pub(crate) struct RawSession {
     outbox: Outbox,
-    service: Arc<RawService>,
     /// Those that were set when the connection began: nothing shared is read for a message.
     functions: Arc<Functions>,
-    socket: WebSocket,
-    link: RefCell<Option<Rc<Link>>>,
-    /// Something has come since the last ping.
-    alive: Cell<bool>,
+    /// There before anything is asked of it.
+    socket: OnceCell<WebSocket>,
+    /// Never taken but to be looked at, until the connection has ended.
+    link: Cell<Option<Rc<Link>>>,
 }
 
 impl RawSession {
     pub(crate) fn open(
         worker: &Rc<Worker>,
-        service: &Arc<RawService>,
-        socket: WebSocket,
+        functions: Arc<Functions>,
+        handshake: Handshake,
         opened: Opened<'_>,
     ) {
+        let (wire, limits) = (opened.wire, functions.settings.limits());
+        let options = &functions.settings.options;
+        let (max_outbox_bytes, ping_interval) = (options.max_outbox_bytes, options.ping_interval);
         let session = Rc::new(Self {
-            outbox: Outbox::new(service.options().max_outbox_bytes, opened.wire.framing()),
-            service: Arc::clone(service),
-            functions: service.functions.load_full(),
-            socket,
-            link: RefCell::default(),
-            alive: Cell::new(true),
+            outbox: Outbox::new(max_outbox_bytes, wire.framing()),
+            functions,
+            socket: OnceCell::new(),
+            link: Cell::default(),
         });
         let owner = Rc::clone(&session) as Rc<dyn LinkOwner>;
-        let link = Link::start(worker, opened, service.limits(), owner);
-        *session.link.borrow_mut() = Some(link);
+        session.link.set(Some(Link::start(worker, opened, limits, owner)));
         let key = worker.add_session(Rc::clone(&session) as Rc<dyn Session>);
-        let shared = &session.socket.shared;
-        let _unset_before = shared.session.set(key);
-        if let Some(bridge) = &session.functions.bridge
-            && let Some(id) = new_id()
-        {
-            let member = worker.add_member(
-                bridge.namespace.scope,
-                id,
-                bridge.variant,
-                Rc::clone(&session) as Rc<dyn Session>,
-                Rc::clone(&session) as Rc<dyn Endpoint>,
-            );
-            let _unset_before = shared.member.set((member, id));
-        }
-        worker.arm(key, Worker::clock() + service.options().ping_interval);
+        let hub = Arc::clone(worker.hub());
+        let member = session.join_namespace(worker);
+        let socket = WebSocket { hub, handshake, session: key, member, worker: worker.id(), wire };
+        let socket = session.socket.get_or_init(|| socket);
+        worker.arm(key, Worker::clock() + ping_interval);
         metrics::counter!("switchboard_websockets_opened_total").increment(1);
         metrics::gauge!("switchboard_websockets").increment(1.0);
-        session.settle(worker, guarded(|| session.functions.on_connect(&session.socket)));
+        session.settle(worker, guarded(|| session.functions.on_connect(socket)));
+    }
+
+    /// Becomes a member of the namespace that its service shares, if it shares one.
+    fn join_namespace(self: &Rc<Self>, worker: &Worker) -> Option<Arc<(MemberKey, MemberId)>> {
+        let bridge = self.functions.bridge.as_ref()?;
+        let id = new_id()?;
+        let (session, endpoint) = (Rc::clone(self) as Rc<dyn Session>, Rc::clone(self) as Rc<dyn Endpoint>);
+        let key = worker.add_member(bridge.namespace.scope, id, bridge.variant, session, endpoint);
+        Some(Arc::new((key, id)))
     }
 
     /// Closes the connection where a function of the service failed.
@@ -270,7 +242,10 @@ impl RawSession {
     }
 
     fn link(&self) -> Option<Rc<Link>> {
-        self.link.borrow().clone()
+        let link = self.link.take();
+        let shared = link.clone();
+        self.link.set(link);
+        shared
     }
 
     fn close(&self, worker: &Rc<Worker>, code: CloseCode, reason: &str) {
@@ -286,17 +261,17 @@ impl Session for RawSession {
     }
 
     fn flush(&self, worker: &Rc<Worker>) {
-        if let Some(link) = &*self.link.borrow() {
+        if let Some(link) = self.link() {
             link.flush(worker, &self.outbox);
         }
     }
 
     fn write_through(&self, slices: &[IoSlice<'_>]) -> usize {
-        self.link.borrow().as_ref().map_or(0, |link| link.write_through(slices))
+        self.link().map_or(0, |link| link.write_through(slices))
     }
 
     fn writable(&self) -> bool {
-        self.link.borrow().as_ref().is_some_and(|link| link.writable())
+        self.link().is_some_and(|link| link.writable())
     }
 
     fn overflow(&self, _worker: &Rc<Worker>) {
@@ -314,14 +289,14 @@ impl Session for RawSession {
         if !link.wire().has_pings() {
             return None;
         }
-        if !self.alive.replace(false) {
+        if !link.take_alive() {
             metrics::counter!("switchboard_websocket_ping_timeouts_total").increment(1);
             link.abort();
             return None;
         }
         link.rest();
         link.ping(worker);
-        Some(now + self.service.options().ping_interval)
+        Some(now + self.functions.settings.options.ping_interval)
     }
 
     fn shut_down(&self, worker: &Rc<Worker>) {
@@ -345,12 +320,9 @@ impl LinkOwner for RawSession {
             switchboard_websocket::Message::Binary(bytes) => Message::Binary(bytes),
             _ => return,
         };
-        let outcome = guarded(|| self.functions.on_message(&self.socket, message));
+        let Some(socket) = self.socket.get() else { return };
+        let outcome = guarded(|| self.functions.on_message(socket, message));
         self.settle(worker, outcome);
-    }
-
-    fn on_read(&self) {
-        self.alive.set(true);
     }
 
     fn holds_back(&self) -> bool {
@@ -369,20 +341,20 @@ impl LinkOwner for RawSession {
                 ("connection lost", None)
             }
         };
-        let _panicked = guarded(|| self.functions.on_close(&self.socket, code));
-        if let Some((member, _)) = self.socket.shared.member.get() {
-            worker.remove_member(*member);
-        }
-        if let Some(key) = self.socket.shared.session.get() {
-            worker.remove_session(*key);
+        if let Some(socket) = self.socket.get() {
+            let _panicked = guarded(|| self.functions.on_close(socket, code));
+            if let Some(member) = &socket.member {
+                worker.remove_member(member.0);
+            }
+            worker.remove_session(socket.session);
         }
         metrics::counter!("switchboard_websockets_closed_total", "reason" => reason).increment(1);
         metrics::gauge!("switchboard_websockets").decrement(1.0);
-        *self.link.borrow_mut() = None;
+        drop(self.link.take());
     }
 
     fn span(&self) -> tracing::Span {
-        tracing::debug_span!("websocket", path = self.service.path())
+        tracing::debug_span!("websocket", path = self.functions.settings.path)
     }
 
     fn as_session(self: Rc<Self>) -> Rc<dyn Session> {
@@ -399,5 +371,16 @@ impl Endpoint for RawSession {
 
     fn as_any(&self) -> &dyn Any {
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_idle_connection_has_is_small() {
+        // The allocator's blocks are multiples of 16 bytes, of which it takes 8; a session has two counts before it.
+        assert!(size_of::<RawSession>() + 16 <= 104, "{} bytes", size_of::<RawSession>());
     }
 }

@@ -29,8 +29,8 @@ impl Link {
         if self.phase.get() != Phase::Open {
             return;
         }
-        let owner = Rc::clone(&*self.owner.borrow()).as_session();
-        let queued = worker.write(&owner, |out| self.wire.encode_close(out, code, reason));
+        let Some(owner) = self.owner() else { return };
+        let queued = worker.write(&owner.as_session(), |out| self.wire.encode_close(out, code, reason));
         self.phase.set(Phase::Closing);
         if !self.wire.answers_closes() {
             self.peer_closed.set(true);
@@ -45,13 +45,30 @@ impl Link {
     pub(super) fn on_close(&self, worker: &Rc<Worker>, frame: Option<&CloseFrame<'_>>) {
         self.peer_closed.set(true);
         self.peer_code.set(frame.map(|frame| frame.code));
+        self.read_out.set(true);
         // The answer carries the peer's code, as RFC 6455 5.5.1 asks.
         self.close(worker, frame.map(|frame| frame.code), "");
     }
 
+    /// The end of a connection whose peer has closed, if nothing is left to be read and what is left to be written goes out now: its socket is
+    /// closed then, with no more ado. A peer may send nothing behind its close; of one that does not, there is nothing for the kernel to answer
+    /// with a reset.
+    pub(super) fn end_at_once(&self, worker: &Rc<Worker>, cx: &mut Context<'_>) -> Option<LinkEnd> {
+        if !self.read_out.get() || self.phase.get() != Phase::Closing || !self.io.borrow().ends_when_closed()
+        {
+            return None;
+        }
+        match self.poll_write_out(worker, self.owner()?.outbox(), cx) {
+            Poll::Ready(Ok(())) => Some(LinkEnd::Closed { code: self.peer_code.get() }),
+            Poll::Ready(Err(error)) => Some(LinkEnd::Io(error)),
+            Poll::Pending => None,
+        }
+    }
+
     /// Writes what is left and awaits the peer's close, for a while, or until the server cuts what is left.
     pub(super) async fn close_down(&self, worker: &Rc<Worker>) -> LinkEnd {
-        let closing = poll_fn(|cx| self.poll_closing(worker, cx));
+        let mut shut = false;
+        let closing = poll_fn(|cx| self.poll_closing(worker, &mut shut, cx));
         let cut = worker.extension::<Cut>();
         tokio::select! {
             closed = tokio::time::timeout(CLOSE_TIMEOUT, closing) => closed.unwrap_or_else(|_late| {
@@ -62,23 +79,20 @@ impl Link {
         }
     }
 
-    /// Writes what is left, then waits for the peer's close, or for the end of its stream.
-    fn poll_closing(&self, worker: &Rc<Worker>, cx: &mut Context<'_>) -> Poll<LinkEnd> {
-        self.keep_waker(cx);
+    /// Writes what is left, then waits for the peer's close, or for the end of its stream. `shut`: whether our end of the stream is closed.
+    fn poll_closing(&self, worker: &Rc<Worker>, shut: &mut bool, cx: &mut Context<'_>) -> Poll<LinkEnd> {
         let done = LinkEnd::Closed { code: self.peer_code.get() };
         if self.phase.get() == Phase::Ended {
             return Poll::Ready(done);
         }
-        let owner = self.owner();
-        match self.poll_write_out(worker, owner.outbox(), cx) {
-            Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(error)) => return Poll::Ready(LinkEnd::Io(error)),
-            Poll::Pending => return Poll::Pending,
+        let Some(owner) = self.owner() else { return Poll::Ready(done) };
+        if let Err(error) = ready!(self.poll_write_out(worker, owner.outbox(), cx)) {
+            return Poll::Ready(LinkEnd::Io(error));
         }
-        if self.peer_closed.get() && !self.shut.get() {
+        if self.peer_closed.get() && !*shut {
             // What a shutdown met, reading meets too.
             let _met = ready!(self.io.borrow_mut().poll_shutdown(cx));
-            self.shut.set(true);
+            *shut = true;
         }
         // The rest of what the peer sends is read and dropped up to its own end, so that the kernel has no unread bytes
         // to answer with a reset, which could overtake our close frame.

@@ -4,11 +4,11 @@
 //! [RFC 6455](https://www.rfc-editor.org/rfc/rfc6455), or a draft before it ([`wire`](super::wire)); the codecs are `switchboard-websocket`.
 
 mod closing;
+mod driver;
 mod read;
 mod write;
 
-use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
@@ -16,7 +16,7 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::Bytes;
 use switchboard_hub::{Session, Worker, WorkerId};
 use switchboard_websocket::drafts::AnyDecoder;
-use switchboard_websocket::{CloseCode, Limits, Message, Opcode, encode_frame};
+use switchboard_websocket::{CloseCode, Limits, Message, Opcode};
 use tracing::{Instrument, Span};
 
 use super::deflate::OwnDeflater;
@@ -24,14 +24,12 @@ use super::io::Io;
 use super::wire::Wire;
 
 pub(crate) use closing::cut_closing;
+pub(crate) use driver::Driver;
 
 /// Whose connection it is: a session, or a probe that may become one's.
 pub(crate) trait LinkOwner: Session {
     /// A text or binary message. Nothing of the worker is borrowed meanwhile but the bytes themselves.
     fn on_message(self: Rc<Self>, worker: &Rc<Worker>, link: &Rc<Link>, message: Message<'_>);
-
-    /// Bytes have come, or gone that a peer had to take before it was read on: it is alive.
-    fn on_read(&self) {}
 
     /// Whether what its answers wait for is reason not to read on. Asked while the socket takes no more.
     fn holds_back(&self) -> bool {
@@ -70,17 +68,6 @@ enum Phase {
     Ended,
 }
 
-/// Closes the stream when its task ends, or is dropped with its runtime: whoever still holds the link does not hold the connection.
-struct CloseAtLast<'a>(&'a Link);
-
-impl Drop for CloseAtLast<'_> {
-    fn drop(&mut self) {
-        let stream = self.0.io.replace(Io::Closed);
-        self.0.phase.set(Phase::Ended);
-        drop(stream);
-    }
-}
-
 /// Why a connection's task stopped reading.
 enum Step {
     /// The connection has ended.
@@ -99,17 +86,21 @@ pub(crate) struct Opened<'a> {
     pub(crate) unread: Bytes,
     /// The answer to the handshake, where it is still to be written.
     pub(crate) answer: &'a [u8],
+    /// Where the connection's task is left, by whoever is one already that can go on as this one; else it is spawned.
+    pub(crate) adopt: Option<&'a Cell<Option<Driver>>>,
 }
 
 /// A WebSocket connection of a worker.
 pub(crate) struct Link {
     io: RefCell<Io>,
     decoder: RefCell<AnyDecoder>,
+    /// Never taken but to be looked at.
+    owner: Cell<Option<Rc<dyn LinkOwner>>>,
+    /// Wakes its task; there from that one's first turn on.
+    driver: OnceCell<Waker>,
+    /// What few connections have.
+    more: Option<Box<More>>,
     wire: Wire,
-    /// Compresses what is sent to this client alone, where that has a context.
-    own_deflater: Option<Box<OwnDeflater>>,
-    owner: RefCell<Rc<dyn LinkOwner>>,
-    driver: RefCell<Option<Waker>>,
     phase: Cell<Phase>,
     /// The socket would block: its task waits for it.
     blocked: Cell<bool>,
@@ -118,12 +109,20 @@ pub(crate) struct Link {
     /// The peer's close has come.
     peer_closed: Cell<bool>,
     peer_code: Cell<Option<CloseCode>>,
-    /// Our end of the stream is closed.
-    shut: Cell<bool>,
+    /// It has come last: nothing is left to be read.
+    read_out: Cell<bool>,
     /// The owner has been told of the end.
     told: Cell<bool>,
+    /// Bytes have come, or gone that the peer had to take before it was read on, since that was asked last.
+    alive: Cell<bool>,
+}
+
+/// What few connections have.
+struct More {
+    /// Compresses what is sent to this client alone, where that has a context.
+    own_deflater: Option<Box<OwnDeflater>>,
     /// Bytes that came behind the handshake.
-    unread: Cell<Option<Vec<u8>>>,
+    unread: Cell<Vec<u8>>,
 }
 
 impl Link {
@@ -134,44 +133,48 @@ impl Link {
         limits: Limits,
         owner: Rc<dyn LinkOwner>,
     ) -> Rc<Self> {
-        let Opened { io, wire, unread, answer } = opened;
+        let Opened { io, wire, unread, answer, adopt } = opened;
         if !wire.has_pings() {
             io.keep_alive();
         }
+        let own_deflater = wire.own_deflater();
+        let more = (own_deflater.is_some() || !unread.is_empty())
+            .then(|| Box::new(More { own_deflater, unread: Cell::new(unread.into()) }));
+        let session = Rc::clone(&owner).as_session();
+        let span = owner.span();
         let link = Rc::new(Self {
             io: RefCell::new(io),
             decoder: RefCell::new(wire.decoder(limits)),
+            owner: Cell::new(Some(owner)),
+            driver: OnceCell::new(),
+            more,
             wire,
-            own_deflater: wire.own_deflater(),
-            owner: RefCell::new(owner),
-            driver: RefCell::default(),
             phase: Cell::new(Phase::Open),
             blocked: Cell::new(false),
             paused: Cell::new(false),
             peer_closed: Cell::new(false),
             peer_code: Cell::new(None),
-            shut: Cell::new(false),
+            read_out: Cell::new(false),
             told: Cell::new(false),
-            unread: Cell::new((!unread.is_empty()).then(|| unread.into())),
+            alive: Cell::new(true),
         });
         if !answer.is_empty() {
             // An outbox that is new is not full.
-            let _full = worker.write(&link.owner().as_session(), |out| out.extend_from_slice(answer));
+            let _full = worker.write(&session, |out| out.extend_from_slice(answer));
         }
-        let span = link.owner().span();
-        let drive = Rc::clone(&link).drive(Rc::clone(worker));
+        let driver = Driver::new(Rc::clone(&link), Rc::clone(worker));
         // A task that nobody traces does not carry a span about.
-        if span.is_disabled() {
-            tokio::task::spawn_local(drive);
-        } else {
-            tokio::task::spawn_local(drive.instrument(span));
+        match adopt {
+            Some(adopt) if span.is_disabled() => adopt.set(Some(driver)),
+            None if span.is_disabled() => drop(tokio::task::spawn_local(driver)),
+            _ => drop(tokio::task::spawn_local(driver.instrument(span))),
         }
         link
     }
 
     /// Hands the connection to another owner, which gets what comes next.
     pub(crate) fn set_owner(&self, owner: Rc<dyn LinkOwner>) {
-        *self.owner.borrow_mut() = owner;
+        self.owner.set(Some(owner));
     }
 
     /// What was agreed on in its handshake.
@@ -181,14 +184,19 @@ impl Link {
 
     /// Compresses what is sent to this client alone, where that has a context.
     pub(crate) fn own_deflater(&self) -> Option<&OwnDeflater> {
-        self.own_deflater.as_deref()
+        self.more.as_deref()?.own_deflater.as_deref()
     }
 
     /// Some time has passed: what was not used in it is given back.
     pub(crate) fn rest(&self) {
-        if let Some(deflater) = &self.own_deflater {
+        if let Some(deflater) = self.own_deflater() {
             deflater.rest();
         }
+    }
+
+    /// Whether the peer was heard of since this was asked last, or since it has connected.
+    pub(crate) fn take_alive(&self) -> bool {
+        self.alive.replace(false)
     }
 
     /// Whether a packet would be written at once.
@@ -216,8 +224,7 @@ impl Link {
     /// Sends a ping, where there are pings.
     pub(crate) fn ping(&self, worker: &Rc<Worker>) {
         if self.phase.get() == Phase::Open && self.wire.has_pings() {
-            // A full outbox closes the connection by itself.
-            let _full = worker.write(&self.owner().as_session(), |out| encode_frame(out, Opcode::Ping, &[]));
+            self.write_control(worker, Opcode::Ping, &[]);
         }
     }
 
@@ -228,52 +235,38 @@ impl Link {
     }
 
     fn wake(&self) {
-        if let Some(driver) = self.driver.borrow().as_ref() {
+        if let Some(driver) = self.driver.get() {
             driver.wake_by_ref();
         }
     }
 
-    fn owner(&self) -> Rc<dyn LinkOwner> {
-        Rc::clone(&*self.owner.borrow())
-    }
-
-    /// The connection's one task. What it seldom waits for is boxed: the task lives as long as the connection does.
-    async fn drive(self: Rc<Self>, worker: Rc<Worker>) {
-        let _closed_at_last = CloseAtLast(&self);
-        let end = loop {
-            match poll_fn(|cx| self.poll_open(&worker, cx)).await {
-                Step::End(end) => break end,
-                Step::Closing => break Box::pin(self.close_down(&worker)).await,
-                // A handler met a full inbox: this peer is read again when there is room.
-                Step::Full(inbox) => Box::pin(worker.room(inbox)).await,
-            }
-        };
-        self.phase.set(Phase::Ended);
-        self.tell_end(&worker, end);
-    }
-
-    fn keep_waker(&self, cx: &Context<'_>) {
-        let mut driver = self.driver.borrow_mut();
-        if driver.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
-            *driver = Some(cx.waker().clone());
-        }
+    /// The owner. There always is one.
+    fn owner(&self) -> Option<Rc<dyn LinkOwner>> {
+        let owner = self.owner.take();
+        let shared = owner.clone();
+        self.owner.set(owner);
+        shared
     }
 
     /// Reads and handles until there is nothing to read.
     fn poll_open(self: &Rc<Self>, worker: &Rc<Worker>, cx: &mut Context<'_>) -> Poll<Step> {
-        let first = self.driver.borrow().is_none();
-        self.keep_waker(cx);
-        if let Some(mut unread) = self.unread.take() {
-            self.feed(worker, &mut unread);
+        let first = self.driver.get().is_none();
+        if first {
+            // A task has the same waker all its life.
+            let _unset_before = self.driver.set(cx.waker().clone());
+            if let Some(more) = &self.more {
+                self.feed(worker, &mut more.unread.take());
+            }
         }
-        if first || self.blocked.get() {
-            let owner = self.owner();
+        if (first || self.blocked.get())
+            && let Some(owner) = self.owner()
+        {
             let before = owner.outbox().bytes();
             if let Poll::Ready(Err(error)) = self.poll_write_out(worker, owner.outbox(), cx) {
                 return Poll::Ready(Step::End(LinkEnd::Io(error)));
             }
             if owner.outbox().bytes() < before {
-                owner.on_read();
+                self.alive.set(true);
             }
         }
         loop {
@@ -282,7 +275,7 @@ impl Link {
             }
             match self.phase.get() {
                 Phase::Open if self.paused.get() => return Poll::Pending,
-                Phase::Open if self.blocked.get() && self.owner.borrow().holds_back() => {
+                Phase::Open if self.blocked.get() && self.owner().is_some_and(|owner| owner.holds_back()) => {
                     return Poll::Pending;
                 }
                 Phase::Open => {}
@@ -299,8 +292,10 @@ impl Link {
     }
 
     fn tell_end(self: &Rc<Self>, worker: &Rc<Worker>, end: LinkEnd) {
-        if !self.told.replace(true) {
-            self.owner().on_link_end(worker, self, end);
+        if !self.told.replace(true)
+            && let Some(owner) = self.owner()
+        {
+            owner.on_link_end(worker, self, end);
         }
     }
 }

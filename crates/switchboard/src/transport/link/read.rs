@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use switchboard_hub::Worker;
-use switchboard_websocket::{Message, Opcode, encode_frame};
+use switchboard_websocket::{Message, Opcode};
 
 use super::{Link, LinkEnd, Phase};
 
@@ -31,6 +31,9 @@ impl Link {
         if let Poll::Ready(Ok(n)) = polled {
             let full = n == buffer.len();
             self.received(worker, n, buffer.get_mut(..n).unwrap_or_default(), full);
+            if full {
+                self.read_out.set(false);
+            }
         }
         worker.put_read_buffer(buffer);
         polled
@@ -40,10 +43,10 @@ impl Link {
     fn received(self: &Rc<Self>, worker: &Rc<Worker>, n: usize, bytes: &mut [u8], full: bool) {
         if n > 0 {
             worker.stats().bytes_received.add(n as u64);
-            self.owner.borrow().on_read();
+            self.alive.set(true);
             self.feed(worker, bytes);
-            if !full {
-                self.write_early(worker);
+            if !full && let Some(owner) = self.owner() {
+                self.write_early(worker, owner.outbox());
             }
         }
     }
@@ -71,14 +74,11 @@ impl Link {
             match decoder.decode(bytes, at) {
                 Ok(Some(message @ (Message::Text(_) | Message::Binary(_)))) => {
                     worker.stats().messages_received.add(1);
-                    self.write_pieces(worker);
-                    self.owner().on_message(worker, self, message);
+                    let Some(owner) = self.owner() else { break };
+                    self.write_pieces(worker, owner.outbox());
+                    owner.on_message(worker, self, message);
                 }
-                Ok(Some(Message::Ping(payload))) => {
-                    // A peer that does not read its pongs meets the outbox's bound like any other.
-                    let _closed = worker
-                        .write(&self.owner().as_session(), |out| encode_frame(out, Opcode::Pong, payload));
-                }
+                Ok(Some(Message::Ping(payload))) => self.write_control(worker, Opcode::Pong, payload),
                 Ok(Some(Message::Pong(_))) => {}
                 Ok(Some(Message::Close(frame))) => {
                     self.on_close(worker, frame.as_ref());

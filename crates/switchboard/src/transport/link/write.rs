@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use switchboard_hub::{Outbox, Worker};
+use switchboard_websocket::{Opcode, encode_frame};
 
 use super::{Link, Phase};
 
@@ -21,9 +22,7 @@ impl Link {
 
     /// Writes what is queued as far as it is whole pieces: while it is in the processor's cache, and so that its buffers can serve
     /// what is queued next.
-    pub(super) fn write_pieces(&self, worker: &Rc<Worker>) {
-        let owner = self.owner.borrow();
-        let outbox = owner.outbox();
+    pub(super) fn write_pieces(&self, worker: &Rc<Worker>, outbox: &Outbox) {
         if outbox.bytes() >= PIECE {
             self.write_now(|cx| {
                 while outbox.bytes() >= PIECE {
@@ -35,10 +34,9 @@ impl Link {
     }
 
     /// Writes what is queued, if it is much: all that was read is handled, and other connections have their turn before the flusher.
-    pub(super) fn write_early(&self, worker: &Rc<Worker>) {
-        let owner = self.owner.borrow();
-        if owner.outbox().bytes() >= PIECE {
-            self.flush(worker, owner.outbox());
+    pub(super) fn write_early(&self, worker: &Rc<Worker>, outbox: &Outbox) {
+        if outbox.bytes() >= PIECE {
+            self.flush(worker, outbox);
         }
     }
 
@@ -47,9 +45,8 @@ impl Link {
         if self.blocked.get() || self.phase.get() == Phase::Ended {
             return;
         }
-        let driver = self.driver.borrow();
         // Before the task's first turn there is no waker; that turn flushes.
-        let Some(waker) = driver.as_ref() else { return };
+        let Some(waker) = self.driver.get() else { return };
         if let Poll::Ready(Err(error)) = write(&mut Context::from_waker(waker)) {
             tracing::debug!(%error, "a write failed");
             self.phase.set(Phase::Ended);
@@ -62,8 +59,7 @@ impl Link {
         if self.blocked.get() || self.phase.get() != Phase::Open {
             return 0;
         }
-        let driver = self.driver.borrow();
-        let Some(waker) = driver.as_ref() else { return 0 };
+        let Some(waker) = self.driver.get() else { return 0 };
         match self.io.borrow_mut().poll_write_now(&mut Context::from_waker(waker), slices) {
             Poll::Ready(Ok(n)) => n,
             Poll::Ready(Err(error)) => {
@@ -77,6 +73,13 @@ impl Link {
                 // Its task is woken when the socket has room, and writes what will be in the outbox.
                 0
             }
+        }
+    }
+
+    /// Queues a ping or a pong. A peer that does not read meets its outbox's bound like any other, which closes the connection.
+    pub(super) fn write_control(&self, worker: &Rc<Worker>, opcode: Opcode, payload: &[u8]) {
+        if let Some(owner) = self.owner() {
+            let _full = worker.write(&owner.as_session(), |out| encode_frame(out, opcode, payload));
         }
     }
 
