@@ -140,7 +140,9 @@ impl Worker {
             let outbox = session.outbox();
             let Some(packets) = burst.form(self, member.variant, outbox.framing()) else { return };
             delivered += 1;
-            outbox.note_shared();
+            if !plain {
+                outbox.note_shared();
+            }
             // What is in an outbox is written first.
             let n =
                 if write && outbox.is_empty() { session.write_through(&[IoSlice::new(packets)]) } else { 0 };

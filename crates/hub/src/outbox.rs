@@ -131,7 +131,7 @@ pub struct Outbox {
     bytes: Cell<usize>,
     limit: usize,
     framing: Cell<Framing>,
-    /// Packets that others got too were added, or written past it, since that was asked last.
+    /// Packets that others got too, and that may be compressed, were added or written past it since that was asked last.
     shared: Cell<bool>,
     /// In the worker's list of outboxes to flush.
     pub(crate) dirty: Cell<bool>,
@@ -188,13 +188,14 @@ impl Outbox {
         self.framing.set(framing);
     }
 
-    /// Packets that others get too go to this peer.
+    /// Packets that others get too, and that may be compressed, go to this peer.
     #[inline]
     pub fn note_shared(&self) {
         self.shared.set(true);
     }
 
-    /// Whether packets that others got too went to this peer since this was asked last: for a protocol that encodes what it sends by what it sent before.
+    /// Whether packets that others got too, and that may be compressed, went to this peer since this was asked last: for a protocol that encodes what
+    /// it sends by what it sent before.
     pub fn take_shared(&self) -> bool {
         self.shared.replace(false)
     }

@@ -301,6 +301,22 @@ async fn a_context_goes_on_past_what_is_uncompressed() {
             assert_eq!(next(&mut client).await, OwnedMessage::Text(text(1)));
         }
     }
+    // To one client, uncompressed to all, and to the one again: what it was sent before is known.
+    let mut client = Frames::open(address, "/socket.io/?EIO=4&transport=websocket").await;
+    client.next().await;
+    client.send("40").await;
+    client.next().await;
+    let mut lengths = Vec::new();
+    for _ in 0..2 {
+        client.send(r#"42["ask",true]"#).await;
+        let (compressed, payload) = client.next().await;
+        assert!(compressed);
+        lengths.push(payload.len());
+        client.send(r#"42["cast",false]"#).await;
+        assert!(!client.next().await.0);
+        assert!(!client.next().await.0);
+    }
+    assert!(lengths[1] < lengths[0] / 2, "{lengths:?}");
 }
 
 /// One request on a connection of its own; its answer's body.
