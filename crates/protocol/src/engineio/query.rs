@@ -26,17 +26,29 @@ impl<'a> Query<'a> {
     /// Reads a raw query string: what stands after `?` in the request target.
     pub fn parse(raw: &'a str) -> Self {
         let mut query = Self::default();
-        for (name, value) in form_urlencoded::parse(raw.as_bytes()) {
-            match &*name {
-                "EIO" => query.eio = Some(value),
-                "transport" => query.transport = Some(value),
-                "sid" => query.sid = Some(value),
-                "b64" => query.b64 = !value.is_empty(),
-                "j" => query.j = Some(value),
-                _ => {}
+        if memchr::memchr2(b'%', b'+', raw.as_bytes()).is_some() {
+            for (name, value) in form_urlencoded::parse(raw.as_bytes()) {
+                query.set(&name, value);
+            }
+        } else {
+            // Clients have nothing to encode.
+            for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
+                let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+                query.set(name, Cow::Borrowed(value));
             }
         }
         query
+    }
+
+    fn set(&mut self, name: &str, value: Cow<'a, str>) {
+        match name {
+            "EIO" => self.eio = Some(value),
+            "transport" => self.transport = Some(value),
+            "sid" => self.sid = Some(value),
+            "b64" => self.b64 = !value.is_empty(),
+            "j" => self.j = Some(value),
+            _ => {}
+        }
     }
 
     /// The protocol version Node would speak: 4 for `EIO=4`, else 3.
@@ -47,5 +59,27 @@ impl<'a> Query<'a> {
     /// The session the request names; `None` for a handshake.
     pub fn session(&self) -> Option<&str> {
         self.sid.as_deref().filter(|sid| !sid.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_without_escapes_is_read_as_one_with_escapes() {
+        for raw in [
+            "",
+            "EIO=4&transport=polling&t=abc&sid=lv_VI97HAXpY6yYWAAAC",
+            "&&sid=a&&sid=b&",
+            "sid",
+            "sid=",
+            "sid=a=b&=c&j",
+            "b64=1&EIO&transport==",
+            "transport=\u{e9}&sid=;x",
+        ] {
+            let escaped = [raw, "&%74=+"].concat();
+            assert_eq!(Query::parse(raw), Query::parse(&escaped), "{raw}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! [RFC 9110, 12.5.3](https://www.rfc-editor.org/rfc/rfc9110#section-12.5.3).
 
+use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::io::Write;
 
@@ -13,6 +14,14 @@ use http::{HeaderMap, HeaderValue};
 
 use super::Answer;
 
+/// Bytes of a header that is remembered.
+const REMEMBERED_UP_TO: usize = 128;
+
+thread_local! {
+    /// What was asked last, and what came of it: most clients ask for the same. Nothing asked for is nothing remembered.
+    static LAST: RefCell<(Vec<u8>, Option<Coding>)> = const { RefCell::new((Vec::new(), None)) };
+}
+
 /// How a client takes compressed answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Coding {
@@ -23,6 +32,21 @@ pub(super) enum Coding {
 impl Coding {
     /// The one of those that a request accepts which it likes best: by weight, then named before `*`, then in its own order.
     pub(super) fn of(request: &HeaderMap) -> Option<Self> {
+        let mut values = request.get_all(ACCEPT_ENCODING).iter();
+        let (value, None) = (values.next()?, values.next()) else { return Self::judge(request) };
+        LAST.with_borrow_mut(|(last, coding)| {
+            if last != value.as_bytes() {
+                *coding = Self::judge(request);
+                last.clear();
+                if value.len() <= REMEMBERED_UP_TO {
+                    last.extend_from_slice(value.as_bytes());
+                }
+            }
+            *coding
+        })
+    }
+
+    fn judge(request: &HeaderMap) -> Option<Self> {
         let liking = |coding: Self| Liking::of(request, coding.name()).map(|liking| (liking, coding));
         let (gzip, deflate) = (liking(Self::Gzip), liking(Self::Deflate));
         match (gzip, deflate) {

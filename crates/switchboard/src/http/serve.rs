@@ -54,7 +54,20 @@ pub(crate) fn serve<B>(
 where
     B: Body<Data = Bytes> + Send,
 {
-    let (mut parts, body) = request.into_parts();
+    let (parts, body) = request.into_parts();
+    serve_parts(inner, parts, body, peer)
+}
+
+/// As [`serve`], of a request in its parts.
+pub(crate) fn serve_parts<B>(
+    inner: &Arc<Inner>,
+    mut parts: Parts,
+    body: B,
+    peer: Peer,
+) -> impl Future<Output = Served<B>> + Send + use<B>
+where
+    B: Body<Data = Bytes> + Send,
+{
     if parts.version == Version::HTTP_2 {
         http2::level(&mut parts);
     }
@@ -356,7 +369,12 @@ where
     if announced.is_some_and(|length| length > limit.saturating_add(DROPPED_BYTES)) {
         return Err(NoBody::TooLarge);
     }
-    tokio::time::timeout(timeout, collect(body, limit)).await.unwrap_or_else(|_late| {
+    let mut collecting = std::pin::pin!(collect(body, limit));
+    // A body that came with its head needs no timer.
+    if let Poll::Ready(read) = poll_fn(|cx| Poll::Ready(collecting.as_mut().poll(cx))).await {
+        return read;
+    }
+    tokio::time::timeout(timeout, collecting).await.unwrap_or_else(|_late| {
         super::refused("http", "body timeout");
         Err(NoBody::Gone)
     })

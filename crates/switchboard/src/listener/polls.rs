@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version};
+use http::{HeaderValue, Method, StatusCode, Version};
 use http_body_util::Full;
 use switchboard_hub::Worker;
 use switchboard_websocket::handshake::head::{Head, HeadLimits};
@@ -24,7 +24,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::Peer;
 use crate::http::routes::Route;
-use crate::http::serve::{Served, serve as serve_request};
+use crate::http::serve::{Served, serve_parts};
 use crate::http::wire::write_answer;
 use crate::http::{Answer, plain};
 use crate::switchboard::Inner;
@@ -51,12 +51,15 @@ where
         } else {
             take(inner, &bytes)
         };
-        let Poll { request, is_last, behind } = match read {
-            Read::Poll(poll) => poll,
+        let Poll { parts, body, is_last, behind } = match read {
+            Read::Poll(poll) => *poll,
             Read::Other(bytes) => return Some(bytes),
         };
-        let peer = inner.proxies.resolve(peer, request.headers());
-        let (answer, ahead) = answered(worker, stream, serve_request(inner, request, peer), behind).await?;
+        let peer = inner.proxies.resolve(peer, &parts.headers);
+        let (answer, ahead) = {
+            let serving = pin!(serve_parts(inner, parts, body, peer));
+            answered(worker, stream, serving, behind).await?
+        };
         let is_last = is_last || inner.closing.load(Ordering::Acquire);
         let goes_on = write(worker, stream, &answer, is_last, inner.listener.head_timeout).await;
         if !goes_on.is_ok_and(|goes_on| goes_on) {
@@ -67,15 +70,16 @@ where
 }
 
 /// What was read.
-#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made")]
 enum Read {
-    Poll(Poll),
+    /// Boxed: it goes through many hands.
+    Poll(Box<Poll>),
     Other(Bytes),
 }
 
 /// A poll, or a POST whose body came with it.
 struct Poll {
-    request: Request<Full<Bytes>>,
+    parts: Parts,
+    body: Full<Bytes>,
     /// The client wants the connection closed behind the answer.
     is_last: bool,
     behind: Vec<u8>,
@@ -86,7 +90,7 @@ fn take(inner: &Inner, bytes: &[u8]) -> Read {
 }
 
 /// The poll that the bytes begin with, if it is whole, and its like is all that it is.
-fn poll_of(inner: &Inner, bytes: &[u8]) -> Option<Poll> {
+fn poll_of(inner: &Inner, bytes: &[u8]) -> Option<Box<Poll>> {
     if !bytes.starts_with(b"GET ") && !bytes.starts_with(b"POST ") {
         return None;
     }
@@ -97,35 +101,40 @@ fn poll_of(inner: &Inner, bytes: &[u8]) -> Option<Poll> {
     let Some(Route::Engine(_)) = inner.routes.load().find(parts.uri.path()) else { return None };
     let (body, behind) = bytes.get(len..)?.split_at_checked(length)?;
     let body = Full::new(Bytes::copy_from_slice(body));
-    Some(Poll { request: Request::from_parts(parts, body), is_last, behind: behind.to_vec() })
+    Some(Box::new(Poll { parts, body, is_last, behind: behind.to_vec() }))
 }
 
 /// The length of a request's body, and whether the request is the connection's last, as its head has it. `None`: it is for hyper to say.
 fn framing(parts: &Parts) -> Option<(usize, bool)> {
-    let headers = &parts.headers;
-    let is_plain = parts.version == Version::HTTP_11
-        && ![TRANSFER_ENCODING, EXPECT, UPGRADE].iter().any(|name| headers.contains_key(name));
-    if !is_plain {
+    if parts.version != Version::HTTP_11 {
         return None;
     }
-    let is_last = match single(headers, &CONNECTION)? {
+    let (mut connection, mut length) = (None, None);
+    for (name, value) in &parts.headers {
+        if *name == CONNECTION {
+            once(&mut connection, value)?;
+        } else if *name == CONTENT_LENGTH {
+            once(&mut length, value)?;
+        } else if *name == TRANSFER_ENCODING || *name == EXPECT || *name == UPGRADE {
+            return None;
+        }
+    }
+    let is_last = match connection.unwrap_or_default() {
         b"" => false,
         value if value.eq_ignore_ascii_case(b"keep-alive") => false,
         value if value.eq_ignore_ascii_case(b"close") => true,
         _ => return None,
     };
-    let length = match single(headers, &CONTENT_LENGTH)? {
+    let length = match length.unwrap_or_default() {
         b"" if parts.method == Method::GET => 0,
         digits => decimal(digits)?,
     };
     (parts.method != Method::GET || length == 0).then_some((length, is_last))
 }
 
-/// The value of a header that is there once or not at all (`""`); `None` where there are several.
-fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
-    let mut values = headers.get_all(name).iter();
-    let value = values.next().map_or(&b""[..], HeaderValue::as_bytes);
-    values.next().is_none().then_some(value)
+/// Takes the value of a header that may be there but once; `None` where it was there already.
+fn once<'a>(place: &mut Option<&'a [u8]>, value: &'a HeaderValue) -> Option<()> {
+    place.replace(value.as_bytes()).is_none().then_some(())
 }
 
 /// Digits and nothing else: `parse` would take a sign.
@@ -140,13 +149,12 @@ fn decimal(digits: &[u8]) -> Option<usize> {
 async fn answered<S>(
     worker: &Worker,
     stream: &mut S,
-    serving: impl Future<Output = Served<Full<Bytes>>>,
+    mut serving: Pin<&mut impl Future<Output = Served<Full<Bytes>>>>,
     mut ahead: Vec<u8>,
 ) -> Option<(Answer, Vec<u8>)>
 where
     S: AsyncRead + Unpin,
 {
-    let mut serving = pin!(serving);
     let served = poll_fn(|cx| {
         if let task::Poll::Ready(served) = serving.as_mut().poll(cx) {
             return task::Poll::Ready(Some(served));
@@ -283,7 +291,11 @@ where
         }
         rest.drain(..written);
     }
-    tokio::time::timeout(patience, stream.flush()).await??;
+    // Mostly there is nothing left to flush, and then no need of a timer.
+    match poll_fn(|cx| task::Poll::Ready(Pin::new(&mut *stream).poll_flush(cx))).await {
+        task::Poll::Ready(flushed) => flushed?,
+        task::Poll::Pending => tokio::time::timeout(patience, stream.flush()).await??,
+    }
     if is_last {
         stream.shutdown().await?;
     }

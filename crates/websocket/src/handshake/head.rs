@@ -5,14 +5,18 @@
 //! than one that comes whole.
 
 use std::mem::MaybeUninit;
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, request, response};
+use memchr::memmem;
 use thiserror::Error;
 
 /// More header lines than this are refused, whatever [`HeadLimits::max_headers`] says.
 const MAX_HEADERS: usize = 128;
 const END: &[u8] = b"\r\n\r\n";
+/// Made once: it costs as much as a search.
+static FINDER: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(END));
 
 /// Bounds on the head of a request or response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,7 +170,7 @@ impl Head {
         let limit = self.limits.max_bytes;
         let from = self.searched.saturating_sub(END.len() - 1);
         let unseen = buffer.get(from..).unwrap_or_default();
-        let end = memchr::memmem::find(unseen, END).map(|at| from + at + END.len());
+        let end = FINDER.find(unseen).map(|at| from + at + END.len());
         self.searched = buffer.len();
         if end.unwrap_or(buffer.len()) > limit {
             return Err(HeadError::TooLarge { limit });
