@@ -17,7 +17,7 @@ const { values: option } = parseArgs({ options: { server: { type: "string" }, te
 
 const listen = ["--address", "127.0.0.1", "--port", "0", "--workers", "4"];
 // Over TLS, on the same port, the browser speaks HTTP/2.
-const more = ["--tls-self-signed", "--tls-plain-too", "--metrics"];
+const more = ["--tls-self-signed", "--tls-plain-too", "--metrics", "--deflate", "--http-compression", "0"];
 const heartbeats = ["--ping-interval", "1000", "--ping-timeout", "1000"];
 const server = spawn(option.server, [...listen, ...more, ...heartbeats, "--log-level", "warn"], { stdio: ["ignore", "pipe", "inherit"] });
 const ended = once(server, "exit");
