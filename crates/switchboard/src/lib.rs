@@ -52,6 +52,7 @@ pub use listener::{FlashPolicy, Http2Options, ListenAddress, ListenerOptions, Li
 pub use proxies::{InvalidNetwork, TrustedProxies};
 pub use reason::DisconnectReason;
 pub use socketio::ack::AckFuture;
+pub use socketio::emitter::Emitter;
 pub use socketio::extract::{
     Ack, Auth, Connecting, Data, Disconnected, Event, EventContext, FromEvent, FromSocket, HasSocket, State,
 };
@@ -61,7 +62,7 @@ pub use socketio::handler::{
 pub use socketio::namespace::Namespace;
 pub use socketio::operator::{BroadcastOperator, Rooms};
 pub use socketio::server::SocketIoOptions;
-pub use socketio::socket::{Emitter, Socket};
+pub use socketio::socket::Socket;
 pub use switchboard::Switchboard;
 pub use switchboard_hub::{HubError, MemberId as SocketId, RoomName};
 pub use switchboard_protocol::socketio::{Args, ArgsError, Binary, Value, WriteError};

@@ -1,0 +1,104 @@
+//! An event on its way to one socket, and how it is sent.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use switchboard_protocol::socketio::{PacketType, write_args, write_packet};
+use tokio::sync::oneshot;
+
+use super::ack::AckFuture;
+use super::local::Sending;
+use super::socket::{Socket, with_local};
+use crate::{AckError, EmitError};
+
+/// How long an acknowledgement is awaited unless [`Socket::timeout`] says otherwise.
+const ACK_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// An event in the making: how it is sent to one socket. Made by [`Socket::timeout`], [`Socket::volatile`] and [`Socket::compress`].
+#[derive(Debug, Clone, Copy)]
+#[must_use = "nothing is sent until `emit` is called"]
+pub struct Emitter<'a> {
+    socket: &'a Socket,
+    sending: Sending,
+    timeout: Duration,
+}
+
+impl<'a> Emitter<'a> {
+    pub(super) fn new(socket: &'a Socket) -> Self {
+        Self { socket, sending: Sending::default(), timeout: ACK_TIMEOUT }
+    }
+
+    /// Another time-out for the acknowledgement.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// May be dropped where the transport does not take it at once.
+    pub fn volatile(self) -> Self {
+        Self { sending: Sending { volatile: true, ..self.sending }, ..self }
+    }
+
+    /// Whether it is compressed; see [`Socket::compress`].
+    pub fn compress(self, compress: bool) -> Self {
+        Self { sending: Sending { compress, ..self.sending }, ..self }
+    }
+
+    /// Sends an event; see [`Socket::emit`].
+    ///
+    /// # Errors
+    /// As [`Socket::emit`].
+    pub fn emit<T: Serialize>(self, event: &str, args: T) -> Result<(), EmitError> {
+        let key = self.socket.key()?;
+        let sending = self.sending;
+        if let Some(worker) = self.socket.worker(key) {
+            // The packet is written into the worker's scratch buffer, with nothing of the worker borrowed.
+            return worker.with_scratch(|packet| {
+                let mut attachments = Vec::new();
+                self.write_packet(packet, &mut attachments, event, &args)?;
+                with_local(&worker, key, |local| {
+                    Ok(local.send_packet(&worker, packet, &attachments, sending)?)
+                })
+            });
+        }
+        let (mut packet, mut attachments) = (Vec::new(), Vec::new());
+        self.write_packet(&mut packet, &mut attachments, event, &args)?;
+        self.socket
+            .on_worker(move |worker, local| Ok(local.send_packet(worker, &packet, &attachments, sending)?))
+    }
+
+    fn write_packet<T: Serialize>(
+        &self,
+        packet: &mut Vec<u8>,
+        attachments: &mut Vec<Bytes>,
+        event: &str,
+        args: &T,
+    ) -> Result<(), EmitError> {
+        let namespace = &self.socket.shared.namespace.name;
+        packet.push(b'4');
+        Ok(write_packet(packet, attachments, PacketType::Event, namespace, None, Some(event), args)?)
+    }
+
+    /// Sends an event and awaits its acknowledgement; see [`Socket::emit_with_ack`].
+    ///
+    /// # Errors
+    /// The future's: [`AckError`].
+    pub fn emit_with_ack<R: DeserializeOwned>(self, event: &str, args: impl Serialize) -> AckFuture<R> {
+        let (reply, result) = oneshot::channel();
+        let (timeout, compress) = (self.timeout, self.sending.compress);
+        let sent = write(event, &args).and_then(|(json, attachments)| {
+            self.socket.on_worker(move |worker, local| {
+                local.send_with_ack(worker, &json, &attachments, compress, timeout, reply);
+                Ok(())
+            })
+        });
+        AckFuture::new(sent.map(|()| result).map_err(AckError::from))
+    }
+}
+
+fn write<T: Serialize>(event: &str, args: &T) -> Result<(Vec<u8>, Vec<Bytes>), EmitError> {
+    let (mut json, mut attachments) = (Vec::new(), Vec::new());
+    write_args(&mut json, &mut attachments, Some(event), args)?;
+    Ok((json, attachments))
+}
