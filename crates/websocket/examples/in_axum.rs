@@ -1,7 +1,7 @@
 //! An axum application with a page and a WebSocket that sends every message back, over HTTP/1.1 and HTTP/2:
 //!
 //! ```text
-//! cargo run -p switchboard-websocket --example axum --features axum -- --addr 127.0.0.1:9001
+//! cargo run -p switchboard-websocket --example in_axum --features axum -- --addr 127.0.0.1:9001
 //! cargo run -p switchboard-websocket --example client -- ws://127.0.0.1:9001/echo
 //! ```
 

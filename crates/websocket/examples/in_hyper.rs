@@ -1,7 +1,7 @@
 //! A WebSocket server on hyper alone, over HTTP/1.1 and HTTP/2, that sends every message back:
 //!
 //! ```text
-//! cargo run -p switchboard-websocket --example hyper --features hyper -- --addr 127.0.0.1:9001
+//! cargo run -p switchboard-websocket --example in_hyper --features hyper -- --addr 127.0.0.1:9001
 //! cargo run -p switchboard-websocket --example client -- ws://127.0.0.1:9001/
 //! ```
 
