@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bounds;
+mod certificates;
 mod compression;
 mod descriptors;
 mod drafts;
