@@ -1,7 +1,8 @@
 //! What the codec costs on one core: `cargo bench -p switchboard-websocket --bench codec`, `-- utf8` for a part of it.
 //!
-//! `utf8` holds what the decoder checks of a text, however it is split, beside `simdutf8` on the whole of it: the decoder also
-//! unmasks it (and, where it is split, puts it together), which is measured alone by the same row of `binary`.
+//! `utf8` is the check of a text by itself, as it is there to be checked with each piece that comes, beside `simdutf8` on the whole of it
+//! at once; beside pieces of 256 bytes and less also `simdutf8` on each of them. `text` is the decoder with that check, which also
+//! puts together what is split: that is measured by the same row of `binary`.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -10,6 +11,16 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use switchboard_websocket::{
     Decoder, FrameHeader, Limits, Message, Opcode, Role, encode_frame, encode_frame_masked, mask, mask_scalar,
 };
+
+// The check is no part of the crate's interface.
+#[allow(dead_code, unused_imports)]
+#[path = "../src/buffer.rs"]
+mod buffer;
+#[allow(dead_code, unused_imports)]
+#[path = "../src/utf8/mod.rs"]
+mod utf8;
+
+use utf8::Progress;
 
 const KEY: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
 
@@ -77,28 +88,80 @@ fn decoding(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// 64 KiB of text, which is more than one message's frame at a time in the cache of the first level.
-fn utf8(criterion: &mut Criterion) {
-    const LEN: usize = 64 << 10;
+/// 64 KiB, which is more than the cache of the first level holds.
+const TEXT: usize = 64 << 10;
+
+fn texts() -> [(&'static str, String); 2] {
+    let korean = "가나다라 마바사 아자차카 타파하. ".repeat(TEXT / 45 + 1);
+    let up_to_length = |len: &mut usize, c: char| {
+        *len += c.len_utf8();
+        (*len <= TEXT).then_some(c)
+    };
+    [("ascii", "abcdefgh".repeat(TEXT / 8)), ("korean", korean.chars().scan(0, up_to_length).collect())]
+}
+
+fn checking(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("utf8");
-    group.throughput(Throughput::Bytes(LEN as u64));
-    let ascii = "abcdefgh".repeat(LEN / 8);
-    let korean = "가나다라 마바사 아자차카 타파하. ".repeat(LEN / 45 + 1);
-    let korean: String = korean
-        .chars()
-        .scan(0, |len, c| {
-            *len += c.len_utf8();
-            (*len <= LEN).then_some(c)
-        })
-        .collect();
-    for (language, text) in [("ascii", &ascii), ("korean", &korean)] {
-        group.bench_function(BenchmarkId::new("simdutf8", language), |bencher| {
-            bencher.iter(|| simdutf8::basic::from_utf8(black_box(text.as_bytes())).is_ok());
+    for (language, text) in texts() {
+        let bytes = text.as_bytes();
+        group.throughput(Throughput::Bytes(bytes.len() as u64));
+        group.bench_function(BenchmarkId::new("simdutf8, whole", language), |bencher| {
+            bencher.iter(|| simdutf8::basic::from_utf8(black_box(bytes)).is_ok());
         });
+        for (split, sizes) in [
+            ("whole", &[TEXT][..]),
+            ("halves", &[TEXT / 2 + 1]),
+            ("4 KiB", &[4 << 10]),
+            ("1460 B", &[1460]),
+            ("1 KiB", &[1 << 10]),
+            ("256 B", &[256]),
+            ("7 to 130 B", &[7, 100, 31, 130, 64]),
+        ] {
+            // Most of these ends are within a code point.
+            let ends: Vec<usize> = ends(bytes.len(), sizes).collect();
+            group.bench_function(BenchmarkId::new(split, language), |bencher| {
+                bencher.iter(|| {
+                    let mut progress = Progress::default();
+                    ends.iter().all(|end| progress.check(black_box(&bytes[..*end])).is_ok())
+                });
+            });
+            if sizes.iter().max() > Some(&256) {
+                continue;
+            }
+            let boundary = |end: &usize| (0..=*end).rfind(|at| text.is_char_boundary(*at)).unwrap_or(0);
+            let ends: Vec<usize> = ends.iter().map(boundary).collect();
+            group.bench_function(BenchmarkId::new(format!("simdutf8, {split}"), language), |bencher| {
+                bencher.iter(|| {
+                    let mut from = 0;
+                    ends.iter().all(|end| {
+                        let piece = &bytes[from..*end];
+                        from = *end;
+                        simdutf8::basic::from_utf8(black_box(piece)).is_ok()
+                    })
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
+/// Where pieces of these sizes by turns end.
+fn ends(len: usize, sizes: &[usize]) -> impl Iterator<Item = usize> {
+    let mut sizes = sizes.iter().cycle();
+    std::iter::successors(Some(0), move |end| {
+        (*end < len).then(|| len.min(end + sizes.next().unwrap_or(&len)))
+    })
+    .skip(1)
+}
+
+fn text(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("text");
+    group.throughput(Throughput::Bytes(TEXT as u64));
+    for (language, text) in texts() {
         for (split, fragments, reads) in [
-            ("whole", vec![LEN], vec![usize::MAX]),
-            ("two reads", vec![LEN], vec![LEN / 2 + 1]),
-            ("reads of 4001 B", vec![LEN], vec![4001]),
+            ("whole", vec![TEXT], vec![usize::MAX]),
+            ("two reads", vec![TEXT], vec![TEXT / 2 + 1]),
+            ("reads of 4001 B", vec![TEXT], vec![4001]),
             ("frames of 1000 B", vec![1000], vec![usize::MAX]),
             ("frames of 7 to 130 B", vec![7, 100, 31, 130, 64], vec![usize::MAX]),
         ] {
@@ -177,6 +240,6 @@ impl Stream {
 criterion_group! {
     name = benches;
     config = Criterion::default().warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
-    targets = masking, encoding, decoding, utf8
+    targets = masking, encoding, decoding, checking, text
 }
 criterion_main!(benches);

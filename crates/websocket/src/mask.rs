@@ -72,6 +72,10 @@ fn wide_key(key: [u8; 4]) -> u64 {
 /// Masks with the widest vectors this processor has. On x86-64 that is found out at run time; where the
 /// vectors are part of the target (SSE2 on x86-64, NEON on aarch64) the plain loop already uses them.
 fn mask_long(data: &mut [u8], key: [u8; 4]) {
+    // What servers send is not masked.
+    if key == [0; 4] {
+        return;
+    }
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx2") {
         // SAFETY: the processor has AVX2, which is all that `mask_avx2` asks for.

@@ -7,7 +7,7 @@ use crate::{
     deflate::{InflateError, Inflated, Inflater},
     frame::{Header, MAX_HEADER},
     mask::mask,
-    utf8::{self, BadUtf8, TextBuffer},
+    utf8::{BadUtf8, Progress, TextBuffer},
 };
 
 /// One frame and one message in progress; a control frame may come between a message's fragments.
@@ -41,7 +41,7 @@ enum Body {
     /// A compressed message, as far as it is inflated; of text, how much of that is known to be UTF-8.
     Inflated {
         bytes: Inflated,
-        text: Option<usize>,
+        text: Option<Progress>,
     },
 }
 
@@ -106,7 +106,7 @@ impl Partial {
     pub(crate) fn begin(&mut self, header: &Header) {
         match header.opcode {
             Opcode::Text | Opcode::Binary if header.compressed => {
-                let text = (header.opcode == Opcode::Text).then_some(0);
+                let text = (header.opcode == Opcode::Text).then(Progress::default);
                 self.message = Some(Body::Inflated { bytes: Inflated::new(), text });
             }
             Opcode::Text => {
@@ -153,7 +153,7 @@ impl Partial {
                     if let Some(checked) = text
                         && !(whole && frame.fin)
                     {
-                        *checked += utf8::check_beginning(bytes.as_slice(), *checked)?;
+                        checked.check(bytes.as_slice())?;
                     }
                 }
                 None => {}
