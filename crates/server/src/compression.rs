@@ -15,7 +15,7 @@ pub struct Compression {
     pub deflate: bool,
 
     /// Let messages refer to those before them, in both directions: small ones that are alike get much smaller, and each connection that
-    /// has sent and received such takes 430 KB of memory more.
+    /// has sent and received such takes up to 50 KB of memory more.
     #[arg(long, env = "SWITCHBOARD_DEFLATE_TAKEOVER", requires = "deflate")]
     pub deflate_takeover: bool,
 

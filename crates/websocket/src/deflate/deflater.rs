@@ -8,6 +8,7 @@ use zlib_rs::{Deflate, DeflateFlush};
 use super::{
     DeflateOptions, DeflateParameters, MIN_WINDOW_BITS,
     pool::{self, DeflateKind},
+    recent::{History, Ticket},
 };
 use crate::{FrameHeader, Opcode, Prepared, Role, encode_frame, encode_frame_masked, mask};
 
@@ -15,19 +16,30 @@ use crate::{FrameHeader, Opcode, Prepared, Role, encode_frame, encode_frame_mask
 const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
 /// An empty message (§7.2.3.6).
 const EMPTY: [u8; 1] = [0x00];
+/// How far back a compressor refers whose tables were made again. A quarter of the largest window costs a quarter of the time and of the
+/// memory, and messages that are alike are mostly so with the last ones.
+const HISTORY: usize = 8 << 10;
 /// Up to this many bytes an output buffer is made in which the worst case fits.
 const SURE_FIT: usize = 64 << 10;
 
 /// Compresses what this end sends.
 ///
-/// It holds nothing until it compresses. Then, where context is taken over, it holds zlib's state,
-/// [which is several hundred KiB](super), until [`forget`](Self::forget) or its end; else it borrows one of the
-/// thread's for the call.
+/// It holds nothing until it compresses, and then, where context is taken over, the end of what it compressed, until [`forget`](Self::forget) or
+/// its end. zlib's state, [which is several hundred KiB](super), is the thread's: of the connections that were busy last it keeps each its own. A
+/// connection that often goes from thread to thread has it made anew each time.
 pub struct Deflater {
-    state: Option<Box<Deflate>>,
+    /// What was before, where there is anything.
+    context: Option<Box<Context>>,
     kind: DeflateKind,
     keeps_context: bool,
     threshold: usize,
+}
+
+/// What a compressor remembers.
+struct Context {
+    /// Finds the state that knows all of it, if the thread still has that.
+    ticket: Ticket,
+    history: History,
 }
 
 impl Deflater {
@@ -40,7 +52,7 @@ impl Deflater {
         let kind = DeflateKind { window_bits, level: options.level, memory_level: options.memory_level };
         let keeps_context = !parameters.sends_without_context(role);
         let threshold = if window_bits < MIN_WINDOW_BITS { usize::MAX } else { options.threshold };
-        Self { state: None, kind, keeps_context, threshold }
+        Self { context: None, kind, keeps_context, threshold }
     }
 
     /// Appends a message as one frame, masked if `key` is given: compressed, or as it is if it is below the threshold, or
@@ -77,20 +89,45 @@ impl Deflater {
         if payload.is_empty() {
             return take(Some(&mut { EMPTY }));
         }
-        let mut state = self.state.take().unwrap_or_else(|| pool::take_deflate(self.kind));
+        let mut state = self.resume();
         let mut buffer = pool::take_buffer();
         let len = deflate(&mut state, payload, &mut buffer);
         let helps = len.is_some_and(|len| self.keeps_context || len < payload.len());
         let compressed = len.filter(|_| helps).and_then(|len| buffer.get_mut(..len));
         // What is not sent must not be referred to either.
         if self.keeps_context && compressed.is_some() {
-            self.state = Some(state);
+            self.remember(state, payload);
         } else {
+            self.context = None;
             pool::put_deflate(self.kind, state);
         }
         let taken = take(compressed);
         pool::put_buffer(buffer);
         taken
+    }
+
+    /// A state that refers to what was before, if there is anything.
+    #[expect(clippy::unnecessary_box_returns, reason = "it is the box that is kept")]
+    fn resume(&self) -> Box<Deflate> {
+        let Some(context) = &self.context else { return pool::take_deflate(self.kind) };
+        pool::resume_deflate(context.ticket).unwrap_or_else(|| {
+            let mut state = pool::take_deflate(self.kind);
+            // One that does not take it refers to nothing, which nobody minds.
+            let _taken = state.set_dictionary(context.history.last(self.history()));
+            state
+        })
+    }
+
+    fn history(&self) -> usize {
+        HISTORY.min(1 << self.kind.window_bits)
+    }
+
+    fn remember(&mut self, state: Box<Deflate>, payload: &[u8]) {
+        let length = self.history();
+        let new = || Box::new(Context { ticket: Ticket::new(), history: History::default() });
+        let context = self.context.get_or_insert_with(new);
+        context.history.push(payload, length);
+        pool::keep_deflate(&mut context.ticket, self.kind, state);
     }
 
     /// The frame of a message that many connections send, as this one sends it, if that is shared: where context is
@@ -102,7 +139,8 @@ impl Deflater {
         if !self.compresses(message.payload().len()) {
             return Some(message.frame());
         }
-        let mut once = Self { state: None, kind: self.kind, keeps_context: false, threshold: self.threshold };
+        let mut once =
+            Self { context: None, kind: self.kind, keeps_context: false, threshold: self.threshold };
         Some(message.deflated(self.kind.window_bits, |message| {
             once.compress(message.opcode(), message.payload(), |compressed| match compressed {
                 Some(compressed) => {
@@ -118,14 +156,16 @@ impl Deflater {
     /// before it. To be called where the peer was sent a compressed message that another compressor made, and wherever
     /// memory is worth more than what the context saves. It needs no word with the peer.
     pub fn forget(&mut self) {
-        if let Some(state) = self.state.take() {
+        if let Some(context) = self.context.take()
+            && let Some(state) = pool::resume_deflate(context.ticket)
+        {
             pool::put_deflate(self.kind, state);
         }
     }
 
-    /// Whether it holds memory of zlib's between messages.
+    /// Whether it holds memory between messages.
     pub fn holds_state(&self) -> bool {
-        self.state.is_some()
+        self.context.is_some()
     }
 
     /// Whether its messages refer to those before them.
@@ -166,7 +206,7 @@ fn deflate(state: &mut Deflate, mut input: &[u8], buffer: &mut Vec<u8>) -> Optio
 impl fmt::Debug for Deflater {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Deflater")
-            .field("holds_state", &self.state.is_some())
+            .field("holds_state", &self.context.is_some())
             .field("keeps_context", &self.keeps_context)
             .field("kind", &self.kind)
             .field("threshold", &self.threshold)

@@ -4,7 +4,10 @@ use std::fmt;
 
 use zlib_rs::{Inflate, InflateFlush, Status};
 
-use super::{DeflateParameters, pool};
+use super::{
+    DeflateParameters, MAX_WINDOW_BITS, pool,
+    recent::{History, Ticket},
+};
 use crate::Role;
 
 /// What a sender takes off the end of each message, and a receiver puts back (§7.2.1).
@@ -17,15 +20,29 @@ const FIRST_BUFFER: usize = 4 << 10;
 
 /// Inflates what the peer compressed: to be given to a [`Decoder`](crate::Decoder).
 ///
-/// It holds nothing until a compressed message comes. Then it holds zlib's state, [which is some 48 KiB](super):
-/// for as long as the message comes, or, where the peer takes context over, for good.
+/// It holds nothing until a compressed message comes. Then it holds zlib's state, [which is some 48 KiB](super), for as long as the message
+/// comes. Where the peer takes context over, it holds the end of what has come for good, and the state as one of the thread's busiest.
 pub struct Inflater {
+    /// Of the message in progress.
     state: Option<Box<Inflate>>,
+    /// What was before, where there is anything.
+    context: Option<Box<Context>>,
     keeps_context: bool,
+    /// How far back the peer may refer, as a power of two.
+    window_bits: u8,
     /// The message in progress has brought no byte yet.
     is_empty: bool,
     /// What has come ends with a block that says it is the last.
     is_at_end: bool,
+}
+
+/// What an inflater remembers.
+struct Context {
+    /// Finds the state that knows all of it, if the thread still has that.
+    ticket: Ticket,
+    history: History,
+    /// Where in the message in progress that begins which may be referred to.
+    from: usize,
 }
 
 /// Why a message does not inflate.
@@ -40,11 +57,13 @@ pub(crate) enum InflateError {
 impl Inflater {
     /// An inflater for what the peer of this end sends.
     pub fn new(role: Role, parameters: DeflateParameters) -> Self {
-        let keeps_context = !match role {
-            Role::Server => parameters.client_no_context_takeover,
-            Role::Client => parameters.server_no_context_takeover,
+        let (no_context, window_bits) = match role {
+            Role::Server => (parameters.client_no_context_takeover, parameters.client_max_window_bits),
+            Role::Client => (parameters.server_no_context_takeover, parameters.server_max_window_bits),
         };
-        Self { state: None, keeps_context, is_empty: true, is_at_end: false }
+        let window_bits = window_bits.min(MAX_WINDOW_BITS);
+        let keeps_context = !no_context;
+        Self { state: None, context: None, keeps_context, window_bits, is_empty: true, is_at_end: false }
     }
 
     /// Inflates the next bytes of a message, to at most `limit` bytes in all.
@@ -78,16 +97,43 @@ impl Inflater {
                 }
             }
         }
-        if !self.keeps_context
-            && let Some(state) = self.state.take()
-        {
-            pool::put_inflate(state);
+        if let Some(state) = self.state.take() {
+            if self.keeps_context {
+                self.remember(state, out.as_slice());
+            } else {
+                pool::put_inflate(state);
+            }
         }
         Ok(())
     }
 
+    /// A state that knows what was before, if there is anything.
+    fn resume(context: Option<&Context>, window: usize) -> Result<Box<Inflate>, InflateError> {
+        let Some(context) = context else { return Ok(pool::take_inflate()) };
+        if let Some(state) = pool::resume_inflate(context.ticket) {
+            return Ok(state);
+        }
+        let mut state = pool::take_inflate();
+        let history = context.history.last(window);
+        if !history.is_empty() {
+            state.set_dictionary(history).map_err(|_| InflateError::Malformed)?;
+        }
+        Ok(state)
+    }
+
+    fn remember(&mut self, state: Box<Inflate>, message: &[u8]) {
+        let context = self.context.get_or_insert_with(Context::new);
+        let from = std::mem::take(&mut context.from);
+        context.history.push(message.get(from..).unwrap_or_default(), 1 << self.window_bits);
+        pool::keep_inflate(&mut context.ticket, state);
+    }
+
     fn run(&mut self, mut input: &[u8], out: &mut Inflated, limit: usize) -> Result<(), InflateError> {
-        let state = self.state.get_or_insert_with(pool::take_inflate);
+        let state = match self.state.take() {
+            Some(state) => state,
+            None => Self::resume(self.context.as_deref(), 1 << self.window_bits)?,
+        };
+        let state = self.state.insert(state);
         loop {
             let before = (state.total_in(), state.total_out());
             let room = out.room(input.len(), limit);
@@ -109,6 +155,11 @@ impl Inflater {
             if self.is_at_end {
                 // What follows a last block is a stream of its own (§7.2.3.4).
                 state.reset(false);
+                if self.keeps_context {
+                    let context = self.context.get_or_insert_with(Context::new);
+                    context.history.clear();
+                    context.from = out.len;
+                }
             } else if taken == 0 && given == 0 && !input.is_empty() {
                 return Err(InflateError::Malformed);
             }
@@ -117,6 +168,13 @@ impl Inflater {
                 return Ok(());
             }
         }
+    }
+}
+
+impl Context {
+    #[expect(clippy::unnecessary_box_returns, reason = "it is the box that is kept")]
+    fn new() -> Box<Self> {
+        Box::new(Self { ticket: Ticket::new(), history: History::default(), from: 0 })
     }
 }
 
@@ -131,7 +189,8 @@ impl fmt::Debug for Inflater {
 
 impl Drop for Inflater {
     fn drop(&mut self) {
-        if let Some(state) = self.state.take() {
+        let kept = || pool::resume_inflate(self.context.as_ref()?.ticket);
+        if let Some(state) = self.state.take().or_else(kept) {
             pool::put_inflate(state);
         }
     }

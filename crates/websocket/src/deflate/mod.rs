@@ -30,6 +30,7 @@ mod extensions;
 mod inflater;
 mod negotiation;
 mod pool;
+mod recent;
 
 pub use deflater::Deflater;
 pub use inflater::Inflater;

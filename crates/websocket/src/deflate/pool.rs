@@ -14,6 +14,8 @@ use std::cell::RefCell;
 
 use zlib_rs::{Deflate, DeflateConfig, Inflate};
 
+use super::recent::{Recent, Ticket};
+
 /// States of each kind that a thread keeps. A compressor is in use only within one call; an inflater for as long as
 /// a message comes in pieces.
 const STATES: usize = 4;
@@ -30,15 +32,26 @@ pub(super) struct DeflateKind {
     pub(super) memory_level: u8,
 }
 
-#[derive(Default)]
 struct Pool {
     deflates: Vec<(DeflateKind, Box<Deflate>)>,
     inflates: Vec<Box<Inflate>>,
     buffers: Vec<Vec<u8>>,
+    /// Those that remember what a connection has sent.
+    sending: Recent<(DeflateKind, Box<Deflate>)>,
+    /// Those that remember what a connection has received.
+    receiving: Recent<Box<Inflate>>,
 }
 
 thread_local! {
-    static POOL: RefCell<Pool> = RefCell::default();
+    static POOL: RefCell<Pool> = const {
+        RefCell::new(Pool {
+            deflates: Vec::new(),
+            inflates: Vec::new(),
+            buffers: Vec::new(),
+            sending: Recent::new(),
+            receiving: Recent::new(),
+        })
+    };
 }
 
 /// Runs with the thread's pool; `None` while the thread ends, when there is none any more.
@@ -63,6 +76,18 @@ pub(super) fn take_deflate(kind: DeflateKind) -> Box<Deflate> {
     })
 }
 
+/// The compressor that remembers what a connection has sent, if it is kept.
+pub(super) fn resume_deflate(ticket: Ticket) -> Option<Box<Deflate>> {
+    with_pool(|pool| pool.sending.take(ticket)).flatten().map(|(_, state)| state)
+}
+
+/// Keeps a compressor that remembers what a connection has sent.
+pub(super) fn keep_deflate(ticket: &mut Ticket, kind: DeflateKind, state: Box<Deflate>) {
+    if let Some(Some((kind, other))) = with_pool(|pool| pool.sending.keep(ticket, (kind, state))) {
+        put_deflate(kind, other);
+    }
+}
+
 /// Gives a compressor back.
 pub(super) fn put_deflate(kind: DeflateKind, mut state: Box<Deflate>) {
     state.reset();
@@ -80,6 +105,18 @@ pub(super) fn take_inflate() -> Box<Inflate> {
     let kept = with_pool(|pool| pool.inflates.pop()).flatten();
     // The largest window reads what was made with any; zlib-rs holds as much for a smaller one.
     kept.unwrap_or_else(|| Box::new(Inflate::new(false, super::MAX_WINDOW_BITS)))
+}
+
+/// The inflater that remembers what a connection has received, if it is kept.
+pub(super) fn resume_inflate(ticket: Ticket) -> Option<Box<Inflate>> {
+    with_pool(|pool| pool.receiving.take(ticket)).flatten()
+}
+
+/// Keeps an inflater that remembers what a connection has received.
+pub(super) fn keep_inflate(ticket: &mut Ticket, state: Box<Inflate>) {
+    if let Some(Some(other)) = with_pool(|pool| pool.receiving.keep(ticket, state)) {
+        put_inflate(other);
+    }
 }
 
 /// Gives an inflater back.
