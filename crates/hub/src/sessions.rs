@@ -80,6 +80,7 @@ impl Worker {
     }
 
     /// The session of a key.
+    #[inline]
     pub fn session(&self, key: SessionKey) -> Option<Rc<dyn Session>> {
         let sessions = self.sessions.borrow();
         let slot = sessions.get(key.index as usize).filter(|slot| slot.generation == key.generation)?;

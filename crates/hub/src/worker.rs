@@ -86,6 +86,7 @@ pub struct Worker {
 
 impl Worker {
     /// The worker whose thread this is, of whatever hub; see [`Hub::here`].
+    #[inline]
     pub fn current() -> Option<Rc<Self>> {
         CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
     }
