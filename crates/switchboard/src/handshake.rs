@@ -88,32 +88,16 @@ impl KeepHeaders {
     }
 }
 
-/// Headers whose values tell of a client's program and of where it was sent, so that many clients send the same. `sec-` stands for all
-/// that begin so and are not listed in [`PERSONAL`].
-const COMMON: [&str; 15] = [
-    "accept",
-    "accept-encoding",
-    "accept-language",
-    "cache-control",
-    "connection",
-    "dnt",
-    "host",
-    "origin",
-    "pragma",
-    "sec-",
-    "upgrade",
-    "user-agent",
-    "via",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-];
-
-/// Headers that are each connection's own although [`COMMON`] would have them; a subprotocol's name may be a secret.
-const PERSONAL: [&str; 2] = ["sec-websocket-key", "sec-websocket-protocol"];
-
+/// Whether a header's value tells of a client's program, or of where it was sent, so that many clients send the same. Of those that begin
+/// with `sec-` two are each connection's own: a subprotocol's name may be a secret.
 fn is_common(name: &str) -> bool {
-    COMMON.iter().any(|common| name == *common || (common.ends_with('-') && name.starts_with(common)))
-        && !PERSONAL.contains(&name)
+    match name {
+        "host" | "user-agent" | "origin" | "accept" | "accept-encoding" | "accept-language"
+        | "cache-control" | "connection" | "dnt" | "pragma" | "upgrade" | "via" | "x-forwarded-host"
+        | "x-forwarded-proto" => true,
+        "sec-websocket-key" | "sec-websocket-protocol" => false,
+        _ => name.starts_with("sec-"),
+    }
 }
 
 /// The request a conversation began with. Cloning shares it.
@@ -155,29 +139,29 @@ impl Handshake {
     /// `protocol`: the subprotocol that was selected.
     pub(crate) fn new(parts: &Parts, peer: Peer, keep: &KeepHeaders, protocol: Option<&str>) -> Self {
         let url = parts.uri.path_and_query().map_or("/", |url| url.as_str());
-        let kept = || parts.headers.iter().filter(|(name, _)| keep.keeps(name));
-        let own_lines = || kept().filter(|(name, _)| !is_common(name.as_str()));
         let v6 = match peer.address {
             Some(SocketAddr::V6(address)) => Some(address),
             _ => None,
         };
-        let size = v6.map_or(0, |_| OWN_ADDRESS)
-            + own_lines().map(|(name, value)| name.as_str().len() + value.len() + 2).sum::<usize>()
-            + protocol.map_or(0, |protocol| protocol.len() + 2);
-        let mut own = Vec::with_capacity(size);
+        // It is copied to a place of its size when that is known.
+        let mut own = Vec::with_capacity(512);
         if let Some(address) = v6 {
             own.extend_from_slice(&address.ip().octets());
             own.extend_from_slice(&address.flowinfo().to_ne_bytes());
             own.extend_from_slice(&address.scope_id().to_ne_bytes());
         }
-        own_lines().for_each(|(name, value)| write_line(&mut own, name.as_str(), value.as_bytes()));
+        let common = Interned::written(|common| {
+            for (name, value) in parts.headers.iter().filter(|(name, _)| keep.keeps(name)) {
+                if is_common(name.as_str()) {
+                    write_line(common, name.as_str(), value.as_bytes());
+                } else {
+                    write_line(&mut own, name.as_str(), value.as_bytes());
+                }
+            }
+        });
         if let Some(protocol) = protocol {
             write_line(&mut own, "", protocol.as_bytes());
         }
-        let common = Interned::written(|common| {
-            let lines = kept().filter(|(name, _)| is_common(name.as_str()));
-            lines.for_each(|(name, value)| write_line(common, name.as_str(), value.as_bytes()));
-        });
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let facts = Facts {
             v6: v6.is_some(),
@@ -195,7 +179,7 @@ impl Handshake {
             time: u64::try_from(since.as_nanos()).unwrap_or(u64::MAX),
             url: Interned::written(|out| out.extend_from_slice(url.as_bytes())),
             common,
-            own: own.into_boxed_slice(),
+            own: own.as_slice().into(),
             v4,
             port: peer.address.map_or(0, |address| address.port()),
             facts,
