@@ -19,20 +19,25 @@ pub struct Certificate {
     pub cert: PathBuf,
     pub key: PathBuf,
     pub client: Arc<ClientConfig>,
+    pem: (String, String),
 }
 
 impl Certificate {
-    /// Makes one in `folder`: a key on P-256, as most public ones have today.
+    /// Makes one for `folder`: a key on P-256, as most public ones have today.
     pub fn make(folder: &Path) -> Result<Self> {
         let CertifiedKey { cert, signing_key } = generate_simple_self_signed([NAME.to_owned()])?;
-        let files = Self {
+        Ok(Self {
             cert: folder.join("cert.pem"),
             key: folder.join("key.pem"),
             client: client(cert.der().clone())?,
-        };
-        fs::write(&files.cert, cert.pem()).context("writing the certificate")?;
-        fs::write(&files.key, signing_key.serialize_pem()).context("writing its key")?;
-        Ok(files)
+            pem: (cert.pem(), signing_key.serialize_pem()),
+        })
+    }
+
+    /// Writes the files. Whoever only lists what there is leaves them to a run that may be under way.
+    pub fn write(&self) -> Result<()> {
+        fs::write(&self.cert, &self.pem.0).context("writing the certificate")?;
+        fs::write(&self.key, &self.pem.1).context("writing its key")
     }
 }
 

@@ -100,6 +100,7 @@ fn main() -> Result<()> {
         return Ok(());
     }
     ensure!(!workloads.is_empty(), "nothing matches; ./bench --list shows what there is");
+    programs.certificate.write()?;
     measure_all(&options, &workloads, &programs.certificate)
 }
 
