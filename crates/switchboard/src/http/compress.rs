@@ -18,7 +18,7 @@ use super::Answer;
 const REMEMBERED_UP_TO: usize = 128;
 
 thread_local! {
-    /// What was asked last, and what came of it: most clients ask for the same. Nothing asked for is nothing remembered.
+    /// What was asked last, of what is remembered, and what came of it: most clients ask for the same.
     static LAST: RefCell<(Vec<u8>, Option<Coding>)> = const { RefCell::new((Vec::new(), None)) };
 }
 
@@ -33,14 +33,15 @@ impl Coding {
     /// The one of those that a request accepts which it likes best: by weight, then named before `*`, then in its own order.
     pub(super) fn of(request: &HeaderMap) -> Option<Self> {
         let mut values = request.get_all(ACCEPT_ENCODING).iter();
-        let (value, None) = (values.next()?, values.next()) else { return Self::judge(request) };
+        let asked = values.next()?.as_bytes();
+        if values.next().is_some() || asked.len() > REMEMBERED_UP_TO {
+            return Self::judge(request);
+        }
         LAST.with_borrow_mut(|(last, coding)| {
-            if last != value.as_bytes() {
+            if last != asked {
                 *coding = Self::judge(request);
                 last.clear();
-                if value.len() <= REMEMBERED_UP_TO {
-                    last.extend_from_slice(value.as_bytes());
-                }
+                last.extend_from_slice(asked);
             }
             *coding
         })
@@ -156,6 +157,16 @@ mod tests {
             assert_eq!(Coding::of(&request), coding, "{header}");
         }
         assert_eq!(Coding::of(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn what_one_client_asks_for_at_length_is_not_taken_for_what_another_asks() {
+        let asks = |header: &str| {
+            let header = HeaderValue::from_str(header).expect("a header's value");
+            Coding::of(&HeaderMap::from_iter([(ACCEPT_ENCODING, header)]))
+        };
+        assert_eq!(asks(&format!("gzip{}", ", br".repeat(REMEMBERED_UP_TO))), Some(Coding::Gzip));
+        assert_eq!(asks(""), None);
     }
 
     #[test]
