@@ -238,35 +238,35 @@ mod tests {
             .prop_map(|runs| runs.concat())
     }
 
+    /// Whether, where and how a byte of a text is to be changed.
+    type Flip = (bool, prop::sample::Index, u8);
+
+    fn flipped(text: String, (flips, at, with): Flip) -> Vec<u8> {
+        let mut bytes = text.into_bytes();
+        if flips && !bytes.is_empty() {
+            let at = at.index(bytes.len());
+            bytes[at] ^= with;
+        }
+        bytes
+    }
+
     proptest! {
         #[test]
         fn any_bytes_in_any_pieces_are_judged_as_the_standard_library_does(
             text in "\\PC{0,60}",
-            flip in any::<(bool, prop::sample::Index, u8)>(),
+            flip in any::<Flip>(),
             pieces in prop::collection::vec(1usize..20, 1..10),
         ) {
-            let mut bytes = text.into_bytes();
-            let (flipped, at, with) = flip;
-            if flipped && !bytes.is_empty() {
-                let at = at.index(bytes.len());
-                bytes[at] ^= with;
-            }
-            agrees(&bytes, &pieces);
+            agrees(&flipped(text, flip), &pieces);
         }
 
         #[test]
         fn long_texts_in_any_pieces_are_judged_as_the_standard_library_does(
             text in long_text(),
-            flip in any::<(bool, prop::sample::Index, u8)>(),
+            flip in any::<Flip>(),
             pieces in prop::collection::vec(1usize..700, 1..10),
         ) {
-            let mut bytes = text.into_bytes();
-            let (flipped, at, with) = flip;
-            if flipped && !bytes.is_empty() {
-                let at = at.index(bytes.len());
-                bytes[at] ^= with;
-            }
-            agrees(&bytes, &pieces);
+            agrees(&flipped(text, flip), &pieces);
         }
     }
 }
