@@ -2,6 +2,7 @@
 //! owned, and never more than the limits allow.
 #![no_main]
 
+#[path = "../../crates/websocket/tests/common/pieces.rs"]
 mod pieces;
 
 use libfuzzer_sys::fuzz_target;
@@ -39,10 +40,10 @@ fn decoder(role: Role) -> Decoder {
 
 fn decode(role: Role, pieces: &[&[u8]]) -> Outcome {
     let mut decoder = decoder(role);
-    collect(pieces, |input, pos| Ok(decoder.decode(input, pos)?.map(Into::into)))
+    collect(pieces.iter().copied(), |input, pos| Ok(decoder.decode(input, pos)?.map(Into::into)))
 }
 
 fn decode_owned(role: Role, pieces: &[&[u8]]) -> Outcome {
     let mut decoder = decoder(role);
-    collect(pieces, |input, pos| decoder.decode_owned(input, pos))
+    collect(pieces.iter().copied(), |input, pos| decoder.decode_owned(input, pos))
 }

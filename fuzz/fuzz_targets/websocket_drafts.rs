@@ -2,6 +2,7 @@
 //! never more than the limit allows; and what they give, written again, is read as the same.
 #![no_main]
 
+#[path = "../../crates/websocket/tests/common/pieces.rs"]
 mod pieces;
 
 use libfuzzer_sys::fuzz_target;
@@ -37,10 +38,10 @@ fn decoder() -> hixie::Decoder {
 
 fn decode(pieces: &[&[u8]]) -> Outcome {
     let mut decoder = decoder();
-    collect(pieces, |input, pos| Ok(decoder.decode(input, pos)?.map(Into::into)))
+    collect(pieces.iter().copied(), |input, pos| Ok(decoder.decode(input, pos)?.map(Into::into)))
 }
 
 fn decode_owned(pieces: &[&[u8]]) -> Outcome {
     let mut decoder = decoder();
-    collect(pieces, |input, pos| decoder.decode_owned(input, pos))
+    collect(pieces.iter().copied(), |input, pos| decoder.decode_owned(input, pos))
 }

@@ -2,6 +2,7 @@
 //! and what we compress is read again.
 #![no_main]
 
+#[path = "../../crates/websocket/tests/common/pieces.rs"]
 mod pieces;
 
 use libfuzzer_sys::fuzz_target;
@@ -74,6 +75,7 @@ fn decode(parameters: DeflateParameters, pieces: &[&[u8]]) -> (Vec<OwnedMessage>
     let limits = Limits::default().max_message_bytes(MAX_MESSAGE);
     let mut decoder =
         Decoder::new(Role::Client, limits).with_inflater(Inflater::new(Role::Client, parameters));
-    let (messages, error) = collect(pieces, |input, pos| Ok(decoder.decode(input, pos)?.map(Into::into)));
+    let (messages, error) =
+        collect(pieces.iter().copied(), |input, pos| Ok(decoder.decode(input, pos)?.map(Into::into)));
     (messages, error.is_some())
 }

@@ -1,41 +1,24 @@
 //! What the codec's tests share.
-#![allow(dead_code, reason = "each test takes what it needs")]
+#![allow(dead_code, unused_imports, reason = "each test takes what it needs")]
 
+mod pieces;
+
+pub(crate) use pieces::{Outcome, collect};
 use switchboard_websocket::{Decoder, Limits, OwnedMessage, ProtocolError, Role};
 
 /// Feeds `pieces` one after another, as reads would bring them, and collects what comes out.
 pub(crate) fn decode_pieces<'a>(
     decoder: &mut Decoder,
     pieces: impl IntoIterator<Item = &'a [u8]>,
-) -> (Vec<OwnedMessage>, Option<ProtocolError>) {
+) -> Outcome {
     collect(pieces, |input, pos| Ok(decoder.decode(input, pos)?.map(Into::into)))
-}
-
-/// The same by any decoder.
-pub(crate) fn collect<'a>(
-    pieces: impl IntoIterator<Item = &'a [u8]>,
-    mut decode: impl FnMut(&mut [u8], &mut usize) -> Result<Option<OwnedMessage>, ProtocolError>,
-) -> (Vec<OwnedMessage>, Option<ProtocolError>) {
-    let mut messages = Vec::new();
-    for piece in pieces {
-        let (mut input, mut pos) = (piece.to_vec(), 0);
-        loop {
-            match decode(&mut input, &mut pos) {
-                Ok(Some(message)) => messages.push(message),
-                Ok(None) => break,
-                Err(error) => return (messages, Some(error)),
-            }
-        }
-        assert_eq!(pos, input.len(), "`None` means that all of the input was taken");
-    }
-    (messages, None)
 }
 
 /// As [`decode_pieces`], by reads that go to the decoder's room where it has some.
 pub(crate) fn decode_into_room<'a>(
     decoder: &mut Decoder,
     pieces: impl IntoIterator<Item = &'a [u8]>,
-) -> (Vec<OwnedMessage>, Option<ProtocolError>) {
+) -> Outcome {
     let mut messages = Vec::new();
     for mut piece in pieces {
         while !piece.is_empty() {
@@ -60,15 +43,11 @@ pub(crate) fn decode_into_room<'a>(
 }
 
 /// Decodes what comes in one read.
-pub(crate) fn decode(role: Role, limits: Limits, bytes: &[u8]) -> (Vec<OwnedMessage>, Option<ProtocolError>) {
+pub(crate) fn decode(role: Role, limits: Limits, bytes: &[u8]) -> Outcome {
     decode_pieces(&mut Decoder::new(role, limits), [bytes])
 }
 
 /// Decodes what comes byte by byte.
-pub(crate) fn decode_trickle(
-    role: Role,
-    limits: Limits,
-    bytes: &[u8],
-) -> (Vec<OwnedMessage>, Option<ProtocolError>) {
+pub(crate) fn decode_trickle(role: Role, limits: Limits, bytes: &[u8]) -> Outcome {
     decode_pieces(&mut Decoder::new(role, limits), bytes.chunks(1))
 }
