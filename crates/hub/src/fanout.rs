@@ -27,19 +27,19 @@ pub trait Payload: Send + Sync + 'static {
     }
 }
 
-/// Broadcasts that wait for the end of the turn at most; more are laid into the outboxes at once, which have their own bounds.
+/// Broadcasts that wait for the end of the turn at most; more are added to the outboxes at once, which have their own bounds.
 const DEFERRED_UP_TO: usize = 64;
 
 /// The packets of one form: for members of a variant whose outboxes have a framing. `None`: these have no use for them.
 type Form = (Variant, Framing, Option<Rc<[u8]>>);
 
 /// Broadcasts to the same members, each form of them encoded once, end to end.
-struct Burst<'a> {
+struct Batch<'a> {
     broadcasts: &'a [Arc<Broadcast>],
     forms: SmallVec<[Form; 2]>,
 }
 
-impl<'a> Burst<'a> {
+impl<'a> Batch<'a> {
     fn new(broadcasts: &'a [Arc<Broadcast>]) -> Self {
         Self { broadcasts, forms: SmallVec::new() }
     }
@@ -48,22 +48,24 @@ impl<'a> Burst<'a> {
     fn form(&mut self, worker: &Worker, variant: Variant, framing: Framing) -> Option<&Rc<[u8]>> {
         let known = self.forms.iter().position(|form| form.0 == variant && form.1 == framing);
         let at = known.unwrap_or_else(|| {
-            let packets =
-                worker.with_scratch(|out| self.encode(variant, framing, out).then(|| Rc::from(&**out)));
+            let packets = worker
+                .with_scratch(|out| self.encode(worker, variant, framing, out).then(|| Rc::from(&**out)));
             self.forms.push((variant, framing, packets));
             self.forms.len() - 1
         });
         self.forms.get(at).and_then(|form| form.2.as_ref())
     }
 
-    fn encode(&self, variant: Variant, framing: Framing, out: &mut Vec<u8>) -> bool {
+    fn encode(&self, worker: &Worker, variant: Variant, framing: Framing, out: &mut Vec<u8>) -> bool {
         let mut any = false;
         for broadcast in self.broadcasts {
             let before = out.len();
             if any {
                 out.extend(framing.separator);
             }
-            if broadcast.payload.encode(variant, framing, out) {
+            // A payload that panics is left out; the others of its batch are not.
+            let encode = || broadcast.payload.encode(variant, framing, out);
+            if worker.catch_panic("a payload's encoding", encode).unwrap_or_default() {
                 any = true;
             } else {
                 out.truncate(before);
@@ -81,27 +83,27 @@ impl Worker {
     pub fn broadcast(&self, broadcast: Arc<Broadcast>) {
         if broadcast.volatile {
             // Who can take it is asked now, not later.
-            self.settle();
+            self.apply_deferred();
             self.fan_out(broadcast);
             return;
         }
         self.deferred.borrow_mut().push(broadcast);
         if self.deferred.borrow().len() >= DEFERRED_UP_TO {
-            self.settle();
+            self.apply_deferred();
         } else {
             self.wake_flusher();
         }
     }
 
-    /// Lays the broadcasts that wait into the outboxes: something else is about to be written, or members to come or go.
+    /// Adds the waiting broadcasts to the outboxes: something else is about to be written, or members to come or go.
     #[inline]
-    pub(crate) fn settle(&self) {
+    pub(crate) fn apply_deferred(&self) {
         if !self.deferred.borrow().is_empty() {
-            self.lay_deferred();
+            self.apply_deferred_now();
         }
     }
 
-    fn lay_deferred(&self) {
+    fn apply_deferred_now(&self) {
         for broadcast in self.deferred.take() {
             self.fan_out(broadcast);
         }
@@ -118,7 +120,7 @@ impl Worker {
         }
     }
 
-    /// Lays a broadcast into the outboxes of this worker's members, and returns of how many.
+    /// Adds a broadcast to the outboxes of this worker's members, and returns to how many.
     ///
     /// Nothing of a user's runs inside: a member whose outbox is full is closed when the worker next flushes.
     pub fn fan_out(&self, broadcast: impl Into<Arc<Broadcast>>) -> usize {
@@ -128,7 +130,7 @@ impl Worker {
     fn fan_out_all(&self, broadcasts: &[Arc<Broadcast>], write: bool) -> usize {
         let Some(first) = broadcasts.first() else { return 0 };
         let count = broadcasts.len() as u64;
-        let mut burst = Burst::new(broadcasts);
+        let mut batch = Batch::new(broadcasts);
         let plain = broadcasts.iter().all(|broadcast| broadcast.payload.is_plain());
         let (mut delivered, mut dropped, mut written) = (0, 0, 0);
         self.visit(&first.target, |member| {
@@ -138,7 +140,7 @@ impl Worker {
                 return;
             }
             let outbox = session.outbox();
-            let Some(packets) = burst.form(self, member.variant, outbox.framing()) else { return };
+            let Some(packets) = batch.form(self, member.variant, outbox.framing()) else { return };
             delivered += 1;
             if !plain {
                 outbox.note_shared();

@@ -1,19 +1,19 @@
-//! Laying several small chunks end to end, so that they are one write rather than slices of a vectored one.
+//! Copies several small chunks end to end, so that they are one write rather than slices of a vectored one.
 //!
-//! Recipients of the same broadcasts in the same turn hold the same chunks: what was laid for one of them serves the next.
+//! Recipients of the same broadcasts in the same turn hold the same chunks: one copy serves all of them.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
 
 use crate::outbox::Chunk;
 
-/// Chunks are laid end to end up to this many bytes in all; from there on copying costs more than slices do.
+/// Chunks are copied end to end up to this many bytes in all; from there on copying costs more than slices do.
 const BYTES_UP_TO: usize = 64 * 1024;
 
 /// And up to this size each, on average.
 const CHUNK_UP_TO: usize = 2048;
 
-/// Chunks laid end to end, and which broadcasts they are.
+/// Chunks copied end to end, and which broadcasts they are.
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {
     bytes: Vec<u8>,
@@ -23,7 +23,7 @@ pub(crate) struct Gathered {
 
 impl Gathered {
     /// The chunks end to end; `None` where they are better written as they are. `bytes`: their length in all.
-    pub(crate) fn lay(&mut self, chunks: &VecDeque<Chunk>, bytes: usize) -> Option<&[u8]> {
+    pub(crate) fn concat(&mut self, chunks: &VecDeque<Chunk>, bytes: usize) -> Option<&[u8]> {
         if chunks.len() < 2 || bytes > BYTES_UP_TO || bytes > chunks.len() * CHUNK_UP_TO {
             return None;
         }
@@ -70,18 +70,18 @@ mod tests {
     }
 
     #[test]
-    fn what_was_laid_serves_those_with_the_same_chunks_only() {
+    fn a_copy_serves_outboxes_with_the_same_chunks_only() {
         let (a, b, like_a) = (shared(b"aa"), shared(b"bb"), shared(b"xx"));
         let chunks =
             |list: &[&Rc<[u8]>]| list.iter().map(|rc| Chunk::Shared(Rc::clone(rc))).collect::<VecDeque<_>>();
         let mut gathered = Gathered::default();
-        assert_eq!(gathered.lay(&chunks(&[&a, &b]), 4), Some(&b"aabb"[..]));
-        assert_eq!(gathered.lay(&chunks(&[&a, &b]), 4), Some(&b"aabb"[..]));
-        assert_eq!(gathered.lay(&chunks(&[&like_a, &b]), 4), Some(&b"xxbb"[..]));
-        assert_eq!(gathered.lay(&chunks(&[&b, &a]), 4), Some(&b"bbaa"[..]));
+        assert_eq!(gathered.concat(&chunks(&[&a, &b]), 4), Some(&b"aabb"[..]));
+        assert_eq!(gathered.concat(&chunks(&[&a, &b]), 4), Some(&b"aabb"[..]));
+        assert_eq!(gathered.concat(&chunks(&[&like_a, &b]), 4), Some(&b"xxbb"[..]));
+        assert_eq!(gathered.concat(&chunks(&[&b, &a]), 4), Some(&b"bbaa"[..]));
         let mut mixed = chunks(&[&b, &a]);
         mixed.push_back(Chunk::Owned(b"own".to_vec()));
-        assert_eq!(gathered.lay(&mixed, 7), Some(&b"bbaaown"[..]));
+        assert_eq!(gathered.concat(&mixed, 7), Some(&b"bbaaown"[..]));
         assert!(gathered.broadcasts.is_empty());
         assert_eq!(Rc::strong_count(&a), 1 + 1, "held by the mixed queue alone");
     }
@@ -90,8 +90,11 @@ mod tests {
     fn one_chunk_or_large_ones_are_written_as_they_are() {
         let mut gathered = Gathered::default();
         let one = VecDeque::from([Chunk::Shared(shared(b"a"))]);
-        assert_eq!(gathered.lay(&one, 1), None);
+        assert_eq!(gathered.concat(&one, 1), None);
         let large = Chunk::Owned(vec![0; 3 * CHUNK_UP_TO]);
-        assert_eq!(gathered.lay(&VecDeque::from([large, Chunk::Owned(vec![1])]), 3 * CHUNK_UP_TO + 1), None);
+        assert_eq!(
+            gathered.concat(&VecDeque::from([large, Chunk::Owned(vec![1])]), 3 * CHUNK_UP_TO + 1),
+            None
+        );
     }
 }

@@ -182,7 +182,7 @@ impl Hub {
         let current = self.here();
         let sent = self.send_all_but(current.as_deref(), &command);
         if let Some(worker) = current {
-            worker.carry_out(command());
+            worker.execute(command());
         }
         sent
     }

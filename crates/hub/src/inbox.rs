@@ -37,7 +37,7 @@ impl Inbox {
         })
     }
 
-    /// Tells the worker to stop when it has carried out what its inbox holds. It must be awake, or be woken.
+    /// Tells the worker to stop when it has executed what its inbox holds. It must be awake, or be woken.
     pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::Release);
     }

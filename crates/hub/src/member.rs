@@ -83,7 +83,7 @@ pub trait Endpoint: 'static {
 
 /// Where a member stands in a room's list.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Seat {
+pub(crate) struct RoomEntry {
     pub(crate) room: u32,
     pub(crate) position: u32,
 }
@@ -95,7 +95,7 @@ pub(crate) struct Member {
     pub(crate) variant: Variant,
     /// Where the member stands in its scope's list of all.
     pub(crate) position: u32,
-    pub(crate) seats: SmallVec<[Seat; 2]>,
+    pub(crate) entries: SmallVec<[RoomEntry; 2]>,
     /// The fan-out that last met this member, so that one in two rooms gets one copy.
     pub(crate) mark: Cell<u64>,
     pub(crate) session: Rc<dyn Session>,

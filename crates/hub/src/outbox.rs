@@ -28,7 +28,7 @@ const POOL_UP_TO: usize = 256;
 /// Slices of one vectored write at most.
 const SLICES: usize = 64;
 
-/// How packets are laid behind one another in an outbox, as its transport needs it. Opaque to the hub but for the separator.
+/// How packets follow one another in an outbox, as its transport needs it. Opaque to the hub but for the separator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Framing {
     /// Tells framings apart; the protocols give it its meaning.
@@ -176,7 +176,7 @@ impl Outbox {
         self.bytes.get() == 0
     }
 
-    /// How packets are laid out now.
+    /// How packets follow one another now.
     #[inline]
     pub fn framing(&self) -> Framing {
         self.framing.get()
@@ -302,9 +302,9 @@ impl Outbox {
             let Queue { chunks, written } = lent.queue.as_deref().unwrap_or(&nothing);
             let mut gathered = pool.gathered.borrow_mut();
             // What is written of the first chunk already still lies in it.
-            let laid = gathered.lay(chunks, self.bytes.get() + written);
-            if let Some(laid) = laid.and_then(|laid| laid.get(*written..)) {
-                let n = write(&[IoSlice::new(laid.get(..most).unwrap_or(laid))])?;
+            let joined = gathered.concat(chunks, self.bytes.get() + written);
+            if let Some(joined) = joined.and_then(|joined| joined.get(*written..)) {
+                let n = write(&[IoSlice::new(joined.get(..most).unwrap_or(joined))])?;
                 drop((lent, gathered));
                 self.consume(pool, n);
                 return Ok(n);

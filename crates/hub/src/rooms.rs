@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use slab::Slab;
 
-use crate::member::{Endpoint, Member, MemberId, MemberKey, ScopeId, Seat};
+use crate::member::{Endpoint, Member, MemberId, MemberKey, RoomEntry, ScopeId};
 use crate::sessions::Session;
 use crate::worker::Worker;
 use crate::{HubError, Target, Variant};
@@ -62,10 +62,10 @@ impl Rooms {
 
     pub(crate) fn remove(&mut self, index: u32, generation: u32) -> Option<Member> {
         self.get(index, generation)?;
-        let seats = std::mem::take(&mut self.members.get_mut(index as usize)?.seats);
-        for seat in seats {
+        let entries = std::mem::take(&mut self.members.get_mut(index as usize)?.entries);
+        for entry in entries {
             let scope = self.members.get(index as usize)?.scope;
-            self.unseat(scope, seat);
+            self.remove_entry(scope, entry);
         }
         let member = self.members.try_remove(index as usize)?;
         if let Some(scope) = self.scopes.get_mut(member.scope.0 as usize) {
@@ -94,9 +94,9 @@ impl Rooms {
         let member = member.ok_or(HubError::Gone)?;
         let scope = scopes.get_mut(member.scope.0 as usize).ok_or(HubError::Gone)?;
         let number = match scope.names.get(room) {
-            Some(&number) if member.seats.iter().any(|seat| seat.room == number) => return Ok(false),
+            Some(&number) if member.entries.iter().any(|entry| entry.room == number) => return Ok(false),
             Some(&number) => number,
-            None if member.seats.len() >= limit => return Err(HubError::TooManyRooms(limit)),
+            None if member.entries.len() >= limit => return Err(HubError::TooManyRooms(limit)),
             None => {
                 let name: RoomName = Arc::from(room);
                 let number = scope.rooms.insert(Room { name: Arc::clone(&name), members: Vec::new() }) as u32;
@@ -104,11 +104,11 @@ impl Rooms {
                 number
             }
         };
-        if member.seats.len() >= limit {
+        if member.entries.len() >= limit {
             return Err(HubError::TooManyRooms(limit));
         }
         let room = scope.rooms.get_mut(number as usize).ok_or(HubError::Gone)?;
-        member.seats.push(Seat { room: number, position: room.members.len() as u32 });
+        member.entries.push(RoomEntry { room: number, position: room.members.len() as u32 });
         room.members.push(index);
         Ok(true)
     }
@@ -117,38 +117,38 @@ impl Rooms {
         let member = self.get(index, generation).ok_or(HubError::Gone)?;
         let scope_id = member.scope;
         let number = self.scopes.get(scope_id.0 as usize).and_then(|scope| scope.names.get(room).copied());
-        let Some(at) = number.and_then(|number| member.seats.iter().position(|seat| seat.room == number))
+        let Some(at) = number.and_then(|number| member.entries.iter().position(|entry| entry.room == number))
         else {
             return Ok(false);
         };
         if let Some(member) = self.members.get_mut(index as usize) {
-            let seat = member.seats.swap_remove(at);
-            self.unseat(scope_id, seat);
+            let entry = member.entries.swap_remove(at);
+            self.remove_entry(scope_id, entry);
         }
         Ok(true)
     }
 
-    /// Takes a member out of a room's list; its own list of seats is the caller's.
-    fn unseat(&mut self, scope: ScopeId, seat: Seat) {
+    /// Takes a member out of a room's list; its own list of entries is the caller's.
+    fn remove_entry(&mut self, scope: ScopeId, entry: RoomEntry) {
         let Some(scope) = self.scopes.get_mut(scope.0 as usize) else { return };
-        let Some(room) = scope.rooms.get_mut(seat.room as usize) else { return };
-        room.members.swap_remove(seat.position as usize);
-        let moved = room.members.get(seat.position as usize).copied();
+        let Some(room) = scope.rooms.get_mut(entry.room as usize) else { return };
+        room.members.swap_remove(entry.position as usize);
+        let moved = room.members.get(entry.position as usize).copied();
         if room.members.is_empty() {
-            let room = scope.rooms.remove(seat.room as usize);
+            let room = scope.rooms.remove(entry.room as usize);
             scope.names.remove(&room.name);
         }
         if let Some(moved) = moved.and_then(|moved| self.members.get_mut(moved as usize))
-            && let Some(other) = moved.seats.iter_mut().find(|other| other.room == seat.room)
+            && let Some(other) = moved.entries.iter_mut().find(|other| other.room == entry.room)
         {
-            other.position = seat.position;
+            other.position = entry.position;
         }
     }
 
     pub(crate) fn rooms_of(&self, index: u32, generation: u32) -> Option<Vec<RoomName>> {
         let member = self.get(index, generation)?;
         let scope = self.scopes.get(member.scope.0 as usize)?;
-        let names = member.seats.iter().filter_map(|seat| scope.rooms.get(seat.room as usize));
+        let names = member.entries.iter().filter_map(|entry| scope.rooms.get(entry.room as usize));
         Some(names.map(|room| Arc::clone(&room.name)).collect())
     }
 
@@ -201,14 +201,14 @@ impl Worker {
         session: Rc<dyn Session>,
         endpoint: Rc<dyn Endpoint>,
     ) -> MemberKey {
-        self.settle();
+        self.apply_deferred();
         let (index, generation) = self.rooms.borrow_mut().insert(|generation| Member {
             generation,
             scope,
             id,
             variant,
             position: 0,
-            seats: smallvec::SmallVec::new(),
+            entries: smallvec::SmallVec::new(),
             mark: Cell::new(0),
             session,
             endpoint,
@@ -218,7 +218,7 @@ impl Worker {
 
     /// Takes a member out of its scope and all its rooms. Returns whether it was there.
     pub fn remove_member(&self, key: MemberKey) -> bool {
-        self.settle();
+        self.apply_deferred();
         let removed = self.rooms.borrow_mut().remove(key.index, key.generation);
         removed.is_some()
     }
@@ -234,7 +234,7 @@ impl Worker {
     /// # Errors
     /// [`HubError::Gone`], [`HubError::TooManyRooms`].
     pub fn join(&self, key: MemberKey, room: &str) -> Result<bool, HubError> {
-        self.settle();
+        self.apply_deferred();
         let joined = self.rooms.borrow_mut().join(key.index, key.generation, room, self.hub().max_rooms);
         if let Err(HubError::TooManyRooms(_)) = joined {
             metrics::counter!("switchboard_joins_refused_total").increment(1);
@@ -247,7 +247,7 @@ impl Worker {
     /// # Errors
     /// [`HubError::Gone`].
     pub fn leave(&self, key: MemberKey, room: &str) -> Result<bool, HubError> {
-        self.settle();
+        self.apply_deferred();
         self.rooms.borrow_mut().leave(key.index, key.generation, room)
     }
 

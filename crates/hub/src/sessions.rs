@@ -6,8 +6,14 @@ use std::num::NonZeroU64;
 use std::rc::Rc;
 use std::time::Instant;
 
+use slab::Slab;
+
 use crate::outbox::Outbox;
+use crate::timers::Timers;
 use crate::worker::Worker;
+
+/// Timers that a worker holds beside two for each of its sessions.
+const STALE_TIMERS: usize = 1024;
 
 /// Finds a session again, on its worker. A key outlives its session and then finds nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -60,6 +66,17 @@ pub(crate) struct SessionSlot {
     armed: Option<NonZeroU64>,
 }
 
+/// Drops the timers that do not count any more: those of sessions that have gone, and those that an earlier one of the same
+/// session replaced. They are looked for when they are more than those that count, so each timer set pays for one look.
+fn drop_stale(timers: &mut Timers<SessionKey>, sessions: &Slab<SessionSlot>) {
+    if timers.len() > sessions.len() * 2 + STALE_TIMERS {
+        timers.retain(|tick, key| {
+            let slot = sessions.get(key.index as usize);
+            slot.is_some_and(|slot| slot.generation == key.generation && slot.armed == Some(tick))
+        });
+    }
+}
+
 impl Worker {
     /// Adds a session to those this worker owns.
     pub fn add_session(&self, session: Rc<dyn Session>) -> SessionKey {
@@ -74,7 +91,9 @@ impl Worker {
         let removed = {
             let mut sessions = self.sessions.borrow_mut();
             let live = sessions.get(key.index as usize).is_some_and(|slot| slot.generation == key.generation);
-            live.then(|| sessions.remove(key.index as usize))
+            let removed = live.then(|| sessions.remove(key.index as usize));
+            drop_stale(&mut self.timers.borrow_mut(), &sessions);
+            removed
         };
         drop(removed);
     }
@@ -108,6 +127,7 @@ impl Worker {
         let before = timers.next_deadline();
         timers.insert(tick, key);
         slot.armed = Some(tick);
+        drop_stale(&mut timers, &sessions);
         if timers.next_deadline() != before {
             self.timers_changed.notify_one();
         }
@@ -143,13 +163,81 @@ impl Worker {
                             Rc::clone(&slot.session)
                         })
                 };
-                let next = session
-                    .and_then(|session| self.guarded("a timer", || session.on_timer(self, now)).flatten());
+                let next = session.and_then(|session| {
+                    self.catch_panic("a timer", || session.on_timer(self, now)).flatten()
+                });
                 if let Some(next) = next {
                     // One that is over already has its turn after the others.
                     self.arm(key, next.max(now));
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{Framing, Hub, HubOptions, WorkerId};
+
+    struct Idle(Outbox);
+
+    impl Session for Idle {
+        fn outbox(&self) -> &Outbox {
+            &self.0
+        }
+
+        fn flush(&self, _worker: &Rc<Worker>) {}
+
+        fn writable(&self) -> bool {
+            true
+        }
+
+        fn overflow(&self, _worker: &Rc<Worker>) {}
+
+        fn on_timer(&self, _worker: &Rc<Worker>, _now: Instant) -> Option<Instant> {
+            None
+        }
+
+        fn shut_down(&self, _worker: &Rc<Worker>) {}
+
+        fn as_any(&self) -> &dyn Any {
+            self
+        }
+    }
+
+    fn session() -> Rc<dyn Session> {
+        Rc::new(Idle(Outbox::new(1, Framing { id: 0, separator: None })))
+    }
+
+    #[test]
+    fn timers_are_at_most_two_for_each_session_and_some_more() {
+        let (hub, _inboxes) = Hub::without_threads(&HubOptions { workers: 1, ..HubOptions::default() });
+        let worker = Rc::new(Worker::new(WorkerId(0), hub));
+        let hours = |hours| Worker::clock() + Duration::from_secs(3600) * hours;
+        let stay: Vec<_> = (0..100).map(|_| worker.add_session(session())).collect();
+        for &key in &stay {
+            worker.arm(key, hours(500));
+        }
+        let bound = 2 * (stay.len() + 1) + STALE_TIMERS;
+        for n in 0..20_000 {
+            // Sessions that go before their timers are due, and timers that are set to ever earlier times.
+            let key = worker.add_session(session());
+            worker.arm(key, hours(1));
+            worker.remove_session(key);
+            worker.arm(stay[n % stay.len()], hours(500 - n as u32 / 50));
+            assert!(worker.timers.borrow().len() <= bound, "{} timers", worker.timers.borrow().len());
+        }
+        for key in stay {
+            let armed = worker.sessions.borrow()[key.index as usize].armed.expect("it is armed");
+            let mut found = false;
+            worker.timers.borrow_mut().retain(|tick, held| {
+                found |= (tick, *held) == (armed, key);
+                true
+            });
+            assert!(found, "the timer of a session that stayed is lost");
         }
     }
 }

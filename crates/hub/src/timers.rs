@@ -17,12 +17,14 @@ const TICK_MS: u64 = 4;
 pub struct Timers<K> {
     epoch: Instant,
     buckets: BTreeMap<NonZeroU64, Vec<K>>,
+    /// Keys in all buckets.
+    keys: usize,
 }
 
 impl<K> Timers<K> {
     /// No deadlines; `now` is the origin that ticks are counted from.
     pub fn new(now: Instant) -> Self {
-        Self { epoch: now, buckets: BTreeMap::new() }
+        Self { epoch: now, buckets: BTreeMap::new(), keys: 0 }
     }
 
     /// The tick that a deadline fires at, if it is set now.
@@ -39,6 +41,28 @@ impl<K> Timers<K> {
     /// Sets a deadline by its [tick](Self::tick), which tells this setting from other ones of the same key.
     pub fn insert(&mut self, tick: NonZeroU64, key: K) {
         self.buckets.entry(tick).or_default().push(key);
+        self.keys += 1;
+    }
+
+    /// How many settings of deadlines it holds.
+    pub fn len(&self) -> usize {
+        self.keys
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.keys == 0
+    }
+
+    /// Drops the settings for which `keep` is false. It is called with the tick and the key of each.
+    pub fn retain(&mut self, mut keep: impl FnMut(NonZeroU64, &K) -> bool) {
+        self.keys = 0;
+        self.buckets.retain(|&tick, keys| {
+            keys.retain(|key| keep(tick, key));
+            keys.shrink_to_fit();
+            self.keys += keys.len();
+            !keys.is_empty()
+        });
     }
 
     /// When [`expire`](Self::expire) has something to do next.
@@ -53,7 +77,9 @@ impl<K> Timers<K> {
         if entry.key().get() > now.saturating_duration_since(self.epoch).as_millis() as u64 {
             return None;
         }
-        Some(entry.remove_entry())
+        let (tick, keys) = entry.remove_entry();
+        self.keys -= keys.len();
+        Some((tick, keys))
     }
 
     fn millis(&self, at: Instant) -> u64 {

@@ -55,6 +55,9 @@ impl fmt::Display for WorkerId {
     }
 }
 
+/// The inbox that the handlers of one input found full, if any.
+type Pressure = Option<WorkerId>;
+
 /// A worker, as its own thread sees it.
 pub struct Worker {
     id: WorkerId,
@@ -75,8 +78,8 @@ pub struct Worker {
     scratch: Cell<Vec<u8>>,
     more_scratch: RefCell<Vec<Vec<u8>>>,
     read_buffer: RefCell<Option<Box<[u8]>>>,
-    /// An inbox that was found full, for whoever's handler found it so.
-    pressure: Cell<Option<WorkerId>>,
+    /// Set while a peer's input is handled: the full inbox that its handlers met, if any.
+    pressure: Cell<Option<Pressure>>,
     stats: Stats,
     /// Told to stop by this thread itself.
     stop: Notify,
@@ -105,13 +108,13 @@ impl Worker {
                 if matches!(command, Command::Stop) {
                     break 'run;
                 }
-                worker.carry_out(command);
+                worker.execute(command);
             }
         }
         tracing::debug!(worker = %id, "stopped");
     }
 
-    /// Takes commands from the inbox. `false`: the worker is to stop, and has carried out what it had accepted.
+    /// Takes commands from the inbox. `false`: the worker is to stop, and has executed what it had accepted.
     async fn next_commands(&self, inbox: &mut mpsc::Receiver<Command>, commands: &mut Vec<Command>) -> bool {
         loop {
             if self.hub.inboxes.get(usize::from(self.id.0)).is_none_or(Inbox::is_stopping) {
@@ -132,7 +135,7 @@ impl Worker {
         self.stop.notify_one();
     }
 
-    fn new(id: WorkerId, hub: Arc<Hub>) -> Self {
+    pub(crate) fn new(id: WorkerId, hub: Arc<Hub>) -> Self {
         Self {
             id,
             hub,
@@ -201,8 +204,8 @@ impl Worker {
         any.downcast().unwrap_or_default()
     }
 
-    pub(crate) fn carry_out(self: &Rc<Self>, command: Command) {
-        self.guarded("a command", || match command {
+    pub(crate) fn execute(self: &Rc<Self>, command: Command) {
+        self.catch_panic("a command", || match command {
             Command::Broadcast(broadcast) => self.broadcast(broadcast),
             Command::Join(target, rooms) => {
                 for key in self.matching(&target) {
@@ -223,7 +226,7 @@ impl Worker {
             }
             Command::Disconnect { target, close } => {
                 for endpoint in self.matching(&target).into_iter().filter_map(|key| self.endpoint(key)) {
-                    self.guarded("a disconnect", || endpoint.disconnect(close));
+                    self.catch_panic("a disconnect", || endpoint.disconnect(close));
                 }
             }
             Command::Run(f) => f(self),
@@ -232,7 +235,7 @@ impl Worker {
     }
 
     /// A panic in one piece of work is not the worker's end.
-    pub(crate) fn guarded<T>(&self, what: &'static str, work: impl FnOnce() -> T) -> Option<T> {
+    pub(crate) fn catch_panic<T>(&self, what: &'static str, work: impl FnOnce() -> T) -> Option<T> {
         let done = catch_unwind(AssertUnwindSafe(work));
         if done.is_err() {
             metrics::counter!("switchboard_worker_panics_total").increment(1);
@@ -261,7 +264,7 @@ impl Worker {
         session: &Rc<dyn Session>,
         encode: impl FnOnce(&mut Vec<u8>),
     ) -> Result<(), HubError> {
-        self.settle();
+        self.apply_deferred();
         let outbox = self.check_room(session)?;
         outbox.write(&self.pool, encode);
         self.stats().messages_sent.add(1);
@@ -291,7 +294,7 @@ impl Worker {
         head: &[u8],
         body: &[u8],
     ) -> Result<(), HubError> {
-        self.settle();
+        self.apply_deferred();
         let outbox = self.check_room(session)?;
         let slices = [io::IoSlice::new(head), io::IoSlice::new(body)];
         let written = if outbox.is_empty() { session.write_through(&slices) } else { 0 };
@@ -304,7 +307,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Lays packets that others get too into an outbox; the first `written` bytes of them are written already.
+    /// Adds packets that others get too to an outbox; the first `written` bytes of them are written already.
     pub(crate) fn deliver_shared(
         &self,
         session: &Rc<dyn Session>,
@@ -362,11 +365,11 @@ impl Worker {
             if self.flusher.borrow().as_ref().is_none_or(|waker| !waker.will_wake(context.waker())) {
                 *self.flusher.borrow_mut() = Some(context.waker().clone());
             }
-            self.guarded("a broadcast", || self.write_deferred());
+            self.catch_panic("a broadcast", || self.write_deferred());
             std::mem::swap(&mut batch, &mut *self.dirty.borrow_mut());
             for session in batch.drain(..) {
                 session.outbox().dirty.set(false);
-                self.guarded("a session", || {
+                self.catch_panic("a session", || {
                     if session.outbox().overflowed.replace(false) {
                         session.overflow(&self);
                     }
@@ -400,7 +403,7 @@ impl Worker {
 
     /// Takes all that waits in an outbox.
     pub fn take(&self, outbox: &Outbox) -> Vec<u8> {
-        self.settle();
+        self.apply_deferred();
         let body = outbox.take(&self.pool);
         self.stats().bytes_sent.add(body.len() as u64);
         body
@@ -442,14 +445,22 @@ impl Worker {
         *self.read_buffer.borrow_mut() = Some(buffer);
     }
 
-    /// A full inbox was met on this thread.
-    pub(crate) fn note_pressure(&self, full: WorkerId) {
-        self.pressure.set(Some(full));
+    /// Handles input of one peer with `f`. Returns what `f` returned, and the worker whose full inbox `f` met, if any. That peer
+    /// is not to be read again before that inbox has [room](Self::room); its own output goes on.
+    ///
+    /// A full inbox that is met outside of a call (by a timer, or by a task) is an error value for its caller and holds back no
+    /// peer. Calls may nest: the inner call's input pays for what it met.
+    pub fn handle_input<T>(&self, f: impl FnOnce() -> T) -> (T, Option<WorkerId>) {
+        let input = Input { worker: self, outer: self.pressure.replace(Some(None)) };
+        let result = f();
+        (result, input.worker.pressure.get().flatten())
     }
 
-    /// Whether a full inbox was met since the last call. Whoever's input led there waits for room before reading on.
-    pub fn take_pressure(&self) -> Option<WorkerId> {
-        self.pressure.take()
+    /// A full inbox was met on this thread.
+    pub(crate) fn note_pressure(&self, full: WorkerId) {
+        if self.pressure.get().is_some() {
+            self.pressure.set(Some(Some(full)));
+        }
     }
 
     /// Returns when the inbox of `to` has room.
@@ -457,6 +468,18 @@ impl Worker {
         if let Some(inbox) = self.hub.inboxes.get(usize::from(to.0)) {
             inbox.room().await;
         }
+    }
+}
+
+/// A peer's input that is being handled. Dropped, also by a panic, the input around it goes on.
+struct Input<'a> {
+    worker: &'a Worker,
+    outer: Option<Pressure>,
+}
+
+impl Drop for Input<'_> {
+    fn drop(&mut self) {
+        self.worker.pressure.set(self.outer);
     }
 }
 

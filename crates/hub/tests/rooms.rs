@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use common::{DEAF, Fake, LINES, PLAIN, Peer, Text, broadcast, on_worker, options, settle, target};
+use common::{DEAF, Fake, LINES, PLAIN, Peer, Text, broadcast, on_worker, options, target, until_idle};
 use proptest::prelude::*;
 use switchboard_hub::{HubError, HubOptions, Session, Target, Variant, Worker};
 
@@ -22,7 +22,7 @@ fn a_member_of_two_rooms_gets_one_copy() {
         }
         assert_eq!(worker.join(one.key, "b"), Ok(true));
         assert_eq!(worker.fan_out(broadcast(target(scope, &["a", "b"], &[]), &Text::new("x"))), 2);
-        settle().await;
+        until_idle().await;
         assert_eq!([both, one, none].map(|peer| peer.session.written()), ["x", "x", ""]);
     });
 }
@@ -39,7 +39,7 @@ fn those_excepted_get_nothing_whatever_names_them() {
         let sent = Target { except_member: Some(c.id), ..target(scope, &["all", a.id.as_str()], &["quiet"]) };
         assert_eq!(worker.fan_out(broadcast(sent, &Text::new("x"))), 1);
         assert_eq!(worker.fan_out(broadcast(target(scope, &[], &[a.id.as_str()]), &Text::new("y"))), 2);
-        settle().await;
+        until_idle().await;
         assert_eq!([a, b, c].map(|peer| peer.session.written()), ["x", "y", "y"]);
     });
 }
@@ -55,7 +55,7 @@ fn a_members_id_is_a_room_of_its_own() {
         assert_eq!(worker.fan_out(broadcast(target(scope, &[a.id.as_str()], &[]), &Text::new("x"))), 2);
         worker.remove_member(a.key);
         assert_eq!(worker.fan_out(broadcast(target(scope, &[a.id.as_str()], &[]), &Text::new("y"))), 1);
-        settle().await;
+        until_idle().await;
         assert_eq!([a, b].map(|peer| peer.session.written()), ["x", "xy"]);
     });
 }
@@ -73,7 +73,7 @@ fn scopes_are_apart() {
         worker.fan_out(broadcast(target(here, &["room"], &[]), &Text::new("x")));
         worker.fan_out(broadcast(target(there, &[a.id.as_str()], &[]), &Text::new("y")));
         worker.fan_out(broadcast(Target::all(there), &Text::new("z")));
-        settle().await;
+        until_idle().await;
         assert_eq!([a, b].map(|peer| peer.session.written()), ["x", "yz"]);
     });
 }
@@ -91,7 +91,7 @@ fn a_broadcast_is_encoded_once_for_each_variant_and_framing() {
             .collect();
         let text = Text::new("x");
         assert_eq!(worker.fan_out(broadcast(Target::all(scope), &text)), 30);
-        settle().await;
+        until_idle().await;
         assert_eq!(*text.encoded.lock().expect("not poisoned"), forms);
         for (n, peer) in peers.iter().enumerate() {
             assert_eq!(peer.session.written(), if n % 4 == 3 { "" } else { "x" });
@@ -109,7 +109,7 @@ fn an_outbox_tells_whether_its_peer_was_sent_what_others_were_too() {
         worker.fan_out(broadcast(target(scope, &[one.id.as_str()], &[]), &Text::new("x")));
         assert_eq!([takes(&one), takes(&other)], [true, false]);
         worker.broadcast(broadcast(target(scope, &[other.id.as_str()], &[]), &Text::new("y")).into());
-        settle().await;
+        until_idle().await;
         assert_eq!([takes(&one), takes(&other)], [false, true]);
         let session = Rc::clone(&one.session) as Rc<dyn Session>;
         worker.write(&session, |out| out.push(b'z')).expect("room");

@@ -9,7 +9,9 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use common::{FIRST, Fake, LINES, PLAIN, Peer, Text, broadcast, on_worker, options, runtime, settle, target};
+use common::{
+    Broken, FIRST, Fake, LINES, PLAIN, Peer, Text, broadcast, on_worker, options, runtime, target, until_idle,
+};
 use switchboard_hub::{
     Broadcast, Command, Hub, HubError, HubOptions, Session, Target, Variant, Worker, WorkerId,
 };
@@ -36,7 +38,7 @@ fn a_full_outbox_takes_no_more_and_its_session_is_told_once() {
             worker.write(&session, |_| unreachable!("full")),
             Err(HubError::OutboxFull { bytes: 8, limit: 8 })
         );
-        settle().await;
+        until_idle().await;
         assert_eq!((slow.session.overflows.get(), slow.session.outbox().bytes()), (1, 8));
         assert_eq!(quick.session.written().len(), 40);
     });
@@ -50,7 +52,7 @@ fn volatile_packets_are_dropped_where_the_transport_would_wait() {
         slow.session.stuck.set(true);
         let dropped = Broadcast { volatile: true, ..broadcast(Target::all(scope), &Text::new("x")) };
         assert_eq!(worker.fan_out(dropped), 1);
-        settle().await;
+        until_idle().await;
         assert_eq!((slow.session.outbox().bytes(), quick.session.written().as_str()), (0, "x"));
     });
 }
@@ -66,7 +68,7 @@ fn a_burst_to_one_peer_is_flushed_once_and_in_order() {
             worker.fan_out(broadcast(Target::all(scope), &Text::new(format!("all {n}"))));
         }
         assert_eq!(peer.session.written(), "");
-        settle().await;
+        until_idle().await;
         let expected: Vec<_> = (0..5).map(|n| format!("own {n}|all {n}")).collect();
         assert_eq!(peer.session.written(), expected.join("|"));
     });
@@ -107,7 +109,7 @@ fn a_broadcast_that_meets_a_full_inbox_reaches_the_other_workers() {
         hub.send(SECOND, run(|_| {})).expect("room");
         let sent = hub.broadcast(broadcast(Target::all(scope), &Text::new("x")));
         assert_eq!(sent, Err(HubError::InboxFull(SECOND)));
-        settle().await;
+        until_idle().await;
         assert_eq!(here.session.written(), "x");
         assert!(matches!(inboxes[1].try_recv(), Ok(Command::Broadcast(_))));
     });
@@ -118,11 +120,9 @@ fn whoever_met_a_full_inbox_can_wait_for_room() {
     let options = HubOptions { inbox_capacity: 1, ..options(2) };
     on_worker(&options, async |worker, mut inboxes| {
         let hub = worker.hub();
-        assert_eq!(worker.take_pressure(), None);
-        hub.send(SECOND, run(|_| {})).expect("room");
-        assert_eq!(worker.take_pressure(), None);
-        hub.send(SECOND, run(|_| {})).expect_err("full");
-        assert_eq!((worker.take_pressure(), worker.take_pressure()), (Some(SECOND), None));
+        let send = || hub.send(SECOND, run(|_| {}));
+        assert_eq!(worker.handle_input(send), (Ok(()), None));
+        assert_eq!(worker.handle_input(send), (Err(HubError::InboxFull(SECOND)), Some(SECOND)));
         let waiting = {
             let worker = Rc::clone(&worker);
             tokio::task::spawn_local(async move { worker.room(SECOND).await })
@@ -131,7 +131,7 @@ fn whoever_met_a_full_inbox_can_wait_for_room() {
             let hub = Arc::clone(hub);
             tokio::task::spawn_local(async move { hub.send_when_room(SECOND, Command::Stop).await })
         };
-        settle().await;
+        until_idle().await;
         assert!(!waiting.is_finished() && !sending.is_finished());
         inboxes[0].recv().await.expect("the first command");
         waiting.await.expect("no panic");
@@ -141,6 +141,30 @@ fn whoever_met_a_full_inbox_can_wait_for_room() {
         assert_eq!(hub.send(SECOND, Command::Stop), Err(HubError::Stopped(SECOND)));
         // Nobody waits for a worker that has stopped.
         worker.room(SECOND).await;
+    });
+}
+
+#[test]
+fn a_full_inbox_holds_back_the_peer_whose_input_met_it_and_no_other() {
+    let options = HubOptions { inbox_capacity: 1, ..options(2) };
+    on_worker(&options, async |worker, _inboxes| {
+        let hub = worker.hub();
+        hub.send(SECOND, run(|_| {})).expect("room");
+        let meet = || hub.send(SECOND, run(|_| {})).expect_err("full");
+        // A timer's or a task's error is its own: the input that is handled next did not meet it.
+        meet();
+        assert_eq!(worker.handle_input(|| ()), ((), None));
+        // An input within another's, and one that ends by a panic.
+        let (inner, outer) = worker.handle_input(|| worker.handle_input(meet).1);
+        assert_eq!((inner, outer), (Some(SECOND), None));
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            worker.handle_input(|| -> () {
+                meet();
+                panic!("on purpose")
+            })
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(worker.handle_input(|| ()), ((), None));
     });
 }
 
@@ -165,7 +189,7 @@ fn what_one_thread_sends_arrives_in_its_order() {
         for thread in threads {
             thread.join().expect("no panic");
         }
-        settle().await;
+        until_idle().await;
         let written = peer.session.written();
         for name in ["a", "b", "c"] {
             let seen: Vec<_> = written.split(' ').filter_map(|word| word.strip_prefix(name)).collect();
@@ -194,6 +218,30 @@ fn a_panic_is_not_the_workers_end() {
         assert_eq!(*whole.end.disconnected.borrow(), [true]);
         assert_eq!(whole.session.written(), "x");
         assert_eq!(whole.session.fired.borrow().len(), 1);
+    });
+}
+
+#[test]
+fn a_payload_that_panics_is_left_out_of_its_turn_and_no_other_is() {
+    on_worker(&options(1), async |worker, _| {
+        let scope = worker.hub().scope("/");
+        let peer = Peer::with(&worker, scope, 0, Variant(0), Fake::new(1000, LINES));
+        let say = |payload| {
+            let broadcast = Broadcast { payload, ..broadcast(Target::all(scope), &Text::new("")) };
+            worker.hub().broadcast(broadcast).expect("room");
+        };
+        for volatile in [false, true] {
+            say(Text::new("1"));
+            say(Arc::new(Broken));
+            say(Text::new("2"));
+            if volatile {
+                let broadcast = broadcast(Target::all(scope), &Text::new("3"));
+                worker.hub().broadcast(Broadcast { volatile, ..broadcast }).expect("room");
+            }
+            until_idle().await;
+            let written = std::mem::take(&mut *peer.session.written.borrow_mut());
+            assert_eq!(String::from_utf8_lossy(&written), if volatile { "1|2|3" } else { "1|2" });
+        }
     });
 }
 
@@ -255,7 +303,7 @@ fn a_session_that_calls_back_when_it_is_dropped_does_no_harm() {
                 worker.remove_member(key);
             }
         }
-        settle().await;
+        until_idle().await;
         assert_eq!(calls.get(), 3);
     });
 }
@@ -344,9 +392,9 @@ fn the_thread_of_another_hubs_worker_is_a_foreign_thread() {
         other.run_on(FIRST, |_| panic!("not on this thread")).expect("room");
         other.send_all(|| Command::Disconnect { target: Target::all(scope), close: true }).expect("room");
         other.send_all(|| Command::Stop).expect("never refused");
-        other.send(FIRST, run(|_| {})).expect_err("full");
-        assert_eq!(worker.take_pressure(), None);
-        settle().await;
+        let (sent, full) = worker.handle_input(|| other.send(FIRST, run(|_| {})));
+        assert_eq!((sent, full), (Err(HubError::InboxFull(FIRST)), None));
+        until_idle().await;
         assert_eq!(peer.session.written(), "");
         assert!(peer.end.disconnected.borrow().is_empty());
         assert_eq!(inboxes[0].len(), 3);
@@ -386,7 +434,7 @@ fn the_broadcasts_of_a_turn_are_one_write_to_each_member() {
             worker.hub().broadcast(broadcast(Target::all(scope), &Text::new(text))).unwrap();
         }
         assert_eq!(all.session.written(), "", "the turn is not over");
-        settle().await;
+        until_idle().await;
         for peer in [&all, &some, &none] {
             assert_eq!(peer.session.written(), "one two three");
         }
@@ -409,7 +457,7 @@ fn a_long_packet_goes_past_an_empty_outbox_and_what_is_not_taken_waits_in_it() {
             assert_eq!(session.outbox().bytes(), (4 + body.len()).saturating_sub(takes));
             worker.write(&session, |out| out.extend_from_slice(b"next")).unwrap();
             worker.write_long(&session, b"last", b"!").unwrap();
-            settle().await;
+            until_idle().await;
             assert!(peer.session.written() == format!("head{body}nextlast!"), "{takes} bytes were taken");
         }
     });
@@ -428,7 +476,7 @@ fn what_is_written_after_a_broadcast_comes_after_it() {
         say("c");
         worker.write(&session, |out| out.push(b'd')).unwrap();
         say("e");
-        settle().await;
+        until_idle().await;
         assert_eq!(peer.session.written(), "abcde");
     });
 }
@@ -450,7 +498,7 @@ fn a_broadcast_is_for_those_who_were_there_when_it_was_sent() {
         worker.join(comes.key, "room").unwrap();
         say("3");
         worker.remove_member(comes.key);
-        settle().await;
+        until_idle().await;
         assert_eq!([&stays, &leaves, &comes].map(|peer| peer.session.written()), ["123", "1", "3"]);
     });
 }

@@ -45,7 +45,7 @@ pub fn options(workers: usize) -> HubOptions {
 }
 
 /// Lets the worker's own tasks run until they wait.
-pub async fn settle() {
+pub async fn until_idle() {
     tokio::time::sleep(Duration::from_nanos(1)).await;
 }
 
@@ -201,6 +201,16 @@ pub struct Text {
 impl Text {
     pub fn new(text: impl Into<String>) -> Arc<Self> {
         Arc::new(Self { text: text.into(), encoded: Mutex::default() })
+    }
+}
+
+/// A message that panics when it is encoded, after a part of it.
+pub struct Broken;
+
+impl Payload for Broken {
+    fn encode(&self, _variant: Variant, _framing: Framing, out: &mut Vec<u8>) -> bool {
+        out.extend_from_slice(b"a part");
+        panic!("on purpose")
     }
 }
 

@@ -146,6 +146,26 @@ impl EngineSession {
         let Ok(body) = std::str::from_utf8(body) else {
             return self.refuse(worker, reply);
         };
+        let (handled, full_inbox) = worker.handle_input(|| self.on_payload(worker, body));
+        if !handled {
+            return self.refuse(worker, reply);
+        }
+        match (&*self.transport.borrow(), full_inbox) {
+            (Transport::Polling(polling), _) if self.is_paused() => polling.posts.borrow_mut().push(reply),
+            // A handler met a full inbox: the client may post again when there is room.
+            (_, Some(inbox)) => {
+                let worker = Rc::clone(worker);
+                tokio::task::spawn_local(async move {
+                    worker.room(inbox).await;
+                    let _gone = reply.send(posted());
+                });
+            }
+            (_, None) => drop(reply.send(posted())),
+        }
+    }
+
+    /// Handles the packets of a payload. `false`: it is none.
+    fn on_payload(self: &Rc<Self>, worker: &Rc<Worker>, body: &str) -> bool {
         for packet in payload::decode(body, payload::DEFAULT_MAX_PACKETS) {
             match packet {
                 Ok(packet) => {
@@ -154,19 +174,14 @@ impl EngineSession {
                 }
                 Err(error) => {
                     tracing::debug!(%error, "not a payload");
-                    return self.refuse(worker, reply);
+                    return false;
                 }
             }
             if !self.is_open() {
                 break;
             }
         }
-        match &*self.transport.borrow() {
-            Transport::Polling(polling) if self.is_paused() => polling.posts.borrow_mut().push(reply),
-            _ => {
-                let _gone = reply.send(posted());
-            }
-        }
+        true
     }
 
     fn refuse(self: &Rc<Self>, worker: &Rc<Worker>, reply: Reply) {

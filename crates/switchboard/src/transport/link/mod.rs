@@ -254,11 +254,12 @@ impl Link {
     /// Reads and handles until there is nothing to read.
     fn poll_open(self: &Rc<Self>, worker: &Rc<Worker>, cx: &mut Context<'_>) -> Poll<Step> {
         let first = self.driver.get().is_none();
+        let mut full_inbox = None;
         if first {
             // A task has the same waker all its life.
             let _unset_before = self.driver.set(cx.waker().clone());
             if let Some(more) = &self.more {
-                self.feed(worker, &mut more.unread.take());
+                full_inbox = worker.handle_input(|| self.feed(worker, &mut more.unread.take())).1;
             }
         }
         if (first || self.blocked.get())
@@ -273,7 +274,7 @@ impl Link {
             }
         }
         loop {
-            if let Some(inbox) = worker.take_pressure() {
+            if let Some(inbox) = full_inbox {
                 return Poll::Ready(Step::Full(inbox));
             }
             match self.phase.get() {
@@ -284,7 +285,9 @@ impl Link {
                 Phase::Open => {}
                 Phase::Closing | Phase::Ended => return Poll::Ready(Step::Closing),
             }
-            match ready!(self.poll_receive(worker, cx)) {
+            let (received, full) = worker.handle_input(|| self.poll_receive(worker, cx));
+            full_inbox = full;
+            match ready!(received) {
                 Ok(0) => {
                     return Poll::Ready(Step::End(LinkEnd::Closed { code: self.peer_code.get() }));
                 }
