@@ -63,6 +63,7 @@ pub struct Workload {
 }
 
 /// Where the servers are.
+#[derive(Clone)]
 pub struct Programs {
     /// The folder with the peers' binaries.
     pub peers: PathBuf,
@@ -81,8 +82,8 @@ pub struct Programs {
 }
 
 /// RFC 6455 at the conformance server's endpoint that sends each message back; the peers look at no path.
-const ECHO: Wire = Wire::WebSocket { path: "/ws" };
-const CAST: Wire = Wire::WebSocket { path: "/ws-cast" };
+pub const ECHO: Wire = Wire::WebSocket { path: "/ws" };
+pub const CAST: Wire = Wire::WebSocket { path: "/ws-cast" };
 
 /// Everybody who echoes WebSocket messages.
 const RAW: [(&str, Wire); 7] = [
@@ -239,7 +240,7 @@ impl Programs {
     }
 
     /// The contender of that name; none where its program is not there.
-    fn contender(&self, id: &'static str, wire: Wire, mode: Mode) -> Result<Option<Contender>> {
+    pub fn contender(&self, id: &'static str, wire: Wire, mode: Mode) -> Result<Option<Contender>> {
         let (name, role, launch) = match id {
             "floor-echo" => ("raw TCP (the floor)".to_owned(), Role::Floor, Some(self.peer("floor_echo"))),
             "floor-broadcast" => {

@@ -66,6 +66,7 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("switchboard-bench-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let files = Certificate::make(&folder).unwrap();
+        files.write().unwrap();
         let cert = CertificateDer::from_pem_file(&files.cert).unwrap();
         let key = PrivateKeyDer::from_pem_file(&files.key).unwrap();
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))

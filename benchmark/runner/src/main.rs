@@ -4,6 +4,7 @@
 mod bars;
 mod catalogue;
 mod certificate;
+mod instructions;
 mod load;
 mod report;
 mod sample;
@@ -19,6 +20,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use catalogue::{Mode, Programs, Workload};
 use certificate::Certificate;
+use instructions::Counting;
 use load::Timing;
 use report::{ContenderReport, Report, WorkloadReport};
 use sample::{Metric, Sample};
@@ -33,17 +35,24 @@ struct Options {
     /// Three short rounds: some ten minutes rather than fifty.
     #[arg(long)]
     quick: bool,
-    /// How often each server is measured; the rounds interleave the servers. [default: 5, or 3 with --quick]
+    /// How often each server is measured; the rounds interleave the servers. [default: 5, or 3 with --quick, or 1 with
+    /// --instructions]
     #[arg(long)]
     rounds: Option<usize>,
     /// Seconds of one measurement. [default: 3, or 0.7 with --quick]
     #[arg(long)]
     seconds: Option<f64>,
+    /// Counts instructions by callgrind instead of measuring time: a few minutes, on a busy machine too.
+    #[arg(long, conflicts_with_all = ["list", "quick", "seconds"])]
+    instructions: bool,
+    /// With --instructions: an earlier conformance server, counted beside the other.
+    #[arg(long, requires = "instructions", value_name = "PATH")]
+    baseline: Option<PathBuf>,
     /// Says what would be measured.
     #[arg(long)]
     list: bool,
-    /// The conformance server to measure as Switchboard.
-    #[arg(long, hide = true)]
+    /// The conformance server to measure as Switchboard; the one of this tree, built anew, unless given.
+    #[arg(long, value_name = "PATH")]
     conformance: Option<PathBuf>,
     /// Node's binary.
     #[arg(long, hide = true)]
@@ -73,6 +82,9 @@ fn main() -> Result<()> {
         certificate: Certificate::make(&options.logs()?)?,
         benchmark: options.benchmark.clone(),
     };
+    if options.instructions {
+        return count_instructions(&options, &programs);
+    }
     let mut workloads = catalogue::workloads(&programs)?;
     if let Some(filter) = &options.filter {
         for workload in &mut workloads {
@@ -104,17 +116,34 @@ fn main() -> Result<()> {
     measure_all(&options, &workloads, &programs.certificate)
 }
 
+fn count_instructions(options: &Options, programs: &Programs) -> Result<()> {
+    raise_open_files()?;
+    programs.certificate.write()?;
+    let counting = Counting {
+        programs,
+        baseline: options.baseline.clone(),
+        filter: options.filter.as_deref(),
+        rounds: options.rounds.unwrap_or(1).max(1),
+        logs: &options.logs()?,
+    };
+    let table = counting.run()?;
+    let path = options.benchmark.join("results/partial.instructions.md");
+    fs::write(&path, table).with_context(|| format!("writing {}", path.display()))?;
+    println!("\nwritten: {}", path.display());
+    Ok(())
+}
+
 fn measure_all(options: &Options, workloads: &[Workload], certificate: &Certificate) -> Result<()> {
     let (rounds, seconds, warm_up) = if options.quick { (3, 0.7, 0.3) } else { (5, 3.0, 1.0) };
     let rounds = options.rounds.unwrap_or(rounds).max(1);
     let measure = Duration::try_from_secs_f64(options.seconds.unwrap_or(seconds)).context("--seconds")?;
-    let timing = Timing { warm_up: Duration::from_secs_f64(warm_up), measure };
+    let timing = Timing::Window { warm_up: Duration::from_secs_f64(warm_up), measure };
     raise_open_files()?;
 
     let (cores, logs, begun) = (Cores::choose()?, options.logs()?, Instant::now());
     let runner = Runner { certificate, cores, timing, rounds, begun, logs };
     let measured = workloads.iter().map(|workload| runner.measure(workload)).collect();
-    let report = Report::new(&options.benchmark, rounds, timing, measured);
+    let report = Report::new(&options.benchmark, rounds, measure, measured);
     print!("\n{}", report.to_text());
 
     // Only a whole and unhurried run replaces the published results.

@@ -39,7 +39,8 @@ pub fn median(samples: &[Sample]) -> Sample {
     values.into_iter().map(|(metric, values)| (metric, median_of(values))).collect()
 }
 
-fn median_of(mut values: Vec<f64>) -> f64 {
+/// The median of at least one value.
+pub fn median_of(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     if values.len().is_multiple_of(2) {

@@ -6,20 +6,34 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::sys::signal::{Signal, kill};
 use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 
-const START_UP: Duration = Duration::from_secs(10);
+const START_UP: Duration = Duration::from_secs(30);
+/// Time to end for a server that is asked to; callgrind writes its counts then.
+const ENDING: Duration = Duration::from_mins(1);
 
 /// How to start a server; it is given `--addr 127.0.0.1:0` on top and prints where it listens.
 #[derive(Clone, Debug)]
 pub struct Launch {
     pub program: PathBuf,
     pub args: Vec<String>,
+}
+
+impl Launch {
+    /// The same server under valgrind, which writes to `counts` how many instructions it executed.
+    pub fn under_callgrind(&self, valgrind: &Path, counts: &Path) -> Self {
+        let mut args =
+            vec!["--tool=callgrind".to_owned(), format!("--callgrind-out-file={}", counts.display())];
+        args.push(self.program.to_string_lossy().into_owned());
+        args.extend(self.args.iter().cloned());
+        Self { program: valgrind.to_owned(), args }
+    }
 }
 
 /// The two cores of a measurement.
@@ -111,6 +125,17 @@ impl Server {
             status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS in /proc")?;
         let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
         Ok(kibibytes * 1024)
+    }
+
+    /// Asks the server to end, and waits until it has.
+    pub fn end(mut self) -> Result<()> {
+        kill(self.pid(), Signal::SIGTERM).context("asking the server to end")?;
+        let asked = Instant::now();
+        while self.child.try_wait()?.is_none() {
+            ensure!(asked.elapsed() < ENDING, "the server did not end within {ENDING:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
     }
 
     fn pid(&self) -> Pid {

@@ -63,12 +63,12 @@ pub(super) fn run(
     let mut documents = Documents::new();
     let mut clients = open(opening, connections)?;
     let mut poller = Poller::new()?;
+    let mut meter = Meter::start(server, timing)?;
     for (index, client) in clients.iter_mut().enumerate() {
         poller.add(client.socket.tcp(), index)?;
-        client.send(&documents, in_flight)?;
+        client.send(&documents, meter.allow(in_flight))?;
     }
     let mut buffer = vec![0; RECEIVE_BUFFER];
-    let mut meter = Meter::start(server, timing)?;
     let mut last_message = Instant::now();
     loop {
         for index in poller.wait(Duration::from_millis(100))? {
@@ -79,7 +79,7 @@ pub(super) fn run(
             let received = before - client.sent.len();
             if received > 0 {
                 last_message = Instant::now();
-                client.send(&documents, received)?;
+                client.send(&documents, meter.allow(received))?;
             }
         }
         if last_message.elapsed() > STALL {

@@ -30,15 +30,16 @@ pub(super) fn run(
     let traffic = Traffic::new(opening.wire, "echo", payload);
     let opened = connect::open(opening, connections)?;
     let mut poller = Poller::new()?;
+    let mut meter = Meter::start(server, timing)?;
     let mut clients = Vec::with_capacity(connections);
     for (index, mut connection) in opened.into_iter().enumerate() {
         poller.add(connection.socket(), index)?;
-        connection.send(&traffic, in_flight)?;
-        clients.push(Client { connection, sent: VecDeque::from([(Instant::now(), in_flight)]) });
+        let first = meter.allow(in_flight);
+        connection.send(&traffic, first)?;
+        clients.push(Client { connection, sent: VecDeque::from([(Instant::now(), first)]) });
     }
 
     let mut buffer = vec![0; RECEIVE_BUFFER];
-    let mut meter = Meter::start(server, timing)?;
     let mut last_message = Instant::now();
     loop {
         for index in poller.wait(Duration::from_millis(100))? {
@@ -48,7 +49,9 @@ pub(super) fn run(
             if received > 0 {
                 last_message = Instant::now();
                 client.answered(received, last_message, &mut meter);
-                client.connection.send(&traffic, received)?;
+                let next = meter.allow(received);
+                client.sent.push_back((last_message, next));
+                client.connection.send(&traffic, next)?;
             }
         }
         if last_message.elapsed() > STALL {
@@ -61,7 +64,7 @@ pub(super) fn run(
 }
 
 impl Client {
-    /// Takes the oldest `received` messages off the way and puts as many on it.
+    /// Takes the oldest `received` messages off the way.
     fn answered(&mut self, received: usize, now: Instant, meter: &mut Meter) {
         let mut left = received;
         while left > 0 {
@@ -74,6 +77,5 @@ impl Client {
                 self.sent.pop_front();
             }
         }
-        self.sent.push_back((now, received));
     }
 }

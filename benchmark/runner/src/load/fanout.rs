@@ -45,9 +45,9 @@ pub(super) fn run(
     let mut broadcasts =
         Broadcasts { recipients, in_flight, oldest: 0, sent: VecDeque::new(), next: vec![0; recipients] };
     let mut buffer = vec![0; RECEIVE_BUFFER];
-    let mut meter = Meter::start(server, timing)?;
+    let mut meter = Meter::start_fan_out(server, timing, recipients)?;
     let mut last_message = Instant::now();
-    broadcasts.top_up(&mut connections[SENDER], &traffic)?;
+    broadcasts.top_up(&mut connections[SENDER], &traffic, &mut meter)?;
     loop {
         for index in poller.wait(Duration::from_millis(100))? {
             let connection = &mut connections[index];
@@ -58,7 +58,7 @@ pub(super) fn run(
                 broadcasts.delivered(index, received, last_message, &mut meter)?;
             }
         }
-        broadcasts.top_up(&mut connections[SENDER], &traffic)?;
+        broadcasts.top_up(&mut connections[SENDER], &traffic, &mut meter)?;
         if last_message.elapsed() > STALL {
             let missing: usize = broadcasts.sent.iter().map(|(_, missing)| missing).sum();
             bail!("no delivery for {STALL:?} and {missing} missing: the server lost some");
@@ -94,12 +94,12 @@ impl Broadcasts {
     }
 
     /// Retires what has reached everybody and sends as many anew.
-    fn top_up(&mut self, sender: &mut Connection, traffic: &Traffic) -> Result<()> {
+    fn top_up(&mut self, sender: &mut Connection, traffic: &Traffic, meter: &mut Meter) -> Result<()> {
         while self.sent.front().is_some_and(|(_, missing)| *missing == 0) {
             self.sent.pop_front();
             self.oldest += 1;
         }
-        let free = self.in_flight - self.sent.len();
+        let free = meter.allow(self.in_flight - self.sent.len());
         if free > 0 {
             self.sent.extend(std::iter::repeat_n((Instant::now(), self.recipients), free));
             sender.send(traffic, free)?;

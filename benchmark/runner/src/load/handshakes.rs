@@ -43,6 +43,7 @@ pub(super) fn run(wire: Wire, at_once: usize, server: &Server, timing: Timing) -
     for index in 0..at_once {
         clients.push(script.open(&poller, index)?);
     }
+    ensure!(matches!(timing, Timing::Window { .. }), "handshakes go on for a time, not for a number of them");
     let mut meter = Meter::start(server, timing)?;
     let mut last = Instant::now();
     loop {

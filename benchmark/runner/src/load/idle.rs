@@ -4,20 +4,18 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use super::connect::Deflate;
 use super::connect::{self, Opening};
 use super::deflate;
-use super::{Timing, connect::Deflate};
 use crate::sample::{Metric, Sample};
 use crate::server::Server;
 
-/// Opens `connections`, lets the server come to rest for the length of a warm-up, and reads its accounts. Where
+/// For so long the server may come to rest before its accounts are read.
+const REST: Duration = Duration::from_secs(1);
+
+/// Opens `connections`, lets the server come to rest, and reads its accounts. Where
 /// compression is agreed on, each has echoed one message before, so that what compressing needs is there.
-pub(super) fn run(
-    opening: Opening<'_>,
-    connections: usize,
-    server: &Server,
-    timing: Timing,
-) -> Result<Sample> {
+pub(super) fn run(opening: Opening<'_>, connections: usize, server: &Server) -> Result<Sample> {
     // Whatever the server sets up lazily, it sets up now.
     std::thread::sleep(Duration::from_millis(200));
     let memory_before = server.resident_bytes()?;
@@ -26,7 +24,7 @@ pub(super) fn run(
         Deflate::Declined => (connect::open(opening, connections)?, Vec::new()),
         Deflate::Takeover | Deflate::NoTakeover => (Vec::new(), deflate::open_used(opening, connections)?),
     };
-    std::thread::sleep(timing.warm_up);
+    std::thread::sleep(REST);
     let cpu = server.cpu_time()?.saturating_sub(cpu_before);
     let memory = server.resident_bytes()?.saturating_sub(memory_before);
     drop((open, used));

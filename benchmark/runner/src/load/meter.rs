@@ -1,4 +1,4 @@
-//! Warm-up, the measured window, and what both cost on either side.
+//! Warm-up, the measured window, and what both cost on either side; or a fixed number of messages.
 
 use std::time::{Duration, Instant};
 
@@ -10,12 +10,16 @@ use super::Timing;
 use crate::sample::{Metric, Sample};
 use crate::server::{CoreTimes, Server};
 
-/// Counts messages and their latency while its window is open.
+/// Counts messages and their latency while its window is open, and says how many may be sent.
 pub(super) struct Meter<'a> {
     server: &'a Server,
     timing: Timing,
     begun: Instant,
     window: Option<Window>,
+    /// Messages that were sent since the start.
+    sent: u64,
+    /// How often each is answered: by all recipients of a broadcast.
+    answers: u64,
     messages: u64,
     latency: Histogram<u64>,
 }
@@ -43,26 +47,55 @@ impl<'a> Meter<'a> {
     pub(super) fn start(server: &'a Server, timing: Timing) -> Result<Self> {
         // From a microsecond to a minute, three digits.
         let latency = Histogram::new_with_bounds(1_000, 60_000_000_000, 3).context("latency histogram")?;
-        Ok(Self { server, timing, begun: Instant::now(), window: None, messages: 0, latency })
+        Ok(Self {
+            server,
+            timing,
+            begun: Instant::now(),
+            window: None,
+            sent: 0,
+            answers: 1,
+            messages: 0,
+            latency,
+        })
+    }
+
+    /// As [`Self::start`], where each message is answered by so many.
+    pub(super) fn start_fan_out(server: &'a Server, timing: Timing, recipients: usize) -> Result<Self> {
+        Ok(Self { answers: recipients as u64, ..Self::start(server, timing)? })
+    }
+
+    /// How many of `n` further messages may be sent; all of them, unless the measurement ends after a fixed number.
+    pub(super) fn allow(&mut self, n: usize) -> usize {
+        let left = match self.timing {
+            Timing::Window { .. } => u64::MAX,
+            Timing::Messages(messages) => messages - self.sent,
+        };
+        let allowed = left.min(n as u64);
+        self.sent += allowed;
+        allowed as usize
     }
 
     /// Adds `n` messages that took `latency` each.
     pub(super) fn record(&mut self, latency: Duration, n: u64) {
-        if self.window.is_some() {
+        if self.window.is_some() || matches!(self.timing, Timing::Messages(_)) {
             self.messages += n;
             self.latency.saturating_record_n(latency.as_nanos() as u64, n);
         }
     }
 
-    /// Opens the window when the warm-up is over; the result when the window is over.
+    /// Opens the window when the warm-up is over; the result when the window is over, or the last message was answered.
+    /// Of a fixed number of messages nothing is measured here.
     pub(super) fn tick(&mut self) -> Result<Option<Sample>> {
+        let (warm_up, measure) = match self.timing {
+            Timing::Window { warm_up, measure } => (warm_up, measure),
+            Timing::Messages(messages) => {
+                let all = self.messages == messages * self.answers;
+                return Ok(all.then(Sample::new));
+            }
+        };
         match &self.window {
-            None if self.begun.elapsed() >= self.timing.warm_up => {
-                self.window = Some(Window::open(self.server)?);
-            }
-            Some(window) if window.opened.elapsed() >= self.timing.measure => {
-                return self.close(window).map(Some);
-            }
+            None if self.begun.elapsed() >= warm_up => self.window = Some(Window::open(self.server)?),
+            Some(window) if window.opened.elapsed() >= measure => return self.close(window).map(Some),
             _ => {}
         }
         Ok(None)

@@ -54,9 +54,11 @@ pub enum Shape {
 
 /// How long a measurement takes.
 #[derive(Clone, Copy, Debug)]
-pub struct Timing {
-    pub warm_up: Duration,
-    pub measure: Duration,
+pub enum Timing {
+    /// So long, after a warm-up.
+    Window { warm_up: Duration, measure: Duration },
+    /// Until so many messages were sent and answered. It is the load under which instructions are counted.
+    Messages(u64),
 }
 
 /// Runs one workload against one server, over TLS where a configuration for it is given. The calling thread should be
@@ -82,15 +84,26 @@ pub fn run(
         Shape::FanOut { receivers, in_flight, payload } => {
             fanout::run(plain, receivers, in_flight, payload, server, timing)
         }
-        Shape::Idle { connections, deflate } => idle::run(opening(deflate), connections, server, timing),
+        Shape::Idle { connections, deflate } => idle::run(opening(deflate), connections, server),
         Shape::Polling { clients, payload } => polling::run(wire, clients, payload, server, timing),
     }
+}
+
+/// Opens `connections` and leaves them open until the result is dropped.
+pub fn hold_open(
+    connections: usize,
+    wire: Wire,
+    tls: Option<&Arc<ClientConfig>>,
+    server: &Server,
+) -> Result<impl Sized + use<>> {
+    let opening = Opening { wire, server: server.addr(), tls, deflate: Deflate::Declined };
+    connect::open_sockets(opening, connections)
 }
 
 /// Bytes one read can take in: more than any connection has in flight.
 const RECEIVE_BUFFER: usize = 256 * 1024;
 /// A server that is silent for this long while messages are on the way has lost some.
-const STALL: Duration = Duration::from_secs(3);
+const STALL: Duration = Duration::from_secs(10);
 
 /// An edge-triggered epoll set whose tokens are indices.
 struct Poller {

@@ -44,16 +44,18 @@ pub(super) fn run(
         .map(|_| Client::open(wire, server.addr(), &message))
         .collect::<Result<_>>()
         .context("opening a polling session")?;
+    let mut meter = Meter::start(server, timing)?;
     for (index, client) in clients.iter_mut().enumerate() {
         client.poll.socket().set_nonblocking(true)?;
         client.post.socket().set_nonblocking(true)?;
         poller.add(client.poll.socket(), 2 * index)?;
         poller.add(client.post.socket(), 2 * index + 1)?;
-        client.begin()?;
+        if meter.allow(1) == 1 {
+            client.begin()?;
+        }
     }
 
     let mut buffer = vec![0; 64 * 1024];
-    let mut meter = Meter::start(server, timing)?;
     let mut last_message = Instant::now();
     loop {
         for token in poller.wait(Duration::from_millis(100))? {
@@ -69,7 +71,7 @@ pub(super) fn run(
             } else {
                 client.posted = true;
             }
-            if client.posted && client.answered {
+            if client.posted && client.answered && meter.allow(1) == 1 {
                 client.begin()?;
             }
         }

@@ -6,13 +6,13 @@ mod table;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::bars::{self, BarReport};
 use crate::catalogue::{Contender, Role};
-use crate::load::Timing;
 use crate::sample::{self, Metric, Sample};
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -147,7 +147,7 @@ impl WorkloadReport {
 }
 
 impl Report {
-    pub fn new(benchmark: &Path, rounds: usize, timing: Timing, workloads: Vec<WorkloadReport>) -> Self {
+    pub fn new(benchmark: &Path, rounds: usize, measure: Duration, workloads: Vec<WorkloadReport>) -> Self {
         let git = |args: &[&str]| said(Command::new("git").arg("-C").arg(benchmark).args(args));
         let revision = git(&["describe", "--always", "--dirty"]);
         Self {
@@ -155,7 +155,7 @@ impl Report {
             revision,
             machine: machine(),
             rounds,
-            seconds: timing.measure.as_secs_f64(),
+            seconds: measure.as_secs_f64(),
             bars: bars::evaluate(&workloads),
             workloads,
         }
