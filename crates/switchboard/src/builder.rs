@@ -15,12 +15,13 @@ use tokio::sync::watch;
 use crate::engineio::{ClientFile, EngineOptions};
 use crate::handshake::{KeepHeaders, Peer};
 use crate::http::cors::Origins;
-use crate::listener::ListenerOptions;
-use crate::listener::gate::Gate;
+use crate::listener::options::ListenerOptions;
 use crate::proxies::TrustedProxies;
-use crate::socketio::server::{SocketIo, SocketIoApplication, SocketIoOptions};
+use crate::server::Server;
+use crate::socketio::server::{SocketIo, SocketIoOptions};
 use crate::states::States;
-use crate::switchboard::{Inner, Switchboard};
+use crate::switchboard::Switchboard;
+use crate::transport::connection_limit::ConnectionLimit;
 
 /// The options of a server, each with its default. Made by [`Switchboard::builder`].
 #[must_use = "a builder does nothing until `build` is called"]
@@ -234,23 +235,21 @@ impl Builder {
         crate::metrics::describe();
         let hub = Hub::start(&self.hub)?;
         let socketio = SocketIo::new(self.socketio, &hub, self.states);
-        let gate = Gate::new(&self.listener);
-        let inner = Inner {
+        let connections =
+            ConnectionLimit::new(self.listener.max_connections, self.listener.max_connections_per_address);
+        let server = Server {
             hub,
             routes: ArcSwap::default(),
-            socketio: Arc::clone(&socketio),
-            engine: self.engine.clone(),
             proxies: self.proxies,
             listener: self.listener,
             drafts: self.drafts,
-            gate,
+            connections,
             fallback: std::sync::OnceLock::new(),
             closing: AtomicBool::new(false),
             closed: watch::Sender::new(false),
             socket_files: Mutex::default(),
         };
-        inner.add_engine(self.engine, Arc::new(SocketIoApplication(socketio)));
-        Ok(Switchboard::from_inner(inner))
+        Ok(Switchboard::new(server, &socketio, self.engine))
     }
 
     fn check(&self) -> Result<(), String> {

@@ -118,7 +118,7 @@ pub enum AckError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::socketio::handler::Outcome;
+    use crate::api::handler::Outcome;
 
     #[test]
     fn what_handlers_return_is_a_word_or_two() {

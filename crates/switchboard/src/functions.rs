@@ -1,11 +1,15 @@
-//! The functions that users give a service of plain messages, be it bare Engine.IO's or one of raw WebSockets.
+//! The functions that users give: how they are called, and those of a service of plain messages.
 
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use arc_swap::ArcSwap;
 
 use crate::Result;
-use crate::websocket::{IntoResult, Message};
+use crate::message::{IntoResult, Message};
 
 type OnConnect<S> = Arc<dyn Fn(&S) -> Result + Send + Sync>;
 type OnMessage<S> = Arc<dyn Fn(&S, Message<'_>) -> Result + Send + Sync>;
@@ -77,4 +81,39 @@ pub(crate) fn replace<T: Clone>(value: &ArcSwap<T>, change: impl Fn(&mut T)) {
         change(&mut value);
         value
     });
+}
+
+/// Calls a user's function; `None` where it panicked, which is logged and counted.
+#[inline]
+pub(crate) fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
+    let result = catch_unwind(AssertUnwindSafe(call));
+    if result.is_err() {
+        on_panic();
+    }
+    result.ok()
+}
+
+/// Awaits a user's future; `None` where it panicked.
+pub(crate) async fn guarded_future<F: Future + Unpin>(mut waiting: F) -> Option<F::Output> {
+    poll_fn(|cx| poll_guarded(&mut waiting, cx)).await
+}
+
+/// Polls a user's future; `None` where it panicked.
+pub(crate) fn poll_guarded<F: Future + Unpin>(
+    waiting: &mut F,
+    cx: &mut Context<'_>,
+) -> Poll<Option<F::Output>> {
+    catch_unwind(AssertUnwindSafe(|| Pin::new(waiting).poll(cx))).map_or_else(
+        |_panic| {
+            on_panic();
+            Poll::Ready(None)
+        },
+        |polled| polled.map(Some),
+    )
+}
+
+#[cold]
+fn on_panic() {
+    metrics::counter!("switchboard_handler_panics_total").increment(1);
+    tracing::error!("a handler panicked: its socket is closed");
 }

@@ -20,6 +20,7 @@
 //! - [`Switchboard::listen`] serves on threads of its own; [`Switchboard::layer`] mounts the same in axum or any tower service.
 //! - Every bound is an option of the [`Builder`], [`EngineOptions`], [`WebSocketOptions`] or [`ListenerOptions`].
 
+mod api;
 mod builder;
 mod engineio;
 mod error;
@@ -28,48 +29,49 @@ mod handshake;
 mod http;
 mod interned;
 mod listener;
+mod message;
 mod metrics;
 mod proxies;
 mod reason;
+mod rooms;
+mod server;
 mod socketio;
 mod states;
 mod switchboard;
-#[cfg(feature = "tls")]
-mod tls;
-#[cfg(not(feature = "tls"))]
-#[path = "tls/off.rs"]
-mod tls;
 mod transport;
 mod websocket;
 
+pub use api::ack::AckFuture;
+pub use api::emitter::Emitter;
+pub use api::extract::{
+    Ack, Auth, Connecting, Data, Disconnected, Event, EventContext, FromEvent, FromSocket, HasSocket, State,
+};
+pub use api::handler::{
+    Async, EventHandler, IntoReply, Outcome, Plain, Reply, ReturnsResult, ReturnsValue, SocketHandler,
+};
+pub use api::namespace::Namespace;
+pub use api::operator::BroadcastOperator;
+pub use api::socket::Socket;
 pub use builder::Builder;
 pub use engineio::{AllowRequest, ClientFile, EngineOptions, EngineService, EngineSocket};
 pub use error::{AckError, EmitError, Error, Result};
 pub use handshake::{Handshake, KeepHeaders, Peer};
+pub use http::body::ResponseBody;
 pub use http::cors::Origins;
-pub use http::service::{NotFound, ResponseBody, SwitchboardLayer, SwitchboardService};
+pub use http::service::{NotFound, SwitchboardLayer, SwitchboardService};
 pub use listener::{FlashPolicy, Http2Options, ListenAddress, ListenerOptions, Listening};
+pub use message::{IntoResult, Message};
 pub use proxies::{InvalidNetwork, TrustedProxies};
 pub use reason::DisconnectReason;
-pub use socketio::ack::AckFuture;
-pub use socketio::emitter::Emitter;
-pub use socketio::extract::{
-    Ack, Auth, Connecting, Data, Disconnected, Event, EventContext, FromEvent, FromSocket, HasSocket, State,
-};
-pub use socketio::handler::{
-    Async, EventHandler, IntoReply, Outcome, Plain, Reply, ReturnsResult, ReturnsValue, SocketHandler,
-};
-pub use socketio::namespace::Namespace;
-pub use socketio::operator::{BroadcastOperator, Rooms};
+pub use rooms::Rooms;
 pub use socketio::server::SocketIoOptions;
-pub use socketio::socket::Socket;
 pub use switchboard::Switchboard;
 pub use switchboard_hub::{HubError, MemberId as SocketId, RoomName};
 pub use switchboard_protocol::socketio::{Args, ArgsError, Binary, Value, WriteError};
 pub use switchboard_websocket::deflate::DeflateOptions;
 #[cfg(feature = "tls")]
-pub use tls::Tls;
-pub use websocket::{CloseCode, IntoResult, Message, WebSocket, WebSocketOptions, WebSocketService};
+pub use transport::tls::Tls;
+pub use websocket::{CloseCode, WebSocket, WebSocketOptions, WebSocketService};
 
 /// The programs of the README, which compile.
 #[cfg(doctest)]

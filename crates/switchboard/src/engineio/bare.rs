@@ -12,10 +12,10 @@ use switchboard_websocket::Opcode;
 
 use super::application::{Application, Conversation};
 use super::session::{EngineSession, Registry};
+use crate::functions::guarded;
 use crate::functions::replace;
 use crate::handshake::Handshake;
-use crate::socketio::dispatch::guarded;
-use crate::websocket::{IntoResult, Message};
+use crate::message::{IntoResult, Message};
 use crate::{DisconnectReason, EmitError, Result};
 
 /// The functions of a service.
@@ -172,20 +172,21 @@ impl Application for EngineService {
             sid: session.sid,
             handshake: session.handshake().clone(),
         };
-        let talk = Rc::new(Talk { service: self.clone(), socket, session: Rc::downgrade(session) });
+        let talk =
+            Rc::new(BareConversation { service: self.clone(), socket, session: Rc::downgrade(session) });
         talk.settle(worker, guarded(|| self.functions.load().on_connect(&talk.socket)).as_ref());
         talk
     }
 }
 
 /// One session of the service.
-struct Talk {
+struct BareConversation {
     service: EngineService,
     socket: EngineSocket,
     session: std::rc::Weak<EngineSession>,
 }
 
-impl Talk {
+impl BareConversation {
     fn on_message(&self, worker: &Rc<Worker>, message: Message<'_>) {
         let functions = self.service.functions.load();
         let outcome = guarded(|| functions.on_message(&self.socket, message).unwrap_or(Ok(())));
@@ -206,7 +207,7 @@ impl Talk {
     }
 }
 
-impl Conversation for Talk {
+impl Conversation for BareConversation {
     fn text(&self, worker: &Rc<Worker>, text: &str) {
         self.on_message(worker, Message::Text(text));
     }

@@ -15,7 +15,7 @@ use switchboard_websocket::Message;
 
 use super::EngineServer;
 use super::session::{EngineSession, Registry};
-use crate::transport::link::{Link, LinkEnd, LinkOwner, Opened};
+use crate::transport::connection::{Connection, ConnectionEnd, ConnectionOwner, Opened};
 use crate::transport::wire::write_text;
 
 /// A probe sends a pong and a close frame, and no more.
@@ -25,7 +25,7 @@ struct Probe {
     session: Rc<EngineSession>,
     outbox: Outbox,
     key: Cell<Option<SessionKey>>,
-    link: RefCell<Option<Rc<Link>>>,
+    connection: RefCell<Option<Rc<Connection>>>,
 }
 
 /// Starts a probe. One for a session that is gone, upgraded or being probed is closed.
@@ -38,26 +38,26 @@ pub(crate) fn start(worker: &Rc<Worker>, server: &Arc<EngineServer>, sid: Sessio
         session,
         outbox: Outbox::new(OUTBOX_BYTES, opened.wire.framing()),
         key: Cell::new(None),
-        link: RefCell::default(),
+        connection: RefCell::default(),
     });
-    let owner = Rc::clone(&probe) as Rc<dyn LinkOwner>;
-    let link = Link::start(worker, opened, server.websocket_limits(), owner);
-    *probe.link.borrow_mut() = Some(Rc::clone(&link));
+    let owner = Rc::clone(&probe) as Rc<dyn ConnectionOwner>;
+    let connection = Connection::start(worker, opened, server.websocket_limits(), owner);
+    *probe.connection.borrow_mut() = Some(Rc::clone(&connection));
     if let Err(error) = started {
         metrics::counter!("switchboard_upgrades_failed_total").increment(1);
         tracing::debug!(%error, "probe refused");
-        link.close(worker, None, "");
+        connection.close(worker, None, "");
         return;
     }
-    *probe.session.probing.borrow_mut() = Some(link);
+    *probe.session.probing.borrow_mut() = Some(connection);
     let key = worker.add_session(Rc::clone(&probe) as Rc<dyn Session>);
     probe.key.set(Some(key));
     probe.arm(worker);
 }
 
 impl Probe {
-    fn link(&self) -> Option<Rc<Link>> {
-        self.link.borrow().clone()
+    fn connection(&self) -> Option<Rc<Connection>> {
+        self.connection.borrow().clone()
     }
 
     fn deadline(&self, worker: &Worker) -> Option<Instant> {
@@ -85,8 +85,8 @@ impl Probe {
             metrics::counter!("switchboard_upgrades_failed_total").increment(1);
             self.session.upgrade.borrow_mut().fail();
         }
-        if let Some(link) = self.link() {
-            link.close(worker, None, "");
+        if let Some(connection) = self.connection() {
+            connection.close(worker, None, "");
         }
     }
 
@@ -106,8 +106,8 @@ impl Session for Probe {
     }
 
     fn flush(&self, worker: &Rc<Worker>) {
-        if let Some(link) = self.link() {
-            link.flush(worker, &self.outbox);
+        if let Some(connection) = self.connection() {
+            connection.flush(worker, &self.outbox);
         }
     }
 
@@ -117,8 +117,8 @@ impl Session for Probe {
 
     fn overflow(&self, worker: &Rc<Worker>) {
         self.fail(worker);
-        if let Some(link) = self.link() {
-            link.abort();
+        if let Some(connection) = self.connection() {
+            connection.abort();
         }
     }
 
@@ -136,8 +136,8 @@ impl Session for Probe {
     }
 }
 
-impl LinkOwner for Probe {
-    fn on_message(self: Rc<Self>, worker: &Rc<Worker>, link: &Rc<Link>, message: Message<'_>) {
+impl ConnectionOwner for Probe {
+    fn on_message(self: Rc<Self>, worker: &Rc<Worker>, connection: &Rc<Connection>, message: Message<'_>) {
         let Message::Text(text) = message else { return self.fail(worker) };
         let Ok(packet) = Packet::decode_text(text) else { return self.fail(worker) };
         if !self.session.is_open() || self.key.get().is_none() {
@@ -153,16 +153,16 @@ impl LinkOwner for Probe {
             }
             UpgradeStep::Swap => {
                 self.finish(worker);
-                *self.link.borrow_mut() = None;
-                self.session.upgrade_to(worker, link);
+                *self.connection.borrow_mut() = None;
+                self.session.upgrade_to(worker, connection);
             }
             UpgradeStep::Fail => self.fail(worker),
         }
     }
 
-    fn on_link_end(self: Rc<Self>, worker: &Rc<Worker>, _link: &Rc<Link>, _end: LinkEnd) {
+    fn on_connection_end(self: Rc<Self>, worker: &Rc<Worker>, _link: &Rc<Connection>, _end: ConnectionEnd) {
         self.fail(worker);
-        *self.link.borrow_mut() = None;
+        *self.connection.borrow_mut() = None;
     }
 
     fn span(&self) -> tracing::Span {

@@ -24,10 +24,10 @@ use crate::engineio::session::{EngineSession, Registry};
 use crate::engineio::{ClientFile, EngineServer, probe};
 use crate::handshake::{Handshake, Peer};
 use crate::proxies::forwarded_hosts;
-use crate::switchboard::Inner;
+use crate::server::Server;
+use crate::transport::connection::{ConnectionTask, Opened};
 use crate::transport::deflate::Compression;
 use crate::transport::io::Io;
-use crate::transport::link::{Driver, Opened};
 use crate::transport::wire::Wire;
 use crate::websocket::RawService;
 
@@ -99,7 +99,7 @@ impl Attach {
         io: Io,
         unread: Bytes,
         answer: &[u8],
-        adopt: Option<&Cell<Option<Driver>>>,
+        adopt: Option<&Cell<Option<ConnectionTask>>>,
     ) {
         metrics::counter!("switchboard_websocket_connections_total").increment(1);
         let opened = |wire| Opened { io, wire, unread, answer, adopt };
@@ -129,7 +129,7 @@ pub(crate) enum PollKind {
 }
 
 /// Decides on a request by its head.
-pub(crate) fn decide(inner: &Inner, parts: &Parts, peer: Peer) -> Decision {
+pub(crate) fn decide(inner: &Server, parts: &Parts, peer: Peer) -> Decision {
     let route = inner.routes.load().find(parts.uri.path());
     if route.is_some() && inner.closing.load(Ordering::Acquire) {
         refused("http", "shutting down");

@@ -1,5 +1,6 @@
 //! The HTTP side: which requests are ours, what is answered to them, and the ways in (own listener, tower, hyper).
 
+pub(crate) mod body;
 mod compress;
 pub(crate) mod cors;
 pub(crate) mod decide;

@@ -29,9 +29,9 @@ use crate::engineio::polling::{self, Reply};
 use crate::engineio::session::{EngineSession, Registry};
 use crate::handshake::Peer;
 use crate::listener::count_refused;
-use crate::listener::gate::{Permit, Refusal};
 use crate::listener::streams::StreamPlace;
-use crate::switchboard::Inner;
+use crate::server::Server;
+use crate::transport::connection_limit::{Permit, Refusal};
 use crate::transport::io::Handover;
 
 /// What became of a request.
@@ -47,7 +47,7 @@ pub(crate) enum Served<B> {
 /// A caller who goes away closes the session that the request was for, as in Node: from the moment this returns, polled or not,
 /// dropping the future is that. (hyper drops it unpolled where the end of the stream came with the request.)
 pub(crate) fn serve<B>(
-    inner: &Arc<Inner>,
+    inner: &Arc<Server>,
     request: Request<B>,
     peer: Peer,
 ) -> impl Future<Output = Served<B>> + Send + use<B>
@@ -60,7 +60,7 @@ where
 
 /// As [`serve`], of a request in its parts.
 pub(crate) fn serve_parts<B>(
-    inner: &Arc<Inner>,
+    inner: &Arc<Server>,
     mut parts: Parts,
     body: B,
     peer: Peer,
@@ -80,7 +80,7 @@ where
 }
 
 async fn carry_out<B>(
-    inner: Arc<Inner>,
+    inner: Arc<Server>,
     mut parts: Parts,
     body: B,
     decision: Decision,
@@ -118,7 +118,7 @@ where
 /// The answer to a request for a WebSocket. The connection goes to its worker once the answer is written, and in hixie-76 the
 /// `challenge` met.
 async fn upgrade(
-    inner: Arc<Inner>,
+    inner: Arc<Server>,
     mut parts: Parts,
     response: Response<()>,
     attach: Attach,
@@ -132,8 +132,8 @@ async fn upgrade(
         return plain(StatusCode::NOT_IMPLEMENTED, "this server cannot upgrade connections\n");
     };
     let place = match parts.extensions.remove::<StreamPlace>() {
-        Some(place) => place.enter(&inner.gate),
-        None => Ok(inner.gate.guest()),
+        Some(place) => place.enter(&inner.connections),
+        None => Ok(inner.connections.guest()),
     };
     let place = match place {
         Ok(place) => place,
@@ -170,7 +170,7 @@ fn too_many(refusal: Refusal) -> Answer {
 
 /// `place`: that of the connection, where it has none yet.
 async fn hand_over(
-    inner: Arc<Inner>,
+    inner: Arc<Server>,
     on_upgrade: hyper::upgrade::OnUpgrade,
     attach: Attach,
     challenge: Option<Challenge>,
@@ -242,7 +242,7 @@ async fn ask(hub: &Hub, to: WorkerId, f: impl FnOnce(&Rc<Worker>, Reply) + Send 
 }
 
 /// A request of the polling transport. `None`: its body did not come.
-async fn poll<B>(inner: &Arc<Inner>, request: PollRequest, headers: HeaderMap, body: B) -> Option<Answer>
+async fn poll<B>(inner: &Arc<Server>, request: PollRequest, headers: HeaderMap, body: B) -> Option<Answer>
 where
     B: Body<Data = Bytes> + Send,
 {

@@ -14,19 +14,17 @@ use http_body_util::{Either, Full};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::body::ResponseBody;
 use super::plain;
 use super::serve::{Served, serve};
-use crate::Switchboard;
 use crate::handshake::Peer;
-
-/// The body of a response: our own, whole, or the inner service's.
-pub type ResponseBody<B> = Either<Full<Bytes>, B>;
+use crate::server::KeepAlive;
 
 /// Puts Switchboard in front of a service: requests to its paths are answered by it, all others by the service.
 /// Made by [`Switchboard::layer`].
 #[derive(Clone)]
 pub struct SwitchboardLayer {
-    io: Switchboard,
+    server: KeepAlive,
     address: FindAddress,
 }
 
@@ -34,8 +32,8 @@ pub struct SwitchboardLayer {
 type FindAddress = fn(&http::Extensions) -> Option<SocketAddr>;
 
 impl SwitchboardLayer {
-    pub(crate) fn new(io: Switchboard) -> Self {
-        Self { io, address: plain_address }
+    pub(crate) fn new(server: KeepAlive) -> Self {
+        Self { server, address: plain_address }
     }
 
     /// Says where in a request's extensions the outer server puts the client's address. Default: as a [`Peer`] or a [`SocketAddr`].
@@ -65,7 +63,7 @@ impl<S> Layer<S> for SwitchboardLayer {
     type Service = SwitchboardService<S>;
 
     fn layer(&self, inner: S) -> SwitchboardService<S> {
-        SwitchboardService { io: self.io.clone(), address: self.address, inner }
+        SwitchboardService { server: self.server.clone(), address: self.address, inner }
     }
 }
 
@@ -75,14 +73,14 @@ impl<S> Layer<S> for SwitchboardLayer {
 /// [`SocketAddr`]; or where [`SwitchboardLayer::address_from`] says.
 #[derive(Clone)]
 pub struct SwitchboardService<S> {
-    io: Switchboard,
+    server: KeepAlive,
     address: FindAddress,
     inner: S,
 }
 
 impl<S> SwitchboardService<S> {
-    pub(crate) fn new(io: Switchboard, inner: S) -> Self {
-        Self { io, address: plain_address, inner }
+    pub(crate) fn new(server: KeepAlive, inner: S) -> Self {
+        Self { server, address: plain_address, inner }
     }
 }
 
@@ -104,10 +102,10 @@ where
         // The service that is ready is the one to be called; its clone takes its place.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
-        let io = Arc::clone(self.io.inner());
+        let io = Arc::clone(&self.server);
         let peer = io.proxies.resolve(peer(request.extensions(), self.address), request.headers());
         // A shutdown waits for the answer.
-        let guest = io.gate.guest();
+        let guest = io.connections.guest();
         let serving = serve(&io, request, peer);
         Box::pin(async move {
             match serving.await {

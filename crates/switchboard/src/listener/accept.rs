@@ -14,17 +14,17 @@ use tracing::Instrument;
 use super::sockets::{self, Bound, StdListener};
 use super::{ListenAddress, connection};
 use crate::Peer;
-use crate::switchboard::Inner;
-use crate::tls::Acceptor;
-use crate::transport::link::Driver;
+use crate::server::Server;
+use crate::transport::connection::ConnectionTask;
 use crate::transport::stream::Stream;
+use crate::transport::tls::Acceptor;
 
 /// The first pause after accepting failed for want of something; doubled up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Listens at an address, and lets each worker accept. Returns where.
-pub(super) async fn start(inner: &Arc<Inner>, address: ListenAddress) -> io::Result<Bound> {
+pub(super) async fn start(inner: &Arc<Server>, address: ListenAddress) -> io::Result<Bound> {
     let ListenAddress { place, mode, tls, .. } = address;
     let tls = tls.map(|tls| Acceptor::new(tls, inner.listener.http2.enabled)).transpose()?.map(Arc::new);
     let sockets = sockets::open(place, mode, inner.listener.backlog, inner.hub.workers()).await?;
@@ -46,7 +46,7 @@ pub(super) async fn start(inner: &Arc<Inner>, address: ListenAddress) -> io::Res
     Ok(sockets.bound)
 }
 
-async fn run(worker: Rc<Worker>, inner: Arc<Inner>, socket: StdListener, tls: Option<Arc<Acceptor>>) {
+async fn run(worker: Rc<Worker>, inner: Arc<Server>, socket: StdListener, tls: Option<Arc<Acceptor>>) {
     let listener = match socket.attach() {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "a worker cannot listen"),
@@ -80,8 +80,8 @@ async fn run(worker: Rc<Worker>, inner: Arc<Inner>, socket: StdListener, tls: Op
     }
 }
 
-fn admit(worker: &Rc<Worker>, inner: &Arc<Inner>, stream: Stream, peer: Peer, tls: Option<&Arc<Acceptor>>) {
-    let permit = match inner.gate.enter() {
+fn admit(worker: &Rc<Worker>, inner: &Arc<Server>, stream: Stream, peer: Peer, tls: Option<&Arc<Acceptor>>) {
+    let permit = match inner.connections.enter() {
         Ok(permit) => permit,
         Err(refusal) => {
             super::count_refused(refusal);
@@ -91,7 +91,7 @@ fn admit(worker: &Rc<Worker>, inner: &Arc<Inner>, stream: Stream, peer: Peer, tl
     metrics::counter!("switchboard_connections_accepted_total").increment(1);
     let span = tracing::debug_span!("connection", peer = %Shown(peer), worker = %worker.id());
     let serve = connection::serve(Rc::clone(worker), Arc::clone(inner), stream, peer, permit, tls.cloned());
-    let serve = Connection::Opening(Box::pin(serve));
+    let serve = Accepted::Opening(Box::pin(serve));
     // A task that nobody traces does not carry a span about.
     if span.is_disabled() {
         tokio::task::spawn_local(serve);
@@ -101,12 +101,12 @@ fn admit(worker: &Rc<Worker>, inner: &Arc<Inner>, stream: Stream, peer: Peer, tl
 }
 
 /// The task of a connection, which is one for all its life. What a WebSocket needs no more is not kept.
-enum Connection {
-    Opening(Pin<Box<dyn Future<Output = Option<Driver>>>>),
-    Open(Driver),
+enum Accepted {
+    Opening(Pin<Box<dyn Future<Output = Option<ConnectionTask>>>>),
+    Open(ConnectionTask),
 }
 
-impl Future for Connection {
+impl Future for Accepted {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -149,6 +149,6 @@ mod tests {
     #[test]
     fn the_task_of_a_connection_is_small() {
         // tokio puts 104 bytes beside it, and rounds up to 128.
-        assert!(size_of::<Connection>() <= 24, "{} bytes", size_of::<Connection>());
+        assert!(size_of::<Accepted>() <= 24, "{} bytes", size_of::<Accepted>());
     }
 }

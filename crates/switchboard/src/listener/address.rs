@@ -5,7 +5,7 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::{env, fmt, io};
 
-use crate::tls::Tls;
+use crate::transport::tls::Tls;
 
 /// Where to listen: a TCP address, a Unix-domain socket, or a socket that is there already.
 ///

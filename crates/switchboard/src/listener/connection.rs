@@ -14,9 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
 use super::first::Speaks;
-use super::gate::Permit;
 use super::opening::{First, Lost, first_bytes, first_request};
-use super::rewind::Rewind;
 use super::{flash, http2, polls, requests};
 use crate::Peer;
 use crate::http::Answer;
@@ -24,11 +22,13 @@ use crate::http::decide::{Attach, HixieUpgrade};
 use crate::http::hixie::prove;
 use crate::http::serve::{check_probe, land, lost_on_its_way};
 use crate::http::wire;
-use crate::switchboard::Inner;
-use crate::tls::Acceptor;
+use crate::server::Server;
+use crate::transport::connection::ConnectionTask;
+use crate::transport::connection_limit::Permit;
 use crate::transport::io::{Handover, Io};
-use crate::transport::link::Driver;
+use crate::transport::rewind::Rewind;
 use crate::transport::stream::Stream;
+use crate::transport::tls::Acceptor;
 
 /// How long a client whose upgrade was refused may go on sending, so that it reads our answer rather than a reset; and how much.
 const LINGER: Duration = Duration::from_secs(1);
@@ -38,12 +38,12 @@ const LINGER_BYTES: u64 = 256 << 10;
 /// socket has it.
 pub(super) async fn serve(
     worker: Rc<Worker>,
-    inner: Arc<Inner>,
+    inner: Arc<Server>,
     mut stream: Stream,
     mut peer: Peer,
     mut permit: Permit,
     tls: Option<Arc<Acceptor>>,
-) -> Option<Driver> {
+) -> Option<ConnectionTask> {
     let deadline = Instant::now() + inner.listener.head_timeout;
     let first = {
         let opening = first_bytes(&worker, &inner, &mut stream, &mut peer, &mut permit, tls.as_deref());
@@ -69,14 +69,14 @@ pub(super) async fn serve(
 #[expect(clippy::too_many_arguments, reason = "they are a connection, taken apart")]
 async fn serve_tls(
     worker: Rc<Worker>,
-    inner: Arc<Inner>,
+    inner: Arc<Server>,
     stream: Stream,
     mut peer: Peer,
     permit: Permit,
     tls: Arc<Acceptor>,
     hello: Bytes,
     deadline: Instant,
-) -> Option<Driver> {
+) -> Option<ConnectionTask> {
     let opening = async {
         let mut stream = tls.accept(stream, hello).await?;
         peer.secure = true;
@@ -99,12 +99,12 @@ async fn serve_tls(
 /// Does what the first bytes ask for.
 async fn go_on(
     worker: Rc<Worker>,
-    inner: Arc<Inner>,
+    inner: Arc<Server>,
     mut stream: Stream,
     peer: Peer,
     permit: Permit,
     first: First,
-) -> Option<Driver> {
+) -> Option<ConnectionTask> {
     match first {
         First::Upgrade { response, attach: attach @ Attach::Probe { .. }, unread } => {
             return Box::pin(upgrade_probe(&worker, &inner, stream, permit, &response, attach, unread)).await;
@@ -143,7 +143,7 @@ async fn go_on(
 
 /// Opens a connection within the time that there is for a head, and while the server is not shutting down.
 async fn in_time<T>(
-    inner: &Inner,
+    inner: &Server,
     deadline: Instant,
     opening: Pin<&mut impl Future<Output = Result<T, Lost>>>,
 ) -> Result<T, Lost> {
@@ -167,7 +167,7 @@ fn upgrade(
     response: &Response<()>,
     attach: Attach,
     unread: Bytes,
-) -> Option<Driver> {
+) -> Option<ConnectionTask> {
     let driver = Cell::new(None);
     // The answer goes out with the session's first packet, in one write.
     worker.with_scratch(|head| {
@@ -180,13 +180,13 @@ fn upgrade(
 /// As [`upgrade`], of a connection that belongs to a session which is there already, be it another worker's.
 async fn upgrade_probe(
     worker: &Rc<Worker>,
-    inner: &Arc<Inner>,
+    inner: &Arc<Server>,
     mut stream: Stream,
     permit: Permit,
     response: &Response<()>,
     attach: Attach,
     unread: Bytes,
-) -> Option<Driver> {
+) -> Option<ConnectionTask> {
     if let Err(answer) = check_probe(&inner.hub, &attach).await {
         write_answer(stream, permit, answer).await;
         return None;
@@ -211,7 +211,7 @@ async fn upgrade_probe(
 /// Turns the connection into a WebSocket one of hixie-75 or -76, of this worker or, where its session is another's, of that one.
 async fn upgrade_hixie(
     worker: &Rc<Worker>,
-    inner: &Arc<Inner>,
+    inner: &Arc<Server>,
     mut stream: Stream,
     permit: Permit,
     upgrade: HixieUpgrade,

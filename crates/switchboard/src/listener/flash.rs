@@ -12,8 +12,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::first::FLASH_POLICY_REQUEST;
-use super::gate::Permit;
-use crate::switchboard::Inner;
+use crate::server::Server;
+use crate::transport::connection_limit::Permit;
 
 /// How long a player may take to read its policy; and how much more it may send.
 const LINGER: Duration = Duration::from_secs(1);
@@ -88,7 +88,7 @@ pub(super) async fn answer(policy: &FlashPolicy, mut stream: impl AsyncRead + As
 }
 
 /// Binds a port that answers requests for the policy, and nothing else; on the first worker. Returns its address.
-pub(crate) async fn start(inner: &Arc<Inner>, address: SocketAddr) -> io::Result<SocketAddr> {
+pub(crate) async fn start(inner: &Arc<Server>, address: SocketAddr) -> io::Result<SocketAddr> {
     let socket = std::net::TcpListener::bind(address)?;
     socket.set_nonblocking(true)?;
     let address = socket.local_addr()?;
@@ -101,7 +101,7 @@ pub(crate) async fn start(inner: &Arc<Inner>, address: SocketAddr) -> io::Result
     Ok(address)
 }
 
-async fn run(inner: Arc<Inner>, listener: TcpListener) {
+async fn run(inner: Arc<Server>, listener: TcpListener) {
     let mut closed = inner.closed.subscribe();
     loop {
         let accepted = tokio::select! {
@@ -123,13 +123,13 @@ async fn run(inner: Arc<Inner>, listener: TcpListener) {
 }
 
 /// These connections count as any other.
-fn admit(inner: &Inner, address: SocketAddr) -> Result<Permit, super::gate::Refusal> {
-    let mut permit = inner.gate.enter()?;
+fn admit(inner: &Server, address: SocketAddr) -> Result<Permit, crate::transport::connection_limit::Refusal> {
+    let mut permit = inner.connections.enter()?;
     permit.count_for(address.ip())?;
     Ok(permit)
 }
 
-async fn serve(inner: Arc<Inner>, mut stream: TcpStream, _permit: Permit) {
+async fn serve(inner: Arc<Server>, mut stream: TcpStream, _permit: Permit) {
     let mut request = [0; FLASH_POLICY_REQUEST.len()];
     let mut closed = inner.closed.subscribe();
     let read = tokio::select! {

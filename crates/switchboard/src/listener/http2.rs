@@ -34,7 +34,7 @@ use super::requests::{answer, own};
 use super::streams::{OpenStream, StreamBody, StreamPlace, Streams};
 use crate::Peer;
 use crate::http::{Answer, plain, refused};
-use crate::switchboard::Inner;
+use crate::server::Server;
 
 /// Bytes read before the streams they were for have their turn: what they have not taken counts against bounds.
 const READ_A_TURN: usize = 64 << 10;
@@ -66,8 +66,8 @@ enum End {
     Flood,
 }
 
-/// Serves requests until the connection ends. `stream` holds its place at the gate.
-pub(super) async fn serve<T>(inner: &Arc<Inner>, stream: T, peer: Peer)
+/// Serves requests until the connection ends. `stream` holds its place among the connections.
+pub(super) async fn serve<T>(inner: &Arc<Server>, stream: T, peer: Peer)
 where
     T: AsyncRead + AsyncWrite + Unpin + 'static,
 {
@@ -102,7 +102,7 @@ where
     }
 }
 
-fn builder(inner: &Inner) -> Builder<OnThisThread> {
+fn builder(inner: &Server) -> Builder<OnThisThread> {
     let (listener, options) = (&inner.listener, &inner.listener.http2);
     let mut builder = Builder::new(OnThisThread);
     builder
@@ -121,7 +121,7 @@ fn builder(inner: &Inner) -> Builder<OnThisThread> {
 }
 
 /// What is refused before anyone is asked.
-fn refuse(inner: &Inner, request: &Request<Incoming>) -> Option<Answer> {
+fn refuse(inner: &Server, request: &Request<Incoming>) -> Option<Answer> {
     if request.headers().len() > inner.listener.max_headers {
         refused("http", "too many headers");
         return Some(plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too many headers\n"));
@@ -135,7 +135,7 @@ fn refuse(inner: &Inner, request: &Request<Incoming>) -> Option<Answer> {
 
 /// Drives a connection to its end, and watches the time and the server's own end meanwhile.
 async fn drive<C>(
-    inner: &Inner,
+    inner: &Server,
     mut connection: Pin<&mut C>,
     say_goodbye: impl Fn(Pin<&mut C>),
     streams: &Streams,

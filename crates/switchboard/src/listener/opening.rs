@@ -14,14 +14,14 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::first::Speaks;
-use super::gate::{Permit, Refusal};
 use super::proxy_protocol::{self, ProxyError, Source};
 use crate::Peer;
 use crate::http::decide::{Attach, Decision, HixieUpgrade, decide};
 use crate::http::{Answer, plain};
-use crate::switchboard::Inner;
-use crate::tls::{Acceptor, HandshakeError};
+use crate::server::Server;
+use crate::transport::connection_limit::{Permit, Refusal};
 use crate::transport::stream::Stream;
+use crate::transport::tls::{Acceptor, HandshakeError};
 
 /// Why a connection ended before its first request was served.
 #[derive(Debug, Error)]
@@ -94,7 +94,7 @@ fn ends_head(bytes: &[u8]) -> bool {
 /// Reads until it is clear what the first bytes are, those behind the PROXY protocol's header where it is on.
 pub(super) async fn first_bytes(
     worker: &Worker,
-    inner: &Inner,
+    inner: &Server,
     stream: &mut Stream,
     peer: &mut Peer,
     permit: &mut Permit,
@@ -111,7 +111,7 @@ pub(super) async fn first_bytes(
 /// Reads until it is clear what the first bytes are. `may_request`: whether requests are answered here.
 pub(super) async fn first_request(
     worker: &Worker,
-    inner: &Inner,
+    inner: &Server,
     stream: &mut Stream,
     peer: &Peer,
     may_request: bool,
@@ -125,7 +125,7 @@ pub(super) async fn first_request(
 /// As [`first_request`], where some bytes came before.
 async fn more(
     worker: &Worker,
-    inner: &Inner,
+    inner: &Server,
     stream: &mut Stream,
     peer: &Peer,
     may_request: bool,
@@ -146,7 +146,7 @@ async fn more(
 /// Reads the proxy's header, then the first request.
 async fn behind_proxy(
     worker: &Worker,
-    inner: &Inner,
+    inner: &Server,
     stream: &mut Stream,
     peer: &mut Peer,
     permit: &mut Permit,
@@ -200,7 +200,7 @@ async fn read_some<T>(
 }
 
 /// Decides on the first bytes: on the request, if its head is whole and asks for an upgrade.
-fn look(inner: &Inner, bytes: &[u8], peer: &Peer, may_request: bool) -> Result<First, TooFew> {
+fn look(inner: &Server, bytes: &[u8], peer: &Peer, may_request: bool) -> Result<First, TooFew> {
     let other = |speaks| Ok(First::Other(speaks, Bytes::copy_from_slice(bytes)));
     match Speaks::of(bytes) {
         Some(Speaks::Tls) => return other(Speaks::Tls),

@@ -27,7 +27,7 @@ use crate::http::routes::Route;
 use crate::http::serve::{Served, serve_parts};
 use crate::http::wire::write_answer;
 use crate::http::{Answer, plain};
-use crate::switchboard::Inner;
+use crate::server::Server;
 
 /// Bytes that a client may send behind a request before it has its answer. From there on they stay in the kernel, and with them the end
 /// of the connection.
@@ -36,7 +36,7 @@ const AHEAD: usize = 8 << 10;
 /// Serves polls for as long as nothing else comes. `bytes` were read already; given back are those from which on it is hyper's.
 pub(super) async fn serve<S>(
     worker: &Worker,
-    inner: &Arc<Inner>,
+    inner: &Arc<Server>,
     stream: &mut S,
     mut bytes: Bytes,
     peer: Peer,
@@ -85,12 +85,12 @@ struct Poll {
     behind: Vec<u8>,
 }
 
-fn take(inner: &Inner, bytes: &[u8]) -> Read {
+fn take(inner: &Server, bytes: &[u8]) -> Read {
     poll_of(inner, bytes).map_or_else(|| Read::Other(Bytes::copy_from_slice(bytes)), Read::Poll)
 }
 
 /// The poll that the bytes begin with, if it is whole, and its like is all that it is.
-fn poll_of(inner: &Inner, bytes: &[u8]) -> Option<Box<Poll>> {
+fn poll_of(inner: &Server, bytes: &[u8]) -> Option<Box<Poll>> {
     if !bytes.starts_with(b"GET ") && !bytes.starts_with(b"POST ") {
         return None;
     }
@@ -198,7 +198,7 @@ where
 
 /// A connection between two requests: it ends with the server, or when the next one does not come in time.
 struct Idle<'a> {
-    inner: &'a Inner,
+    inner: &'a Server,
     since: Instant,
     /// Looks now and then whether the time is over, rather than be set for each request.
     timer: Option<Pin<Box<Sleep>>>,
@@ -207,7 +207,7 @@ struct Idle<'a> {
 }
 
 impl<'a> Idle<'a> {
-    fn new(inner: &'a Inner) -> Self {
+    fn new(inner: &'a Server) -> Self {
         let mut closed = inner.closed.subscribe();
         let closed = Box::pin(async move {
             let _ended = closed.wait_for(|closed| *closed).await;

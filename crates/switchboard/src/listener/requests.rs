@@ -19,19 +19,18 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
-use super::rewind::Rewind;
-use super::{BoxError, FallbackBody};
 use crate::Peer;
+use crate::http::body::{BoxError, FallbackBody, ResponseBody};
 use crate::http::serve::{Served, serve as serve_request};
-use crate::http::service::ResponseBody;
 use crate::http::{Answer, plain};
-use crate::switchboard::Inner;
+use crate::server::Server;
+use crate::transport::rewind::Rewind;
 
 /// Bytes of a body that are read in one piece, unless heads may be longer.
 const READ_BUFFER: usize = 64 << 10;
 
 /// Serves requests until the connection ends or becomes another.
-pub(super) async fn serve(inner: &Arc<Inner>, stream: Rewind, peer: Peer) {
+pub(super) async fn serve(inner: &Arc<Server>, stream: Rewind, peer: Peer) {
     let clock = Rc::new(Clock::new());
     let service = service_fn(|request: Request<Incoming>| {
         let answering = Answering::new(&clock);
@@ -165,7 +164,7 @@ fn count(error: &hyper::Error) {
 
 /// Answers a request: ours, or the fallback's. It is decided upon before this returns.
 pub(super) fn answer(
-    inner: &Arc<Inner>,
+    inner: &Arc<Server>,
     mut request: Request<Incoming>,
     peer: Peer,
 ) -> impl Future<Output = Response<ResponseBody<FallbackBody>>> + use<> {
@@ -188,7 +187,7 @@ pub(super) fn own(answer: Answer) -> Response<ResponseBody<FallbackBody>> {
     answer.map(|body| Either::Left(Full::new(body)))
 }
 
-async fn fallback(inner: &Inner, request: Request<Incoming>) -> Response<ResponseBody<FallbackBody>> {
+async fn fallback(inner: &Server, request: Request<Incoming>) -> Response<ResponseBody<FallbackBody>> {
     let Some(fallback) = inner.fallback.get() else {
         return own(plain(StatusCode::NOT_FOUND, "not found\n"));
     };

@@ -12,9 +12,8 @@ use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
-use super::gate::{Gate, Permit, Refusal};
-use super::{BoxError, FallbackBody};
-use crate::http::service::ResponseBody;
+use crate::http::body::{BoxError, FallbackBody, ResponseBody};
+use crate::transport::connection_limit::{ConnectionLimit, Permit, Refusal};
 
 /// What is counted of a connection. A WebSocket's stream may be another worker's than the connection is: hence atomics.
 #[derive(Debug)]
@@ -116,8 +115,8 @@ impl StreamPlace {
     }
 
     /// A place for a WebSocket, which counts as a connection.
-    pub(crate) fn enter(&self, gate: &Arc<Gate>) -> Result<Permit, Refusal> {
-        let mut permit = gate.enter()?;
+    pub(crate) fn enter(&self, connections: &Arc<ConnectionLimit>) -> Result<Permit, Refusal> {
+        let mut permit = connections.enter()?;
         if let Some(address) = self.address {
             permit.count_for(address)?;
         }

@@ -14,17 +14,18 @@ use switchboard_protocol::socketio::{
     replace_unpaired_surrogates,
 };
 
-use super::ack::deadline;
-use super::dispatch::{EventRef, guarded, guarded_future};
-use super::extract::Connecting;
-use super::handler::{AnySocketHandler, Called, Extracted, Outcome};
-use super::local::LocalSocket;
-use super::namespace::{NamespaceInner, Table};
 use super::payload::SOCKETIO;
 use super::server::SocketIo;
-use super::socket::{Socket, SocketShared};
+use crate::api::ack::deadline;
+use crate::api::dispatch::EventRef;
+use crate::api::extract::Connecting;
+use crate::api::handler::{AnySocketHandler, Extracted, HandlerCall, Outcome};
+use crate::api::local::LocalSocket;
+use crate::api::namespace::{NamespaceInner, Table};
+use crate::api::socket::{Socket, SocketShared};
 use crate::engineio::application::Conversation;
 use crate::engineio::session::EngineSession;
+use crate::functions::{guarded, guarded_future};
 use crate::{DisconnectReason, Error};
 
 /// The Socket.IO side of one session.
@@ -274,8 +275,8 @@ impl Joining {
 /// Calls a handler that has its arguments; `None` where it panicked.
 async fn call(extracted: Extracted) -> Option<Outcome> {
     match guarded(extracted.0)? {
-        Called::Done(outcome) => Some(outcome),
-        Called::Waits(waiting) => guarded_future(waiting).await,
+        HandlerCall::Done(outcome) => Some(outcome),
+        HandlerCall::Waits(waiting) => guarded_future(waiting).await,
     }
 }
 

@@ -10,7 +10,7 @@ use switchboard_hub::{Hub, Worker};
 use switchboard_protocol::socketio::Limits;
 
 use super::client::Client;
-use super::namespace::NamespaceInner;
+use crate::api::namespace::NamespaceInner;
 use crate::engineio::application::{Application, Conversation};
 use crate::engineio::session::EngineSession;
 use crate::states::States;

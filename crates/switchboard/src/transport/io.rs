@@ -12,14 +12,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::stream::{Detached, Stream};
-use crate::listener::gate::Permit;
+use crate::transport::connection_limit::Permit;
 
 /// A byte stream that anything can be below of.
 pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Send> Duplex for T {}
 
-/// A byte stream, driven on one worker, with its place at the gate, which is given back when the stream is closed.
+/// A byte stream, driven on one worker, with its place among the connections, which is given back when the stream is closed.
 pub(crate) enum Io {
     /// One that our listener accepted, or a TCP stream that another server gave away.
     Own(Stream, #[expect(dead_code, reason = "held until the stream is dropped")] Permit),
@@ -144,7 +144,7 @@ impl Handover {
     /// Takes apart what hyper gives after an upgrade: what our listener accepted and TCP is registered anew with a worker, anything else (HTTP/2,
     /// another's TLS) keeps the reactor of the server that accepted it. `guest`: its place, where our own listener has not given it one.
     pub(crate) fn upgraded(upgraded: Upgraded, guest: Permit) -> io::Result<Self> {
-        let upgraded = match upgraded.downcast::<TokioIo<crate::listener::Rewind>>() {
+        let upgraded = match upgraded.downcast::<TokioIo<super::rewind::Rewind>>() {
             Ok(parts) => {
                 let (stream, unread, permit) = parts.io.into_inner().into_parts();
                 // What hyper has read came before what was not read again yet.

@@ -11,7 +11,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::tls::{DetachedTls, TlsStream};
+use super::tls::{DetachedTls, TlsStream};
 
 /// How long a peer without pings may be silent before its kernel is asked.
 const SILENCE: Duration = Duration::from_secs(60);

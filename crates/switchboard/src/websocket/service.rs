@@ -10,13 +10,13 @@ use switchboard_websocket::Limits;
 use switchboard_websocket::deflate::DeflateOptions;
 
 use super::session::{RawSession, WebSocket};
-use super::{IntoResult, Message};
+use crate::api::namespace::{Namespace, NamespaceInner};
 use crate::engineio::AllowRequest;
 use crate::functions::replace;
 use crate::handshake::{Handshake, KeepHeaders};
 use crate::http::cors::Origins;
-use crate::socketio::namespace::{Namespace, NamespaceInner};
-use crate::transport::link::Opened;
+use crate::message::{IntoResult, Message};
+use crate::transport::connection::Opened;
 use crate::{CloseCode, Result};
 
 /// The options of a raw WebSocket endpoint.

@@ -13,14 +13,15 @@ use switchboard_hub::{
 };
 use switchboard_websocket::{FrameHeader, Opcode, encode_frame};
 
+use super::CloseCode;
 use super::service::Functions;
-use super::{CloseCode, Message};
 use crate::EmitError;
+use crate::functions::guarded;
 use crate::handshake::Handshake;
+use crate::message::Message;
+use crate::rooms::Rooms;
 use crate::socketio::client::new_id;
-use crate::socketio::dispatch::guarded;
-use crate::socketio::operator::Rooms;
-use crate::transport::link::{Link, LinkEnd, LinkOwner, Opened};
+use crate::transport::connection::{Connection, ConnectionEnd, ConnectionOwner, Opened};
 use crate::transport::wire::{Wire, write_own};
 
 /// A client of which so many bytes wait that its connection does not take is not read until it has taken some: whoever is
@@ -108,8 +109,8 @@ impl WebSocket {
                 Wire::Rfc6455 => encode_frame(out, opcode, bytes),
                 Wire::Deflate(_) | Wire::Hixie(_) => {
                     let raw = session.as_any().downcast_ref::<RawSession>();
-                    let link = raw.and_then(RawSession::link);
-                    let own = link.as_ref().and_then(|link| link.own_deflater());
+                    let connection = raw.and_then(RawSession::connection);
+                    let own = connection.as_ref().and_then(|connection| connection.own_deflater());
                     write_own(own, session.outbox(), out, opcode, bytes);
                 }
             })
@@ -187,7 +188,7 @@ pub(crate) struct RawSession {
     /// There before anything is asked of it.
     socket: OnceCell<WebSocket>,
     /// Never taken but to be looked at, until the connection has ended.
-    link: Cell<Option<Rc<Link>>>,
+    connection: Cell<Option<Rc<Connection>>>,
 }
 
 impl RawSession {
@@ -204,10 +205,10 @@ impl RawSession {
             outbox: Outbox::new(max_outbox_bytes, wire.framing()),
             functions,
             socket: OnceCell::new(),
-            link: Cell::default(),
+            connection: Cell::default(),
         });
-        let owner = Rc::clone(&session) as Rc<dyn LinkOwner>;
-        session.link.set(Some(Link::start(worker, opened, limits, owner)));
+        let owner = Rc::clone(&session) as Rc<dyn ConnectionOwner>;
+        session.connection.set(Some(Connection::start(worker, opened, limits, owner)));
         let key = worker.add_session(Rc::clone(&session) as Rc<dyn Session>);
         let hub = Arc::clone(worker.hub());
         let member = session.join_namespace(worker);
@@ -241,16 +242,16 @@ impl RawSession {
         }
     }
 
-    fn link(&self) -> Option<Rc<Link>> {
-        let link = self.link.take();
-        let shared = link.clone();
-        self.link.set(link);
+    fn connection(&self) -> Option<Rc<Connection>> {
+        let connection = self.connection.take();
+        let shared = connection.clone();
+        self.connection.set(connection);
         shared
     }
 
     fn close(&self, worker: &Rc<Worker>, code: CloseCode, reason: &str) {
-        if let Some(link) = self.link() {
-            link.close(worker, Some(code), reason);
+        if let Some(connection) = self.connection() {
+            connection.close(worker, Some(code), reason);
         }
     }
 }
@@ -261,17 +262,17 @@ impl Session for RawSession {
     }
 
     fn flush(&self, worker: &Rc<Worker>) {
-        if let Some(link) = self.link() {
-            link.flush(worker, &self.outbox);
+        if let Some(connection) = self.connection() {
+            connection.flush(worker, &self.outbox);
         }
     }
 
     fn write_through(&self, slices: &[IoSlice<'_>]) -> usize {
-        self.link().map_or(0, |link| link.write_through(slices))
+        self.connection().map_or(0, |connection| connection.write_through(slices))
     }
 
     fn writable(&self) -> bool {
-        self.link().is_some_and(|link| link.writable())
+        self.connection().is_some_and(|connection| connection.writable())
     }
 
     fn overflow(&self, _worker: &Rc<Worker>) {
@@ -279,23 +280,23 @@ impl Session for RawSession {
             bytes = self.outbox.bytes(),
             "a client does not read what is sent to it: cutting its connection"
         );
-        if let Some(link) = self.link() {
-            link.abort();
+        if let Some(connection) = self.connection() {
+            connection.abort();
         }
     }
 
     fn on_timer(&self, worker: &Rc<Worker>, now: Instant) -> Option<Instant> {
-        let link = self.link()?;
-        if !link.wire().has_pings() {
+        let connection = self.connection()?;
+        if !connection.wire().has_pings() {
             return None;
         }
-        if !link.take_alive() {
+        if !connection.take_alive() {
             metrics::counter!("switchboard_websocket_ping_timeouts_total").increment(1);
-            link.abort();
+            connection.abort();
             return None;
         }
-        link.rest();
-        link.ping(worker);
+        connection.rest();
+        connection.ping(worker);
         Some(now + self.functions.settings.options.ping_interval)
     }
 
@@ -308,11 +309,11 @@ impl Session for RawSession {
     }
 }
 
-impl LinkOwner for RawSession {
+impl ConnectionOwner for RawSession {
     fn on_message(
         self: Rc<Self>,
         worker: &Rc<Worker>,
-        _link: &Rc<Link>,
+        _link: &Rc<Connection>,
         message: switchboard_websocket::Message<'_>,
     ) {
         let message = match message {
@@ -329,14 +330,14 @@ impl LinkOwner for RawSession {
         self.outbox.bytes() >= HOLD_BACK_AT
     }
 
-    fn on_link_end(self: Rc<Self>, worker: &Rc<Worker>, _link: &Rc<Link>, end: LinkEnd) {
+    fn on_connection_end(self: Rc<Self>, worker: &Rc<Worker>, _link: &Rc<Connection>, end: ConnectionEnd) {
         let (reason, code) = match end {
-            LinkEnd::Closed { code } => ("closed", code),
-            LinkEnd::Protocol(error) => {
+            ConnectionEnd::Closed { code } => ("closed", code),
+            ConnectionEnd::Protocol(error) => {
                 tracing::debug!(%error, "not a WebSocket peer");
                 ("protocol error", None)
             }
-            LinkEnd::Io(error) => {
+            ConnectionEnd::Io(error) => {
                 tracing::debug!(%error, "a connection failed");
                 ("connection lost", None)
             }
@@ -350,7 +351,7 @@ impl LinkOwner for RawSession {
         }
         metrics::counter!("switchboard_websockets_closed_total", "reason" => reason).increment(1);
         metrics::gauge!("switchboard_websockets").decrement(1.0);
-        drop(self.link.take());
+        drop(self.connection.take());
     }
 
     fn span(&self) -> tracing::Span {

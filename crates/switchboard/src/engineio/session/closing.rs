@@ -41,15 +41,15 @@ impl EngineSession {
             conversation.closed(worker, reason);
         }
         let probing = self.probing.take();
-        if let Some(link) = probing {
-            link.close(worker, None, "");
+        if let Some(connection) = probing {
+            connection.close(worker, None, "");
         }
         if polls {
             self.arm(worker, Worker::clock() + LINGER);
         } else {
             let transport = std::mem::replace(&mut *self.transport.borrow_mut(), Transport::None);
-            if let Transport::WebSocket(link) = transport {
-                link.close(worker, code, "");
+            if let Transport::WebSocket(connection) = transport {
+                connection.close(worker, code, "");
             }
             self.forget(worker);
         }

@@ -20,7 +20,7 @@ use super::application::Conversation;
 use super::polling::Polling;
 use crate::DisconnectReason;
 use crate::handshake::Handshake;
-use crate::transport::link::{Link, LinkOwner, Opened};
+use crate::transport::connection::{Connection, ConnectionOwner, Opened};
 use crate::transport::wire::{uncompressed, write_binary, write_own, write_text};
 
 /// Packets laid out as a polling payload. (The other framings are those of WebSocket connections, in `transport::wire`.)
@@ -49,7 +49,7 @@ enum State {
 pub(in crate::engineio) enum Transport {
     None,
     Polling(Polling),
-    WebSocket(Rc<Link>),
+    WebSocket(Rc<Connection>),
 }
 
 /// One Engine.IO session, on its worker.
@@ -62,7 +62,7 @@ pub(crate) struct EngineSession {
     state: Cell<State>,
     pub(in crate::engineio) upgrade: RefCell<Upgrade>,
     /// The connection that probes now.
-    pub(in crate::engineio) probing: RefCell<Option<Rc<Link>>>,
+    pub(in crate::engineio) probing: RefCell<Option<Rc<Connection>>>,
     heartbeat: RefCell<Heartbeat>,
     /// A ping was sent that no pong has answered yet.
     awaits_pong: Cell<bool>,
@@ -82,8 +82,9 @@ impl EngineSession {
     ) {
         let Some(session) = Self::new(worker, server, handshake, opened.wire.framing()) else { return };
         let limits = server.websocket_limits();
-        let link = Link::start(worker, opened, limits, Rc::clone(&session) as Rc<dyn LinkOwner>);
-        *session.transport.borrow_mut() = Transport::WebSocket(link);
+        let connection =
+            Connection::start(worker, opened, limits, Rc::clone(&session) as Rc<dyn ConnectionOwner>);
+        *session.transport.borrow_mut() = Transport::WebSocket(connection);
         session.start(worker, &[]);
     }
 
@@ -217,7 +218,7 @@ impl EngineSession {
     ) -> Result<(), HubError> {
         let transport = self.transport.borrow();
         let own = match &*transport {
-            Transport::WebSocket(link) => link.own_deflater(),
+            Transport::WebSocket(connection) => connection.own_deflater(),
             Transport::Polling(_) | Transport::None => None,
         };
         self.write(worker, |out| write_own(own, &self.outbox, out, opcode, bytes))
@@ -296,8 +297,8 @@ impl EngineSession {
     /// Takes no more input until [`resume`](Self::resume).
     pub(crate) fn pause(&self) {
         self.paused.set(true);
-        if let Transport::WebSocket(link) = &*self.transport.borrow() {
-            link.pause();
+        if let Transport::WebSocket(connection) = &*self.transport.borrow() {
+            connection.pause();
         }
     }
 
@@ -305,7 +306,7 @@ impl EngineSession {
     pub(crate) fn resume(self: &Rc<Self>, worker: &Rc<Worker>) {
         if self.paused.replace(false) {
             match &*self.transport.borrow() {
-                Transport::WebSocket(link) => link.resume(),
+                Transport::WebSocket(connection) => connection.resume(),
                 Transport::Polling(polling) => polling.release_posts(),
                 Transport::None => {}
             }
@@ -318,19 +319,19 @@ impl EngineSession {
     }
 
     /// Moves the session to a WebSocket connection whose probe has succeeded.
-    pub(in crate::engineio) fn upgrade_to(self: &Rc<Self>, worker: &Rc<Worker>, link: &Rc<Link>) {
+    pub(in crate::engineio) fn upgrade_to(self: &Rc<Self>, worker: &Rc<Worker>, connection: &Rc<Connection>) {
         let before =
-            std::mem::replace(&mut *self.transport.borrow_mut(), Transport::WebSocket(Rc::clone(link)));
+            std::mem::replace(&mut *self.transport.borrow_mut(), Transport::WebSocket(Rc::clone(connection)));
         let waiting = worker.take(&self.outbox);
-        self.outbox.set_framing(link.wire().framing());
+        self.outbox.set_framing(connection.wire().framing());
         let mut plain = 0;
         if let Transport::Polling(polling) = before {
             plain = polling.take_plain();
             polling.release_noop();
         }
-        link.set_owner(Rc::clone(self) as Rc<dyn LinkOwner>);
+        connection.set_owner(Rc::clone(self) as Rc<dyn ConnectionOwner>);
         if self.is_paused() {
-            link.pause();
+            connection.pause();
         }
         // What waited for a poll goes on as frames.
         let waiting = std::str::from_utf8(&waiting).unwrap_or_default();

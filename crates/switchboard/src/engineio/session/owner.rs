@@ -11,7 +11,7 @@ use switchboard_websocket::{CloseCode, Message};
 
 use super::{EngineSession, Registry, State, Transport};
 use crate::DisconnectReason;
-use crate::transport::link::{Link, LinkEnd, LinkOwner};
+use crate::transport::connection::{Connection, ConnectionEnd, ConnectionOwner};
 
 impl Session for EngineSession {
     fn outbox(&self) -> &Outbox {
@@ -20,7 +20,7 @@ impl Session for EngineSession {
 
     fn flush(&self, worker: &Rc<Worker>) {
         match &*self.transport.borrow() {
-            Transport::WebSocket(link) => link.flush(worker, &self.outbox),
+            Transport::WebSocket(connection) => connection.flush(worker, &self.outbox),
             Transport::Polling(polling) if !self.outbox.is_empty() && polling.is_waiting() => {
                 let body = worker.take(&self.outbox);
                 let compress = polling.take_plain() != body.len();
@@ -35,7 +35,7 @@ impl Session for EngineSession {
 
     fn write_through(&self, slices: &[IoSlice<'_>]) -> usize {
         match &*self.transport.borrow() {
-            Transport::WebSocket(link) => link.write_through(slices),
+            Transport::WebSocket(connection) => connection.write_through(slices),
             Transport::Polling(_) | Transport::None => 0,
         }
     }
@@ -49,7 +49,7 @@ impl Session for EngineSession {
     fn writable(&self) -> bool {
         self.is_open()
             && match &*self.transport.borrow() {
-                Transport::WebSocket(link) => link.writable(),
+                Transport::WebSocket(connection) => connection.writable(),
                 Transport::Polling(polling) => polling.is_waiting() && self.outbox.is_empty(),
                 Transport::None => false,
             }
@@ -63,14 +63,14 @@ impl Session for EngineSession {
         let me = worker.extension::<Registry>().get(&self.sid);
         // The peer does not read: a close frame would wait behind the rest.
         let transport = match &*self.transport.borrow() {
-            Transport::WebSocket(link) => Some(Rc::clone(link)),
+            Transport::WebSocket(connection) => Some(Rc::clone(connection)),
             _ => None,
         };
         if let Some(me) = me {
             me.close(worker, DisconnectReason::ForcedServerClose);
         }
-        if let Some(link) = transport {
-            link.abort();
+        if let Some(connection) = transport {
+            connection.abort();
         }
     }
 
@@ -83,7 +83,7 @@ impl Session for EngineSession {
         let elapsed = now.saturating_duration_since(worker.origin());
         if self.paused.get() {
             let lost = match &*self.transport.borrow() {
-                Transport::WebSocket(link) => link.has_lost_peer(),
+                Transport::WebSocket(connection) => connection.has_lost_peer(),
                 Transport::Polling(_) | Transport::None => false,
             };
             if lost {
@@ -99,8 +99,8 @@ impl Session for EngineSession {
         match action {
             HeartbeatAction::SendPing => {
                 self.awaits_pong.set(true);
-                if let Transport::WebSocket(link) = &*self.transport.borrow() {
-                    link.rest();
+                if let Transport::WebSocket(connection) = &*self.transport.borrow() {
+                    connection.rest();
                 }
                 let _full = me.send_text(worker, b"2");
             }
@@ -126,8 +126,8 @@ impl Session for EngineSession {
     }
 }
 
-impl LinkOwner for EngineSession {
-    fn on_message(self: Rc<Self>, worker: &Rc<Worker>, _link: &Rc<Link>, message: Message<'_>) {
+impl ConnectionOwner for EngineSession {
+    fn on_message(self: Rc<Self>, worker: &Rc<Worker>, _link: &Rc<Connection>, message: Message<'_>) {
         match message {
             Message::Text(text) => match Packet::decode_text(text) {
                 Ok(packet) => self.on_packet(worker, packet),
@@ -142,14 +142,14 @@ impl LinkOwner for EngineSession {
         }
     }
 
-    fn on_link_end(self: Rc<Self>, worker: &Rc<Worker>, _link: &Rc<Link>, end: LinkEnd) {
+    fn on_connection_end(self: Rc<Self>, worker: &Rc<Worker>, _link: &Rc<Connection>, end: ConnectionEnd) {
         let reason = match end {
-            LinkEnd::Closed { .. } => DisconnectReason::TransportClose,
-            LinkEnd::Protocol(error) => {
+            ConnectionEnd::Closed { .. } => DisconnectReason::TransportClose,
+            ConnectionEnd::Protocol(error) => {
                 tracing::debug!(%error, "not a WebSocket peer");
                 DisconnectReason::TransportError
             }
-            LinkEnd::Io(error) => {
+            ConnectionEnd::Io(error) => {
                 tracing::debug!(%error, "a connection failed");
                 DisconnectReason::TransportError
             }

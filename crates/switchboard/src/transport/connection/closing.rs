@@ -9,7 +9,7 @@ use switchboard_hub::Worker;
 use switchboard_websocket::{CloseCode, CloseFrame, Message};
 use tokio::sync::Notify;
 
-use super::{Link, LinkEnd, Phase};
+use super::{Connection, ConnectionEnd, Phase};
 
 /// How long a peer has to answer a close before its connection is cut.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -23,7 +23,7 @@ pub(crate) fn cut_closing(worker: &Rc<Worker>) {
     worker.extension::<Cut>().0.notify_waiters();
 }
 
-impl Link {
+impl Connection {
     /// Queues a close frame behind what waits; the connection ends when the peer has answered, or after 5 seconds.
     pub(crate) fn close(&self, worker: &Rc<Worker>, code: Option<CloseCode>, reason: &str) {
         if self.phase.get() != Phase::Open {
@@ -53,41 +53,46 @@ impl Link {
     /// The end of a connection whose peer has closed, if nothing is left to be read and what is left to be written goes out now: its socket is
     /// closed then, with no more ado. A peer may send nothing behind its close; of one that does not, there is nothing for the kernel to answer
     /// with a reset.
-    pub(super) fn end_at_once(&self, worker: &Rc<Worker>, cx: &mut Context<'_>) -> Option<LinkEnd> {
+    pub(super) fn end_at_once(&self, worker: &Rc<Worker>, cx: &mut Context<'_>) -> Option<ConnectionEnd> {
         if !self.read_out.get() || self.phase.get() != Phase::Closing || !self.io.borrow().ends_when_closed()
         {
             return None;
         }
         match self.poll_write_out(worker, self.owner()?.outbox(), cx) {
-            Poll::Ready(Ok(())) => Some(LinkEnd::Closed { code: self.peer_code.get() }),
-            Poll::Ready(Err(error)) => Some(LinkEnd::Io(error)),
+            Poll::Ready(Ok(())) => Some(ConnectionEnd::Closed { code: self.peer_code.get() }),
+            Poll::Ready(Err(error)) => Some(ConnectionEnd::Io(error)),
             Poll::Pending => None,
         }
     }
 
     /// Writes what is left and awaits the peer's close, for a while, or until the server cuts what is left.
-    pub(super) async fn close_down(&self, worker: &Rc<Worker>) -> LinkEnd {
+    pub(super) async fn close_down(&self, worker: &Rc<Worker>) -> ConnectionEnd {
         let mut shut = false;
         let closing = poll_fn(|cx| self.poll_closing(worker, &mut shut, cx));
         let cut = worker.extension::<Cut>();
         tokio::select! {
             closed = tokio::time::timeout(CLOSE_TIMEOUT, closing) => closed.unwrap_or_else(|_late| {
                 metrics::counter!("switchboard_websocket_close_timeouts_total").increment(1);
-                LinkEnd::Closed { code: self.peer_code.get() }
+                ConnectionEnd::Closed { code: self.peer_code.get() }
             }),
-            () = cut.0.notified() => LinkEnd::Closed { code: self.peer_code.get() },
+            () = cut.0.notified() => ConnectionEnd::Closed { code: self.peer_code.get() },
         }
     }
 
     /// Writes what is left, then waits for the peer's close, or for the end of its stream. `shut`: whether our end of the stream is closed.
-    fn poll_closing(&self, worker: &Rc<Worker>, shut: &mut bool, cx: &mut Context<'_>) -> Poll<LinkEnd> {
-        let done = LinkEnd::Closed { code: self.peer_code.get() };
+    fn poll_closing(
+        &self,
+        worker: &Rc<Worker>,
+        shut: &mut bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<ConnectionEnd> {
+        let done = ConnectionEnd::Closed { code: self.peer_code.get() };
         if self.phase.get() == Phase::Ended {
             return Poll::Ready(done);
         }
         let Some(owner) = self.owner() else { return Poll::Ready(done) };
         if let Err(error) = ready!(self.poll_write_out(worker, owner.outbox(), cx)) {
-            return Poll::Ready(LinkEnd::Io(error));
+            return Poll::Ready(ConnectionEnd::Io(error));
         }
         if self.peer_closed.get() && !*shut {
             // What a shutdown met, reading meets too.
@@ -102,7 +107,7 @@ impl Link {
             match polled {
                 Poll::Ready(Ok(0)) => break Poll::Ready(done),
                 Poll::Ready(Ok(n)) => self.look_for_close(buffer.get_mut(..n).unwrap_or_default()),
-                Poll::Ready(Err(error)) => break Poll::Ready(LinkEnd::Io(error)),
+                Poll::Ready(Err(error)) => break Poll::Ready(ConnectionEnd::Io(error)),
                 Poll::Pending => break Poll::Pending,
             }
         };

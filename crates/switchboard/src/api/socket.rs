@@ -16,9 +16,10 @@ use super::emitter::Emitter;
 use super::handler::{EventHandler, event_handler};
 use super::local::LocalSocket;
 use super::namespace::{Namespace, NamespaceInner, Registered};
-use super::operator::{BroadcastOperator, Rooms};
+use super::operator::BroadcastOperator;
 use crate::EmitError;
 use crate::handshake::Handshake;
+use crate::rooms::Rooms;
 use crate::states::States;
 
 pub(crate) struct SocketShared {

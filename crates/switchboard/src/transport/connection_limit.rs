@@ -7,12 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::ListenerOptions;
-use super::streams::OpenStream;
-
 /// Counts connections and refuses those that are too many.
 #[derive(Debug)]
-pub(crate) struct Gate {
+pub(crate) struct ConnectionLimit {
     open: AtomicUsize,
     max: usize,
     max_per_address: usize,
@@ -22,20 +19,19 @@ pub(crate) struct Gate {
 }
 
 /// A connection's place, given back when dropped.
-#[derive(Debug)]
 pub(crate) struct Permit {
-    gate: Arc<Gate>,
+    limit: Arc<ConnectionLimit>,
     /// Boxed, as few connections have more.
-    more: Option<Box<More>>,
+    rare: Option<Box<Rare>>,
 }
 
 /// What few connections have.
-#[derive(Debug, Default)]
-struct More {
+#[derive(Default)]
+struct Rare {
     /// The address it is counted for.
     address: Option<IpAddr>,
-    /// The stream of HTTP/2 that it is.
-    stream: Option<OpenStream>,
+    /// The guard of the HTTP/2 stream that it is.
+    stream: Option<Box<dyn Send>>,
 }
 
 /// Which bound was met.
@@ -54,12 +50,12 @@ impl Refusal {
     }
 }
 
-impl Gate {
-    pub(crate) fn new(options: &ListenerOptions) -> Arc<Self> {
+impl ConnectionLimit {
+    pub(crate) fn new(max: usize, max_per_address: usize) -> Arc<Self> {
         Arc::new(Self {
             open: AtomicUsize::new(0),
-            max: options.max_connections,
-            max_per_address: options.max_connections_per_address,
+            max,
+            max_per_address,
             addresses: Mutex::default(),
             emptied: Notify::new(),
         })
@@ -85,7 +81,7 @@ impl Gate {
     /// One more: how many there were before, and its place.
     fn count(self: &Arc<Self>) -> (usize, Permit) {
         metrics::gauge!("switchboard_connections").increment(1.0);
-        (self.open.fetch_add(1, Ordering::AcqRel), Permit { gate: Arc::clone(self), more: None })
+        (self.open.fetch_add(1, Ordering::AcqRel), Permit { limit: Arc::clone(self), rare: None })
     }
 
     fn leave(&self) {
@@ -110,36 +106,42 @@ impl Gate {
 impl Permit {
     /// Counts the connection for an address: its peer's, or its client's where a PROXY protocol header names one.
     pub(crate) fn count_for(&mut self, address: IpAddr) -> Result<(), Refusal> {
-        if self.gate.max_per_address == usize::MAX {
+        if self.limit.max_per_address == usize::MAX {
             return Ok(());
         }
-        let mut addresses = self.gate.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut addresses = self.limit.addresses.lock().unwrap_or_else(PoisonError::into_inner);
         let count = addresses.entry(address).or_default();
-        if *count >= self.gate.max_per_address {
+        if *count >= self.limit.max_per_address {
             return Err(Refusal::Address);
         }
         *count += 1;
         drop(addresses);
-        self.more.get_or_insert_default().address = Some(address);
+        self.rare.get_or_insert_default().address = Some(address);
         Ok(())
     }
 
     /// Keeps a stream of HTTP/2 counted as open.
-    pub(crate) fn keep(&mut self, stream: OpenStream) {
-        self.more.get_or_insert_default().stream = Some(stream);
+    pub(crate) fn keep(&mut self, stream: impl Send + 'static) {
+        self.rare.get_or_insert_default().stream = Some(Box::new(stream));
+    }
+}
+
+impl std::fmt::Debug for Permit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Permit").finish_non_exhaustive()
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if let Some(address) = self.more.as_deref().and_then(|more| more.address.as_ref()) {
-            let mut addresses = self.gate.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(address) = self.rare.as_deref().and_then(|rare| rare.address.as_ref()) {
+            let mut addresses = self.limit.addresses.lock().unwrap_or_else(PoisonError::into_inner);
             match addresses.get_mut(address) {
                 Some(count) if *count > 1 => *count -= 1,
                 _ => drop(addresses.remove(address)),
             }
         }
-        self.gate.leave();
+        self.limit.leave();
     }
 }
 
@@ -147,40 +149,32 @@ impl Drop for Permit {
 mod tests {
     use super::*;
 
-    fn gate(max_connections: usize, max_connections_per_address: usize) -> Arc<Gate> {
-        Gate::new(&ListenerOptions {
-            max_connections,
-            max_connections_per_address,
-            ..ListenerOptions::default()
-        })
-    }
-
     #[test]
     fn a_place_is_given_back_when_its_connection_ends() {
-        let gate = gate(2, 1);
+        let limit = ConnectionLimit::new(2, 1);
         let (a, b) = ([127, 0, 0, 1].into(), [127, 0, 0, 2].into());
-        let mut first = gate.enter().unwrap();
+        let mut first = limit.enter().unwrap();
         first.count_for(a).unwrap();
-        let mut second = gate.enter().unwrap();
+        let mut second = limit.enter().unwrap();
         assert_eq!(second.count_for(a), Err(Refusal::Address));
         second.count_for(b).unwrap();
-        assert_eq!(gate.enter().unwrap_err(), Refusal::Total);
-        assert_eq!(gate.open(), 2);
+        assert_eq!(limit.enter().unwrap_err(), Refusal::Total);
+        assert_eq!(limit.open(), 2);
         drop(first);
-        assert_eq!(gate.open(), 1);
-        gate.enter().unwrap().count_for(a).unwrap();
-        assert_eq!(gate.addresses.lock().unwrap().len(), 1);
+        assert_eq!(limit.open(), 1);
+        limit.enter().unwrap().count_for(a).unwrap();
+        assert_eq!(limit.addresses.lock().unwrap().len(), 1);
         drop(second);
-        assert_eq!((gate.open(), gate.addresses.lock().unwrap().len()), (0, 0));
+        assert_eq!((limit.open(), limit.addresses.lock().unwrap().len()), (0, 0));
     }
 
     #[test]
     fn what_another_server_let_in_is_counted_but_not_refused() {
-        let gate = gate(1, usize::MAX);
-        let (guest, _other) = (gate.guest(), gate.guest());
-        assert_eq!(gate.open(), 2);
+        let limit = ConnectionLimit::new(1, usize::MAX);
+        let (guest, _other) = (limit.guest(), limit.guest());
+        assert_eq!(limit.open(), 2);
         drop(guest);
-        assert_eq!(gate.enter().unwrap_err(), Refusal::Total);
-        assert_eq!(gate.open(), 1);
+        assert_eq!(limit.enter().unwrap_err(), Refusal::Total);
+        assert_eq!(limit.open(), 1);
     }
 }

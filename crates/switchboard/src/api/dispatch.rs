@@ -2,8 +2,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -13,10 +11,11 @@ use switchboard_hub::{Endpoint, Worker};
 use switchboard_protocol::socketio::{ArgsError, validate};
 
 use super::extract::EventContext;
-use super::handler::{AnyEventHandler, Called, Outcome, Waiting};
+use super::handler::{AnyEventHandler, HandlerCall, Outcome, Waiting};
 use super::local::{EarlyHandlers, LocalSocket};
 use super::namespace::Table;
 use crate::DisconnectReason;
+use crate::functions::{guarded, guarded_future, poll_guarded};
 
 /// An event on its way to handlers.
 #[derive(Debug, Clone, Copy)]
@@ -134,37 +133,6 @@ impl Queue {
     }
 }
 
-/// Calls a user's function; `None` where it panicked, which is logged and counted.
-#[inline]
-pub(crate) fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
-    let result = catch_unwind(AssertUnwindSafe(call));
-    if result.is_err() {
-        on_panic();
-    }
-    result.ok()
-}
-
-/// Awaits a user's future; `None` where it panicked.
-pub(crate) async fn guarded_future(mut waiting: Waiting) -> Option<Outcome> {
-    poll_fn(|cx| poll_guarded(&mut waiting, cx)).await
-}
-
-pub(crate) fn poll_guarded(waiting: &mut Waiting, cx: &mut Context<'_>) -> Poll<Option<Outcome>> {
-    catch_unwind(AssertUnwindSafe(|| waiting.as_mut().poll(cx))).map_or_else(
-        |_panic| {
-            on_panic();
-            Poll::Ready(None)
-        },
-        |polled| polled.map(Some),
-    )
-}
-
-#[cold]
-fn on_panic() {
-    metrics::counter!("switchboard_handler_panics_total").increment(1);
-    tracing::error!("a handler panicked: its socket is closed");
-}
-
 impl LocalSocket {
     /// An event has come.
     #[inline]
@@ -259,8 +227,8 @@ impl LocalSocket {
                 ack: Cell::new(ack),
             };
             let outcome = match guarded(|| handler(&context)) {
-                Some(Called::Done(outcome)) => Some(outcome),
-                Some(Called::Waits(mut waiting)) => {
+                Some(HandlerCall::Done(outcome)) => Some(outcome),
+                Some(HandlerCall::Waits(mut waiting)) => {
                     // Most futures are ready at once; only one that is not costs a task.
                     match poll_guarded(&mut waiting, &mut Context::from_waker(Waker::noop())) {
                         Poll::Ready(outcome) => outcome,

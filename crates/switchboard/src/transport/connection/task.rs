@@ -6,28 +6,28 @@ use std::task::{Context, Poll, ready};
 
 use switchboard_hub::{Worker, WorkerId};
 
-use super::{Link, LinkEnd, Phase, Step};
+use super::{Connection, ConnectionEnd, Phase, Step};
 use crate::transport::io::Io;
 
 /// A connection's one task: no larger than what tokio's own part of a task leaves of a block of 128 bytes. What it seldom waits for is boxed,
 /// as the task lives as long as the connection does.
-pub(crate) struct Driver {
-    link: Rc<Link>,
+pub(crate) struct ConnectionTask {
+    connection: Rc<Connection>,
     worker: Rc<Worker>,
     waiting: Option<Box<Waiting>>,
 }
 
 /// What a task waits for instead of reading: the connection's end, or, where it is not for that, to read on.
-type Waiting = Pin<Box<dyn Future<Output = Option<LinkEnd>>>>;
+type Waiting = Pin<Box<dyn Future<Output = Option<ConnectionEnd>>>>;
 
-impl Driver {
-    pub(super) fn new(link: Rc<Link>, worker: Rc<Worker>) -> Self {
-        Self { link, worker, waiting: None }
+impl ConnectionTask {
+    pub(super) fn new(connection: Rc<Connection>, worker: Rc<Worker>) -> Self {
+        Self { connection, worker, waiting: None }
     }
 
     fn closing(&self) -> Waiting {
-        let (link, worker) = (Rc::clone(&self.link), Rc::clone(&self.worker));
-        Box::pin(async move { Some(link.close_down(&worker).await) })
+        let (connection, worker) = (Rc::clone(&self.connection), Rc::clone(&self.worker));
+        Box::pin(async move { Some(connection.close_down(&worker).await) })
     }
 
     fn room(&self, inbox: WorkerId) -> Waiting {
@@ -39,7 +39,7 @@ impl Driver {
     }
 }
 
-impl Future for Driver {
+impl Future for ConnectionTask {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -50,9 +50,9 @@ impl Future for Driver {
                     None => self.waiting = None,
                 }
             }
-            match ready!(self.link.poll_open(&self.worker, cx)) {
+            match ready!(self.connection.poll_open(&self.worker, cx)) {
                 Step::End(end) => break end,
-                Step::Closing => match self.link.end_at_once(&self.worker, cx) {
+                Step::Closing => match self.connection.end_at_once(&self.worker, cx) {
                     Some(end) => break end,
                     None => self.waiting = Some(Box::new(self.closing())),
                 },
@@ -60,17 +60,17 @@ impl Future for Driver {
                 Step::Full(inbox) => self.waiting = Some(Box::new(self.room(inbox))),
             }
         };
-        self.link.phase.set(Phase::Ended);
-        self.link.tell_end(&self.worker, end);
+        self.connection.phase.set(Phase::Ended);
+        self.connection.tell_end(&self.worker, end);
         Poll::Ready(())
     }
 }
 
-impl Drop for Driver {
-    /// Closes the stream when its task ends, or is dropped with its runtime: whoever still holds the link does not hold the connection.
+impl Drop for ConnectionTask {
+    /// Closes the stream when its task ends, or is dropped with its runtime: whoever still holds the connection does not hold the connection.
     fn drop(&mut self) {
-        let stream = self.link.io.replace(Io::Closed);
-        self.link.phase.set(Phase::Ended);
+        let stream = self.connection.io.replace(Io::Closed);
+        self.connection.phase.set(Phase::Ended);
         drop(stream);
     }
 }
@@ -81,9 +81,9 @@ mod tests {
 
     #[test]
     fn what_an_idle_connection_has_is_small() {
-        // The allocator's blocks are multiples of 16 bytes, of which it takes 8; a link has two counts before it.
-        assert!(size_of::<Link>() + 16 <= 184, "{} bytes", size_of::<Link>());
+        // The allocator's blocks are multiples of 16 bytes, of which it takes 8; a connection has two counts before it.
+        assert!(size_of::<Connection>() + 16 <= 184, "{} bytes", size_of::<Connection>());
         // tokio puts 104 bytes beside it, and rounds up to 128.
-        assert!(size_of::<Driver>() <= 24, "{} bytes", size_of::<Driver>());
+        assert!(size_of::<ConnectionTask>() <= 24, "{} bytes", size_of::<ConnectionTask>());
     }
 }

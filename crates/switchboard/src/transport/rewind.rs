@@ -7,8 +7,8 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::gate::Permit;
-use crate::transport::stream::Stream;
+use super::connection_limit::Permit;
+use super::stream::Stream;
 
 /// A stream whose first bytes were read already, and are read again.
 pub(crate) struct Rewind {

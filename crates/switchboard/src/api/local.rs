@@ -16,14 +16,15 @@ use switchboard_websocket::Opcode;
 use tokio::sync::oneshot;
 
 use super::ack::{AckResult, Acks, deadline};
-use super::client::Client;
-use super::dispatch::{Queue, guarded, guarded_future, poll_guarded};
+use super::dispatch::Queue;
 use super::extract::Disconnected;
-use super::handler::{AnyEventHandler, Called, Extracted, Reply, Waiting};
+use super::handler::{AnyEventHandler, Extracted, HandlerCall, Reply, Waiting};
 use super::namespace::Registered;
-use super::payload::write_event;
 use super::socket::Socket;
 use crate::engineio::session::EngineSession;
+use crate::functions::{guarded, guarded_future, poll_guarded};
+use crate::socketio::client::Client;
+use crate::socketio::payload::write_event;
 use crate::{AckError, DisconnectReason};
 
 /// Handlers of one socket alone, by event; `true`: for one event only.
@@ -245,9 +246,9 @@ impl LocalSocket {
         for handler in &self.socket.shared.namespace.table.load().disconnect {
             match guarded(|| handler(&context)) {
                 Some(Ok(Extracted(call))) => match guarded(call) {
-                    Some(Called::Done(Ok(_))) | None => {}
-                    Some(Called::Done(Err(error))) => self.report(&error),
-                    Some(Called::Waits(waiting)) => self.finish_disconnected(waiting),
+                    Some(HandlerCall::Done(Ok(_))) | None => {}
+                    Some(HandlerCall::Done(Err(error))) => self.report(&error),
+                    Some(HandlerCall::Waits(waiting)) => self.finish_disconnected(waiting),
                 },
                 Some(Err(error)) => self.report(&error),
                 None => {}

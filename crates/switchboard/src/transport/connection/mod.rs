@@ -4,8 +4,8 @@
 //! [RFC 6455](https://www.rfc-editor.org/rfc/rfc6455), or a draft before it ([`wire`](super::wire)); the codecs are `switchboard-websocket`.
 
 mod closing;
-mod driver;
 mod read;
+mod task;
 mod write;
 
 use std::cell::{Cell, OnceCell, RefCell};
@@ -25,12 +25,12 @@ use super::io::Io;
 use super::wire::Wire;
 
 pub(crate) use closing::cut_closing;
-pub(crate) use driver::Driver;
+pub(crate) use task::ConnectionTask;
 
 /// Whose connection it is: a session, or a probe that may become one's.
-pub(crate) trait LinkOwner: Session {
+pub(crate) trait ConnectionOwner: Session {
     /// A text or binary message. Nothing of the worker is borrowed meanwhile but the bytes themselves.
-    fn on_message(self: Rc<Self>, worker: &Rc<Worker>, link: &Rc<Link>, message: Message<'_>);
+    fn on_message(self: Rc<Self>, worker: &Rc<Worker>, connection: &Rc<Connection>, message: Message<'_>);
 
     /// Whether what its answers wait for is reason not to read on. Asked while the socket takes no more.
     fn holds_back(&self) -> bool {
@@ -38,7 +38,12 @@ pub(crate) trait LinkOwner: Session {
     }
 
     /// The connection has ended. Called once, for its last owner.
-    fn on_link_end(self: Rc<Self>, worker: &Rc<Worker>, link: &Rc<Link>, end: LinkEnd);
+    fn on_connection_end(
+        self: Rc<Self>,
+        worker: &Rc<Worker>,
+        connection: &Rc<Connection>,
+        end: ConnectionEnd,
+    );
 
     /// What its connection's events are traced in.
     fn span(&self) -> Span;
@@ -49,7 +54,7 @@ pub(crate) trait LinkOwner: Session {
 
 /// How a connection came to its end.
 #[derive(Debug)]
-pub(crate) enum LinkEnd {
+pub(crate) enum ConnectionEnd {
     /// The peer closed, or both did.
     Closed {
         /// The code that the peer gave.
@@ -72,7 +77,7 @@ enum Phase {
 /// Why a connection's task stopped reading.
 enum Step {
     /// The connection has ended.
-    End(LinkEnd),
+    End(ConnectionEnd),
     /// A close is on its way out.
     Closing,
     /// The inbox of this worker is full.
@@ -88,19 +93,19 @@ pub(crate) struct Opened<'a> {
     /// The answer to the handshake, where it is still to be written.
     pub(crate) answer: &'a [u8],
     /// Where the connection's task is left, by whoever is one already that can go on as this one; else it is spawned.
-    pub(crate) adopt: Option<&'a Cell<Option<Driver>>>,
+    pub(crate) adopt: Option<&'a Cell<Option<ConnectionTask>>>,
 }
 
 /// A WebSocket connection of a worker.
-pub(crate) struct Link {
+pub(crate) struct Connection {
     io: RefCell<Io>,
     decoder: RefCell<AnyDecoder>,
     /// Never taken but to be looked at.
-    owner: Cell<Option<Rc<dyn LinkOwner>>>,
+    owner: Cell<Option<Rc<dyn ConnectionOwner>>>,
     /// Wakes its task; there from that one's first turn on.
-    driver: OnceCell<Waker>,
+    waker: OnceCell<Waker>,
     /// What few connections have.
-    more: Option<Box<More>>,
+    rare: Option<Box<Rare>>,
     wire: Wire,
     phase: Cell<Phase>,
     /// The socket would block: its task waits for it.
@@ -119,36 +124,36 @@ pub(crate) struct Link {
 }
 
 /// What few connections have.
-struct More {
+struct Rare {
     /// Compresses what is sent to this client alone, where that has a context.
     own_deflater: Option<Box<OwnDeflater>>,
     /// Bytes that came behind the handshake.
     unread: Cell<Vec<u8>>,
 }
 
-impl Link {
+impl Connection {
     /// Starts a connection on this worker's thread.
     pub(crate) fn start(
         worker: &Rc<Worker>,
         opened: Opened<'_>,
         limits: Limits,
-        owner: Rc<dyn LinkOwner>,
+        owner: Rc<dyn ConnectionOwner>,
     ) -> Rc<Self> {
         let Opened { io, wire, unread, answer, adopt } = opened;
         if !wire.has_pings() {
             io.keep_alive();
         }
         let own_deflater = wire.own_deflater();
-        let more = (own_deflater.is_some() || !unread.is_empty())
-            .then(|| Box::new(More { own_deflater, unread: Cell::new(unread.into()) }));
+        let rare = (own_deflater.is_some() || !unread.is_empty())
+            .then(|| Box::new(Rare { own_deflater, unread: Cell::new(unread.into()) }));
         let session = Rc::clone(&owner).as_session();
         let span = owner.span();
-        let link = Rc::new(Self {
+        let connection = Rc::new(Self {
             io: RefCell::new(io),
             decoder: RefCell::new(wire.decoder(limits)),
             owner: Cell::new(Some(owner)),
-            driver: OnceCell::new(),
-            more,
+            waker: OnceCell::new(),
+            rare,
             wire,
             phase: Cell::new(Phase::Open),
             blocked: Cell::new(false),
@@ -163,18 +168,18 @@ impl Link {
             // An outbox that is new is not full.
             let _full = worker.write(&session, |out| out.extend_from_slice(answer));
         }
-        let driver = Driver::new(Rc::clone(&link), Rc::clone(worker));
+        let task = ConnectionTask::new(Rc::clone(&connection), Rc::clone(worker));
         // A task that nobody traces does not carry a span about.
         match adopt {
-            Some(adopt) if span.is_disabled() => adopt.set(Some(driver)),
-            None if span.is_disabled() => drop(tokio::task::spawn_local(driver)),
-            _ => drop(tokio::task::spawn_local(driver.instrument(span))),
+            Some(adopt) if span.is_disabled() => adopt.set(Some(task)),
+            None if span.is_disabled() => drop(tokio::task::spawn_local(task)),
+            _ => drop(tokio::task::spawn_local(task.instrument(span))),
         }
-        link
+        connection
     }
 
     /// Hands the connection to another owner, which gets what comes next.
-    pub(crate) fn set_owner(&self, owner: Rc<dyn LinkOwner>) {
+    pub(crate) fn set_owner(&self, owner: Rc<dyn ConnectionOwner>) {
         self.owner.set(Some(owner));
     }
 
@@ -185,7 +190,7 @@ impl Link {
 
     /// Compresses what is sent to this client alone, where that has a context.
     pub(crate) fn own_deflater(&self) -> Option<&OwnDeflater> {
-        self.more.as_deref()?.own_deflater.as_deref()
+        self.rare.as_deref()?.own_deflater.as_deref()
     }
 
     /// Some time has passed: what was not used in it is given back.
@@ -236,14 +241,14 @@ impl Link {
     }
 
     fn wake(&self) {
-        if let Some(driver) = self.driver.get() {
-            driver.wake_by_ref();
+        if let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
         }
     }
 
     /// The owner. There always is one.
     #[inline]
-    fn owner(&self) -> Option<Rc<dyn LinkOwner>> {
+    fn owner(&self) -> Option<Rc<dyn ConnectionOwner>> {
         let owner = self.owner.take();
         let shared = owner.clone();
         // It takes the place of nothing, which to drop the processor would have to read what it has just written.
@@ -253,13 +258,13 @@ impl Link {
 
     /// Reads and handles until there is nothing to read.
     fn poll_open(self: &Rc<Self>, worker: &Rc<Worker>, cx: &mut Context<'_>) -> Poll<Step> {
-        let first = self.driver.get().is_none();
+        let first = self.waker.get().is_none();
         let mut full_inbox = None;
         if first {
             // A task has the same waker all its life.
-            let _unset_before = self.driver.set(cx.waker().clone());
-            if let Some(more) = &self.more {
-                full_inbox = worker.handle_input(|| self.feed(worker, &mut more.unread.take())).1;
+            let _unset_before = self.waker.set(cx.waker().clone());
+            if let Some(rare) = &self.rare {
+                full_inbox = worker.handle_input(|| self.feed(worker, &mut rare.unread.take())).1;
             }
         }
         if (first || self.blocked.get())
@@ -267,7 +272,7 @@ impl Link {
         {
             let before = owner.outbox().bytes();
             if let Poll::Ready(Err(error)) = self.poll_write_out(worker, owner.outbox(), cx) {
-                return Poll::Ready(Step::End(LinkEnd::Io(error)));
+                return Poll::Ready(Step::End(ConnectionEnd::Io(error)));
             }
             if owner.outbox().bytes() < before {
                 self.alive.set(true);
@@ -289,19 +294,19 @@ impl Link {
             full_inbox = full;
             match ready!(received) {
                 Ok(0) => {
-                    return Poll::Ready(Step::End(LinkEnd::Closed { code: self.peer_code.get() }));
+                    return Poll::Ready(Step::End(ConnectionEnd::Closed { code: self.peer_code.get() }));
                 }
                 Ok(_) => {}
-                Err(error) => return Poll::Ready(Step::End(LinkEnd::Io(error))),
+                Err(error) => return Poll::Ready(Step::End(ConnectionEnd::Io(error))),
             }
         }
     }
 
-    fn tell_end(self: &Rc<Self>, worker: &Rc<Worker>, end: LinkEnd) {
+    fn tell_end(self: &Rc<Self>, worker: &Rc<Worker>, end: ConnectionEnd) {
         if !self.told.replace(true)
             && let Some(owner) = self.owner()
         {
-            owner.on_link_end(worker, self, end);
+            owner.on_connection_end(worker, self, end);
         }
     }
 }

@@ -42,7 +42,7 @@ pub type Outcome = Result<Option<Reply>, Error>;
 pub(crate) type Waiting = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 /// What a call of a handler gives: the outcome, or what waits for it.
-pub(crate) enum Called {
+pub(crate) enum HandlerCall {
     Done(Outcome),
     Waits(Waiting),
 }
@@ -159,7 +159,7 @@ pub trait EventHandler<M>: Send + Sync + 'static {
 
 /// The opaque outcome of a call.
 #[doc(hidden)]
-pub struct CalledOutcome(pub(crate) Called);
+pub struct CalledOutcome(pub(crate) HandlerCall);
 
 /// A function that is called when a socket connects or disconnects: a plain or async closure of up to eight arguments that implement
 /// [`FromSocket<C>`].
@@ -180,7 +180,7 @@ pub trait SocketHandler<C, M>: Send + Sync + 'static {
 
 /// A handler with its arguments, to be called.
 #[doc(hidden)]
-pub struct Extracted(pub(crate) Box<dyn FnOnce() -> Called + Send>);
+pub struct Extracted(pub(crate) Box<dyn FnOnce() -> HandlerCall + Send>);
 
 macro_rules! handlers {
     ($($argument:ident)*) => {
@@ -196,14 +196,14 @@ macro_rules! handlers {
                 if !(false $(|| $argument::READS_DATA)*)
                     && let Err(error) = context.check_data()
                 {
-                    return CalledOutcome(Called::Done(Err(error)));
+                    return CalledOutcome(HandlerCall::Done(Err(error)));
                 }
                 $(let $argument = match $argument::from_event(context) {
                     Ok(argument) => argument,
-                    Err(error) => return CalledOutcome(Called::Done(Err(error))),
+                    Err(error) => return CalledOutcome(HandlerCall::Done(Err(error))),
                 };)*
                 let returned = self($($argument),*);
-                CalledOutcome(Called::Done(returned.into_reply(context.wants_reply())))
+                CalledOutcome(HandlerCall::Done(returned.into_reply(context.wants_reply())))
             }
         }
 
@@ -219,15 +219,15 @@ macro_rules! handlers {
                 if !(false $(|| $argument::READS_DATA)*)
                     && let Err(error) = context.check_data()
                 {
-                    return CalledOutcome(Called::Done(Err(error)));
+                    return CalledOutcome(HandlerCall::Done(Err(error)));
                 }
                 $(let $argument = match $argument::from_event(context) {
                     Ok(argument) => argument,
-                    Err(error) => return CalledOutcome(Called::Done(Err(error))),
+                    Err(error) => return CalledOutcome(HandlerCall::Done(Err(error))),
                 };)*
                 let future = self.clone()($($argument),*);
                 let wanted = context.wants_reply();
-                CalledOutcome(Called::Waits(Box::pin(async move { future.await.into_reply(wanted) })))
+                CalledOutcome(HandlerCall::Waits(Box::pin(async move { future.await.into_reply(wanted) })))
             }
         }
 
@@ -241,7 +241,7 @@ macro_rules! handlers {
             fn extract(&self, context: &C) -> Result<Extracted, Error> {
                 $(let $argument = $argument::from_socket(context)?;)*
                 let function = self.clone();
-                Ok(Extracted(Box::new(move || Called::Done(function($($argument),*).into_reply(false)))))
+                Ok(Extracted(Box::new(move || HandlerCall::Done(function($($argument),*).into_reply(false)))))
             }
         }
 
@@ -258,7 +258,7 @@ macro_rules! handlers {
                 let function = self.clone();
                 Ok(Extracted(Box::new(move || {
                     let future = function($($argument),*);
-                    Called::Waits(Box::pin(async move { future.await.into_reply(false) }))
+                    HandlerCall::Waits(Box::pin(async move { future.await.into_reply(false) }))
                 })))
             }
         }
@@ -276,7 +276,7 @@ handlers!(A1 A2 A3 A4 A5 A6 A7);
 handlers!(A1 A2 A3 A4 A5 A6 A7 A8);
 
 /// A handler of events whose type is forgotten.
-pub(crate) type AnyEventHandler = Arc<dyn Fn(&EventContext<'_>) -> Called + Send + Sync>;
+pub(crate) type AnyEventHandler = Arc<dyn Fn(&EventContext<'_>) -> HandlerCall + Send + Sync>;
 
 /// A handler of a socket's coming or going whose type is forgotten.
 pub(crate) type AnySocketHandler<C> = Arc<dyn Fn(&C) -> Result<Extracted, Error> + Send + Sync>;

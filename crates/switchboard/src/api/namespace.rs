@@ -11,10 +11,11 @@ use super::extract::{Connecting, Disconnected};
 use super::handler::{
     AnyEventHandler, AnySocketHandler, EventHandler, SocketHandler, event_handler, socket_handler,
 };
-use super::operator::{BroadcastOperator, Rooms};
-use super::payload::FIRST_VIEW;
-use super::server::SocketIoOptions;
+use super::operator::BroadcastOperator;
 use super::socket::Socket;
+use crate::rooms::Rooms;
+use crate::socketio::payload::FIRST_VIEW;
+use crate::socketio::server::SocketIoOptions;
 use crate::states::States;
 use crate::{EmitError, Error};
 

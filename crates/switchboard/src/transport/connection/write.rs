@@ -7,14 +7,14 @@ use std::task::{Context, Poll, ready};
 use switchboard_hub::{Outbox, Worker};
 use switchboard_websocket::{Opcode, encode_frame};
 
-use super::{Link, Phase};
+use super::{Connection, Phase};
 
 /// Bytes of a write to which more will be added: as much as goes out in one piece. That is 64 KiB at most, headers and all: 45 segments
 /// of Ethernet, and one of loopback. Of a write that is longer the kernel makes a second piece, which is often tiny, and which BBR
 /// has wait for a timer: an echo of 16 KiB messages cost twice the processor time for that.
 const PIECE: usize = 45 * 1448;
 
-impl Link {
+impl Connection {
     /// Writes what the outbox holds, as far as the socket takes it.
     pub(crate) fn flush(&self, worker: &Rc<Worker>, outbox: &Outbox) {
         self.write_now(|cx| self.poll_write_out(worker, outbox, cx));
@@ -46,7 +46,7 @@ impl Link {
             return;
         }
         // Before the task's first turn there is no waker; that turn flushes.
-        let Some(waker) = self.driver.get() else { return };
+        let Some(waker) = self.waker.get() else { return };
         if let Poll::Ready(Err(error)) = write(&mut Context::from_waker(waker)) {
             tracing::debug!(%error, "a write failed");
             self.phase.set(Phase::Ended);
@@ -59,7 +59,7 @@ impl Link {
         if self.blocked.get() || self.phase.get() != Phase::Open {
             return 0;
         }
-        let Some(waker) = self.driver.get() else { return 0 };
+        let Some(waker) = self.waker.get() else { return 0 };
         match self.io.borrow_mut().poll_write_now(&mut Context::from_waker(waker), slices) {
             Poll::Ready(Ok(n)) => n,
             Poll::Ready(Err(error)) => {

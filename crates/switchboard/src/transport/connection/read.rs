@@ -7,9 +7,9 @@ use std::task::{Context, Poll, ready};
 use switchboard_hub::Worker;
 use switchboard_websocket::{Message, Opcode};
 
-use super::{Link, LinkEnd, Phase};
+use super::{Connection, ConnectionEnd, Phase};
 
-impl Link {
+impl Connection {
     /// Reads once and handles what came: in the worker's buffer, or, of a long payload, to where it stays.
     pub(super) fn poll_receive(
         self: &Rc<Self>,
@@ -68,7 +68,7 @@ impl Link {
         worker: &Rc<Worker>,
         bytes: &mut [u8],
         at: &mut usize,
-    ) -> Option<LinkEnd> {
+    ) -> Option<ConnectionEnd> {
         let mut decoder = self.decoder.borrow_mut();
         while self.phase.get() == Phase::Open {
             match decoder.decode(bytes, at) {
@@ -82,7 +82,7 @@ impl Link {
                 Ok(Some(Message::Pong(_))) => {}
                 Ok(Some(Message::Close(frame))) => {
                     self.on_close(worker, frame.as_ref());
-                    return Some(LinkEnd::Closed { code: self.peer_code.get() });
+                    return Some(ConnectionEnd::Closed { code: self.peer_code.get() });
                 }
                 Ok(None) => break,
                 Err(error) => {
@@ -91,7 +91,7 @@ impl Link {
                     // What the peer sends behind an error is not looked at.
                     self.peer_closed.set(true);
                     self.peer_code.set(Some(error.close_code()));
-                    return Some(LinkEnd::Protocol(error));
+                    return Some(ConnectionEnd::Protocol(error));
                 }
             }
         }

@@ -1,0 +1,157 @@
+//! What all parts of a server share, and its end.
+
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use switchboard_hub::{Command, Hub, Worker, WorkerId};
+use tokio::sync::{oneshot, watch};
+
+use crate::functions::replace;
+use crate::http::body::Fallback;
+use crate::http::routes::Routes;
+use crate::listener::options::ListenerOptions;
+use crate::listener::sockets::SocketFile;
+use crate::proxies::TrustedProxies;
+use crate::transport::connection::cut_closing;
+use crate::transport::connection_limit::ConnectionLimit;
+
+/// What all parts of a server share.
+pub(crate) struct Server {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) routes: ArcSwap<Routes>,
+    pub(crate) proxies: TrustedProxies,
+    pub(crate) listener: ListenerOptions,
+    /// Whether the drafts before RFC 6455 are spoken.
+    pub(crate) drafts: bool,
+    pub(crate) connections: Arc<ConnectionLimit>,
+    pub(crate) fallback: OnceLock<Fallback>,
+    /// Set when the server is shutting down: nothing new begins.
+    pub(crate) closing: AtomicBool,
+    /// Tells accept loops and connections of the same.
+    pub(crate) closed: watch::Sender<bool>,
+    /// Files of Unix-domain sockets, which are removed when it is.
+    pub(crate) socket_files: Mutex<Vec<SocketFile>>,
+}
+
+impl Server {
+    /// Removes the file when the server shuts down.
+    pub(crate) fn keep_socket_file(&self, file: SocketFile) {
+        let mut files = self.socket_files.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that came too late goes at once.
+        if !self.closing.load(Ordering::Acquire) {
+            files.push(file);
+        }
+    }
+
+    /// Accepts no more.
+    fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+        self.socket_files.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.closed.send_replace(true);
+    }
+
+    pub(crate) fn add_route(&self, add: impl Fn(&mut Routes)) {
+        replace(&self.routes, add);
+    }
+}
+
+/// Stops the workers when the last handle to the server goes.
+struct StopOnDrop(Arc<Server>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.close();
+        // A worker whose inbox is full this moment goes with the process.
+        let _full = self.0.hub.send_all(|| Command::Stop);
+    }
+}
+
+/// Keeps a server running: when the last one is dropped, its workers stop.
+#[derive(Clone)]
+pub(crate) struct KeepAlive(Arc<StopOnDrop>);
+
+impl KeepAlive {
+    pub(crate) fn new(server: Server) -> Self {
+        Self(Arc::new(StopOnDrop(Arc::new(server))))
+    }
+}
+
+impl std::ops::Deref for KeepAlive {
+    type Target = Arc<Server>;
+
+    fn deref(&self) -> &Arc<Server> {
+        &self.0.0
+    }
+}
+
+impl std::fmt::Debug for KeepAlive {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeepAlive").finish_non_exhaustive()
+    }
+}
+
+/// How often sessions are told of a shutdown: one that was being opened as the others were told is not missed.
+const TELL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How long a worker has to cut its connections by itself. One that is stuck in a handler takes longer; then it is not waited for.
+const CUT_TIME: Duration = Duration::from_secs(1);
+
+pub(crate) async fn shut_down(server: Arc<Server>, deadline: Duration) -> bool {
+    server.close();
+    let all = async {
+        on_each_worker(&server.hub, close_sessions).await;
+        let mut again = tokio::time::interval(TELL_INTERVAL);
+        loop {
+            tokio::select! {
+                () = server.connections.emptied() => return,
+                _ = again.tick() => on_each_worker(&server.hub, close_sessions).await,
+            }
+        }
+    };
+    let ended = tokio::time::timeout(deadline, all).await.is_ok();
+    if !ended {
+        let left = server.connections.open();
+        metrics::counter!("switchboard_connections_cut_total").increment(left as u64);
+        tracing::warn!(left, "connections are cut at the deadline");
+        // Services are told of these ends, too: asked a second time, a worker has done what followed from the first.
+        let cut = async {
+            for _ in 0..2 {
+                on_each_worker(&server.hub, cut_closing).await;
+            }
+        };
+        let _stuck = tokio::time::timeout(CUT_TIME, cut).await;
+    }
+    for number in 0..server.hub.workers() {
+        let server = Arc::clone(&server);
+        // In a task of its own: a worker that is stuck in a handler does not hold up the others, nor the caller.
+        tokio::spawn(async move { server.hub.send_when_room(WorkerId(number as u8), Command::Stop).await });
+    }
+    ended
+}
+
+fn close_sessions(worker: &Rc<Worker>) {
+    for session in worker.sessions() {
+        session.shut_down(worker);
+    }
+}
+
+/// Runs `f` on all workers. Returns when they have done so.
+async fn on_each_worker(hub: &Hub, f: fn(&Rc<Worker>)) {
+    let mut all_done = Vec::with_capacity(hub.workers());
+    for number in 0..hub.workers() {
+        let (done, is_done) = oneshot::channel::<()>();
+        let run = Command::Run(Box::new(move |worker| {
+            f(worker);
+            drop(done);
+        }));
+        // A worker that has stopped has nothing left to do.
+        let _stopped = hub.send_when_room(WorkerId(number as u8), run).await;
+        all_done.push(is_done);
+    }
+    for done in all_done {
+        let _dropped = done.await;
+    }
+}
