@@ -26,15 +26,13 @@ pub(crate) struct Buffer {
 }
 
 impl Buffer {
-    /// An empty buffer for a message of which a frame of `announced` bytes comes first.
-    pub(crate) fn expecting(announced: usize) -> Self {
-        let kept = || KEPT.with_borrow_mut(Vec::pop);
-        let bytes = if announced >= KEEP_FROM { kept().unwrap_or_default() } else { Vec::new() };
-        Self { bytes, filled: 0 }
-    }
-
     pub(crate) fn len(&self) -> usize {
         self.filled
+    }
+
+    /// Memory that is held.
+    pub(crate) fn capacity(&self) -> usize {
+        self.bytes.capacity()
     }
 
     pub(crate) fn as_slice(&self) -> &[u8] {
@@ -43,6 +41,7 @@ impl Buffer {
 
     pub(crate) fn push(&mut self, piece: &[u8]) {
         let end = self.filled + piece.len();
+        self.reuse_for(end);
         if let Some(room) = self.bytes.get_mut(self.filled..end) {
             room.copy_from_slice(piece);
         } else {
@@ -56,6 +55,7 @@ impl Buffer {
     /// that, but 64 KiB at least and 256 KiB at most.
     pub(crate) fn room(&mut self, most: usize) -> &mut [u8] {
         let end = self.filled + self.filled.clamp(KEEP_FROM, ROOM).min(most);
+        self.reuse_for(end);
         if self.bytes.len() < end {
             self.bytes.resize(end, 0);
         }
@@ -69,7 +69,30 @@ impl Buffer {
         self.bytes.get_mut(from..self.filled).unwrap_or_default()
     }
 
+    /// Goes on in a large buffer that the thread has kept, when this one is short and is to grow to `end` bytes.
+    fn reuse_for(&mut self, end: usize) {
+        if self.bytes.len() >= KEEP_FROM || end < KEEP_FROM {
+            return;
+        }
+        if let Some(mut large) = KEPT.with_borrow_mut(Vec::pop)
+            && let Some(beginning) = large.get_mut(..self.filled)
+        {
+            beginning.copy_from_slice(self.as_slice());
+            self.bytes = large;
+        }
+    }
+
+    /// Frees room where it is more than the bytes that have come.
+    pub(crate) fn shrink(&mut self) {
+        if self.bytes.capacity() > self.filled * 2 {
+            let bytes = self.as_slice().to_vec();
+            keep(mem::replace(&mut self.bytes, bytes));
+        }
+    }
+
+    /// The bytes, in a vector that holds at most twice as many.
     pub(crate) fn into_vec(mut self) -> Vec<u8> {
+        self.shrink();
         let mut bytes = mem::take(&mut self.bytes);
         bytes.truncate(self.filled);
         bytes
@@ -78,28 +101,42 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if self.bytes.len() < KEEP_FROM {
-            return;
-        }
-        let bytes = mem::take(&mut self.bytes);
-        // A thread that ends keeps nothing.
-        let _ends = KEPT.try_with(|kept| {
-            let mut kept = kept.borrow_mut();
-            let held: usize = kept.iter().map(Vec::capacity).sum();
-            if kept.len() < KEEP && held + bytes.capacity() <= KEEP_BYTES {
-                kept.push(bytes);
-            }
-        });
+        keep(mem::take(&mut self.bytes));
     }
+}
+
+/// Keeps a buffer for the thread's next message if it is large and there is room for it.
+fn keep(bytes: Vec<u8>) {
+    if bytes.len() < KEEP_FROM {
+        return;
+    }
+    // A thread that ends keeps nothing.
+    let _ends = KEPT.try_with(|kept| {
+        let mut kept = kept.borrow_mut();
+        let held: usize = kept.iter().map(Vec::capacity).sum();
+        if kept.len() < KEEP && held + bytes.capacity() <= KEEP_BYTES {
+            kept.push(bytes);
+        }
+    });
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn holding(bytes: usize) -> Buffer {
+        let mut buffer = Buffer::default();
+        buffer.push(&vec![1; bytes]);
+        buffer
+    }
+
+    fn kept() -> usize {
+        KEPT.with_borrow(|kept| kept.iter().map(Vec::capacity).sum())
+    }
+
     #[test]
     fn pushed_and_filled_bytes_stand_in_the_order_they_came() {
-        let mut buffer = Buffer::expecting(1 << 20);
+        let mut buffer = Buffer::default();
         buffer.push(b"ab");
         buffer.room(3).copy_from_slice(b"cde");
         assert_eq!(buffer.fill(2), b"cd");
@@ -112,7 +149,7 @@ mod tests {
 
     #[test]
     fn room_is_not_reserved_by_what_is_announced() {
-        let mut buffer = Buffer::expecting(usize::MAX);
+        let mut buffer = Buffer::default();
         assert_eq!(buffer.room(usize::MAX).len(), KEEP_FROM);
         buffer.fill(KEEP_FROM);
         buffer.fill(KEEP_FROM);
@@ -124,21 +161,37 @@ mod tests {
 
     #[test]
     fn a_thread_keeps_a_bounded_number_of_large_buffers() {
-        let large = || {
-            let mut buffer = Buffer::expecting(KEEP_FROM);
-            buffer.push(&vec![1; KEEP_BYTES / 3]);
-            buffer
-        };
-        let buffers: Vec<Buffer> = (0..=KEEP).map(|_| large()).collect();
+        let buffers: Vec<Buffer> = (0..=KEEP).map(|_| holding(KEEP_BYTES / 3)).collect();
         drop(buffers);
-        let kept = KEPT.with_borrow(|kept| kept.iter().map(Vec::capacity).sum::<usize>());
-        assert!(kept > 0 && kept <= KEEP_BYTES, "{kept}");
-        assert_eq!(
-            Buffer::expecting(KEEP_FROM - 1).bytes.capacity(),
-            0,
-            "a short message has no use for one"
-        );
-        let next = Buffer::expecting(KEEP_FROM);
-        assert!(next.bytes.capacity() >= KEEP_BYTES / 3 && next.len() == 0);
+        assert!(kept() > 0 && kept() <= KEEP_BYTES, "{}", kept());
+        assert!(holding(KEEP_FROM - 1).capacity() < KEEP_BYTES / 3, "a short message has no use for one");
+        let next = holding(KEEP_FROM);
+        assert!(next.capacity() >= KEEP_BYTES / 3 && next.len() == KEEP_FROM);
+    }
+
+    #[test]
+    fn bytes_that_wait_for_the_peer_take_at_most_twice_their_number() {
+        drop(holding(KEEP_BYTES / 2));
+        let before = kept();
+        for bytes in [0, 1, 1000, KEEP_FROM - 1, KEEP_FROM, 5 * KEEP_FROM] {
+            let mut buffer = holding(bytes);
+            buffer.room(usize::MAX);
+            assert!(buffer.capacity() > bytes * 2, "{bytes}");
+            buffer.shrink();
+            assert!(buffer.capacity() <= bytes * 2, "{bytes}: {}", buffer.capacity());
+            assert_eq!(buffer.as_slice(), vec![1; bytes]);
+            assert_eq!(kept(), before, "{bytes}: the large buffer is kept for the next");
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_given_away_takes_at_most_twice_its_bytes() {
+        drop(holding(KEEP_BYTES / 2));
+        for bytes in [10, KEEP_FROM, 2 * KEEP_FROM] {
+            let mut buffer = holding(bytes);
+            buffer.room(usize::MAX);
+            let vec = buffer.into_vec();
+            assert!(vec.len() == bytes && vec.capacity() <= bytes * 2, "{bytes}: {}", vec.capacity());
+        }
     }
 }

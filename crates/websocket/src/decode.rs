@@ -131,6 +131,41 @@ impl Decoder {
         self.partial.is_none()
     }
 
+    /// How many bytes have come of a text or binary message that has begun and is not whole; `None` where there is
+    /// no such message. Of a compressed message these are the inflated bytes.
+    ///
+    /// A message has begun with the first byte of its first frame, so that `Some(0)` is possible. A control frame
+    /// is no message: pings between fragments change nothing here.
+    ///
+    /// The decoder has no clock. A caller that gives messages a time to complete asks for this when the input is
+    /// used up: it starts its time when this becomes `Some`, stops it when this becomes `None`, and starts it anew
+    /// when [`decode`](Self::decode) has given a text or binary message, since the next one may have begun in the
+    /// same input.
+    #[inline]
+    pub fn unfinished_message(&self) -> Option<usize> {
+        let partial = self.partial.as_ref().filter(|_| self.phase != Phase::Ended)?;
+        partial.unfinished_message()
+    }
+
+    /// The memory, in bytes, that holds unfinished messages and frames, and the message that was delivered last: 0
+    /// for a decoder that [is idle](Self::is_idle). It counts neither the decoder itself nor its [`Inflater`].
+    #[inline]
+    pub fn held_bytes(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| partial.held_bytes())
+    }
+
+    /// Frees memory that was reserved for bytes which have not come. After it the bytes of an unfinished message take
+    /// at most twice their number.
+    ///
+    /// Call it before waiting for the peer. [`room`](Self::room) reserves up to 64 KiB before the bytes come, and a
+    /// long message may be put together in a larger buffer that an earlier message has left.
+    #[inline]
+    pub fn shrink(&mut self) {
+        if let Some(partial) = &mut self.partial {
+            partial.shrink();
+        }
+    }
+
     /// As [`decode`](Self::decode), but the message owns its payload. One that was put together from pieces
     /// is given away without a copy.
     ///
@@ -205,6 +240,8 @@ impl Decoder {
             self.partial = None;
         }
         if self.phase == Phase::Ended {
+            // A Close frame may have come between the fragments of a message, which is not needed any more.
+            self.partial = None;
             *pos = input.len();
             return Ok(None);
         }
@@ -217,6 +254,9 @@ impl Decoder {
             Ok(_) => Phase::Held,
             Err(_) => Phase::Ended,
         };
+        if found.is_err() {
+            self.partial = None;
+        }
         found
     }
 

@@ -12,14 +12,14 @@ pub struct Limits {
     pub max_message_bytes: usize,
     /// Payload bytes of one frame. Default 64 MiB.
     pub max_frame_bytes: usize,
-    /// Frames that one message may come in, so that empty and tiny fragments have an end. Default 131 072.
+    /// Frames that one message may come in, so that empty and tiny fragments have an end. Default 16 384.
     pub max_fragments: usize,
 }
 
 impl Limits {
     /// The default limits, for use in constants.
     pub const DEFAULT: Self =
-        Self { max_message_bytes: 64 << 20, max_frame_bytes: 64 << 20, max_fragments: 128 << 10 };
+        Self { max_message_bytes: 64 << 20, max_frame_bytes: 64 << 20, max_fragments: 16 << 10 };
 
     /// The same limits with another bound for the bytes of a message.
     #[must_use]

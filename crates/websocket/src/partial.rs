@@ -97,6 +97,40 @@ impl Partial {
         Some((bytes, self.fragments))
     }
 
+    /// Bytes that have come of a text or binary message that has begun and is not whole.
+    pub(crate) fn unfinished_message(&self) -> Option<usize> {
+        if matches!(self.delivered, Some(Delivered::Message)) {
+            return None;
+        }
+        if let Some((bytes, _)) = self.message_so_far() {
+            return Some(bytes);
+        }
+        // Of a first frame at least one byte has come, whose lower half is the opcode.
+        let opcode = Opcode::from_bits(self.head[0] & 0xF)?;
+        (self.in_header() && !opcode.is_control()).then_some(0)
+    }
+
+    /// Memory that is held.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let message = match &self.message {
+            Some(Body::Text(text)) => text.capacity(),
+            Some(Body::Binary(bytes)) => bytes.capacity(),
+            Some(Body::Inflated { bytes, .. }) => bytes.capacity(),
+            None => 0,
+        };
+        size_of::<Self>() + message + self.control.capacity()
+    }
+
+    /// Frees room beyond the bytes that have come of the message in progress.
+    pub(crate) fn shrink(&mut self) {
+        match &mut self.message {
+            Some(Body::Text(text)) => text.buffer().shrink(),
+            Some(Body::Binary(bytes)) => bytes.shrink(),
+            Some(Body::Inflated { bytes, .. }) => bytes.shrink(),
+            None => {}
+        }
+    }
+
     /// Whether the message in progress is compressed.
     pub(crate) fn is_compressed(&self) -> bool {
         matches!(self.message, Some(Body::Inflated { .. }))
@@ -110,9 +144,9 @@ impl Partial {
                 self.message = Some(Body::Inflated { bytes: Inflated::new(), text });
             }
             Opcode::Text => {
-                self.message = Some(Body::Text(TextBuffer::new(Buffer::expecting(header.payload))));
+                self.message = Some(Body::Text(TextBuffer::default()));
             }
-            Opcode::Binary => self.message = Some(Body::Binary(Buffer::expecting(header.payload))),
+            Opcode::Binary => self.message = Some(Body::Binary(Buffer::default())),
             _ => {}
         }
         if !header.opcode.is_control() {

@@ -44,6 +44,8 @@ fn memory_is_held_for_bytes_that_came_and_only_while_a_message_is_incomplete() {
     a_whole_frame_allocates_nothing();
     a_length_in_a_header_reserves_nothing();
     empty_fragments_hold_nothing();
+    tiny_fragments_hold_at_most_twice_their_bytes();
+    a_message_that_waits_for_the_peer_holds_at_most_twice_its_bytes();
     what_a_message_was_put_together_in_is_freed();
 }
 
@@ -90,6 +92,55 @@ fn empty_fragments_hold_nothing() {
     }
     let (held, _) = measure(|| assert_eq!(decode(&mut decoder, &mut input), 0));
     assert!(held < 512, "{held} bytes for fragments without any");
+}
+
+fn tiny_fragments_hold_at_most_twice_their_bytes() {
+    for opcode in [Opcode::Text, Opcode::Binary] {
+        let mut decoder = Decoder::new(Role::Server, Limits::default());
+        let fragment = |opcode| {
+            let mut bytes = FrameHeader::new(opcode, 1).fin(false).masked(KEY).as_bytes().to_vec();
+            bytes.push(b'a' ^ KEY[0]);
+            bytes
+        };
+        let (mut first, mut next) = (fragment(opcode), fragment(Opcode::Continuation));
+        let before = HELD.load(Ordering::Relaxed);
+        assert_eq!(decode(&mut decoder, &mut first), 0);
+        for bytes in 2..=Limits::DEFAULT.max_fragments {
+            next[6] = b'a' ^ KEY[0];
+            assert_eq!(decode(&mut decoder, &mut next), 0);
+            assert_eq!(decoder.unfinished_message(), Some(bytes));
+            let held = HELD.load(Ordering::Relaxed) - before;
+            assert!(held < 512 + 2 * bytes, "{held} bytes for {bytes} fragments of one byte");
+            assert_eq!(held, decoder.held_bytes());
+        }
+    }
+}
+
+fn a_message_that_waits_for_the_peer_holds_at_most_twice_its_bytes() {
+    // An earlier message leaves a large buffer, in which later ones are put together.
+    let mut decoder = Decoder::new(Role::Server, Limits::default());
+    let mut large = Vec::new();
+    encode_frame_masked(&mut large, Opcode::Binary, &vec![7; 4 << 20], KEY);
+    let (start, rest) = large.split_at_mut(1 << 20);
+    assert_eq!((decode(&mut decoder, start), decode(&mut decoder, rest)), (0, 1));
+
+    let mut input = large.get(..70_000).unwrap().to_vec();
+    let before = HELD.load(Ordering::Relaxed);
+    assert_eq!(decode(&mut decoder, &mut input[..10]), 0);
+    let mut came = 0;
+    for read in [1, 10, 1000, 60_000, 70_000] {
+        let room = decoder.room().unwrap();
+        assert!(room.len() >= read.min(64 << 10), "{} bytes of room", room.len());
+        decoder.fill(read);
+        came += read.min(64 << 10);
+        assert_eq!(decode(&mut decoder, &mut []), 0);
+        assert_eq!(decoder.unfinished_message(), Some(came));
+        decoder.shrink();
+        assert!(decoder.held_bytes() < 512 + 2 * came, "{} bytes for {came}", decoder.held_bytes());
+    }
+    drop(decoder);
+    // The large buffer is the thread's again.
+    assert!(HELD.load(Ordering::Relaxed) <= before);
 }
 
 fn what_a_message_was_put_together_in_is_freed() {

@@ -217,6 +217,19 @@ impl Inflated {
         self.buffer.get(..self.len).unwrap_or_default()
     }
 
+    /// Memory that is held.
+    pub(crate) fn capacity(&self) -> usize {
+        self.buffer.capacity()
+    }
+
+    /// Frees room beyond twice the bytes that were inflated.
+    pub(crate) fn shrink(&mut self) {
+        if self.buffer.len() > self.len * 2 {
+            let inflated = self.as_slice().to_vec();
+            pool::put_buffer(std::mem::replace(&mut self.buffer, inflated));
+        }
+    }
+
     /// Whether it is better given away than copied.
     pub(crate) fn is_large(&self) -> bool {
         self.len > 32 << 10 && self.len > self.buffer.len() / 2

@@ -148,6 +148,33 @@ impl AnyDecoder {
             Self::Hixie(decoder) => decoder.is_idle(),
         }
     }
+
+    /// As [`Decoder::unfinished_message`] and [`hixie::Decoder::unfinished_message`].
+    #[inline]
+    pub fn unfinished_message(&self) -> Option<usize> {
+        match self {
+            Self::Rfc6455(decoder) => decoder.unfinished_message(),
+            Self::Hixie(decoder) => decoder.unfinished_message(),
+        }
+    }
+
+    /// As [`Decoder::held_bytes`] and [`hixie::Decoder::held_bytes`].
+    #[inline]
+    pub fn held_bytes(&self) -> usize {
+        match self {
+            Self::Rfc6455(decoder) => decoder.held_bytes(),
+            Self::Hixie(decoder) => decoder.held_bytes(),
+        }
+    }
+
+    /// As [`Decoder::shrink`] and [`hixie::Decoder::shrink`].
+    #[inline]
+    pub fn shrink(&mut self) {
+        match self {
+            Self::Rfc6455(decoder) => decoder.shrink(),
+            Self::Hixie(decoder) => decoder.shrink(),
+        }
+    }
 }
 
 impl From<Decoder> for AnyDecoder {

@@ -80,13 +80,14 @@ pub(crate) struct BadUtf8 {
 }
 
 impl TextBuffer {
-    pub(crate) fn new(buffer: Buffer) -> Self {
-        Self { buffer, progress: Progress::default() }
-    }
-
-    /// Bytes held.
+    /// Bytes that have come.
     pub(crate) fn len(&self) -> usize {
         self.buffer.len()
+    }
+
+    /// Memory that is held.
+    pub(crate) fn capacity(&self) -> usize {
+        self.buffer.capacity()
     }
 
     /// The buffer, to add bytes to.
@@ -157,7 +158,7 @@ mod tests {
     }
 
     fn agrees(bytes: &[u8], pieces: &[usize]) {
-        let mut text = TextBuffer::new(Buffer::default());
+        let mut text = TextBuffer::default();
         let mut plain = Progress::default();
         let mut pushed = 0;
         for piece in pieces.iter().cycle() {

@@ -109,6 +109,23 @@ impl Decoder {
         !self.delivered && matches!(self.phase, Phase::Boundary | Phase::Ended)
     }
 
+    /// How many bytes have come of a text that has begun and is not whole, as
+    /// [`Decoder::unfinished_message`](crate::Decoder::unfinished_message) tells.
+    pub fn unfinished_message(&self) -> Option<usize> {
+        (self.phase == Phase::Text).then(|| self.text.len())
+    }
+
+    /// The memory, in bytes, that holds an unfinished text, or the one that was delivered last.
+    pub fn held_bytes(&self) -> usize {
+        self.text.capacity()
+    }
+
+    /// Frees memory that was reserved for bytes which have not come, as
+    /// [`Decoder::shrink`](crate::Decoder::shrink) does.
+    pub fn shrink(&mut self) {
+        self.text.buffer().shrink();
+    }
+
     fn message<'a>(
         &'a mut self,
         found: Option<Found>,
