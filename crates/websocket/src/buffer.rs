@@ -179,7 +179,7 @@ mod tests {
             assert!(buffer.capacity() > bytes * 2, "{bytes}");
             buffer.shrink();
             assert!(buffer.capacity() <= bytes * 2, "{bytes}: {}", buffer.capacity());
-            assert_eq!(buffer.as_slice(), vec![1; bytes]);
+            assert_eq!(buffer.into_vec(), vec![1; bytes]);
             assert_eq!(kept(), before, "{bytes}: the large buffer is kept for the next");
         }
     }

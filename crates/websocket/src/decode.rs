@@ -205,6 +205,12 @@ impl Decoder {
         }
     }
 
+    /// Forgets what is held, and takes the rest of the stream for meaningless.
+    pub(crate) fn end(&mut self) {
+        self.partial = None;
+        self.phase = Phase::Ended;
+    }
+
     /// The frame at `pos` if it is short, a whole message by itself, and lies in the input.
     #[inline(always)]
     fn short_frame(&self, input: &[u8], pos: usize) -> Option<ShortFrame> {

@@ -8,7 +8,10 @@ use std::{future::poll_fn, task::Poll};
 
 use counting::held;
 use switchboard_websocket::{Config, FrameHeader, Opcode, OwnedMessage, Role, WebSocketStream};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
+    task::unconstrained,
+};
 
 /// What the pipe, the connection and its buffers may hold besides a peer's bytes.
 const SLACK: usize = 256 << 10;
@@ -35,13 +38,13 @@ fn frame(opcode: Opcode, fin: bool, announced: usize, payload: &[u8]) -> Vec<u8>
 async fn read(server: &mut WebSocketStream<DuplexStream>) -> Vec<OwnedMessage> {
     let mut messages = Vec::new();
     // Without a message the reading waits: the peer says nothing more just now.
-    poll_fn(|cx| {
+    let reading = poll_fn(|cx| {
         while let Poll::Ready(message) = server.poll_recv(cx) {
             messages.push(message.unwrap().unwrap());
         }
         Poll::Ready(())
-    })
-    .await;
+    });
+    unconstrained(reading).await;
     messages
 }
 

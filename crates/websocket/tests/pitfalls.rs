@@ -25,6 +25,32 @@ const PITFALLS: &[(&str, &str, &[&str])] = &[
         "memory.rs",
         &["a_peer_pins_what_it_has_sent_and_no_more", "tiny_fragments_pin_their_bytes_alone"],
     ),
+    (
+        "an unfinished message pins more than its bytes",
+        "allocation.rs",
+        &[
+            "empty_fragments_hold_nothing",
+            "tiny_fragments_hold_at_most_twice_their_bytes",
+            "a_message_that_waits_for_the_peer_holds_at_most_twice_its_bytes",
+        ],
+    ),
+    (
+        "an unfinished message of an idle peer stays for ever",
+        "timing.rs",
+        &[
+            "a_message_that_is_not_whole_in_time_closes_the_connection",
+            "bytes_empty_fragments_and_pings_give_a_message_no_more_time",
+        ],
+    ),
+    (
+        "a flood of pings whose pongs cannot leave",
+        "pings.rs",
+        &[
+            "a_peer_that_pings_and_does_not_read_is_cut_when_60_pongs_wait",
+            "both_halves_fail_when_60_pongs_wait",
+        ],
+    ),
+    ("a pong after a close", "pings.rs", &["a_ping_behind_our_close_is_not_answered_and_cuts_nothing"]),
     ("RSV bits without an extension crash", "codec.rs", &["what_breaks_a_rule_is_refused_with_its_code"]),
     ("too many headers", "handshake.rs", &["a_head_over_a_limit_is_refused_before_its_end"]),
     (

@@ -73,18 +73,6 @@ async fn a_pong_is_sent_by_a_writer_that_awaits_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_too_many_pings_the_latest_are_answered() {
-    let (mut reader, mut writer, mut from_server, mut to_server) = server();
-    for ping in 0..100u8 {
-        to_server.write_all(&masked(Opcode::Ping, &[ping])).await.unwrap();
-        reader.recv().await.unwrap();
-    }
-    writer.flush().await.unwrap();
-    let pongs: Vec<u8> = (68..100).flat_map(|ping| [0x8A, 1, ping]).collect();
-    assert_eq!(read(&mut from_server, pongs.len()).await, pongs);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_broken_rule_is_told_by_the_writer() {
     let (mut reader, mut writer, mut from_server, mut to_server) = server();
     to_server.write_all(b"\x81\x00").await.unwrap();

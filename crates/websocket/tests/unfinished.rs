@@ -63,7 +63,8 @@ fn a_control_frame_is_no_message_and_none_that_is_unfinished_ends_by_one() {
 #[test]
 fn a_message_that_was_given_is_finished_though_it_is_still_held() {
     let mut decoder = Decoder::new(Role::Server, Limits::default());
-    let (mut input, mut pos) = ([frame(false, Opcode::Text, b"a"), frame(true, Opcode::Continuation, b"b")].concat(), 0);
+    let (mut input, mut pos) =
+        ([frame(false, Opcode::Text, b"a"), frame(true, Opcode::Continuation, b"b")].concat(), 0);
     assert_eq!(decoder.decode(&mut input, &mut pos), Ok(Some(Message::Text("ab"))));
     assert!(!decoder.is_idle() && decoder.held_bytes() > 0);
     assert_eq!(decoder.unfinished_message(), None);
@@ -92,9 +93,9 @@ fn of_a_compressed_message_the_inflated_bytes_are_told() {
     };
     let mut bytes = Vec::new();
     let mut deflater = Deflater::new(Role::Client, parameters, &DeflateOptions::default());
-    deflater.encode_frame(&mut bytes, Opcode::Binary, &[7; 100_000], Some(KEY));
-    let mut decoder = Decoder::new(Role::Server, Limits::default())
-        .with_inflater(Inflater::new(Role::Server, parameters));
+    deflater.encode_frame(&mut bytes, Opcode::Binary, &vec![7; 100_000], Some(KEY));
+    let mut decoder =
+        Decoder::new(Role::Server, Limits::default()).with_inflater(Inflater::new(Role::Server, parameters));
     decode_pieces(&mut decoder, [&bytes[..bytes.len() / 2]]);
     let inflated = decoder.unfinished_message().unwrap();
     assert!(inflated > bytes.len(), "{inflated}");

@@ -41,8 +41,18 @@ pub struct Config {
     /// What [`feed`](crate::WebSocketStream::feed) does with a message that finds no room. Default
     /// [`WhenFull::Refuse`].
     pub when_full: WhenFull,
+    /// Pongs that may wait to be written, at least 1, of those that answer pings by themselves. At a further ping the
+    /// connection is cut without a Close frame: [`Error::TooManyPongs`](crate::Error::TooManyPongs). A peer that
+    /// sends so many pings and does not read is no honest one. Default 60, as in `ws`.
+    pub max_pending_pongs: usize,
     /// Bytes asked for in one read, at least 1. The buffer is there only while something is read. Default 16 KiB.
     pub read_buffer_bytes: usize,
+    /// How long a message may take from its first byte to its last. A message of which 64 KiB more have come gets the
+    /// whole time again, so that long messages may come over slow networks. After it the connection is closed with
+    /// [`CloseCode::PolicyViolation`](crate::CloseCode::PolicyViolation):
+    /// [`Error::MessageTimeout`](crate::Error::MessageTimeout). Without it a peer that sends nothing more could hold
+    /// [`Limits::max_message_bytes`] of memory for ever. `None` for no time. Default 60 seconds.
+    pub message_timeout: Option<Duration>,
     /// How long the whole handshake may take. Default 10 seconds.
     pub handshake_timeout: Duration,
     /// How long the peer has to answer a close, and a closed connection to end. Default 5 seconds.
@@ -60,7 +70,9 @@ impl Default for Config {
             deflate: None,
             max_write_buffer_bytes: 1 << 20,
             when_full: WhenFull::Refuse,
+            max_pending_pongs: 60,
             read_buffer_bytes: 16 << 10,
+            message_timeout: Some(Duration::from_secs(60)),
             handshake_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(5),
         }

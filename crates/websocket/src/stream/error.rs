@@ -1,6 +1,6 @@
 //! What can go wrong with a connection.
 
-use std::io;
+use std::{io, time::Duration};
 
 use thiserror::Error;
 
@@ -42,6 +42,21 @@ pub enum Error {
     /// The peer did not answer a close within [`Config::close_timeout`](crate::Config::close_timeout).
     #[error("the peer did not answer the close in time")]
     CloseTimeout,
+    /// A message was not whole within [`Config::message_timeout`](crate::Config::message_timeout). The peer was told
+    /// so with a Close frame; the connection is over.
+    #[error("the peer did not complete a message within {limit:?}")]
+    MessageTimeout {
+        /// The time that the message had.
+        limit: Duration,
+    },
+    /// The peer sends pings and does not take their pongs:
+    /// [`Config::max_pending_pongs`](crate::Config::max_pending_pongs) wait to be written. The connection is cut
+    /// without a Close frame, for which there is no room either.
+    #[error("the peer sends pings and does not read: {limit} pongs wait to be written")]
+    TooManyPongs {
+        /// The limit that a further pong would go over.
+        limit: usize,
+    },
     /// A Close frame was sent, or the connection is over: nothing can be sent any more.
     #[error("the connection is closed")]
     Closed,

@@ -1,17 +1,27 @@
-//! The reading half of a connection: a buffer that is there only while something is in it, and the
-//! decoder.
+//! The reading half of a connection: a buffer that is there only while something is in it, the decoder, and the
+//! time that a message may take.
 
 use std::{
     future::Future,
     io,
-    pin::pin,
-    task::{Context, Poll},
+    pin::{Pin, pin},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    time::{Sleep, sleep},
+};
 
-use crate::{Decoder, OwnedMessage, ProtocolError, deflate::Inflater};
+use super::{Config, Error};
+use crate::{Decoder, OwnedMessage, ProtocolError, Role, deflate::Inflater};
+
+/// A message of which so many more bytes have come gets its whole time again. Long messages over slow networks stay
+/// possible by this; a peer that holds our memory has to send at least so much within each
+/// [`Config::message_timeout`].
+const PROGRESS: usize = 64 << 10;
 
 #[derive(Debug)]
 pub(super) struct Inbound {
@@ -20,12 +30,32 @@ pub(super) struct Inbound {
     /// What of the buffer is decoded.
     pos: usize,
     read_bytes: usize,
+    message_timeout: Option<Duration>,
+    /// Runs while a message is not whole and the peer is waited for.
+    timer: Option<Timer>,
+}
+
+#[derive(Debug)]
+struct Timer {
+    sleep: Pin<Box<Sleep>>,
+    /// Bytes of the message when it began.
+    bytes: usize,
 }
 
 impl Inbound {
-    /// `buffer` is what came behind the handshake.
-    pub(super) fn new(decoder: Decoder, buffer: BytesMut, read_bytes: usize) -> Self {
-        Self { decoder, buffer, pos: 0, read_bytes: read_bytes.max(1) }
+    /// `read` is what came behind the handshake.
+    pub(super) fn new(role: Role, read: BytesMut, config: &Config) -> Self {
+        // A copy, since the allocation that these bytes lie in may be much larger.
+        let buffer = BytesMut::from(&read[..]);
+        drop(read);
+        Self {
+            decoder: Decoder::new(role, config.limits),
+            buffer,
+            pos: 0,
+            read_bytes: config.read_buffer_bytes.max(1),
+            message_timeout: config.message_timeout,
+            timer: None,
+        }
     }
 
     /// Takes compressed messages too.
@@ -36,8 +66,11 @@ impl Inbound {
     /// The next message among the bytes that were read.
     pub(super) fn next(&mut self) -> Result<Option<OwnedMessage>, ProtocolError> {
         let message = self.decoder.decode_owned(&mut self.buffer, &mut self.pos)?;
-        if message.is_none() {
-            self.discard();
+        match &message {
+            None => self.discard(),
+            // The next one has a time of its own.
+            Some(message) if message.is_data() => self.timer = None,
+            Some(_) => {}
         }
         Ok(message)
     }
@@ -48,21 +81,45 @@ impl Inbound {
         self.pos = 0;
     }
 
+    /// Forgets what has come of a message, and takes no further one.
+    pub(super) fn end(&mut self) {
+        self.decoder.end();
+        self.timer = None;
+    }
+
     /// Reads once, after [`next`](Self::next) gave `None`. `0` is the end of the stream.
-    pub(super) fn poll_read<R>(&mut self, cx: &mut Context<'_>, io: &mut R) -> Poll<io::Result<usize>>
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MessageTimeout`] when the peer is waited for and was given its time, and [`Error::Io`].
+    pub(super) fn poll_read<R>(&mut self, cx: &mut Context<'_>, io: &mut R) -> Poll<Result<usize, Error>>
     where
         R: AsyncRead + Unpin,
     {
         self.buffer.reserve(self.read_bytes);
         // This future holds nothing between polls, so it can be made anew for each.
-        let read = pin!(io.read_buf(&mut self.buffer)).poll(cx);
-        if read.is_pending() {
-            self.buffer = BytesMut::new();
-        }
-        match read {
+        match pin!(io.read_buf(&mut self.buffer)).poll(cx) {
+            Poll::Ready(Ok(read)) => Poll::Ready(Ok(read)),
             // So TLS says that the connection ended without a word. Without a Close frame an end is lost anyhow.
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(0)),
-            read => read,
+            Poll::Ready(Err(error)) => Poll::Ready(Err(Error::Io(error))),
+            Poll::Pending => {
+                self.buffer = BytesMut::new();
+                self.decoder.shrink();
+                self.poll_overdue(cx).map(Err)
+            }
         }
+    }
+
+    /// Ready when the message that is not whole has had its time.
+    fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+        let (Some(limit), Some(bytes)) = (self.message_timeout, self.decoder.unfinished_message()) else {
+            self.timer = None;
+            return Poll::Pending;
+        };
+        self.timer.take_if(|timer| bytes.saturating_sub(timer.bytes) >= PROGRESS);
+        let timer = self.timer.get_or_insert_with(|| Timer { sleep: Box::pin(sleep(limit)), bytes });
+        ready!(timer.sleep.as_mut().poll(cx));
+        Poll::Ready(Error::MessageTimeout { limit })
     }
 }

@@ -13,7 +13,7 @@ mod split;
 use std::{
     future::{Future, poll_fn},
     io,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
@@ -22,6 +22,7 @@ use std::{
 use bytes::BytesMut;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    task::unconstrained,
     time::{Sleep, sleep, timeout},
 };
 
@@ -33,7 +34,7 @@ pub(crate) use open::{ask, read_response};
 pub use split::{Reader, Split, Writer};
 
 use crate::{
-    CloseCode, Decoder, OwnedMessage, Prepared, Role,
+    CloseCode, OwnedMessage, Prepared, Role,
     deflate::{DeflateOptions, DeflateParameters, Inflater},
 };
 use inbound::Inbound;
@@ -105,7 +106,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         Self {
             io,
             role,
-            inbound: Inbound::new(Decoder::new(role, config.limits), read, config.read_buffer_bytes),
+            inbound: Inbound::new(role, read, config),
             outbound: Outbound::new(role, config),
             end: End::Open,
             close_timeout: config.close_timeout,
@@ -155,8 +156,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Protocol`] once the peer was told, [`Error::ConnectionLost`] where no Close frame came,
-    /// [`Error::TooSlow`] after [`feed`](Self::feed) said so, [`Error::Io`]. The connection is over after each of them, and the next call gives `None`. That
+    /// [`Error::Protocol`] and [`Error::MessageTimeout`] once the peer was told, [`Error::ConnectionLost`] where no
+    /// Close frame came, [`Error::TooManyPongs`], [`Error::TooSlow`] after [`feed`](Self::feed) said so, [`Error::Io`]. The connection is over after each of them, and the next call gives `None`. That
     /// writing failed is said by [`feed`](Self::feed) and [`flush`](Self::flush), not here.
     pub async fn recv(&mut self) -> Result<Option<OwnedMessage>, Error> {
         poll_fn(|cx| self.poll_recv(cx)).await
@@ -180,9 +181,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
                 Ok(None) => {
                     // A failure is kept by `outbound`; the peer's last words may still be read.
                     let _ = self.poll_flush_for(Task::Reading, cx);
-                    if let Err(error) = ready!(self.poll_read(cx)) {
-                        self.end = End::Over;
-                        return Poll::Ready(Err(error));
+                    match ready!(self.inbound.poll_read(cx, &mut self.io)) {
+                        Ok(1..) => {}
+                        Ok(0) => return self.over(Error::ConnectionLost),
+                        Err(error @ Error::MessageTimeout { .. }) => {
+                            self.fail(CloseCode::PolicyViolation, error);
+                        }
+                        Err(error) => return self.over(error),
                     }
                 }
                 Ok(Some(OwnedMessage::Close(frame))) => {
@@ -192,24 +197,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
                 }
                 Ok(Some(message)) => {
                     if let OwnedMessage::Ping(payload) = &message {
+                        if self.outbound.is_full_of_pongs() {
+                            // The peer may have made room. That the task has used up its budget must not hide it.
+                            let flush = poll_fn(|cx| self.poll_flush_for(Task::Reading, cx));
+                            let _ = pin!(unconstrained(flush)).poll(cx);
+                        }
+                        if self.outbound.is_full_of_pongs() {
+                            let error = self.outbound.cut();
+                            return self.over(error);
+                        }
                         let _ = self.outbound.pong(payload.clone());
                     }
                     return Poll::Ready(Ok(Some(message)));
                 }
-                Err(error) => {
-                    let _ = self.outbound.close(Some(error.close_code()), &error.to_string());
-                    self.begin_end(Err(error.into()));
-                }
+                Err(error) => self.fail(error.close_code(), error.into()),
             }
         }
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        match ready!(self.inbound.poll_read(cx, &mut self.io)) {
-            Ok(0) => Poll::Ready(Err(Error::ConnectionLost)),
-            Ok(_) => Poll::Ready(Ok(())),
-            Err(error) => Poll::Ready(Err(Error::Io(error))),
-        }
+    /// Ends the connection at once.
+    fn over<T>(&mut self, error: Error) -> Poll<Result<T, Error>> {
+        self.inbound.end();
+        self.end = End::Over;
+        Poll::Ready(Err(error))
+    }
+
+    /// Tells the peer what is wrong, and begins to end the connection.
+    fn fail(&mut self, code: CloseCode, error: Error) {
+        let _ = self.outbound.close(Some(code), &error.to_string());
+        self.inbound.end();
+        self.begin_end(Err(error));
     }
 
     fn begin_end(&mut self, outcome: Result<OwnedMessage, Error>) {

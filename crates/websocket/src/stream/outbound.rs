@@ -41,6 +41,11 @@ pub(super) struct Outbound {
     written: usize,
     /// Bytes that wait, over all chunks.
     pending: usize,
+    /// Bytes that were ever written.
+    sent: u64,
+    /// Where each pong that waits ends, in the count of `sent`.
+    pongs: VecDeque<u64>,
+    max_pongs: usize,
     /// Where compression was negotiated.
     compression: Option<Box<Compression>>,
     /// Whether a Close frame was queued: nothing may follow it.
@@ -84,6 +89,9 @@ impl Outbound {
             chunks: VecDeque::new(),
             written: 0,
             pending: 0,
+            sent: 0,
+            pongs: VecDeque::new(),
+            max_pongs: config.max_pending_pongs.max(1),
             compression: None,
             closed: false,
             broken: None,
@@ -184,11 +192,40 @@ impl Outbound {
         }
     }
 
-    /// Queues the pong that a ping asks for, whatever waits: who reads keeps this bounded by not reading
-    /// while [`is_full`](Self::is_full).
+    /// Queues the pong that a ping asks for, whatever waits. The caller sees to it that not too many wait.
     pub(super) fn pong(&mut self, payload: Vec<u8>) -> Result<(), Error> {
         self.check_open()?;
-        self.frame(Opcode::Pong, payload)
+        self.frame(Opcode::Pong, payload)?;
+        self.pongs.push_back(self.sent + self.pending as u64);
+        Ok(())
+    }
+
+    /// Pongs that were queued for pings and are not written yet.
+    pub(super) fn pongs(&self) -> usize {
+        self.pongs.len()
+    }
+
+    /// Pongs that may wait.
+    pub(super) fn max_pongs(&self) -> usize {
+        self.max_pongs
+    }
+
+    /// Whether so many pongs wait that no further ping is answered.
+    pub(super) fn is_full_of_pongs(&self) -> bool {
+        self.pongs.len() >= self.max_pongs && !self.closed
+    }
+
+    /// Gives up what waits: nothing is written any more. Returns why.
+    pub(super) fn cut(&mut self) -> Error {
+        self.give_up(io::ErrorKind::ConnectionAborted);
+        Error::TooManyPongs { limit: self.max_pongs }
+    }
+
+    fn give_up(&mut self, kind: io::ErrorKind) {
+        self.broken = Some(kind);
+        self.chunks = VecDeque::new();
+        self.pongs = VecDeque::new();
+        self.pending = 0;
     }
 
     /// Queues a Close frame, whatever waits; `None` has no body.
@@ -324,9 +361,7 @@ impl Outbound {
         }
         let flushed = ready!(self.poll_write_all(cx, io));
         if let Err(error) = &flushed {
-            self.broken = Some(error.kind());
-            self.chunks = VecDeque::new();
-            self.pending = 0;
+            self.give_up(error.kind());
         }
         Poll::Ready(flushed)
     }
@@ -355,6 +390,10 @@ impl Outbound {
     fn advance(&mut self, written: usize) {
         self.pending = self.pending.saturating_sub(written);
         self.written += written;
+        self.sent += written as u64;
+        while self.pongs.front().is_some_and(|end| *end <= self.sent) {
+            self.pongs.pop_front();
+        }
         while let Some(chunk) = self.chunks.front() {
             if self.written < chunk.as_slice().len() {
                 return;
@@ -364,6 +403,7 @@ impl Outbound {
         }
         // An idle connection holds no write buffer.
         self.chunks = VecDeque::new();
+        self.pongs = VecDeque::new();
     }
 }
 

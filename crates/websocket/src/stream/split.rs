@@ -10,14 +10,14 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::BytesMut;
-use crossbeam_queue::ArrayQueue;
+use crossbeam_queue::SegQueue;
 use futures_util::task::AtomicWaker;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
@@ -27,13 +27,9 @@ use tokio::{
 
 use super::{Config, End, Error, WebSocketStream, inbound::Inbound, outbound::Outbound};
 use crate::{
-    CloseCode, Decoder, OwnedMessage, Prepared, Role,
+    CloseCode, OwnedMessage, Prepared, Role,
     deflate::{DeflateOptions, DeflateParameters, Inflater},
 };
-
-/// Answers that may wait for the writer. Beyond it the oldest pong is given up: only the latest ping needs
-/// an answer (RFC 6455 §5.5.3).
-const MAX_OWED: usize = 32;
 
 /// A stream that comes apart into two halves without a lock between them.
 ///
@@ -71,9 +67,15 @@ impl Split for tokio::net::UnixStream {
 /// What the halves share.
 #[derive(Debug)]
 struct Shared {
-    owed: ArrayQueue<Owed>,
+    /// At most `max_pongs` and a close.
+    owed: SegQueue<Owed>,
+    /// Pongs that are owed, and those of them that the writer has queued and not written.
+    pongs: AtomicUsize,
+    max_pongs: usize,
     /// The peer has closed, the connection has ended, or the reader is gone: nothing more will be owed.
     over: AtomicBool,
+    /// Too many pongs wait: nothing is written any more.
+    cut: AtomicBool,
     writer: AtomicWaker,
 }
 
@@ -85,14 +87,35 @@ enum Owed {
 }
 
 impl Shared {
-    fn new() -> Arc<Self> {
-        let owed = ArrayQueue::new(MAX_OWED);
-        Arc::new(Self { owed, over: AtomicBool::new(false), writer: AtomicWaker::new() })
+    fn new(max_pongs: usize) -> Arc<Self> {
+        Arc::new(Self {
+            owed: SegQueue::new(),
+            pongs: AtomicUsize::new(0),
+            max_pongs,
+            over: AtomicBool::new(false),
+            cut: AtomicBool::new(false),
+            writer: AtomicWaker::new(),
+        })
     }
 
     fn owe(&self, owed: Owed) {
-        self.owed.force_push(owed);
+        self.owed.push(owed);
         self.writer.wake();
+    }
+
+    fn is_full_of_pongs(&self) -> bool {
+        self.pongs.load(Ordering::Relaxed) >= self.max_pongs
+    }
+
+    /// The reader owes a pong.
+    fn owe_pong(&self, payload: Vec<u8>) {
+        self.pongs.fetch_add(1, Ordering::Relaxed);
+        self.owe(Owed::Pong(payload));
+    }
+
+    /// Pongs were written, or cannot be sent.
+    fn forget_pongs(&self, count: usize) {
+        self.pongs.fetch_sub(count, Ordering::Relaxed);
     }
 
     fn end(&self) {
@@ -108,10 +131,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Split> WebSocketStream<S> {
     /// What was fed is the [`Writer`]'s, what was read the [`Reader`]'s. Only the writer writes, so it is to be used, be it to
     /// await [`Writer::answer`]: else pings and closes are not answered.
     pub fn split(self) -> (Reader<S::ReadHalf>, Writer<S::WriteHalf>) {
-        let shared = Shared::new();
+        let shared = Shared::new(self.outbound.max_pongs());
+        shared.pongs.store(self.outbound.pongs(), Ordering::Relaxed);
         let (read, write) = self.io.split();
         let is_over = !matches!(self.end, End::Open);
-        let reader = Reader { io: read, inbound: self.inbound, is_over, shared: shared.clone() };
+        let reader = Reader { io: read, inbound: self.inbound, is_over, ping: None, shared: shared.clone() };
         if is_over {
             shared.end();
         }
@@ -129,11 +153,11 @@ impl<R: AsyncRead + Unpin> WebSocketStream<R> {
         role: Role,
         config: &Config,
     ) -> (Reader<R>, Writer<W>) {
-        let shared = Shared::new();
-        let inbound = Inbound::new(Decoder::new(role, config.limits), read, config.read_buffer_bytes);
+        let inbound = Inbound::new(role, read, config);
         let outbound = Outbound::new(role, config);
+        let shared = Shared::new(outbound.max_pongs());
         let close_timeout = config.close_timeout;
-        let reader = Reader { io: io.0, inbound, is_over: false, shared: shared.clone() };
+        let reader = Reader { io: io.0, inbound, is_over: false, ping: None, shared: shared.clone() };
         (reader, Writer { io: io.1, role, outbound, close_timeout, shared })
     }
 }
@@ -144,6 +168,8 @@ pub struct Reader<R> {
     io: R,
     inbound: Inbound,
     pub(super) is_over: bool,
+    /// The payload of a ping that waits for the writer to make room.
+    ping: Option<Vec<u8>>,
     shared: Arc<Shared>,
 }
 
@@ -163,7 +189,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     ///
     /// # Errors
     ///
-    /// [`Error::Protocol`], which the writer tells the peer; [`Error::ConnectionLost`]; [`Error::Io`].
+    /// [`Error::Protocol`] and [`Error::MessageTimeout`], which the writer tells the peer;
+    /// [`Error::TooManyPongs`], with which the writer fails too; [`Error::ConnectionLost`]; [`Error::Io`].
     pub async fn recv(&mut self) -> Result<Option<OwnedMessage>, Error> {
         poll_fn(|cx| self.poll_recv(cx)).await
     }
@@ -178,33 +205,58 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             if self.is_over {
                 return Poll::Ready(Ok(None));
             }
+            if let Some(payload) = self.ping.take() {
+                if self.shared.is_full_of_pongs() {
+                    return self.cut();
+                }
+                self.shared.owe_pong(payload.clone());
+                return Poll::Ready(Ok(Some(OwnedMessage::Ping(payload))));
+            }
             match self.inbound.next() {
                 Ok(None) => match ready!(self.inbound.poll_read(cx, &mut self.io)) {
                     Ok(1..) => {}
                     Ok(0) => return self.end(None, Err(Error::ConnectionLost)),
-                    Err(error) => return self.end(None, Err(Error::Io(error))),
+                    Err(error @ Error::MessageTimeout { .. }) => {
+                        return self.fail(CloseCode::PolicyViolation, error);
+                    }
+                    Err(error) => return self.end(None, Err(error)),
                 },
                 Ok(Some(OwnedMessage::Close(frame))) => {
                     let code = frame.as_ref().map(|frame| frame.code);
                     let reply = Owed::Close(code, String::new());
                     return self.end(Some(reply), Ok(Some(OwnedMessage::Close(frame))));
                 }
-                Ok(Some(message)) => {
-                    if let OwnedMessage::Ping(payload) = &message {
-                        self.shared.owe(Owed::Pong(payload.clone()));
+                Ok(Some(OwnedMessage::Ping(payload))) => {
+                    let full = self.shared.is_full_of_pongs();
+                    self.ping = Some(payload);
+                    if full {
+                        // The writer may be of the same thread: let it have its turn once.
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
                     }
-                    return Poll::Ready(Ok(Some(message)));
                 }
-                Err(error) => {
-                    let reply = Owed::Close(Some(error.close_code()), error.to_string());
-                    return self.end(Some(reply), Err(error.into()));
-                }
+                Ok(Some(message)) => return Poll::Ready(Ok(Some(message))),
+                Err(error) => return self.fail(error.close_code(), error.into()),
             }
         }
     }
 
+    /// Has the writer tell the peer what is wrong, and ends.
+    fn fail<T>(&mut self, code: CloseCode, error: Error) -> Poll<Result<T, Error>> {
+        let reply = Owed::Close(Some(code), error.to_string());
+        self.end(Some(reply), Err(error))
+    }
+
+    /// Ends, and makes the writer fail.
+    fn cut<T>(&mut self) -> Poll<Result<T, Error>> {
+        self.shared.cut.store(true, Ordering::Release);
+        let limit = self.shared.max_pongs;
+        self.end(None, Err(Error::TooManyPongs { limit }))
+    }
+
     fn end<T>(&mut self, reply: Option<Owed>, outcome: Result<T, Error>) -> Poll<Result<T, Error>> {
         self.is_over = true;
+        self.inbound.end();
         if let Some(reply) = reply {
             self.shared.owe(reply);
         }
@@ -287,7 +339,18 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     pub(super) fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
             self.queue_owed();
-            ready!(self.outbound.poll_flush(cx, &mut self.io))?;
+            let pongs = self.outbound.pongs();
+            let flushed = self.outbound.poll_flush(cx, &mut self.io);
+            self.shared.forget_pongs(pongs - self.outbound.pongs());
+            if flushed.is_pending() {
+                // The reader may cut the connection meanwhile.
+                self.shared.writer.register(cx.waker());
+                if !self.shared.cut.load(Ordering::Acquire) {
+                    return Poll::Pending;
+                }
+                continue;
+            }
+            ready!(flushed)?;
             // What found no room is owed still.
             if self.shared.owed.is_empty() {
                 return Poll::Ready(Ok(()));
@@ -379,13 +442,22 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
 
     /// Queues what the reader owes. What cannot be sent, as after our own Close frame, is not owed any more.
     pub(super) fn queue_owed(&mut self) {
+        if self.shared.cut.load(Ordering::Acquire) {
+            self.outbound.cut();
+        }
         while !self.outbound.is_full()
             && let Some(owed) = self.shared.owed.pop()
         {
-            let _ = match owed {
-                Owed::Pong(payload) => self.outbound.pong(payload),
-                Owed::Close(code, reason) => self.outbound.close(code, &reason),
-            };
+            match owed {
+                Owed::Pong(payload) => {
+                    if self.outbound.pong(payload).is_err() {
+                        self.shared.forget_pongs(1);
+                    }
+                }
+                Owed::Close(code, reason) => {
+                    let _ = self.outbound.close(code, &reason);
+                }
+            }
         }
     }
 }
