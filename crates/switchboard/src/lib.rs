@@ -21,7 +21,6 @@
 //! - Every bound is an option of the [`Builder`], [`EngineOptions`], [`WebSocketOptions`] or [`ListenerOptions`].
 
 mod api;
-mod builder;
 mod engineio;
 mod error;
 mod functions;
@@ -52,20 +51,21 @@ pub use api::handler::{
 pub use api::namespace::Namespace;
 pub use api::operator::BroadcastOperator;
 pub use api::socket::Socket;
-pub use builder::Builder;
 pub use engineio::{AllowRequest, ClientFile, EngineOptions, EngineService, EngineSocket};
 pub use error::{AckError, EmitError, Error, Result};
 pub use handshake::{Handshake, KeepHeaders, Peer};
 pub use http::body::ResponseBody;
 pub use http::cors::Origins;
 pub use http::service::{NotFound, SwitchboardLayer, SwitchboardService};
-pub use listener::{FlashPolicy, Http2Options, ListenAddress, ListenerOptions, Listening};
+pub use listener::{ListenAddress, Listening};
 pub use message::{IntoResult, Message};
 pub use proxies::{InvalidNetwork, TrustedProxies};
 pub use reason::DisconnectReason;
 pub use rooms::Rooms;
+pub use server::flash_policy::FlashPolicy;
+pub use server::options::{Http2Options, ListenerOptions};
 pub use socketio::server::SocketIoOptions;
-pub use switchboard::Switchboard;
+pub use switchboard::{Builder, Switchboard};
 pub use switchboard_hub::{HubError, MemberId as SocketId, RoomName};
 pub use switchboard_protocol::socketio::{Args, ArgsError, Binary, Value, WriteError};
 pub use switchboard_websocket::deflate::DeflateOptions;

@@ -8,7 +8,6 @@ mod first;
 pub(crate) mod flash;
 pub(crate) mod http2;
 mod opening;
-pub(crate) mod options;
 mod polls;
 mod proxy_protocol;
 mod requests;
@@ -19,8 +18,6 @@ use std::io;
 use std::net::SocketAddr;
 
 pub use address::ListenAddress;
-pub use flash::FlashPolicy;
-pub use options::{Http2Options, ListenerOptions};
 use sockets::Bound;
 
 use crate::server::KeepAlive;

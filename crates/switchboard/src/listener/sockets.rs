@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, UnixListener};
 
 use super::address::Place;
 use crate::Peer;
+use crate::server::socket_file::SocketFile;
 use crate::transport::stream::Stream;
 
 /// Where a server listens, now that it does.
@@ -178,33 +179,5 @@ fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
             fs::remove_file(path)
         }
         _ => Ok(()),
-    }
-}
-
-/// The file of a socket, removed when dropped, unless another has taken its place.
-#[derive(Debug)]
-pub(crate) struct SocketFile {
-    path: PathBuf,
-    /// Device and inode.
-    identity: (u64, u64),
-}
-
-impl SocketFile {
-    fn at(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: std::path::absolute(path)?, identity: Self::identity(path)? })
-    }
-
-    fn identity(path: &Path) -> io::Result<(u64, u64)> {
-        fs::symlink_metadata(path).map(|there| (there.dev(), there.ino()))
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if Self::identity(&self.path).is_ok_and(|identity| identity == self.identity)
-            && let Err(error) = fs::remove_file(&self.path)
-        {
-            tracing::debug!(path = %self.path.display(), %error, "a socket's file was not removed");
-        }
     }
 }

@@ -1,5 +1,9 @@
 //! What all parts of a server share, and its end.
 
+pub(crate) mod flash_policy;
+pub(crate) mod options;
+pub(crate) mod socket_file;
+
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -9,11 +13,11 @@ use arc_swap::ArcSwap;
 use switchboard_hub::{Command, Hub, Worker, WorkerId};
 use tokio::sync::{oneshot, watch};
 
+use self::options::ListenerOptions;
+use self::socket_file::SocketFile;
 use crate::functions::replace;
 use crate::http::body::Fallback;
 use crate::http::routes::Routes;
-use crate::listener::options::ListenerOptions;
-use crate::listener::sockets::SocketFile;
 use crate::proxies::TrustedProxies;
 use crate::transport::connection::cut_closing;
 use crate::transport::connection_limit::ConnectionLimit;

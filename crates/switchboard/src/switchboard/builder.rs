@@ -12,15 +12,15 @@ use switchboard_hub::{Hub, HubOptions};
 use switchboard_websocket::deflate::DeflateOptions;
 use tokio::sync::watch;
 
+use super::Switchboard;
 use crate::engineio::{ClientFile, EngineOptions};
 use crate::handshake::{KeepHeaders, Peer};
 use crate::http::cors::Origins;
-use crate::listener::options::ListenerOptions;
 use crate::proxies::TrustedProxies;
 use crate::server::Server;
+use crate::server::options::ListenerOptions;
 use crate::socketio::server::{SocketIo, SocketIoOptions};
 use crate::states::States;
-use crate::switchboard::Switchboard;
 use crate::transport::connection_limit::ConnectionLimit;
 
 /// The options of a server, each with its default. Made by [`Switchboard::builder`].

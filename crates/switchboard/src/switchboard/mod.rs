@@ -1,4 +1,6 @@
-//! The server as users hold it.
+//! The server as users hold it, and its options.
+
+mod builder;
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,8 +9,9 @@ use std::time::Duration;
 
 use tokio::net::ToSocketAddrs;
 
+pub use builder::Builder;
+
 use crate::api::namespace::Namespace;
-use crate::builder::Builder;
 use crate::engineio::{Application, EngineOptions, EngineServer, EngineService};
 use crate::http::body::Fallback;
 use crate::http::service::{NotFound, SwitchboardLayer, SwitchboardService};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::flash::FlashPolicy;
+use super::flash_policy::FlashPolicy;
 
 /// The options of the server's own listener.
 #[derive(Debug, Clone)]
