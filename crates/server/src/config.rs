@@ -1,5 +1,6 @@
 //! The options of the server: flags, each with an environment variable.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -53,6 +54,11 @@ pub struct Config {
     /// always may [default: no others].
     #[arg(long, env = "SWITCHBOARD_ORIGINS", value_name = "ORIGIN", value_delimiter = ',', value_parser = origin)]
     pub origins: Vec<String>,
+
+    /// Let pages of the origins named by --origins send cookies with their requests (`withCredentials`). Not with `*`: any page could then act
+    /// as its visitor.
+    #[arg(long, env = "SWITCHBOARD_CREDENTIALS", requires = "origins")]
+    pub credentials: bool,
 
     /// Proxies whose X-Forwarded-For, -Proto and -Host are believed: addresses, networks (10.0.0.0/8), `loopback` for this machine's,
     /// `private` for those and all private networks', `unix` for those that come by a Unix-domain socket, separated by commas [default: none].
@@ -204,9 +210,25 @@ impl Config {
     fn allowed_origins(&self) -> Origins {
         match self.origins.as_slice() {
             [] => Origins::same(),
-            origins if origins.iter().any(|origin| origin == "*") => Origins::any(),
-            origins => Origins::list(origins),
+            _ if self.allows_any_origin() => Origins::any(),
+            origins => Origins::list(origins).credentials(self.credentials),
         }
+    }
+
+    fn allows_any_origin(&self) -> bool {
+        self.origins.iter().any(|origin| origin == "*")
+    }
+
+    /// Checks what no option can check by itself.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for `--credentials` with `--origins '*'`.
+    pub fn check(&self) -> io::Result<()> {
+        if self.credentials && self.allows_any_origin() {
+            let message = "--credentials needs origins by name: with --origins '*' any page could act as its visitor";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        Ok(())
     }
 }
 
@@ -320,6 +342,15 @@ mod tests {
             let error = parse(&[&format!("{option}={value}")]).expect_err(value);
             assert!(error.contains(option), "{error}");
         }
+    }
+
+    #[test]
+    fn credentials_need_origins_by_name() {
+        assert!(parse(&["--credentials"]).is_err());
+        let check = |origins| parse(&["--credentials", origins]).expect("good").check();
+        check("--origins=https://a.example").expect("it is named");
+        let error = check("--origins=https://a.example,*").expect_err("any page");
+        assert!(error.to_string().contains("--credentials"), "{error}");
     }
 
     #[test]

@@ -3,23 +3,31 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::Router;
 use switchboard::{ListenAddress, Listening, Switchboard};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
 
 use crate::config::MetricsAt;
 use crate::notify::{READY, STOPPING, notify};
 use crate::{Config, demo, numbers, pages};
 
-/// Serves until SIGTERM or SIGINT, then lets sessions end within the time the options give them. A second signal ends at once.
+/// Signals within this time of the first are the same request to stop: a terminal, `npm` and `timeout` signal a whole group of processes, and
+/// some of these pass the signal on.
+const SAME_REQUEST: Duration = Duration::from_millis(500);
+
+/// Serves until SIGTERM or SIGINT, then lets sessions end within the time that the options give them. A further signal, half a second after the
+/// first or later, ends the server at once.
 ///
 /// Prints `listening on ADDRESS:PORT` when it accepts connections (`listening on unix:PATH` at a Unix-domain socket), and tells systemd.
 ///
 /// # Errors
 /// A sentence for whoever started it: an address that is in use or not this machine's, options that make no sense.
 pub fn run(config: &Config) -> io::Result<()> {
+    config.check()?;
     // While there is no other thread that could be reading the environment.
     let passed = ListenAddress::passed()?;
     let addresses = config.sockets.addresses(passed, config.socket_address())?;
@@ -50,7 +58,7 @@ pub fn run(config: &Config) -> io::Result<()> {
         notify(STOPPING);
         tokio::select! {
             _in_time = io.shutdown(config.shutdown_timeout()) => {}
-            () = stop.asked() => tracing::warn!("stopped at once, as asked for again"),
+            () = stop.asked_again() => tracing::warn!("stopped at once, as asked for again"),
         }
         Ok(())
     })
@@ -105,6 +113,14 @@ impl Stop {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// Returns at a signal that is not of the same request as the first, which has just come.
+    async fn asked_again(&mut self) {
+        let first = Instant::now();
+        while first.elapsed() < SAME_REQUEST {
+            self.asked().await;
         }
     }
 }
