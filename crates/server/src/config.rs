@@ -225,7 +225,8 @@ impl Config {
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for `--credentials` with `--origins '*'`.
     pub fn check(&self) -> io::Result<()> {
         if self.credentials && self.allows_any_origin() {
-            let message = "--credentials needs origins by name: with --origins '*' any page could act as its visitor";
+            let message =
+                "--credentials needs origins by name: with --origins '*' any page could act as its visitor";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         Ok(())

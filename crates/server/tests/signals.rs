@@ -47,6 +47,7 @@ fn two_signals_within_half_a_second_are_one_request_to_stop() {
     client.read_exact(&mut close).expect("the session is closed in order");
     assert_eq!(close, [0x88, 2, 0x03, 0xE9]);
     client.write_all(&[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xE9]).expect("it reads");
+    drop(client);
     let mut log = String::new();
     server.stderr.take().expect("it is a pipe").read_to_string(&mut log).expect("it is text");
     assert!(server.wait().expect("it is ours").success());
