@@ -7,6 +7,7 @@
 
 use axum::{
     Router,
+    extract::State,
     response::{Html, Response},
     routing::{any, get},
 };
@@ -32,19 +33,21 @@ const PAGE: &str = r#"<!doctype html><title>echo</title><input autofocus><pre></
 </script>"#;
 
 #[tokio::main]
-async fn main() -> std::io::Result<()> {
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args = Args::parse();
+    // Our own page may connect, as by default, and one that a development server shows.
+    let origins = OriginCheck::list(["http://localhost:5173"])?;
     // `any`: a WebSocket is asked for with GET over HTTP/1.1, with CONNECT over HTTP/2.
-    let app = Router::new().route("/", get(Html(PAGE))).route("/echo", any(upgrade));
+    let app = Router::new().route("/", get(Html(PAGE))).route("/echo", any(upgrade)).with_state(origins);
     let listener = TcpListener::bind(&args.addr).await?;
     println!("listening on {}", listener.local_addr()?);
-    axum::serve(listener, app).await
+    axum::serve(listener, app).await?;
+    Ok(())
 }
 
-async fn upgrade(upgrade: WebSocketUpgrade) -> Response {
+async fn upgrade(State(origins): State<OriginCheck>, upgrade: WebSocketUpgrade) -> Response {
     upgrade
-        // Our own page may connect, as by default, and one that a development server shows.
-        .origin(OriginCheck::list(["http://localhost:5173"]))
+        .origin(origins)
         .max_message_size(1 << 20)
         .deflate(DeflateOptions::default())
         .on_failed_upgrade(|error| eprintln!("no WebSocket: {error}"))

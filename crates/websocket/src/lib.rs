@@ -79,7 +79,7 @@ pub use close::{CloseCode, CloseFrame, OwnedCloseFrame};
 pub use decode::Decoder;
 pub use error::ProtocolError;
 pub use frame::{FrameHeader, MAX_CONTROL_PAYLOAD, Opcode, encode_close, encode_frame, encode_frame_masked};
-pub use handshake::origin::OriginCheck;
+pub use handshake::origin::{OriginCheck, OriginError};
 pub use limits::Limits;
 pub use mask::{mask, mask_scalar};
 pub use message::{Message, OwnedMessage};

@@ -131,7 +131,7 @@ fn an_extended_connect_is_answered_200_without_a_key() {
         assert_eq!(upgrade.protocols().collect::<Vec<_>>(), ["chat", "superchat"]);
         assert_eq!(upgrade.select(&["superchat"]), Some("superchat"));
         assert_eq!(upgrade.check_origin(&OriginCheck::default()), Err(HandshakeError::Origin));
-        assert_eq!(upgrade.check_origin(&OriginCheck::list(["http://www.example.com"])), Ok(()));
+        assert_eq!(upgrade.check_origin(&OriginCheck::list(["http://www.example.com"]).unwrap()), Ok(()));
         let answer = upgrade.response();
         assert_eq!(answer.status(), StatusCode::OK);
         let expected =

@@ -51,9 +51,12 @@ const CODEC: () = {
 const HANDSHAKE: () = {
     free::<HeadLimits>();
     free::<OriginCheck>();
+    free::<handshake::origin::OriginFault>();
+    free::<handshake::origin::OriginPattern>();
     free::<handshake::client::Handshake>();
     free::<handshake::head::Head>();
     free_for_a_time::<drafts::Request<'_>>();
+    free_for_a_time::<handshake::origin::OriginRequest<'_>>();
     free_for_a_time::<drafts::hixie::Upgrade<'_>>();
     free_for_a_time::<server::Upgrade<'_>>();
 };
@@ -90,6 +93,8 @@ const ERRORS: () = {
     is_error::<client::Rejection>();
     is_error::<handshake::client::ClientError>();
     is_error::<handshake::head::HeadError>();
+    is_error::<handshake::origin::OriginError>();
+    is_error::<handshake::origin::OriginFault>();
     is_error::<server::HandshakeError>();
 };
 

@@ -16,7 +16,11 @@ use thiserror::Error;
 use crate::deflate::{self, DeflateOptions, DeflateParameters};
 
 use super::{
-    VERSION, accept_key, has_token, head::HeadError, is_token, list, origin::OriginCheck, write_headers,
+    VERSION, accept_key, has_token,
+    head::HeadError,
+    is_token, list,
+    origin::{OriginCheck, OriginRequest},
+    write_headers,
 };
 
 /// Why a request does not become a WebSocket. [`response`](Self::response) is its answer.
@@ -271,8 +275,8 @@ impl<'a> Upgrade<'a> {
     ///
     /// [`HandshakeError::Origin`] when it is not.
     pub fn check_origin(&self, origins: &OriginCheck) -> Result<(), HandshakeError> {
-        let allowed = origins.allows(self.origin(), self.authority, self.headers);
-        if allowed { Ok(()) } else { Err(HandshakeError::Origin) }
+        let request = OriginRequest { authority: self.authority, ..OriginRequest::new(self.headers) };
+        if origins.allows(self.origin(), &request) { Ok(()) } else { Err(HandshakeError::Origin) }
     }
 
     /// The subprotocols that the client speaks, the one it likes best first.

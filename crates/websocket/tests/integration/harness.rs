@@ -43,7 +43,7 @@ pub(crate) fn config() -> Config {
     let mut config = Config::default();
     config.protocols = vec!["chat".into()];
     config.deflate = Some(DeflateOptions::default());
-    config.origin = OriginCheck::list(["https://app.example"]);
+    config.origin = OriginCheck::list(["https://app.example"]).unwrap();
     config
 }
 
