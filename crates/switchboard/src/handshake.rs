@@ -1,5 +1,6 @@
 //! What is kept of the request a conversation began with: what it has for itself, and what it shares with others that sent the same.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use http::HeaderName;
 use http::request::Parts;
+use serde::ser::{Serialize, SerializeStruct, Serializer};
 use switchboard_websocket::handshake::origin::is_of_own_page;
 
 use crate::interned::Interned;
@@ -204,9 +206,24 @@ impl Handshake {
 
     /// The value of a parameter of the query, decoded; the last where it is there more than once.
     pub fn query(&self, name: &str) -> Option<String> {
-        let (_, query) = self.url().split_once('?')?;
-        let pairs = form_urlencoded::parse(query.as_bytes());
-        pairs.filter(|(key, _)| key == name).last().map(|(_, value)| value.into_owned())
+        self.query_pairs().filter(|(key, _)| key == name).last().map(|(_, value)| value.into_owned())
+    }
+
+    /// The parameters of the query in their order, decoded.
+    pub fn query_pairs(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+        let (_, query) = self.url().split_once('?').unwrap_or_default();
+        form_urlencoded::parse(query.as_bytes())
+    }
+
+    /// The value of a cookie, without the quotes that may be around it; it is not decoded. The first where there are several of that
+    /// name: browsers send the one with the longest path first. `None` also where the header `Cookie` is not [kept](KeepHeaders).
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        let cookies = self.headers().filter(|(header, _)| *header == "cookie");
+        let mut pairs =
+            cookies.flat_map(|(_, cookies)| cookies.split(';')).filter_map(|pair| pair.split_once('='));
+        let (_, value) = pairs.find(|(key, _)| key.trim() == name)?;
+        let value = value.trim();
+        Some(value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value))
     }
 
     /// A header's value, if it was kept ([`KeepHeaders`]) and is text; the first where there are several.
@@ -268,6 +285,64 @@ impl fmt::Debug for Handshake {
     }
 }
 
+/// In the shape that `socket.handshake` has in Node, without `auth`, which is the [socket's](crate::Socket::auth): `headers` (the
+/// [kept](KeepHeaders) ones), `time` and `issued`, `address`, `xdomain`, `secure`, `url` and `query`.
+///
+/// Of a header that came more than once the values are joined, of a parameter they are a list.
+impl Serialize for Handshake {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut headers: Vec<(&str, Cow<'_, str>)> = Vec::new();
+        for (name, value) in self.headers() {
+            match headers.iter_mut().find(|(before, _)| *before == name) {
+                Some((_, values)) => {
+                    let values = values.to_mut();
+                    values.push_str(if name == "cookie" { "; " } else { ", " });
+                    values.push_str(value);
+                }
+                None => headers.push((name, value.into())),
+            }
+        }
+        let mut query: Vec<(Cow<'_, str>, OneOrMore<'_>)> = Vec::new();
+        for (name, value) in self.query_pairs() {
+            match query.iter_mut().find(|(before, _)| *before == name) {
+                Some((_, values)) => values.0.push(value),
+                None => query.push((name, OneOrMore(vec![value]))),
+            }
+        }
+        let mut object = serializer.serialize_struct("Handshake", 8)?;
+        object.serialize_field("headers", &Object(&headers))?;
+        object.serialize_field("time", &httpdate::fmt_http_date(self.time()))?;
+        object.serialize_field("address", &self.address().map(|address| address.ip()))?;
+        object.serialize_field("xdomain", &self.header("origin").is_some())?;
+        object.serialize_field("secure", &self.peer().secure)?;
+        object.serialize_field("issued", &(self.inner.time / 1_000_000))?;
+        object.serialize_field("url", self.url())?;
+        object.serialize_field("query", &Object(&query))?;
+        object.end()
+    }
+}
+
+/// Pairs, as an object.
+struct Object<'a, K, V>(&'a [(K, V)]);
+
+impl<K: Serialize, V: Serialize> Serialize for Object<'_, K, V> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
+    }
+}
+
+/// One value as itself, several as a list.
+struct OneOrMore<'a>(Vec<Cow<'a, str>>);
+
+impl Serialize for OneOrMore<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &*self.0 {
+            [one] => one.serialize(serializer),
+            several => several.serialize(serializer),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -288,6 +363,55 @@ mod tests {
         assert_eq!(handshake.header("sec-websocket-key"), None);
         let names: Vec<_> = handshake.headers().map(|(name, _)| name).collect();
         assert_eq!(names, ["user-agent", "telemetry"]);
+    }
+
+    #[test]
+    fn a_handshake_finds_cookies() {
+        let request = http::Request::get("/")
+            .header("Cookie", "a=1; b=\"2 \" ;c=x=y; a=later; d")
+            .header("Cookie", "e=%20")
+            .body(());
+        let parts = request.unwrap().into_parts().0;
+        let handshake = Handshake::new(&parts, Peer::default(), &KeepHeaders::Default, None);
+        for (name, value) in [
+            ("a", Some("1")),
+            ("b", Some("2 ")),
+            ("c", Some("x=y")),
+            ("d", None),
+            ("e", Some("%20")),
+            ("f", None),
+        ] {
+            assert_eq!(handshake.cookie(name), value, "{name}");
+        }
+        let handshake = Handshake::new(&parts, Peer::default(), &KeepHeaders::None, None);
+        assert_eq!(handshake.cookie("a"), None);
+    }
+
+    #[test]
+    fn a_handshake_serialises_as_nodes() {
+        let request = http::Request::get("/socket.io/?EIO=4&room=a&room=b%26")
+            .header("Host", "x")
+            .header("Origin", "https://y")
+            .header("Cookie", "a=1")
+            .header("Cookie", "b=2")
+            .body(());
+        let peer = Peer { secure: true, ..Peer::new(([192, 0, 2, 1], 7).into()) };
+        let parts = request.unwrap().into_parts().0;
+        let json = serde_json::to_value(Handshake::new(&parts, peer, &KeepHeaders::Default, None)).unwrap();
+        assert_eq!(
+            json["headers"],
+            serde_json::json!({"host": "x", "origin": "https://y", "cookie": "a=1; b=2"})
+        );
+        assert_eq!(json["query"], serde_json::json!({"EIO": "4", "room": ["a", "b&"]}));
+        assert_eq!(json["url"], "/socket.io/?EIO=4&room=a&room=b%26");
+        assert_eq!(
+            (&json["address"], &json["xdomain"], &json["secure"]),
+            (&"192.0.2.1".into(), &true.into(), &true.into())
+        );
+        let since = Duration::from_millis(json["issued"].as_u64().unwrap());
+        let time = httpdate::parse_http_date(json["time"].as_str().unwrap()).unwrap();
+        let issued = SystemTime::UNIX_EPOCH + since;
+        assert!(issued.duration_since(time).unwrap() < Duration::from_secs(1));
     }
 
     #[test]

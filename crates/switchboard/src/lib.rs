@@ -61,12 +61,14 @@ pub use listener::{ListenAddress, Listening};
 pub use message::{IntoResult, Message};
 pub use proxies::{InvalidNetwork, TrustedProxies};
 pub use reason::DisconnectReason;
-pub use rooms::Rooms;
+pub use rooms::{Room, Rooms};
 pub use server::flash_policy::FlashPolicy;
 pub use server::options::{Http2Options, ListenerOptions};
 pub use socketio::server::SocketIoOptions;
 pub use switchboard::{Builder, Switchboard};
-pub use switchboard_hub::{HubError, MemberId as SocketId, RoomName};
+#[doc(inline)]
+pub use switchboard_hub::MemberId as SocketId;
+pub use switchboard_hub::{HubError, RoomName};
 pub use switchboard_protocol::socketio::{Args, ArgsError, Binary, Value, WriteError};
 pub use switchboard_websocket::deflate::DeflateOptions;
 #[cfg(feature = "tls")]

@@ -52,6 +52,18 @@ impl From<&'static [u8]> for Binary {
     }
 }
 
+impl<const N: usize> From<&'static [u8; N]> for Binary {
+    fn from(bytes: &'static [u8; N]) -> Self {
+        Self(Bytes::from_static(bytes))
+    }
+}
+
+impl<const N: usize> From<[u8; N]> for Binary {
+    fn from(bytes: [u8; N]) -> Self {
+        Self(Bytes::copy_from_slice(&bytes))
+    }
+}
+
 impl From<Binary> for Bytes {
     fn from(binary: Binary) -> Self {
         binary.0

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use switchboard_hub::{HubError, MemberId, MemberKey, RoomName, Worker};
+use switchboard_hub::{HubError, MemberId as SocketId, MemberKey, RoomName, Worker};
 use tokio::sync::oneshot;
 
 use super::ack::AckFuture;
@@ -24,7 +24,7 @@ use crate::states::States;
 
 pub(crate) struct SocketShared {
     pub(crate) namespace: Arc<NamespaceInner>,
-    pub(crate) id: MemberId,
+    pub(crate) id: SocketId,
     /// Set when the socket has become a member of its namespace.
     pub(crate) key: OnceLock<MemberKey>,
     pub(crate) connected: AtomicBool,
@@ -36,7 +36,7 @@ pub(crate) struct SocketShared {
 impl SocketShared {
     pub(crate) fn new(
         namespace: &Arc<NamespaceInner>,
-        id: MemberId,
+        id: SocketId,
         handshake: &Handshake,
         auth: &str,
     ) -> Arc<Self> {
@@ -104,7 +104,7 @@ impl Socket {
     }
 
     /// Its id, public and unique. It differs in each namespace, and is not the session's id, which is a secret.
-    pub fn id(&self) -> MemberId {
+    pub fn id(&self) -> SocketId {
         self.shared.id
     }
 
@@ -126,6 +126,14 @@ impl Socket {
     /// What the client sent to authenticate itself, as JSON; `{}` where it sent nothing. See [`Auth`](crate::Auth).
     pub fn auth(&self) -> &str {
         self.shared.auth.as_deref().unwrap_or("{}")
+    }
+
+    /// The same, read with serde, as the argument [`Auth`](crate::Auth) of a handler gives it.
+    ///
+    /// # Errors
+    /// What the client sent is not a `T`.
+    pub fn auth_as<T: DeserializeOwned>(&self) -> crate::Result<T> {
+        Ok(serde_json::from_str(self.auth())?)
     }
 
     /// Keeps a value of your own on the socket, one of each type; returns the one that was kept before.

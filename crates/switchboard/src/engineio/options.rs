@@ -75,6 +75,13 @@ pub struct EngineOptions {
     pub client_files: Arc<[ClientFile]>,
 }
 
+/// The options of a bare service at `/engine.io`.
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self::new("/engine.io")
+    }
+}
+
 impl EngineOptions {
     pub(crate) fn new(path: &str) -> Self {
         Self {

@@ -71,7 +71,7 @@ impl Listening {
         let server = &self.server;
         let mut closed = server.closed.subscribe();
         // The sender is in `server`, which is kept here.
-        let _never = closed.wait_for(|closed| *closed).await;
+        drop(closed.wait_for(|closed| *closed).await);
         server.connections.emptied().await;
     }
 }

@@ -95,6 +95,12 @@ impl Builder {
         self
     }
 
+    /// How long the body of a POST may take to arrive. Default 30 s; then the session is closed.
+    pub fn body_timeout(mut self, timeout: Duration) -> Self {
+        self.engine.body_timeout = timeout;
+        self
+    }
+
     /// Bytes of a POST's body or of a WebSocket message (`maxHttpBufferSize`). Default 1 000 000.
     pub fn max_payload(mut self, bytes: usize) -> Self {
         self.engine.max_payload = bytes;
@@ -148,6 +154,12 @@ impl Builder {
     /// Acknowledgements that may be awaited of one socket. Default 10 000.
     pub fn max_pending_acks(mut self, acks: usize) -> Self {
         self.socketio.max_pending_acks = acks;
+        self
+    }
+
+    /// All options of the Socket.IO layer at once. Those that were set one by one before are replaced.
+    pub fn socketio(mut self, options: SocketIoOptions) -> Self {
+        self.socketio = options;
         self
     }
 

@@ -136,6 +136,39 @@ impl Switchboard {
         Ok(())
     }
 
+    /// Listens on an address and serves until `signal` is ready, then [shuts down](Self::shutdown) within `deadline`. What the signal
+    /// gives is not looked at.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use switchboard::Switchboard;
+    ///
+    /// #[tokio::main]
+    /// async fn main() -> std::io::Result<()> {
+    ///     let io = Switchboard::builder().build()?;
+    ///     io.listen_until("0.0.0.0:3000", tokio::signal::ctrl_c(), Duration::from_secs(10)).await
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of binding.
+    pub async fn listen_until(
+        &self,
+        address: impl Into<ListenAddress>,
+        signal: impl Future,
+        deadline: Duration,
+    ) -> io::Result<()> {
+        let listening = self.bind(address).await?;
+        tokio::select! {
+            // Another handle has shut the server down.
+            () = listening.done() => {}
+            _ = signal => {
+                self.shutdown(deadline).await;
+            }
+        }
+        Ok(())
+    }
+
     /// Listens on an address, one of several maybe: each worker accepts connections from now on.
     ///
     /// # Errors

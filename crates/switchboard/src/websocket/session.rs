@@ -69,7 +69,7 @@ impl WebSocket {
     }
 
     /// Its id in the namespace it shares, if its service [shares one](crate::WebSocketService::share).
-    pub fn id(&self) -> Option<MemberId> {
+    pub fn id(&self) -> Option<crate::SocketId> {
         self.member.as_ref().map(|member| member.1)
     }
 

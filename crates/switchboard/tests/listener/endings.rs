@@ -201,3 +201,33 @@ async fn a_server_whose_handles_are_dropped_stops() {
     let _cut = client.try_rest().await;
     eventually("nobody listens", async || TcpStream::connect(address).await.is_err()).await;
 }
+
+#[tokio::test]
+async fn a_server_that_listens_until_a_signal_shuts_down_at_it() {
+    let io = Switchboard::builder().workers(1).build().expect("the options are good");
+    let (told, mut reasons) = tokio::sync::mpsc::unbounded_channel();
+    io.root().on_disconnect(move |reason: DisconnectReason| {
+        let _listening = told.send(reason);
+    });
+    let (signal, signalled) = tokio::sync::oneshot::channel::<()>();
+    let path = std::env::temp_dir().join(format!("switchboard-until-{}.sock", std::process::id()));
+    let address = switchboard::ListenAddress::unix(&path);
+    let serving = tokio::spawn({
+        let io = io.clone();
+        async move { io.listen_until(address, signalled, DEADLINE).await }
+    });
+    eventually("it listens", async || path.exists()).await;
+    let mut client = tokio::net::UnixStream::connect(&path).await.expect("it listens");
+    let request = upgrade(SOCKETIO);
+    tokio::io::AsyncWriteExt::write_all(&mut client, request.as_bytes()).await.expect("it is read");
+    tokio::io::AsyncWriteExt::write_all(&mut client, &text_frame("40")).await.expect("it is read");
+    eventually("a socket", async || !io.root().fetch_sockets().await.expect("it serves").is_empty()).await;
+    signal.send(()).expect("it waits for the signal");
+    assert_eq!(
+        timeout(DEADLINE, reasons.recv()).await.expect("it is told"),
+        Some(DisconnectReason::ServerShuttingDown)
+    );
+    drop(client);
+    timeout(DEADLINE, serving).await.expect("it is done").expect("no panic").expect("it was bound");
+    assert!(!path.exists());
+}

@@ -169,6 +169,7 @@ async fn handlers_see_the_handshake_and_the_state() {
                 )
             },
         );
+        io.root().on("auth", |socket: Socket| socket.auth_as::<Token>().map(|auth| auth.token));
         io.root().on("time", |socket: Socket| socket.handshake().time().elapsed().is_ok());
         io.root().on("transport", |socket: Socket| socket.transport());
     })
@@ -180,6 +181,7 @@ async fn handlers_see_the_handshake_and_the_state() {
     client.ask(r#"420["handshake"]"#, answer).await;
     client.ask(r#"421["time"]"#, "431[true]").await;
     client.ask(r#"422["transport"]"#, r#"432["websocket"]"#).await;
+    client.ask(r#"423["auth"]"#, r#"433["t"]"#).await;
     assert!(before.elapsed().is_ok());
 }
 
