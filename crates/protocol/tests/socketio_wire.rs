@@ -80,9 +80,12 @@ fn packets_nobody_writes_are_read_as_node_does() {
 }
 
 #[test]
-fn a_binary_packet_without_attachments_is_let_through() {
-    let packet = decode(r#"50-["e"]"#, &Limits::default()).unwrap();
-    assert_eq!((packet.kind, packet.attachments), (PacketType::BinaryEvent, 0));
+fn a_binary_packet_has_an_attachment() {
+    for text in [r#"50-["e"]"#, r#"500-["e"]"#, "60-1[]", "60-/a,1[]"] {
+        assert_eq!(decode(text, &Limits::default()), Err(DecodeError::Attachments), "{text}");
+    }
+    let packet = decode(r#"501-["e"]"#, &Limits::default()).unwrap();
+    assert_eq!((packet.kind, packet.attachments), (PacketType::BinaryEvent, 1));
 }
 
 #[test]

@@ -9,7 +9,7 @@ mod harness;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use harness::{Client, ConnectionLimit, Polling, Server, soon};
+use harness::{Client, Polling, Server, Signal, soon};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use switchboard::{Data, Socket, Switchboard};
 
@@ -42,7 +42,7 @@ fn gauge(metrics: &PrometheusHandle, name: &str) -> f64 {
     line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0.0)
 }
 
-fn set_up(io: &Switchboard, count: &Arc<AtomicI64>, gate: &ConnectionLimit) {
+fn set_up(io: &Switchboard, count: &Arc<AtomicI64>, gate: &Signal) {
     for name in ["/", "/other"] {
         let namespace = io.of(name);
         let kept = Arc::clone(count);
@@ -145,7 +145,7 @@ async fn poll_and_go(server: &Server, n: usize) {
 async fn nothing_is_left_of_clients_that_have_gone() {
     let metrics = recorder();
     for workers in [1, 4] {
-        let (count, gate) = (Arc::new(AtomicI64::new(0)), ConnectionLimit::new());
+        let (count, gate) = (Arc::new(AtomicI64::new(0)), Signal::new());
         let server = Server::workers(workers, |io| set_up(io, &count, &gate)).await;
         for n in 0..200 {
             come_and_go(&server, n).await;

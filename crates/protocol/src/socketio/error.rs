@@ -7,7 +7,7 @@ pub enum DecodeError {
     /// The first character is not a digit from 0 to 6, or there is none.
     #[error("unknown packet type")]
     UnknownType,
-    /// A binary packet without a number of attachments and `-`.
+    /// A binary packet without a number of attachments and `-`, or with a number that is zero.
     #[error("illegal number of attachments")]
     Attachments,
     /// A binary packet announces more attachments than allowed.

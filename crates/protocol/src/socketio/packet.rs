@@ -90,8 +90,8 @@ impl<'a> Packet<'a> {
 ///
 /// The payload's first character is held against the packet's type, as are the parts without which
 /// the packet means nothing. The payload's JSON is checked by whoever reads it:
-/// [`from_args`](super::from_args), [`validate`](super::validate) or serde. A binary packet with
-/// zero attachments, which Node refuses, is let through: it is complete as it is.
+/// [`from_args`](super::from_args), [`validate`](super::validate) or serde. A binary packet has one
+/// attachment at least, as in Node.
 ///
 /// # Errors
 /// [`DecodeError`], where Node closes the connection with `parse error`. Node drops an event
@@ -144,6 +144,9 @@ pub fn decode<'a>(text: &'a str, limits: &Limits) -> Result<Packet<'a>, DecodeEr
 fn split_attachments<'a>(text: &'a str, limits: &Limits) -> Result<(usize, &'a str), DecodeError> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     if digits == 0 || text.as_bytes().get(digits) != Some(&b'-') {
+        return Err(DecodeError::Attachments);
+    }
+    if text.as_bytes().iter().take(digits).all(|&digit| digit == b'0') {
         return Err(DecodeError::Attachments);
     }
     let limit = limits.max_attachments;

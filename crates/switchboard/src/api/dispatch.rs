@@ -133,6 +133,11 @@ impl Queue {
     }
 }
 
+/// Counts events that their handlers do not get.
+pub(crate) fn count_dropped(events: usize, reason: &'static str) {
+    metrics::counter!("switchboard_events_dropped_total", "reason" => reason).increment(events as u64);
+}
+
 impl LocalSocket {
     /// An event has come.
     #[inline]

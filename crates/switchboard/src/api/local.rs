@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hashbrown::HashMap;
-use switchboard_hub::{Endpoint, HubError, Session, Worker};
+use switchboard_hub::{Endpoint, HubError, ScopeId, Session, Worker};
 use switchboard_protocol::socketio::{self, Args, ArgsError, PacketType, write_head};
 use switchboard_websocket::Opcode;
 use tokio::sync::oneshot;
@@ -81,6 +81,10 @@ impl LocalSocket {
 
     pub(crate) fn namespace(&self) -> &str {
         &self.socket.shared.namespace.name
+    }
+
+    pub(crate) fn scope(&self) -> ScopeId {
+        self.socket.shared.namespace.scope
     }
 
     pub(crate) fn is_gone(&self) -> bool {
@@ -190,13 +194,12 @@ impl LocalSocket {
     // Handlers of its own.
 
     pub(crate) fn register(&self, event: Box<str>, registered: Registered, once: bool) {
-        self.own.borrow_mut().get_or_insert_default().insert(event, (registered, once));
+        // What it replaces is a user's: dropped when nothing is borrowed any more.
+        let _before = self.own.borrow_mut().get_or_insert_default().insert(event, (registered, once));
     }
 
     pub(crate) fn unregister(&self, event: &str) {
-        if let Some(own) = self.own.borrow_mut().as_mut() {
-            own.remove(event);
-        }
+        let _removed = self.own.borrow_mut().as_mut().and_then(|own| own.remove(event));
     }
 
     /// The socket's own handler of an event; one for a single event is taken.
@@ -302,7 +305,7 @@ impl LocalSocket {
             // A client that cannot be told will find out.
             let _full = self.session.send_text(worker, packet);
         });
-        client.remove(self);
+        client.remove_disconnected(self);
         self.leave(worker, DisconnectReason::ServerNamespaceDisconnect);
     }
 }

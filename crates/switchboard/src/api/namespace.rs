@@ -83,10 +83,13 @@ impl NamespaceInner {
     }
 
     fn change(&self, change: impl FnOnce(&mut Table)) {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut table = Table::clone(&self.table.load());
         change(&mut table);
-        self.table.store(Arc::new(table));
+        let before = self.table.swap(Arc::new(table));
+        // A handler that was replaced is a user's: dropped when nothing is locked any more.
+        drop(writing);
+        drop(before);
     }
 
     /// The view of an event, where a raw WebSocket service shows it.

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
-use switchboard_hub::{MemberId, Worker};
+use switchboard_hub::{MemberId, ScopeId, Worker};
 use switchboard_protocol::socketio::{
     Assembler, Packet, PacketType, Started, connect_error, connect_reply, decode, event_name,
     replace_unpaired_surrogates,
@@ -17,7 +17,7 @@ use switchboard_protocol::socketio::{
 use super::payload::SOCKETIO;
 use super::server::SocketIo;
 use crate::api::ack::deadline;
-use crate::api::dispatch::EventRef;
+use crate::api::dispatch::{EventRef, count_dropped};
 use crate::api::extract::Connecting;
 use crate::api::handler::{AnySocketHandler, Extracted, HandlerCall, Outcome};
 use crate::api::local::LocalSocket;
@@ -38,6 +38,11 @@ pub(crate) struct Client {
     join_by: Cell<Option<Instant>>,
     /// Sockets whose held events are as many as may be: the client is not read.
     held_back: Cell<usize>,
+    /// The namespace of a CONNECT that no other packet has followed yet.
+    connecting: Cell<Option<ScopeId>>,
+    /// Namespaces that the server has disconnected it from, and that it has not joined again.
+    #[expect(clippy::box_collection, reason = "most clients need no more than the pointer")]
+    left: RefCell<Option<Box<Vec<ScopeId>>>>,
     me: Weak<Client>,
 }
 
@@ -51,6 +56,8 @@ impl Client {
             assembler: RefCell::default(),
             join_by: Cell::new(Some(join_by)),
             held_back: Cell::new(0),
+            connecting: Cell::new(None),
+            left: RefCell::default(),
             me: Weak::clone(me),
         })
     }
@@ -58,6 +65,18 @@ impl Client {
     /// Forgets a socket that leaves.
     pub(crate) fn remove(&self, socket: &LocalSocket) {
         self.sockets.borrow_mut().retain(|other| !std::ptr::eq(&raw const **other, socket));
+    }
+
+    /// Forgets a socket that the server disconnects. Its client does not know yet, and may have sent more to it.
+    pub(crate) fn remove_disconnected(&self, socket: &LocalSocket) {
+        self.remove(socket);
+        self.left.borrow_mut().get_or_insert_default().push(socket.scope());
+    }
+
+    fn has_left(&self, namespace: &str) -> bool {
+        let left = self.left.borrow();
+        let namespace = self.server.namespace(namespace);
+        left.as_ref().zip(namespace).is_some_and(|(left, namespace)| left.contains(&namespace.scope))
     }
 
     /// One more of its sockets can take no more events.
@@ -95,8 +114,18 @@ impl Client {
 
     fn on_packet(&self, worker: &Rc<Worker>, packet: &Packet<'_>, attachments: Vec<Bytes>) {
         let socket = self.socket(packet.namespace);
+        let connecting = self.connecting.take();
         match (packet.kind, socket) {
             (PacketType::Connect, None) => self.connect(worker, packet),
+            (PacketType::Connect, Some(socket))
+                if !socket.socket.is_connected() || connecting == Some(socket.scope()) =>
+            {
+                // A client that connects, disconnects and connects again before it was answered sends CONNECT twice, and nothing
+                // between. One answer is for both.
+                self.connecting.set(connecting);
+                metrics::counter!("switchboard_packets_out_of_place_total").increment(1);
+                tracing::debug!(namespace = packet.namespace, "a namespace that is being joined already");
+            }
             (PacketType::Event | PacketType::BinaryEvent, Some(socket)) if socket.socket.is_connected() => {
                 match event_name(packet.data) {
                     Ok((name, offset)) => {
@@ -122,6 +151,16 @@ impl Client {
             (PacketType::Disconnect, Some(socket)) => {
                 self.remove(&socket);
                 socket.leave(worker, DisconnectReason::ClientNamespaceDisconnect);
+            }
+            (kind, None) if kind != PacketType::ConnectError && self.has_left(packet.namespace) => {
+                if matches!(kind, PacketType::Event | PacketType::BinaryEvent) {
+                    count_dropped(1, "disconnected");
+                }
+                tracing::debug!(
+                    ?kind,
+                    namespace = packet.namespace,
+                    "a packet for a socket that was disconnected"
+                );
             }
             // A namespace that was not joined, one that was already, or what only servers send.
             (kind, _) => {
@@ -151,6 +190,10 @@ impl Client {
         let Some(id) = new_id() else {
             return self.session.close(worker, DisconnectReason::ForcedServerClose);
         };
+        self.connecting.set(Some(namespace.scope));
+        if let Some(left) = self.left.borrow_mut().as_mut() {
+            left.retain(|scope| *scope != namespace.scope);
+        }
         let shared = SocketShared::new(&namespace, id, self.session.handshake(), packet.data);
         let local = LocalSocket::new(Socket { shared }, &self.session, &self.me);
         // Events wait until `on_connect` has returned.

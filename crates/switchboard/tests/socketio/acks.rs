@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::json;
 use switchboard::{Ack, AckError, Args, Binary, Data, Error, Socket, Switchboard, Value};
 
-use crate::harness::{Client, ConnectionLimit, Server, log, soon};
+use crate::harness::{Client, Server, Signal, log, soon};
 
 #[derive(Serialize)]
 struct Picture {
@@ -136,7 +136,7 @@ async fn an_error_is_reported_and_acknowledges_nothing() {
 #[tokio::test]
 async fn an_acknowledgement_may_be_sent_by_hand_at_any_time() {
     for workers in [1, 4] {
-        let gate = ConnectionLimit::new();
+        let gate = Signal::new();
         let (said, mut told) = log();
         let server = Server::workers(workers, |io| {
             let (root, gate, said) = (io.root(), gate.clone(), said.clone());

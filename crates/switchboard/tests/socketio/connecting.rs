@@ -9,7 +9,7 @@ use switchboard::{
     State, Switchboard,
 };
 
-use crate::harness::{Server, log, soon};
+use crate::harness::{Polling, Server, Signal, log, soon};
 
 #[derive(Debug, Deserialize)]
 struct Token {
@@ -245,4 +245,75 @@ async fn a_namespaces_name_gets_its_slash() {
     let mut client = server.open().await;
     client.join("/chat").await;
     client.ask(r#"42/chat,1["here"]"#, r#"43/chat,1["/chat"]"#).await;
+}
+
+#[tokio::test]
+async fn a_namespace_is_joined_once_however_often_the_client_asks_while_its_middleware_waits() {
+    let gate = Signal::new();
+    let (said, mut told) = log();
+    let server = Server::workers(1, |io| {
+        let slow = io.of("/slow");
+        let waits = gate.clone();
+        slow.middleware(async move |_: Socket| waits.passed().await);
+        slow.on_connect(move |auth: Auth<Token>| said.say(auth.0.token));
+        slow.on("echo", |text: switchboard::Data<String>| text.0);
+        io.root().on("echo", |text: switchboard::Data<String>| text.0);
+    })
+    .await;
+    let mut client = server.client().await;
+    client.send(r#"40/slow,{"token":"first"}"#).await;
+    // Other packets in between make no difference.
+    client.ask(r#"421["echo","here"]"#, r#"431["here"]"#).await;
+    client.send(r#"40/slow,{"token":"second"}"#).await;
+    client.ask(r#"422["echo","untouched"]"#, r#"432["untouched"]"#).await;
+    gate.open();
+    let answer = client.text().await;
+    assert!(answer.starts_with(r#"40/slow,{"sid":""#), "{answer}");
+    client.ask(r#"42/slow,3["echo","in"]"#, r#"43/slow,3["in"]"#).await;
+    assert_eq!(told.now(), ["first"]);
+    assert_eq!(server.io.of("/slow").fetch_sockets().await.expect("sockets").len(), 1);
+}
+
+#[tokio::test]
+async fn connect_disconnect_and_connect_in_one_turn_leave_one_socket() {
+    let (said, mut told) = log();
+    let server = Server::workers(1, |io| {
+        for (name, later) in [("/plain", false), ("/later", true)] {
+            let namespace = io.of(name);
+            if later {
+                namespace.middleware(async |_: Socket| tokio::task::yield_now().await);
+            }
+            let here = said.clone();
+            namespace.on_connect(move |_: Socket| here.say("connected"));
+            let gone = said.clone();
+            namespace.on_disconnect(move |_: Socket| gone.say("disconnected"));
+            namespace.on("echo", |text: switchboard::Data<String>| text.0);
+        }
+    })
+    .await;
+    for name in ["/plain", "/later"] {
+        // The official client tells nothing of a disconnect before it is connected: CONNECT comes twice.
+        for packets in [vec!["0", "0"], vec!["0", "1", "0"]] {
+            let client = Polling::open(&server).await;
+            client.post("40").await;
+            client.get().await;
+            let packets: Vec<_> = packets.iter().map(|kind| format!("4{kind}{name},")).collect();
+            client.post(&packets.join("\x1e")).await;
+            client.post(&format!(r#"42{name},1["echo","in"]"#)).await;
+            let mut answers = Vec::new();
+            while !answers.iter().any(|packet: &String| packet.starts_with("43")) {
+                answers.extend(client.get().await);
+            }
+            let last = answers.len() - 1;
+            assert_eq!(answers[last], format!(r#"43{name},1["in"]"#));
+            let connected = answers.iter().filter(|packet| packet.starts_with(&format!("40{name},"))).count();
+            let words = told.now();
+            let (here, gone) = words.iter().partition::<Vec<_>, _>(|word| *word == "connected");
+            // Each CONNECT that is answered has a socket, and one of them is left.
+            assert_eq!(here.len(), connected, "{packets:?}");
+            assert_eq!(here.len() - gone.len(), 1, "{packets:?}");
+            client.post("1").await;
+            assert_eq!(told.next().await, "disconnected");
+        }
+    }
 }

@@ -30,6 +30,7 @@ async fn every_cause_has_its_reason() {
         ("2", "transport error"),
         ("garbage", "parse error"),
         ("49", "parse error"),
+        (r#"450-["a"]"#, "parse error"),
         (r#"42["a"#, "parse error"),
         ("42/unjoined,[\"a\"]", "forced server close"),
         ("40", "forced server close"),

@@ -258,9 +258,9 @@ impl Told {
 
 /// Opens when told to, for any number of those who wait.
 #[derive(Clone)]
-pub(crate) struct ConnectionLimit(tokio::sync::watch::Sender<bool>);
+pub(crate) struct Signal(tokio::sync::watch::Sender<bool>);
 
-impl ConnectionLimit {
+impl Signal {
     pub(crate) fn new() -> Self {
         Self(tokio::sync::watch::Sender::new(false))
     }

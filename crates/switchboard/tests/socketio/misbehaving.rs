@@ -148,3 +148,94 @@ async fn a_handler_may_await_its_own_clients_acknowledgement() {
         client.ask(r#"43/shy,0["Ada"]"#, r#"42/shy,["hello","Ada"]"#).await;
     }
 }
+
+/// Calls its socket back when it is dropped.
+struct CallsBack(Socket);
+
+impl Drop for CallsBack {
+    fn drop(&mut self) {
+        // Whether they succeed is not the point: they may not panic.
+        let _gone = (self.0.on("more", || ()), self.0.once("more", || ()), self.0.off("more"));
+        let _gone = (self.0.on_any(|| ()), self.0.event_middleware(|| ()), self.0.emit("dropped", ()));
+        let _before = (self.0.insert(1_u8), self.0.get::<u8>());
+    }
+}
+
+#[tokio::test]
+async fn what_a_handler_holds_may_call_its_socket_when_it_is_dropped() {
+    let server = Server::workers(1, |io| {
+        let root = io.root();
+        root.on("register", |socket: Socket| -> switchboard::Result {
+            let guard = CallsBack(socket.clone());
+            socket.on("own", move |_: Socket| guard.0.id())?;
+            Ok(())
+        });
+        root.on("replace", |socket: Socket| socket.on("own", || 1));
+        root.on("once", |socket: Socket| -> switchboard::Result {
+            let guard = CallsBack(socket.clone());
+            Ok(socket.once("own", move |_: Socket| guard.0.id())?)
+        });
+        root.on("off", |socket: Socket| socket.off("own"));
+        root.on("keep", |socket: Socket| {
+            socket.insert(std::sync::Arc::new(CallsBack(socket.clone())));
+        });
+        root.on("take", |socket: Socket| drop(socket.remove::<std::sync::Arc<CallsBack>>()));
+        root.on("echo", |Data(text): Data<String>| text);
+    })
+    .await;
+    let mut client = server.client().await;
+    for packets in [&["register", "replace"][..], &["register", "off"], &["once", "own"], &["keep", "take"]] {
+        for packet in packets {
+            client.send(&format!(r#"42["{packet}"]"#)).await;
+        }
+        client.expect(r#"42["dropped"]"#).await;
+        client.ask(r#"421["echo","on"]"#, r#"431["on"]"#).await;
+    }
+    // At the end nothing can be sent; nothing panics either.
+    client.send(r#"42["register"]"#).await;
+    client.ask(r#"422["echo","last"]"#, r#"432["last"]"#).await;
+    client.close().await;
+    let mut client = server.client().await;
+    client.ask(r#"423["echo","another"]"#, r#"433["another"]"#).await;
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_disconnects_a_client_on_polling_once() {
+    let (said, mut told) = log();
+    let server = Server::workers(1, |io| {
+        for name in ["/", "/other"] {
+            let said = said.clone();
+            io.of(name).on("boom", |_: Socket| -> () { panic!("on purpose") });
+            io.of(name).on("boom-later", async |_: Socket| -> () {
+                tokio::task::yield_now().await;
+                panic!("on purpose");
+            });
+            io.of(name).on("echo", |Data(text): Data<String>| text);
+            io.of(name).on_disconnect(move |reason: DisconnectReason| said.say(reason.as_str()));
+        }
+    })
+    .await;
+    for event in ["boom", "boom-later"] {
+        let client = crate::harness::Polling::open(&server).await;
+        client.post("40\x1e40/other,").await;
+        let mut connected = Vec::new();
+        while connected.len() < 2 {
+            connected.extend(client.get().await);
+        }
+        // Before a poll waits, and with what came behind it in the same POST.
+        client.post(&[format!(r#"42["{event}"]"#), r#"42["echo","late"]"#.into()].join("\x1e")).await;
+        let mut packets = Vec::new();
+        while !packets.contains(&"41".to_owned()) {
+            packets.extend(client.get().await);
+        }
+        client.post(r#"42/other,1["echo","on"]"#).await;
+        while !packets.contains(&r#"43/other,1["on"]"#.to_owned()) {
+            packets.extend(client.get().await);
+        }
+        assert_eq!(packets, ["41", r#"43/other,1["on"]"#], "{event}");
+        assert_eq!(told.next().await, "server namespace disconnect");
+        client.try_post("1").await;
+        assert_eq!(told.next().await, "transport close");
+        assert_eq!(told.now(), [""; 0]);
+    }
+}

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use switchboard::{Data, Socket, Switchboard};
 
-use crate::harness::{ConnectionLimit, Polling, Server, log, soon};
+use crate::harness::{Polling, Server, Signal, log, soon};
 
 /// How a handler of one event behaves.
 #[derive(Debug, Clone, Copy)]
@@ -80,7 +80,7 @@ fn events_are_handled_in_the_order_they_came_whatever_their_handlers_do() {
 
 #[tokio::test]
 async fn concurrent_handlers_hold_nothing_back() {
-    let gate = ConnectionLimit::new();
+    let gate = Signal::new();
     let server = Server::workers(1, |io| {
         let root = io.root();
         let waits = gate.clone();
@@ -107,7 +107,7 @@ async fn concurrent_handlers_hold_nothing_back() {
 
 #[tokio::test]
 async fn events_wait_until_on_connect_has_returned() {
-    let gate = ConnectionLimit::new();
+    let gate = Signal::new();
     let server = Server::workers(1, |io| {
         let waits = gate.clone();
         io.root().on_connect(async move |socket: Socket| {
@@ -133,7 +133,7 @@ async fn events_wait_until_on_connect_has_returned() {
 async fn a_client_is_held_back_while_too_much_waits_and_loses_nothing() {
     const EVENTS: usize = 600;
     for concurrent in [false, true] {
-        let gate = ConnectionLimit::new();
+        let gate = Signal::new();
         let (said, mut told) = log();
         let builder = Switchboard::builder().workers(1).max_held_bytes(64 << 10);
         let server = Server::start(builder, |io| {
@@ -181,7 +181,7 @@ async fn a_client_is_held_back_while_too_much_waits_and_loses_nothing() {
 
 #[tokio::test]
 async fn a_client_is_held_back_until_all_its_sockets_have_room() {
-    let (one, two) = (ConnectionLimit::new(), ConnectionLimit::new());
+    let (one, two) = (Signal::new(), Signal::new());
     let builder = Switchboard::builder().workers(1).max_held_bytes(1000);
     let server = Server::start(builder, |io| {
         for (name, gate) in [("/", one.clone()), ("/two", two.clone())] {
