@@ -1,4 +1,5 @@
-// Bun: echo on its own server's WebSockets, each message back as it came. `--deflate` turns permessage-deflate on, with a
+// Bun: echo on its own server's WebSockets, each message back as it came; with `--broadcast` each goes to all connections by
+// its `publish`, the sender's too. `--deflate` turns permessage-deflate on, with a
 // compressor for each connection; `--no-takeover` takes its shared one, which keeps no context. With `--tls-cert` and
 // `--tls-key` it is on its own TLS.
 const argument = (name) => {
@@ -11,6 +12,7 @@ const [hostname, port] = (argument("--addr") ?? "127.0.0.1:0").split(":");
 const cert = argument("--tls-cert");
 const kind = flag("--no-takeover") ? "shared" : "dedicated";
 const deflate = flag("--deflate");
+const broadcast = flag("--broadcast");
 
 const server = Bun.serve({
   hostname,
@@ -22,9 +24,12 @@ const server = Bun.serve({
     // Large enough for all that a client of the benchmark has on the way; beyond it messages would be dropped.
     maxPayloadLength: 64 << 20,
     backpressureLimit: 1 << 30,
-    message: (socket, message) => {
-      socket.send(message, deflate);
+    open: (socket) => {
+      if (broadcast) socket.subscribe("all");
     },
+    message: broadcast
+      ? (socket, message) => void server.publish("all", message)
+      : (socket, message) => void socket.send(message, deflate),
   },
 });
 

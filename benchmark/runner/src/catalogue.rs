@@ -52,6 +52,8 @@ pub enum Mode {
     },
     /// With TLS, and the run's certificate.
     Tls,
+    /// Each message to all connections.
+    Broadcast,
 }
 
 pub struct Workload {
@@ -59,6 +61,8 @@ pub struct Workload {
     pub title: &'static str,
     pub shape: Shape,
     pub mode: Mode,
+    /// Measured in five full rounds in a quick run too: one of the servers is as fast as another to a few per cent.
+    pub thorough: bool,
     pub contenders: Vec<Contender>,
 }
 
@@ -86,22 +90,32 @@ pub const ECHO: Wire = Wire::WebSocket { path: "/ws" };
 pub const CAST: Wire = Wire::WebSocket { path: "/ws-cast" };
 
 /// Everybody who echoes WebSocket messages.
-const RAW: [(&str, Wire); 7] = [
+const RAW: [(&str, Wire); 10] = [
     ("switchboard-ws", ECHO),
     ("fastwebsockets", ECHO),
     ("tokio-tungstenite", ECHO),
     ("tokio-websockets", ECHO),
     ("yawc", ECHO),
+    ("sockudo-ws", ECHO),
+    ("wtx", ECHO),
     ("ws", ECHO),
+    ("uwebsockets", ECHO),
     ("bun", ECHO),
 ];
-/// Those of them that have permessage-deflate.
-const DEFLATE: [(&str, Wire); 4] = [("switchboard-ws", ECHO), ("yawc", ECHO), ("ws", ECHO), ("bun", ECHO)];
+/// Those of them that are measured with permessage-deflate.
+const DEFLATE: [(&str, Wire); 5] =
+    [("switchboard-ws", ECHO), ("yawc", ECHO), ("ws", ECHO), ("uwebsockets", ECHO), ("bun", ECHO)];
+/// Those that broadcast raw WebSocket messages, and the floor.
+const CASTS: [(&str, Wire); 4] =
+    [("floor-broadcast", Wire::Tcp), ("switchboard-ws", CAST), ("uwebsockets", CAST), ("bun", CAST)];
 const FLOOR: (&str, Wire) = ("floor-echo", Wire::Tcp);
 const SOCKET_IO: (&str, Wire) = ("switchboard", Wire::SocketIo);
 const SOCKET_IO_PEERS: [(&str, Wire); 2] = [("socketioxide", Wire::SocketIo), ("socket.io", Wire::SocketIo)];
 const MOUNTED: (&str, Wire) = ("switchboard-axum", Wire::SocketIo);
 const TWO_WORKERS: (&str, Wire) = ("switchboard-2-workers", Wire::SocketIo);
+
+/// uWebSockets.js is on no registry under its own name; this package carries its binaries.
+const UWEBSOCKETS: &str = "@trufflesuite/uws-js-unofficial";
 
 /// All workloads, each with the contenders this machine can run.
 pub fn workloads(programs: &Programs) -> Result<Vec<Workload>> {
@@ -114,11 +128,11 @@ fn socketio_and_its_floor(programs: &Programs) -> Result<Vec<Workload>> {
     let with_floor = [&[FLOOR][..], &RAW].concat();
     let own_echoes = [FLOOR, RAW[0], SOCKET_IO, MOUNTED, TWO_WORKERS];
     let everybody = [&own_echoes[..], &RAW[1..], &SOCKET_IO_PEERS].concat();
-    let own_casts =
-        [("floor-broadcast", Wire::Tcp), ("switchboard-ws", CAST), SOCKET_IO, MOUNTED, TWO_WORKERS];
+    let own_casts = [CASTS[0], SOCKET_IO, MOUNTED, TWO_WORKERS];
     let fan_out = [&own_casts[..], &SOCKET_IO_PEERS].concat();
     let polling = [&[("bare-hyper", Wire::Tcp), SOCKET_IO][..], &SOCKET_IO_PEERS].concat();
     let idle = [&[SOCKET_IO][..], &RAW[..2], &SOCKET_IO_PEERS].concat();
+    let idle_polling = [&[SOCKET_IO][..], &SOCKET_IO_PEERS].concat();
     let plain = |id, title, shape, names: &[(&'static str, Wire)]| {
         programs.workload(id, title, shape, Mode::Plain, names)
     };
@@ -128,7 +142,8 @@ fn socketio_and_its_floor(programs: &Programs) -> Result<Vec<Workload>> {
             "Echo of 20 bytes, 100 connections, 1 in flight",
             Shape::Echo { connections: 100, in_flight: 1, payload: 20 },
             &everybody,
-        )?,
+        )?
+        .thorough(),
         plain(
             "echo-50x64",
             "Echo of 20 bytes, 50 connections, 64 in flight",
@@ -158,12 +173,19 @@ fn socketio_and_its_floor(programs: &Programs) -> Result<Vec<Workload>> {
             "Echo of 20 bytes by long polling, 100 clients",
             Shape::Polling { clients: 100, payload: 20 },
             &polling,
-        )?,
+        )?
+        .thorough(),
         plain(
             "idle",
             "10 000 idle connections",
             Shape::Idle { connections: 10_000, deflate: Deflate::Declined },
             &idle,
+        )?,
+        plain(
+            "idle-polling",
+            "10 000 idle clients of Socket.IO over long polling, a GET of each in waiting",
+            Shape::IdlePolling { clients: 10_000 },
+            &idle_polling,
         )?,
     ])
 }
@@ -183,10 +205,17 @@ fn websocket(programs: &Programs) -> Result<Vec<Workload>> {
         let shape = Shape::DeflateEcho { connections: 50, in_flight: 4, takeover };
         programs.workload(id, title, shape, Mode::Deflate { takeover }, &DEFLATE)
     };
-    let idle = |id, title, connections, deflate, mode, names: &[(&'static str, Wire)]| {
-        programs.workload(id, title, Shape::Idle { connections, deflate }, mode, names)
+    let idle = |id, title, deflate, mode, names: &[(&'static str, Wire)]| {
+        programs.workload(id, title, Shape::Idle { connections: 10_000, deflate }, mode, names)
+    };
+    let cast = |id, title, in_flight| {
+        let shape = Shape::FanOut { receivers: 1000, in_flight, payload: 200 };
+        programs.workload(id, title, shape, Mode::Broadcast, &CASTS)
     };
     Ok(vec![
+        echo("echo-5b-512x16", "Echo of 5 bytes, 512 connections, 16 in flight", 512, 16, 5)?,
+        cast("cast-x1", "Broadcast of 200 bytes to 1000 raw WebSockets, 1 in flight", 1)?,
+        cast("cast-x16", "Broadcast of 200 bytes to 1000 raw WebSockets, 16 in flight", 16)?,
         echo("echo-1k-50x1", "Echo of 1 KiB, 50 connections, 1 in flight", 50, 1, 1 << 10)?,
         echo("echo-1k-50x64", "Echo of 1 KiB, 50 connections, 64 in flight", 50, 64, 1 << 10)?,
         echo("echo-16k-50x1", "Echo of 16 KiB, 50 connections, 1 in flight", 50, 1, 16 << 10)?,
@@ -213,17 +242,22 @@ fn websocket(programs: &Programs) -> Result<Vec<Workload>> {
             Mode::Plain,
             &RAW,
         )?,
-        idle("idle-ws", "10 000 idle WebSockets", 10_000, Deflate::Declined, Mode::Plain, &RAW)?,
-        idle("idle-tls", "2 000 idle WebSockets over TLS", 2_000, Deflate::Declined, Mode::Tls, &RAW)?,
+        idle("idle-ws", "10 000 idle WebSockets", Deflate::Declined, Mode::Plain, &RAW)?,
+        idle("idle-tls", "10 000 idle WebSockets over TLS", Deflate::Declined, Mode::Tls, &RAW)?,
         idle(
             "idle-deflate",
-            "2 000 idle WebSockets with compression contexts, after one message of 1 KiB",
-            2_000,
+            "10 000 idle WebSockets with compression contexts, after one message of 1 KiB",
             Deflate::Takeover,
             Mode::Deflate { takeover: true },
             &DEFLATE,
         )?,
     ])
+}
+
+impl Workload {
+    fn thorough(self) -> Self {
+        Self { thorough: true, ..self }
+    }
 }
 
 impl Programs {
@@ -236,7 +270,8 @@ impl Programs {
         names: &[(&'static str, Wire)],
     ) -> Result<Workload> {
         let contenders = names.iter().filter_map(|(id, wire)| self.contender(id, *wire, mode).transpose());
-        Ok(Workload { id, title, shape, mode, contenders: contenders.collect::<Result<_>>()? })
+        let contenders = contenders.collect::<Result<_>>()?;
+        Ok(Workload { id, title, shape, mode, thorough: false, contenders })
     }
 
     /// The contender of that name; none where its program is not there.
@@ -256,12 +291,22 @@ impl Programs {
             "tokio-websockets" => {
                 (self.crate_version("tokio-websockets")?, Role::Peer, Some(self.peer("tokio_websockets")))
             }
+            "sockudo-ws" => (self.crate_version("sockudo-ws")?, Role::Peer, Some(self.peer("sockudo_ws"))),
+            "wtx" => (self.crate_version("wtx")?, Role::Peer, Some(self.peer("wtx"))),
             "yawc" => (self.crate_version("yawc")?, Role::Peer, Some(self.peer("yawc"))),
             "socketioxide" => {
                 (self.crate_version("socketioxide")?, Role::Peer, Some(self.peer("socketioxide")))
             }
-            "ws" => (self.on_node("ws")?, Role::Peer, self.script("ws.js")),
-            "socket.io" => (self.on_node("socket.io")?, Role::Peer, self.script("socketio.js")),
+            "uwebsockets" => {
+                let version = self.package_version("uwebsockets", UWEBSOCKETS)?;
+                (
+                    version.replace(UWEBSOCKETS, "uWebSockets.js"),
+                    Role::Peer,
+                    self.script("uwebsockets/server.js"),
+                )
+            }
+            "ws" => (self.on_node("ws")?, Role::Peer, self.script("node/ws.js")),
+            "socket.io" => (self.on_node("socket.io")?, Role::Peer, self.script("node/socketio.js")),
             "bun" => (self.package_version("bun", "bun")?, Role::Peer, self.bun()),
             "switchboard" | "switchboard-ws" => {
                 ("Switchboard".to_owned(), Role::Switchboard, self.switchboard(&["--workers", "1"]))
@@ -286,7 +331,7 @@ impl Programs {
     /// Whether the conformance server has a mode's options.
     fn offers(&self, mode: Mode) -> bool {
         match mode {
-            Mode::Plain => true,
+            Mode::Plain | Mode::Broadcast => true,
             Mode::Deflate { .. } => self.conformance_help.contains("--deflate"),
             Mode::Tls => self.conformance_help.contains("--tls-cert"),
         }
@@ -296,16 +341,20 @@ impl Programs {
     fn in_mode(&self, mut launch: Launch, id: &str, mode: Mode) -> Launch {
         let certificate = &self.certificate;
         match mode {
-            Mode::Plain => {}
             Mode::Deflate { takeover } => {
                 launch.args.push("--deflate".to_owned());
                 // The others do what the client asks for.
                 match (id, takeover) {
-                    ("bun", false) => launch.args.push("--no-takeover".to_owned()),
+                    ("bun" | "uwebsockets", false) => launch.args.push("--no-takeover".to_owned()),
                     ("switchboard-ws", true) => launch.args.push("--deflate-takeover".to_owned()),
                     _ => {}
                 }
             }
+            // The others have a path for it, or do nothing else.
+            Mode::Broadcast if ["bun", "uwebsockets"].contains(&id) => {
+                launch.args.push("--broadcast".to_owned());
+            }
+            Mode::Plain | Mode::Broadcast => {}
             Mode::Tls => {
                 for (option, file) in [("--tls-cert", &certificate.cert), ("--tls-key", &certificate.key)] {
                     launch.args.extend([option.to_owned(), file.to_string_lossy().into_owned()]);
@@ -320,7 +369,7 @@ impl Programs {
     }
 
     fn script(&self, name: &str) -> Option<Launch> {
-        let script = self.benchmark.join("peers/node").join(name);
+        let script = self.benchmark.join("peers").join(name);
         Some(Launch { program: self.node.clone()?, args: vec![script.to_string_lossy().into_owned()] })
     }
 

@@ -54,6 +54,8 @@ pub struct Counting<'a> {
 
 const SOCKET_IO: &[(&str, Wire)] = &[("switchboard", Wire::SocketIo), ("socketioxide", Wire::SocketIo)];
 const RAW: &[(&str, Wire)] = &[("switchboard-ws", ECHO), ("fastwebsockets", ECHO)];
+const ALL_RAW: &[(&str, Wire)] =
+    &[("switchboard-ws", ECHO), ("fastwebsockets", ECHO), ("sockudo-ws", ECHO), ("wtx", ECHO)];
 
 const fn row(
     id: &'static str,
@@ -78,9 +80,9 @@ const POLLING: Shape = Shape::Polling { clients: 20, payload: 20 };
 
 #[rustfmt::skip]
 const ROWS: [Row; 14] = [
-    row("echo-20x1", "echo of 20 bytes, 20 × 1 in flight", echo(20, 1, 20), (2_000, 12_000), RAW),
+    row("echo-20x1", "echo of 20 bytes, 20 × 1 in flight", echo(20, 1, 20), (2_000, 12_000), ALL_RAW),
     row("echo-20x1", "echo of 20 bytes, 20 × 1 in flight", echo(20, 1, 20), (2_000, 12_000), SOCKET_IO),
-    row("echo-10x64", "echo of 20 bytes, 10 × 64 in flight", echo(10, 64, 20), (6_400, 64_000), RAW),
+    row("echo-10x64", "echo of 20 bytes, 10 × 64 in flight", echo(10, 64, 20), (6_400, 64_000), ALL_RAW),
     row("echo-10x64", "echo of 20 bytes, 10 × 64 in flight", echo(10, 64, 20), (6_400, 32_000), SOCKET_IO),
     row("echo-1k-20x1", "echo of 1 KiB, 20 × 1 in flight", echo(20, 1, 1 << 10), (2_000, 12_000), RAW),
     row("echo-16k-20x1", "echo of 16 KiB, 20 × 1 in flight", echo(20, 1, 16 << 10), (500, 2_500), RAW),

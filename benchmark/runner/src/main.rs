@@ -65,6 +65,11 @@ struct Options {
     benchmark: PathBuf,
 }
 
+/// What a run measures unless it is told otherwise, and a quick one of the workloads that need it.
+const FULL_ROUNDS: usize = 5;
+const FULL_TIMING: Timing =
+    Timing::Window { warm_up: Duration::from_secs(1), measure: Duration::from_secs(3) };
+
 fn main() -> Result<()> {
     let options = Options::parse();
     let binary = std::env::current_exe()?;
@@ -134,7 +139,7 @@ fn count_instructions(options: &Options, programs: &Programs) -> Result<()> {
 }
 
 fn measure_all(options: &Options, workloads: &[Workload], certificate: &Certificate) -> Result<()> {
-    let (rounds, seconds, warm_up) = if options.quick { (3, 0.7, 0.3) } else { (5, 3.0, 1.0) };
+    let (rounds, seconds, warm_up) = if options.quick { (3, 0.7, 0.3) } else { (FULL_ROUNDS, 3.0, 1.0) };
     let rounds = options.rounds.unwrap_or(rounds).max(1);
     let measure = Duration::try_from_secs_f64(options.seconds.unwrap_or(seconds)).context("--seconds")?;
     let timing = Timing::Window { warm_up: Duration::from_secs_f64(warm_up), measure };
@@ -185,17 +190,27 @@ struct Runner<'a> {
 impl Runner<'_> {
     /// All rounds of one workload: A B C, A B C, so that a change of the machine's mood falls on all alike.
     fn measure(&self, workload: &Workload) -> WorkloadReport {
-        eprintln!("\n{}", workload.title);
+        let (rounds, timing) = if workload.thorough && self.rounds < FULL_ROUNDS {
+            (FULL_ROUNDS, FULL_TIMING)
+        } else {
+            (self.rounds, self.timing)
+        };
+        let title = if rounds == self.rounds {
+            workload.title.to_owned()
+        } else {
+            format!("{}; {rounds} full rounds", workload.title)
+        };
+        eprintln!("\n{title}");
         let tls = (workload.mode == Mode::Tls).then_some(&self.certificate.client);
         let mut outcomes: Vec<Vec<Result<Sample>>> = workload.contenders.iter().map(|_| Vec::new()).collect();
-        for round in 1..=self.rounds {
+        for round in 1..=rounds {
             for (contender, outcomes) in workload.contenders.iter().zip(&mut outcomes) {
                 let log = self.logs.join(format!("{}.log", contender.id));
                 let outcome = Server::start(&contender.launch, self.cores, contender.both_cores, &log)
-                    .and_then(|server| load::run(workload.shape, contender.wire, tls, &server, self.timing));
+                    .and_then(|server| load::run(workload.shape, contender.wire, tls, &server, timing));
                 let elapsed = self.begun.elapsed().as_secs();
                 let shown = outcome.as_ref().map_or_else(|error| format!("FAILED: {error:#}"), brief);
-                let (name, rounds) = (format!("{} ({})", contender.name, contender.protocol()), self.rounds);
+                let name = format!("{} ({})", contender.name, contender.protocol());
                 eprintln!("{:3}:{:02}  {round}/{rounds}  {name:37} {shown}", elapsed / 60, elapsed % 60);
                 outcomes.push(outcome);
             }
@@ -203,7 +218,7 @@ impl Runner<'_> {
         let contenders = workload.contenders.iter().zip(outcomes);
         WorkloadReport {
             id: workload.id.to_owned(),
-            title: workload.title.to_owned(),
+            title,
             contenders: contenders
                 .map(|(contender, outcomes)| ContenderReport::new(contender, outcomes))
                 .collect(),

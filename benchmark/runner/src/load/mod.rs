@@ -48,6 +48,8 @@ pub enum Shape {
     FanOut { receivers: usize, in_flight: usize, payload: usize },
     /// Connections that are opened and then silent; with compression, after one message of it.
     Idle { connections: usize, deflate: Deflate },
+    /// Clients on HTTP long polling, each with a GET in waiting and otherwise silent.
+    IdlePolling { clients: usize },
     /// HTTP long polling: each message costs one POST and one GET.
     Polling { clients: usize, payload: usize },
 }
@@ -85,6 +87,7 @@ pub fn run(
             fanout::run(plain, receivers, in_flight, payload, server, timing)
         }
         Shape::Idle { connections, deflate } => idle::run(opening(deflate), connections, server),
+        Shape::IdlePolling { clients } => idle::run_polling(wire, clients, server),
         Shape::Polling { clients, payload } => polling::run(wire, clients, payload, server, timing),
     }
 }

@@ -16,6 +16,7 @@ use crate::server::Server;
 
 /// Packets of one body are parted by the record separator. Engine.IO, protocol 4.
 const SEPARATOR: u8 = 0x1e;
+const PING: &[u8] = b"2";
 const PATH: &str = "/socket.io/?EIO=4&transport=polling&t=Pq3x9Zk";
 
 struct Client {
@@ -84,17 +85,65 @@ pub(super) fn run(
     }
 }
 
+/// Opens `clients`, each with a GET in waiting, once none has been answered for the length of `rest`.
+pub(super) fn open_waiting(
+    wire: Wire,
+    clients: usize,
+    server: SocketAddr,
+    rest: Duration,
+) -> Result<Vec<HttpConnection>> {
+    let mut poller = Poller::new()?;
+    let mut waiting = Vec::with_capacity(clients);
+    for index in 0..clients {
+        // The message of such a client is a pong: what it answers pings with.
+        let mut client = Client::open(wire, server, b"3")?;
+        if client.pong_due {
+            client.post.ask(&client.post_request, STALL)?;
+        }
+        client.poll.socket().set_nonblocking(true)?;
+        poller.add(client.poll.socket(), index)?;
+        client.poll.send(&client.get_request)?;
+        // It lets go of the other connection, as browsers do before long.
+        waiting.push((client.poll, client.get_request, client.post_request));
+    }
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let mut answered = false;
+        for index in poller.wait(rest)? {
+            let (connection, get, pong) = &mut waiting[index];
+            // The `auth` event of the connection, where it came after the answer to CONNECT, or a ping.
+            if let Some(body) = connection.receive(&mut buffer)? {
+                if packets(&body).any(|packet| packet == PING) {
+                    HttpConnection::open(server)?.ask(pong, STALL)?;
+                }
+                connection.send(get)?;
+                answered = true;
+            }
+        }
+        if !answered {
+            std::thread::sleep(rest);
+            return Ok(waiting.into_iter().map(|(connection, ..)| connection).collect());
+        }
+    }
+}
+
 impl Client {
     fn open(wire: Wire, server: SocketAddr, message: &[u8]) -> Result<Self> {
         let mut poll = HttpConnection::open(server)?;
         let mut post = HttpConnection::open(server)?;
+        let mut pong_due = false;
         // The floor knows no sessions; it is asked with a session id of the usual length.
         let path = if wire == Wire::SocketIo {
             let open = poll.ask(&get(server, PATH), STALL)?;
             let sid = session_id(&open)?;
             let path = format!("{PATH}&sid={sid}");
             post.ask(&post_body(server, &path, b"40"), STALL)?;
-            while !packets(&poll.ask(&get(server, &path), STALL)?).any(|packet| packet.starts_with(b"40{")) {}
+            let mut connected = false;
+            while !connected {
+                let body = poll.ask(&get(server, &path), STALL)?;
+                connected = packets(&body).any(|packet| packet.starts_with(b"40{"));
+                pong_due |= packets(&body).any(|packet| packet == PING);
+            }
             path
         } else {
             format!("{PATH}&sid=lv_VI97HAXpY6yYWAAAC")
@@ -109,7 +158,7 @@ impl Client {
             sent: Instant::now(),
             posted: false,
             answered: false,
-            pong_due: false,
+            pong_due,
         })
     }
 
@@ -125,7 +174,7 @@ impl Client {
     fn polled(&mut self, body: &[u8], message: &[u8]) -> Result<()> {
         for packet in packets(body) {
             match packet {
-                b"2" => self.pong_due = true,
+                PING => self.pong_due = true,
                 packet if packet == message => self.answered = true,
                 // The `auth` event of the connection, or a noop.
                 packet if packet.starts_with(b"42[\"auth\"") || packet == b"6" => {}
