@@ -324,6 +324,21 @@ fn a_message_in_too_many_fragments_is_refused_also_if_they_are_empty() {
 }
 
 #[test]
+fn lengths_that_overflow_together_are_refused_by_the_limits_or_wait_for_their_bytes() {
+    const LONGEST: u64 = (1 << 63) - 1;
+    let none = Limits::default().max_frame_bytes(usize::MAX).max_message_bytes(usize::MAX);
+    let long = |first: u8| [&[first, 0xFF][..], &LONGEST.to_be_bytes(), &KEY, b"some"].concat();
+    // Its end is behind the end of all memory.
+    assert_eq!(served(none, &long(0x82)), (vec![], None));
+    let first = frame(false, Opcode::Binary, b"first");
+    assert_eq!(served(none, &[&first[..], &long(0x80)].concat()), (vec![], None));
+    // The sum is over 64 bits with a third one only.
+    let limits = none.max_message_bytes(LONGEST as usize);
+    let error = refused(limits, &[&first[..], &long(0x00)].concat());
+    assert_eq!(error, ProtocolError::MessageTooLarge { length: LONGEST + 5, limit: LONGEST as usize });
+}
+
+#[test]
 fn nothing_after_a_close_or_an_error_means_anything() {
     let next = frame(true, Opcode::Text, b"next");
     let closed = [frame(true, Opcode::Close, b""), next.clone()].concat();

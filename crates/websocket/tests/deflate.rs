@@ -174,6 +174,47 @@ fn a_last_block_ends_a_message_with_or_without_the_byte_behind_it() {
 }
 
 #[test]
+fn a_message_whose_sender_left_the_flush_at_its_end_is_read_and_so_is_the_next() {
+    const FLUSH: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
+    for takeover in [true, false] {
+        for text in [
+            "aaaaaaaaaaaaaaaaaaaaaaaaaa".to_owned(),
+            "one that refers to itself, and to itself again".repeat(9),
+        ] {
+            let mut deflater = deflater(Role::Server, takeover, 0);
+            let mut stream = Vec::new();
+            // The sender takes context over in between.
+            for left in [true, false, true, true, false] {
+                let mut whole = Vec::new();
+                deflater.encode_frame(&mut whole, Opcode::Text, text.as_bytes(), None);
+                let mut payload = whole.split_off(2);
+                assert!(payload.len() < 120, "the header is two bytes");
+                if left {
+                    payload.extend(FLUSH);
+                }
+                stream.extend(frame(TEXT, &payload));
+            }
+            let expected = vec![OwnedMessage::text(&*text); 5];
+            assert_eq!(read(takeover, Limits::default(), &stream), (expected, None), "{takeover}");
+        }
+    }
+}
+
+#[test]
+fn a_message_that_only_seems_to_end_with_a_flush_is_read_whole() {
+    // A block that is stored as it is, and behind it the first byte of the block that is left out at the end.
+    let data = [b"as it is ".as_slice(), &[0x00, 0x00, 0xFF, 0xFF]].concat();
+    let len = data.len() as u16;
+    let stored = [&[0][..], &len.to_le_bytes(), &(!len).to_le_bytes(), &data].concat();
+    for takeover in [true, false] {
+        let stream =
+            [frame(BINARY, &[&stored[..], &[0]].concat()), frame(TEXT, b"\xf2\x48\xcd\xc9\xc9\x07\x00")];
+        let expected = vec![OwnedMessage::binary(&*data), OwnedMessage::text("Hello")];
+        assert_eq!(read(takeover, Limits::default(), &stream.concat()), (expected, None), "{takeover}");
+    }
+}
+
+#[test]
 fn rsv1_is_refused_where_it_means_nothing() {
     let cases: [(&[u8], u8); 6] = [
         (b"\xc9\x00", 4),                                     // ping

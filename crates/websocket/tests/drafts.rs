@@ -316,6 +316,18 @@ fn behind_an_error_the_stream_means_nothing() {
 }
 
 #[test]
+fn a_length_of_endless_bytes_is_refused_at_its_frames_first_byte() {
+    // A frame of the drafts with a length in groups of 7 bits, which would have no end.
+    for bytes in [vec![0x80; 100_000], vec![0xFF; 100_000]] {
+        let mut decoder = small();
+        let (mut input, mut pos) = (bytes, 0);
+        let error = decoder.decode(&mut input, &mut pos).unwrap_err();
+        assert!(matches!(error, ProtocolError::UnknownFrame { .. }), "{error}");
+        assert_eq!(decoder.held_bytes(), 0);
+    }
+}
+
+#[test]
 fn holding_either_decoder_costs_no_more_than_the_standards() {
     assert_eq!(size_of::<AnyDecoder>(), size_of::<Decoder>());
 }

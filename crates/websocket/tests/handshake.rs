@@ -7,7 +7,7 @@ use http::{
     header::SEC_WEBSOCKET_PROTOCOL, request::Parts,
 };
 use switchboard_websocket::{
-    OriginCheck,
+    OriginCheck, drafts,
     handshake::{
         accept_key,
         client::{ClientError, Handshake},
@@ -83,7 +83,10 @@ fn a_request_not_in_order_is_refused_with_its_status() {
     old.version = Version::HTTP_10;
     let mut two_keys = request();
     two_keys.headers.append("sec-websocket-key", HeaderValue::from_static(KEY));
+    let mut two_hosts = request();
+    two_hosts.headers.append("host", HeaderValue::from_static("other.example"));
     let table = [
+        (two_hosts, E::Host, 400),
         (post, E::Method { method: Method::POST }, 405),
         (old, E::HttpVersion { version: Version::HTTP_10 }, 400),
         (with("Host", ""), E::Host, 400),
@@ -220,6 +223,19 @@ fn a_page_of_another_host_is_refused_by_default() {
     assert!(refused.response().body().contains("option `origin`"), "the answer names the option");
     let own = with("Origin", "https://server.example.com");
     assert_eq!(Upgrade::check(&own).unwrap().check_origin(&OriginCheck::default()), Ok(()));
+}
+
+#[test]
+fn a_host_that_is_no_host_and_port_is_of_no_page() {
+    for host in [
+        "[", "]", "[::1", "::1", ":", ":80", "a:", "a:b", "a:65536", "a:-1", "a b", "@", "http://a", "*", "é",
+    ] {
+        let mut parts = with("Origin", "http://a");
+        parts.headers.insert("host", HeaderValue::from_bytes(host.as_bytes()).unwrap());
+        let upgrade = Upgrade::check(&parts).unwrap();
+        assert_eq!(upgrade.check_origin(&OriginCheck::default()), Err(HandshakeError::Origin), "{host}");
+        let _ = drafts::hixie::Upgrade::check(&parts);
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod counting;
 
 use std::{future::poll_fn, task::Poll};
 
+use bytes::BytesMut;
 use counting::held;
 use switchboard_websocket::{Config, FrameHeader, Opcode, OwnedMessage, Role, WebSocketStream};
 use tokio::{
@@ -21,6 +22,8 @@ async fn a_peer_pins_what_it_has_sent_and_no_more() {
     a_length_in_a_header_reserves_nothing_before_its_bytes_come().await;
     tiny_fragments_pin_their_bytes_alone().await;
     pings_leave_nothing_behind().await;
+    short_messages_that_are_kept_hold_no_read_buffer().await;
+    an_idle_connection_holds_no_read_buffer().await;
 }
 
 fn connection() -> (DuplexStream, WebSocketStream<DuplexStream>) {
@@ -83,4 +86,57 @@ async fn pings_leave_nothing_behind() {
         client.read_exact(&mut pongs).await.unwrap();
     }
     assert!(held().saturating_sub(before) < SLACK, "{}", held() - before);
+}
+
+/// A connection that has 64 KiB of read buffer, of which only a message's bytes are used.
+fn with_large_buffer(bytes: &[u8]) -> (DuplexStream, WebSocketStream<DuplexStream>) {
+    let mut config = Config::default();
+    config.read_buffer_bytes = 64 << 10;
+    let (client, server) = tokio::io::duplex(1 << 10);
+    let mut read = BytesMut::with_capacity(64 << 10);
+    read.extend_from_slice(bytes);
+    (client, WebSocketStream::from_parts(server, read, Role::Server, &config))
+}
+
+async fn short_messages_that_are_kept_hold_no_read_buffer() {
+    let mut close = vec![0x03, 0xE8];
+    close.extend_from_slice(b"bye");
+    let ten = [
+        frame(Opcode::Text, true, 10, b"ten bytes."),
+        frame(Opcode::Binary, true, 10, b"ten bytes."),
+        frame(Opcode::Ping, true, 10, b"ten bytes."),
+        frame(Opcode::Close, true, 5, &close),
+    ]
+    .concat();
+    let before = held();
+    let mut kept = Vec::new();
+    for _ in 0..100 {
+        let (_client, mut server) = with_large_buffer(&ten);
+        for _ in 0..4 {
+            kept.push(server.recv().await.unwrap().unwrap());
+        }
+        // Those that come in a read of their own, too.
+        let (mut client, mut server) = with_large_buffer(b"");
+        client.write_all(&ten).await.unwrap();
+        for _ in 0..4 {
+            kept.push(server.recv().await.unwrap().unwrap());
+        }
+    }
+    let vector = kept.capacity() * size_of::<OwnedMessage>();
+    assert!(held() - before < vector + kept.len() * 16 + (4 << 10), "{} for {}", held() - before, kept.len());
+}
+
+async fn an_idle_connection_holds_no_read_buffer() {
+    let before = held();
+    let mut connections = Vec::new();
+    for _ in 0..100 {
+        let (mut client, mut server) = with_large_buffer(&frame(Opcode::Text, true, 10, b"ten bytes."));
+        assert_eq!(read(&mut server).await.len(), 1);
+        // Part of a message is there for good, and no more than it.
+        client.write_all(&frame(Opcode::Binary, false, 40_000, b"ten bytes.")).await.unwrap();
+        assert!(read(&mut server).await.is_empty());
+        connections.push((client, server));
+    }
+    let each = (held() - before) / connections.len();
+    assert!(each < (1 << 10) + SLACK / 100, "{each} for each");
 }

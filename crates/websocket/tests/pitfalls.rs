@@ -13,6 +13,31 @@ const PITFALLS: &[(&str, &str, &[&str])] = &[
         "memory.rs",
         &["a_length_in_a_header_reserves_nothing_before_its_bytes_come"],
     ),
+    (
+        "lengths whose sum overflows",
+        "codec.rs",
+        &["lengths_that_overflow_together_are_refused_by_the_limits_or_wait_for_their_bytes"],
+    ),
+    (
+        "a draft's length of endless bytes",
+        "drafts.rs",
+        &["a_length_of_endless_bytes_is_refused_at_its_frames_first_byte"],
+    ),
+    (
+        "a view of a few bytes pins the read buffer",
+        "memory.rs",
+        &["short_messages_that_are_kept_hold_no_read_buffer", "an_idle_connection_holds_no_read_buffer"],
+    ),
+    (
+        "window bits that are not compared by their value, or are out of range",
+        "deflate_negotiation.rs",
+        &[
+            "a_servers_own_options_bound_what_it_answers",
+            "a_server_declines_offers_that_it_cannot_keep",
+            "a_client_fails_the_connection_over_an_answer_that_does_not_go_with_its_offer",
+        ],
+    ),
+    ("a Host that is no host and port", "handshake.rs", &["a_host_that_is_no_host_and_port_is_of_no_page"]),
     ("a ping-sized allocation leaks", "memory.rs", &["pings_leave_nothing_behind"]),
     ("no cap across fragments", "codec.rs", &["a_message_over_the_limit_is_refused_whatever_its_fragments"]),
     (

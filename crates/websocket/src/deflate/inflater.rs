@@ -12,8 +12,8 @@ use crate::Role;
 
 /// What a sender takes off the end of each message, and a receiver puts back (§7.2.1).
 const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
-/// The same, and an empty block that says it is the last: what is whole before it ends with it.
-const LAST_TAIL: [u8; 6] = [0x00, 0x00, 0xFF, 0xFF, 0x03, 0x00];
+/// An empty block that is the last: a message that is whole before it is at its end behind it.
+const LAST_BLOCK: [u8; 2] = [0x03, 0x00];
 
 /// The first buffer for what is inflated.
 const FIRST_BUFFER: usize = 4 << 10;
@@ -34,6 +34,8 @@ pub struct Inflater {
     is_empty: bool,
     /// What has come ends with a block that says it is the last.
     is_at_end: bool,
+    /// The last compressed bytes that have come of the message.
+    last: [u8; TAIL.len()],
 }
 
 /// What an inflater remembers.
@@ -63,7 +65,15 @@ impl Inflater {
         };
         let window_bits = window_bits.min(MAX_WINDOW_BITS);
         let keeps_context = !no_context;
-        Self { state: None, context: None, keeps_context, window_bits, is_empty: true, is_at_end: false }
+        Self {
+            state: None,
+            context: None,
+            keeps_context,
+            window_bits,
+            is_empty: true,
+            is_at_end: false,
+            last: [0; TAIL.len()],
+        }
     }
 
     /// Inflates the next bytes of a message, to at most `limit` bytes in all.
@@ -77,6 +87,7 @@ impl Inflater {
             return Ok(());
         }
         self.is_empty = false;
+        self.note_last(input);
         self.run(input, out, limit)
     }
 
@@ -84,27 +95,49 @@ impl Inflater {
     pub(crate) fn finish(&mut self, out: &mut Inflated, limit: usize) -> Result<(), InflateError> {
         // A message is the byte 00 if it is empty (§7.2.3.6); one without any byte is taken for that.
         let is_empty = std::mem::replace(&mut self.is_empty, true);
-        // One that ends with a last block and without the byte that should follow it (§7.2.3.4) is whole too.
+        // A message that ends with a last block, without the byte that should follow it (§7.2.3.4), is whole too.
         let is_at_end = std::mem::take(&mut self.is_at_end);
+        // Some senders leave the tail where it is, and zlib takes it twice without an error.
+        let has_tail = std::mem::take(&mut self.last) == TAIL;
         if !is_empty && !is_at_end {
-            if self.keeps_context {
-                self.run(&TAIL, out, limit)?;
-            } else {
-                // Nothing needs the state after this, so it can be asked whether all was there.
-                self.run(&LAST_TAIL, out, limit)?;
-                if !std::mem::take(&mut self.is_at_end) {
-                    return Err(InflateError::Malformed);
-                }
+            self.run(&TAIL, out, limit)?;
+            if !self.keeps_context {
+                self.check_whole(has_tail, out, limit)?;
             }
         }
         if let Some(state) = self.state.take() {
             if self.keeps_context {
-                self.remember(state, out.as_slice());
+                // Behind a second tail the state is within a block that does not go on.
+                self.remember((!has_tail).then_some(state), out.as_slice());
             } else {
                 pool::put_inflate(state);
             }
         }
         Ok(())
+    }
+
+    /// Fails if a message was cut short. It uses up the state, so that this is asked only where nothing needs the state
+    /// any more.
+    fn check_whole(&mut self, has_tail: bool, out: &mut Inflated, limit: usize) -> Result<(), InflateError> {
+        match self.run(&LAST_BLOCK, out, limit) {
+            Ok(()) if std::mem::take(&mut self.is_at_end) => Ok(()),
+            // It ends with a flush, so that all before it was inflated.
+            Err(InflateError::Malformed) if has_tail => Ok(()),
+            Ok(()) => Err(InflateError::Malformed),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Keeps the last bytes of the message as it came.
+    fn note_last(&mut self, input: &[u8]) {
+        if let Some(last) = input.last_chunk() {
+            self.last = *last;
+            return;
+        }
+        for &byte in input {
+            self.last.rotate_left(1);
+            self.last[TAIL.len() - 1] = byte;
+        }
     }
 
     /// A state that knows what was before, if there is anything.
@@ -121,11 +154,14 @@ impl Inflater {
         Ok(state)
     }
 
-    fn remember(&mut self, state: Box<Inflate>, message: &[u8]) {
+    /// Remembers a message; without a state, the next one is inflated with a state that is made again.
+    fn remember(&mut self, state: Option<Box<Inflate>>, message: &[u8]) {
         let context = self.context.get_or_insert_with(Context::new);
         let from = std::mem::take(&mut context.from);
         context.history.push(message.get(from..).unwrap_or_default(), 1 << self.window_bits);
-        pool::keep_inflate(&mut context.ticket, state);
+        if let Some(state) = state {
+            pool::keep_inflate(&mut context.ticket, state);
+        }
     }
 
     fn run(&mut self, mut input: &[u8], out: &mut Inflated, limit: usize) -> Result<(), InflateError> {

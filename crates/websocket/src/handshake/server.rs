@@ -53,8 +53,8 @@ pub enum HandshakeError {
         /// The version that came.
         version: Version,
     },
-    /// No `Host`: 400.
-    #[error("the Host header is missing")]
+    /// No `Host`, or more than one: 400 (RFC 9112 §3.2).
+    #[error("a request has one Host header")]
     Host,
     /// The request has a body, so what follows its head would be taken for frames: 400.
     #[error("a request for a WebSocket has no body")]
@@ -244,9 +244,7 @@ impl<'a> Upgrade<'a> {
         if [CONNECTION, UPGRADE, TRANSFER_ENCODING].iter().any(|name| headers.contains_key(name)) {
             return Err(HandshakeError::ConnectionHeader);
         }
-        if !headers.contains_key(HOST) && parts.uri.authority().is_none() {
-            return Err(HandshakeError::Host);
-        }
+        check_host(parts)?;
         // Its DATA frames are the WebSocket's: a length that is announced would be that of them all.
         if headers.contains_key(CONTENT_LENGTH) {
             return Err(HandshakeError::Body);
@@ -365,9 +363,7 @@ pub(crate) fn check_upgrade(parts: &Parts) -> Result<(), HandshakeError> {
     if parts.version != Version::HTTP_11 {
         return Err(HandshakeError::HttpVersion { version: parts.version });
     }
-    if !headers.contains_key(HOST) && parts.uri.authority().is_none() {
-        return Err(HandshakeError::Host);
-    }
+    check_host(parts)?;
     let length = headers.get(CONTENT_LENGTH).map_or(b"0".as_slice(), HeaderValue::as_bytes);
     if length != b"0" || headers.contains_key(TRANSFER_ENCODING) {
         return Err(HandshakeError::Body);
@@ -379,6 +375,13 @@ pub(crate) fn check_upgrade(parts: &Parts) -> Result<(), HandshakeError> {
         return Err(HandshakeError::Connection);
     }
     Ok(())
+}
+
+/// A request names its host once, in a header or in its URI.
+fn check_host(parts: &Parts) -> Result<(), HandshakeError> {
+    let mut hosts = parts.headers.get_all(HOST).iter();
+    let named = hosts.next().is_some() || parts.uri.authority().is_some();
+    if named && hosts.next().is_none() { Ok(()) } else { Err(HandshakeError::Host) }
 }
 
 fn check_protocols(headers: &HeaderMap) -> Result<(), HandshakeError> {
