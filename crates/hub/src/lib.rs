@@ -10,6 +10,8 @@
 //!
 //! Protocols implement [`Session`], [`Endpoint`] and [`Payload`]; nothing here has heard of any of them.
 
+#![forbid(unsafe_code)]
+
 mod command;
 mod error;
 mod fanout;

@@ -2,6 +2,8 @@
 //!
 //! The binary `switchboard` is [`run`] on [`Config`]. [`demo::chat::mount`] serves the chat from a server of one's own.
 
+#![forbid(unsafe_code)]
+
 mod compression;
 mod config;
 pub mod demo;

@@ -1,5 +1,7 @@
 //! The binary `switchboard`: `switchboard --help` tells its options.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 use clap::Parser;

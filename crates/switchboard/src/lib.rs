@@ -20,6 +20,8 @@
 //! - [`Switchboard::listen`] serves on threads of its own; [`Switchboard::layer`] mounts the same in axum or any tower service.
 //! - Every bound is an option of the [`Builder`], [`EngineOptions`], [`WebSocketOptions`] or [`ListenerOptions`].
 
+#![forbid(unsafe_code)]
+
 mod api;
 mod engineio;
 mod error;

@@ -79,7 +79,7 @@ fn mask_long(data: &mut [u8], key: [u8; 4]) {
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx2") {
         // SAFETY: the processor has AVX2, which is all that `mask_avx2` asks for.
-        #[allow(unsafe_code)]
+        #[allow(unsafe_code, reason = "the vectors of this processor are known at run time only")]
         return unsafe { mask_avx2(data, key) };
     }
     mask_vector(data, key);

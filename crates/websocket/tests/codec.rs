@@ -378,6 +378,26 @@ fn a_decoder_is_idle_only_between_messages() {
 }
 
 #[test]
+fn a_short_masked_text_is_given_if_it_is_utf8_wherever_it_is_not_ascii() {
+    for len in (0..20).chain([63, 64, 125]) {
+        for at in 0..=len {
+            let mut payload = vec![b'a'; len];
+            if let Some(byte) = payload.get_mut(at) {
+                *byte = 0xC3;
+            }
+            if let Some(byte) = payload.get_mut(at + 1) {
+                *byte = 0xA9;
+            }
+            let mut input = frame(true, Opcode::Text, &payload);
+            let mut decoder = Decoder::new(Role::Server, Limits::default());
+            let expected = std::str::from_utf8(&payload).ok();
+            let given = decoder.decode(&mut input, &mut 0).ok();
+            assert_eq!(given, expected.map(|text| Some(Message::Text(text))), "{len} {at}");
+        }
+    }
+}
+
+#[test]
 fn an_input_may_hold_what_was_decoded_before() {
     let mut input = Vec::new();
     encode_frame(&mut input, Opcode::Text, b"one");

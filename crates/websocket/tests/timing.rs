@@ -156,3 +156,41 @@ async fn a_reader_times_messages_too_and_its_writer_tells_the_peer() {
     from_server.read_exact(&mut head).await.unwrap();
     assert_eq!(head[2..], 1008u16.to_be_bytes());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_handshake_has_all_the_time_where_its_limit_is_the_longest() {
+    let mut config = Config::default();
+    config.handshake_timeout = Duration::MAX;
+    let (io, _silent) = duplex(1 << 10);
+    assert!(timeout(1000 * DEFAULT, WebSocketStream::accept(io, &config)).await.is_err());
+    let (io, _silent) = duplex(1 << 10);
+    let asking = WebSocketStream::connect_over(io, "ws://example.org/", &config);
+    assert!(timeout(1000 * DEFAULT, asking).await.is_err());
+    let (server, client) = duplex(1 << 10);
+    let (server, client) = tokio::join!(
+        WebSocketStream::accept(server, &config),
+        WebSocketStream::connect_over(client, "ws://example.org/", &config),
+    );
+    assert!(server.is_ok() && client.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_waits_for_its_answer_without_end_where_its_limit_is_the_longest() {
+    let mut config = Config::default();
+    config.close_timeout = Duration::MAX;
+    let (mut server, mut client) = server(&config);
+    assert!(timeout(1000 * DEFAULT, server.close(CloseCode::Normal, "")).await.is_err());
+    let mut answer = Vec::new();
+    encode_frame_masked(&mut answer, Opcode::Close, b"\x03\xe8", [0; 4]);
+    client.write_all(&answer).await.unwrap();
+    server.close(CloseCode::Normal, "").await.unwrap();
+
+    let (read, mut to_server) = simplex(1 << 10);
+    let (_from_server, write) = simplex(1 << 10);
+    let (mut reader, mut writer) =
+        WebSocketStream::from_halves((read, write), BytesMut::new(), Role::Server, &config);
+    assert!(timeout(1000 * DEFAULT, writer.close(CloseCode::Normal, "")).await.is_err());
+    to_server.write_all(&answer).await.unwrap();
+    let (closed, received) = tokio::join!(writer.close(CloseCode::Normal, ""), reader.recv());
+    assert!(closed.is_ok() && received.is_ok());
+}

@@ -62,8 +62,8 @@ impl Progress {
 pub(crate) fn check_whole(bytes: &[u8]) -> Result<&str, BadUtf8> {
     #[cfg(target_arch = "x86_64")]
     if vectors::check(bytes, 0) == Some(bytes.len()) {
-        // SAFETY: all of it is whole code points, which is what `vectors::check` tells. To check it again would double what it costs.
-        #[allow(unsafe_code)]
+        // SAFETY: all of it is whole code points, as `vectors::check` has told.
+        #[allow(unsafe_code, reason = "a second check doubles the time")]
         return Ok(unsafe { std::str::from_utf8_unchecked(bytes) });
     }
     basic::from_utf8(bytes).map_err(|_| BadUtf8 { offset: first_bad(bytes) })
@@ -110,9 +110,9 @@ impl TextBuffer {
     /// The text as far as it is checked: all of it behind [`finish`](Self::finish).
     pub(crate) fn text(&self) -> &str {
         let text = self.buffer.as_slice().get(..self.progress.checked).unwrap_or_default();
-        // SAFETY: `checked` grows in `Progress` alone, by as many bytes as were found to be UTF-8 there, each where the bytes before
-        // it ended; and the buffer is only appended to. To check all of it again would halve the speed of long texts.
-        #[allow(unsafe_code)]
+        // SAFETY: `checked` grows in `Progress` alone, by as many bytes as were found to be whole code points behind
+        // those that were checked before. The buffer is only appended to.
+        #[allow(unsafe_code, reason = "a second check halves the speed of long texts")]
         unsafe {
             std::str::from_utf8_unchecked(text)
         }
@@ -124,7 +124,7 @@ impl TextBuffer {
         let mut text = buffer.into_vec();
         text.truncate(checked);
         // SAFETY: as in `text`.
-        #[allow(unsafe_code)]
+        #[allow(unsafe_code, reason = "as in `text`")]
         unsafe {
             String::from_utf8_unchecked(text)
         }
@@ -206,6 +206,26 @@ mod tests {
             for piece in 1..=4 {
                 agrees(bytes, &[piece]);
             }
+        }
+    }
+
+    /// Miri runs this: it knows no vectors, so that all of it goes through the scalar check.
+    #[test]
+    fn scalar_and_vector_checks_agree_on_texts_in_pieces_and_give_the_same_text() {
+        for text in [
+            "",
+            "plain",
+            "é",
+            "가나다",
+            "\u{10FFFF}a\u{7FF}\u{800}\u{FFFF}",
+            "one é two 가 three \u{1F600} four",
+        ] {
+            for piece in 1..=5 {
+                agrees(text.as_bytes(), &[piece]);
+            }
+            let cut = text.len().saturating_sub(1);
+            agrees(&text.as_bytes()[..cut], &[3]);
+            agrees(&[&text.as_bytes()[..cut], b"\xFF"].concat(), &[2, 1]);
         }
     }
 

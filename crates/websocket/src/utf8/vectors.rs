@@ -98,7 +98,7 @@ pub(super) fn check(text: &[u8], from: usize) -> Option<usize> {
         return None;
     }
     // SAFETY: the processor has AVX2, which is all that `check_avx2` asks for.
-    #[allow(unsafe_code)]
+    #[allow(unsafe_code, reason = "the vectors of this processor are known at run time only")]
     unsafe {
         check_avx2(text, from)
     }
@@ -237,7 +237,7 @@ fn wrongs(bytes: &[u8; BEFORE + VECTOR]) -> __m256i {
 #[inline]
 fn load(bytes: &[u8; VECTOR]) -> __m256i {
     // SAFETY: there are 32 bytes to read, and they need not be aligned.
-    #[allow(unsafe_code)]
+    #[allow(unsafe_code, reason = "the standard library loads vectors by pointer")]
     unsafe {
         _mm256_loadu_si256(bytes.as_ptr().cast())
     }

@@ -23,6 +23,21 @@ async fn a_client_connects_talks_and_closes() {
 }
 
 #[tokio::test]
+async fn a_client_whose_limits_are_the_longest_connects() {
+    let (address, _) = echo_server().await;
+    for url in [format!("ws://{address}/"), format!("ws://localhost:{}/", address.port())] {
+        let client = Client::new(url)
+            .connect_timeout(Duration::MAX)
+            .tls_timeout(Duration::MAX)
+            .handshake_timeout(Duration::MAX)
+            .timeout(Duration::MAX);
+        let mut socket = soon(client.connect()).await.unwrap();
+        socket.send("hello").await.unwrap();
+        assert_eq!(soon(socket.recv()).await.unwrap(), Some("hello".into()));
+    }
+}
+
+#[tokio::test]
 async fn an_ipv6_address_is_connected_to() {
     // Not every machine has IPv6, and then there is nothing to see.
     let Ok(listener) = TcpListener::bind("[::1]:0").await else { return };
