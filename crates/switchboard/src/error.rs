@@ -94,6 +94,22 @@ impl From<HubError> for EmitError {
     }
 }
 
+/// Events that their handlers did not get: they waited behind a handler when their socket ended. Told to
+/// [`on_error`](crate::Namespace::on_error).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ThisError)]
+#[non_exhaustive]
+#[error("{events} events were dropped after the end of their socket: {}", match *.why {
+    "time" => "the handler before them took too long",
+    "full" => "too many bytes of events wait so",
+    _ => "the server stopped",
+})]
+pub struct EventsDropped {
+    /// How many.
+    pub events: usize,
+    /// As the label `reason` of `switchboard_events_dropped_total` has it.
+    pub(crate) why: &'static str,
+}
+
 /// Why there was no acknowledgement.
 #[derive(Debug, ThisError)]
 #[non_exhaustive]

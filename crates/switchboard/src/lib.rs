@@ -52,9 +52,10 @@ pub use api::handler::{
 };
 pub use api::namespace::Namespace;
 pub use api::operator::BroadcastOperator;
+pub use api::options::SocketIoOptions;
 pub use api::socket::Socket;
 pub use engineio::{AllowRequest, ClientFile, EngineOptions, EngineService, EngineSocket};
-pub use error::{AckError, EmitError, Error, Result};
+pub use error::{AckError, EmitError, Error, EventsDropped, Result};
 pub use handshake::{Handshake, KeepHeaders, Peer};
 pub use http::body::ResponseBody;
 pub use http::cors::Origins;
@@ -66,7 +67,6 @@ pub use reason::DisconnectReason;
 pub use rooms::{Room, Rooms};
 pub use server::flash_policy::FlashPolicy;
 pub use server::options::{Http2Options, ListenerOptions};
-pub use socketio::server::SocketIoOptions;
 pub use switchboard::{Builder, Switchboard};
 #[doc(inline)]
 pub use switchboard_hub::MemberId as SocketId;

@@ -8,6 +8,7 @@ mod harness;
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use harness::{Client, Polling, Server, Signal, soon};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -40,6 +41,11 @@ fn gauge(metrics: &PrometheusHandle, name: &str) -> f64 {
     let page = metrics.render();
     let line = page.lines().find(|line| line.split(' ').next() == Some(name));
     line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0.0)
+}
+
+/// What waits behind a handler that never ends is not waited for long.
+fn builder(workers: usize) -> switchboard::Builder {
+    Switchboard::builder().workers(workers).held_events_timeout(Duration::from_millis(50))
 }
 
 fn set_up(io: &Switchboard, count: &Arc<AtomicI64>, gate: &Signal) {
@@ -146,7 +152,7 @@ async fn nothing_is_left_of_clients_that_have_gone() {
     let metrics = recorder();
     for workers in [1, 4] {
         let (count, gate) = (Arc::new(AtomicI64::new(0)), Signal::new());
-        let server = Server::workers(workers, |io| set_up(io, &count, &gate)).await;
+        let server = Server::start(builder(workers), |io| set_up(io, &count, &gate)).await;
         for n in 0..200 {
             come_and_go(&server, n).await;
         }
@@ -180,7 +186,7 @@ async fn handles_are_dropped_with_their_sockets() {
     recorder();
     for workers in [1, 4] {
         let count = Arc::new(AtomicI64::new(0));
-        let server = Server::workers(workers, |io| {
+        let server = Server::start(builder(workers), |io| {
             let kept = Arc::clone(&count);
             io.root().on_connect(move |socket: Socket| drop(socket.insert(Counted::new(&kept))));
             io.root().on("wait", async || std::future::pending::<()>().await);

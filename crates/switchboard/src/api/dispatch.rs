@@ -1,12 +1,10 @@
 //! How events reach handlers: in order for each socket, in place where a handler does not wait, held back where one does.
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::cell::Cell;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
 use switchboard_hub::{Endpoint, Worker};
 use switchboard_protocol::socketio::{ArgsError, validate};
 
@@ -14,168 +12,45 @@ use super::extract::EventContext;
 use super::handler::{AnyEventHandler, HandlerCall, Outcome, Waiting};
 use super::local::{EarlyHandlers, LocalSocket};
 use super::namespace::Table;
+use super::queue::{EventRef, HeldEvent};
 use crate::DisconnectReason;
 use crate::functions::{guarded, guarded_future, poll_guarded};
-
-/// An event on its way to handlers.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct EventRef<'a> {
-    pub(crate) name: &'a str,
-    /// `["event",argument,…]`, and where the arguments begin.
-    pub(crate) data: &'a str,
-    pub(crate) offset: usize,
-    pub(crate) attachments: &'a [Bytes],
-    pub(crate) ack: Option<u64>,
-}
-
-impl EventRef<'_> {
-    fn into_owned(self) -> HeldEvent {
-        HeldEvent {
-            name: self.name.into(),
-            data: self.data.into(),
-            offset: self.offset,
-            attachments: self.attachments.into(),
-            ack: self.ack,
-        }
-    }
-
-    fn size(&self) -> usize {
-        size_of::<HeldEvent>()
-            + self.name.len()
-            + self.data.len()
-            + self.attachments.iter().map(Bytes::len).sum::<usize>()
-    }
-}
-
-/// An event that waits for a handler, or for one to be done: it owns its parts.
-#[derive(Debug)]
-struct HeldEvent {
-    name: Box<str>,
-    data: Box<str>,
-    offset: usize,
-    attachments: Box<[Bytes]>,
-    ack: Option<u64>,
-}
-
-impl HeldEvent {
-    fn as_ref(&self) -> EventRef<'_> {
-        EventRef {
-            name: &self.name,
-            data: &self.data,
-            offset: self.offset,
-            attachments: &self.attachments,
-            ack: self.ack,
-        }
-    }
-}
-
-/// The events of one socket that wait for a handler to be done, and the weight of those with concurrent handlers.
-#[derive(Default)]
-pub(crate) struct Queue {
-    /// A handler waits.
-    busy: Cell<bool>,
-    /// The client is held back because of this queue.
-    full: Cell<bool>,
-    bytes: Cell<usize>,
-    held: RefCell<VecDeque<HeldEvent>>,
-}
-
-impl Queue {
-    pub(crate) fn set_busy(&self) {
-        self.busy.set(true);
-    }
-
-    fn hold(&self, event: EventRef<'_>, socket: &LocalSocket) {
-        self.add(event.size(), socket);
-        self.held.borrow_mut().push_back(event.into_owned());
-    }
-
-    fn next(&self, socket: &LocalSocket, worker: &Rc<Worker>) -> Option<HeldEvent> {
-        let event = self.held.borrow_mut().pop_front();
-        match &event {
-            Some(event) => self.subtract(event.as_ref().size(), socket, worker),
-            None => self.held.borrow_mut().shrink_to(0),
-        }
-        event
-    }
-
-    /// Counts bytes of an event; the client is held back where they are more than may be.
-    fn add(&self, bytes: usize, socket: &LocalSocket) {
-        self.bytes.set(self.bytes.get() + bytes);
-        if self.bytes.get() > socket.socket.shared.namespace.max_held_bytes && !self.full.replace(true) {
-            metrics::counter!("switchboard_held_events_full_total").increment(1);
-            if let Some(client) = socket.client.upgrade() {
-                client.hold_back();
-            }
-        }
-    }
-
-    fn subtract(&self, bytes: usize, socket: &LocalSocket, worker: &Rc<Worker>) {
-        self.bytes.set(self.bytes.get().saturating_sub(bytes));
-        if self.bytes.get() <= socket.socket.shared.namespace.max_held_bytes / 2 {
-            self.let_go(socket, worker);
-        }
-    }
-
-    fn let_go(&self, socket: &LocalSocket, worker: &Rc<Worker>) {
-        if self.full.replace(false)
-            && let Some(client) = socket.client.upgrade()
-        {
-            client.let_go(worker);
-        }
-    }
-
-    /// Drops what is held: the socket has gone.
-    pub(crate) fn clear(&self, socket: &LocalSocket, worker: &Rc<Worker>) {
-        drop(self.held.take());
-        self.bytes.set(0);
-        self.let_go(socket, worker);
-    }
-}
-
-/// Counts events that their handlers do not get.
-pub(crate) fn count_dropped(events: usize, reason: &'static str) {
-    metrics::counter!("switchboard_events_dropped_total", "reason" => reason).increment(events as u64);
-}
 
 impl LocalSocket {
     /// An event has come.
     #[inline]
     pub(crate) fn on_event(self: &Rc<Self>, worker: &Rc<Worker>, event: EventRef<'_>) {
-        if self.queue.busy.get() {
+        if self.queue.is_busy() {
             self.queue.hold(event, self);
-        } else {
-            self.handle(worker, event);
+        } else if let Some(stopped) = self.run(worker, &event, None) {
+            self.go_on_in_task(worker, event.keep(self), stopped);
         }
     }
 
     /// A handler that held events back is done.
     pub(crate) fn release(self: &Rc<Self>, worker: &Rc<Worker>) {
-        self.queue.busy.set(false);
-        while !self.queue.busy.get() && !self.is_gone() {
-            let Some(event) = self.queue.next(self, worker) else { return };
-            self.handle(worker, event.as_ref());
+        self.queue.set_busy(false);
+        while !self.queue.is_busy() && !self.is_gone() {
+            let Some(event) = self.queue.next(self, worker) else { break };
+            if let Some(stopped) = self.run(worker, &event.as_ref(), None) {
+                self.go_on_in_task(worker, event, stopped);
+            }
         }
-    }
-
-    #[inline]
-    fn handle(self: &Rc<Self>, worker: &Rc<Worker>, event: EventRef<'_>) {
-        if let Some(stopped) = self.run(worker, &event, None) {
-            self.go_on_in_task(worker, event, stopped);
-        }
+        self.note_handled();
     }
 
     /// A handler waits: it is awaited in a task.
     #[inline(never)]
-    fn go_on_in_task(self: &Rc<Self>, worker: &Rc<Worker>, event: EventRef<'_>, stopped: Stopped) {
+    fn go_on_in_task(self: &Rc<Self>, worker: &Rc<Worker>, mut event: HeldEvent, stopped: Stopped) {
         let concurrent = stopped.concurrent;
         let weight = if concurrent { event.size() } else { 0 };
         if concurrent {
             self.queue.add(weight, self);
         } else {
-            self.queue.set_busy();
+            self.queue.set_busy(true);
         }
-        let (me, worker, event) = (Rc::downgrade(self), Rc::clone(worker), event.into_owned());
+        event.count_handler();
+        let (me, worker) = (Rc::downgrade(self), Rc::clone(worker));
         tokio::task::spawn_local(async move {
             Self::finish(&me, &worker, event, stopped).await;
             let Some(me) = me.upgrade() else { return };
@@ -257,7 +132,9 @@ impl LocalSocket {
         match outcome {
             Some(Ok(None)) => true,
             Some(Ok(Some(reply))) => {
-                if let Some(id) = event.ack
+                // One who has left awaits nothing.
+                if self.is_here()
+                    && let Some(id) = event.ack
                     && let Err(error) = self.send_ack(worker, id, &reply)
                 {
                     self.report(&error.into());

@@ -4,8 +4,6 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,16 +11,16 @@ use hashbrown::HashMap;
 use switchboard_hub::{Endpoint, HubError, ScopeId, Session, Worker};
 use switchboard_protocol::socketio::{self, Args, ArgsError, PacketType, write_head};
 use switchboard_websocket::Opcode;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::ack::{AckResult, Acks, deadline};
-use super::dispatch::Queue;
-use super::extract::Disconnected;
-use super::handler::{AnyEventHandler, Extracted, HandlerCall, Reply, Waiting};
+use super::handler::{AnyEventHandler, Reply};
 use super::namespace::Registered;
+use super::options::SocketIoOptions;
+use super::queue::{AuthCharge, Queue};
 use super::socket::Socket;
 use crate::engineio::session::EngineSession;
-use crate::functions::{guarded, guarded_future, poll_guarded};
+use crate::functions::guarded;
 use crate::socketio::client::Client;
 use crate::socketio::payload::write_event;
 use crate::{AckError, DisconnectReason};
@@ -62,11 +60,28 @@ pub(crate) struct LocalSocket {
     acks: RefCell<Option<Box<Acks>>>,
     own: RefCell<Option<Box<OwnHandlers>>>,
     own_early: RefCell<Option<Arc<EarlyHandlers>>>,
-    gone: Cell<bool>,
+    pub(crate) presence: Cell<Presence>,
+    /// Told of each event that is handled after the socket's end.
+    pub(crate) handled: RefCell<Option<Rc<Notify>>>,
+    _auth: Option<Rc<AuthCharge>>,
+}
+
+/// Whether a socket is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Presence {
+    Here,
+    /// It has left its namespace, and events of it are handled yet.
+    Ending,
+    Gone,
 }
 
 impl LocalSocket {
-    pub(crate) fn new(socket: Socket, session: &Rc<EngineSession>, client: &Weak<Client>) -> Rc<Self> {
+    pub(crate) fn new(
+        socket: Socket,
+        session: &Rc<EngineSession>,
+        client: &Weak<Client>,
+        auth: Option<Rc<AuthCharge>>,
+    ) -> Rc<Self> {
         Rc::new(Self {
             socket,
             session: Rc::clone(session),
@@ -75,7 +90,9 @@ impl LocalSocket {
             acks: RefCell::default(),
             own: RefCell::default(),
             own_early: RefCell::default(),
-            gone: Cell::new(false),
+            presence: Cell::new(Presence::Here),
+            handled: RefCell::default(),
+            _auth: auth,
         })
     }
 
@@ -87,8 +104,18 @@ impl LocalSocket {
         self.socket.shared.namespace.scope
     }
 
+    pub(crate) fn options(&self) -> &SocketIoOptions {
+        &self.socket.shared.namespace.options
+    }
+
+    /// Whether it is in its namespace, or on its way there.
+    pub(crate) fn is_here(&self) -> bool {
+        self.presence.get() == Presence::Here
+    }
+
+    /// Whether it has left, and none of its events is to be handled any more.
     pub(crate) fn is_gone(&self) -> bool {
-        self.gone.get()
+        self.presence.get() == Presence::Gone
     }
 
     // Sending.
@@ -126,7 +153,7 @@ impl LocalSocket {
         reply: oneshot::Sender<AckResult>,
     ) {
         let deadline = deadline(Worker::clock(), timeout);
-        let limit = self.socket.shared.namespace.max_pending_acks;
+        let limit = self.options().max_pending_acks;
         let inserted = self.acks.borrow_mut().get_or_insert_default().insert(deadline, timeout, reply, limit);
         let id = match inserted {
             Ok(id) => id,
@@ -219,60 +246,13 @@ impl LocalSocket {
         change(Arc::make_mut(self.own_early.borrow_mut().get_or_insert_default()));
     }
 
-    // The end.
-
-    /// The socket has left its namespace, for whatever reason: handlers are told, awaited acknowledgements fail.
-    pub(crate) fn leave(&self, worker: &Rc<Worker>, reason: DisconnectReason) {
-        if self.gone.replace(true) {
-            return;
-        }
-        let was_connected = self.socket.shared.connected.swap(false, Ordering::AcqRel);
-        // Those who await an acknowledgement see their channel closed.
-        drop(self.acks.take());
-        self.queue.clear(self, worker);
-        if was_connected {
-            tracing::debug!(namespace = self.namespace(), socket = %self.socket.id(), %reason, "socket disconnected");
-            metrics::counter!("switchboard_sockets_disconnected_total", "reason" => reason.as_str())
-                .increment(1);
-            metrics::gauge!("switchboard_sockets").decrement(1.0);
-            self.tell_disconnected(reason);
-        }
-        if let Some(key) = self.socket.shared.key.get() {
-            worker.remove_member(*key);
-        }
+    pub(crate) fn drop_own_handlers(&self) {
         drop(self.own.take());
         drop(self.own_early.take());
     }
 
-    fn tell_disconnected(&self, reason: DisconnectReason) {
-        let context = Disconnected { socket: self.socket.clone(), reason };
-        for handler in &self.socket.shared.namespace.table.load().disconnect {
-            match guarded(|| handler(&context)) {
-                Some(Ok(Extracted(call))) => match guarded(call) {
-                    Some(HandlerCall::Done(Ok(_))) | None => {}
-                    Some(HandlerCall::Done(Err(error))) => self.report(&error),
-                    Some(HandlerCall::Waits(waiting)) => self.finish_disconnected(waiting),
-                },
-                Some(Err(error)) => self.report(&error),
-                None => {}
-            }
-        }
-    }
-
-    /// What an async handler does before it first waits is done while the socket is still in its rooms.
-    fn finish_disconnected(&self, mut waiting: Waiting) {
-        match poll_guarded(&mut waiting, &mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Some(Err(error))) => self.report(&error),
-            Poll::Ready(_) => {}
-            Poll::Pending => {
-                let socket = self.socket.clone();
-                tokio::task::spawn_local(async move {
-                    if let Some(Err(error)) = guarded_future(waiting).await {
-                        report(&socket, &error);
-                    }
-                });
-            }
-        }
+    pub(crate) fn drop_acks(&self) {
+        drop(self.acks.take());
     }
 
     pub(crate) fn report(&self, error: &crate::Error) {
@@ -296,7 +276,7 @@ pub(crate) fn report(socket: &Socket, error: &crate::Error) {
 impl LocalSocket {
     /// Tells the client that it is in the namespace no more.
     pub(crate) fn disconnect_alone(&self, worker: &Rc<Worker>, client: &Client) {
-        if self.is_gone() {
+        if !self.is_here() {
             return;
         }
         worker.with_scratch(|packet| {
@@ -306,16 +286,17 @@ impl LocalSocket {
             let _full = self.session.send_text(worker, packet);
         });
         client.remove_disconnected(self);
-        self.leave(worker, DisconnectReason::ServerNamespaceDisconnect);
+        self.leave_at_once(worker);
     }
 }
 
 impl Endpoint for LocalSocket {
     fn disconnect(&self, close: bool) {
-        let (Some(worker), Some(client)) = (Worker::current(), self.client.upgrade()) else { return };
-        if self.is_gone() {
-            return;
+        let Some(worker) = Worker::current() else { return };
+        if !self.is_here() {
+            return self.abandon_events(&worker);
         }
+        let Some(client) = self.client.upgrade() else { return };
         if close {
             client.disconnect_all(&worker);
         } else {

@@ -2,15 +2,18 @@
 //! carries sockets, and brings their events here.
 //!
 //! Reading order: [`namespace`] (handlers and rooms), [`socket`] (a socket as users hold it), [`local`] (a socket on its worker),
-//! [`dispatch`] (order, holding back), [`handler`] and [`extract`] (users' functions), [`emitter`] (an event to one), [`operator`]
+//! [`dispatch`] and [`queue`] (order, holding back), [`ending`], [`handler`] and [`extract`] (users' functions), [`emitter`] (an event to one), [`operator`]
 //! (broadcasts), [`ack`].
 
 pub(crate) mod ack;
 pub(crate) mod dispatch;
 pub(crate) mod emitter;
+pub(crate) mod ending;
 pub(crate) mod extract;
 pub(crate) mod handler;
 pub(crate) mod local;
 pub(crate) mod namespace;
 pub(crate) mod operator;
+pub(crate) mod options;
+pub(crate) mod queue;
 pub(crate) mod socket;

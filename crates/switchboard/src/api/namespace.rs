@@ -12,10 +12,10 @@ use super::handler::{
     AnyEventHandler, AnySocketHandler, EventHandler, SocketHandler, event_handler, socket_handler,
 };
 use super::operator::BroadcastOperator;
+use super::options::SocketIoOptions;
 use super::socket::Socket;
 use crate::rooms::Rooms;
 use crate::socketio::payload::FIRST_VIEW;
-use crate::socketio::server::SocketIoOptions;
 use crate::states::States;
 use crate::{EmitError, Error};
 
@@ -50,8 +50,7 @@ pub(crate) struct NamespaceInner {
     pub(crate) table: ArcSwap<Table>,
     /// Events that raw WebSocket services show.
     views: ArcSwap<Vec<Box<str>>>,
-    pub(crate) max_held_bytes: usize,
-    pub(crate) max_pending_acks: usize,
+    pub(crate) options: Arc<SocketIoOptions>,
     /// Held while the table or the views are replaced.
     writing: Mutex<()>,
 }
@@ -67,7 +66,7 @@ impl NamespaceInner {
         name: &str,
         hub: &Arc<Hub>,
         states: &Arc<States>,
-        options: &SocketIoOptions,
+        options: &Arc<SocketIoOptions>,
     ) -> Arc<Self> {
         Arc::new(Self {
             name: name.into(),
@@ -76,8 +75,7 @@ impl NamespaceInner {
             states: Arc::clone(states),
             table: ArcSwap::default(),
             views: ArcSwap::default(),
-            max_held_bytes: options.max_held_bytes,
-            max_pending_acks: options.max_pending_acks,
+            options: Arc::clone(options),
             writing: Mutex::new(()),
         })
     }

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use super::ack::AckFuture;
 use super::emitter::Emitter;
+use super::ending::RoomsAtEnd;
 use super::handler::{EventHandler, event_handler};
 use super::local::LocalSocket;
 use super::namespace::{Namespace, NamespaceInner, Registered};
@@ -268,7 +269,7 @@ impl Socket {
         let key = *self.shared.key.get().ok_or(EmitError::Disconnected)?;
         let here = self.worker(key).map(|worker| worker.rooms_of(key));
         let rooms = if let Some(rooms) = here {
-            rooms
+            rooms.or_else(|| self.get::<RoomsAtEnd>().map(|at_end| at_end.0.clone()))
         } else {
             let (reply, rooms) = oneshot::channel();
             self.shared.namespace.hub.run_on(key.worker, move |worker| {

@@ -1,6 +1,6 @@
 //! One session's Socket.IO packets: which namespaces it is in, and what goes to which socket.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,11 +17,11 @@ use switchboard_protocol::socketio::{
 use super::payload::SOCKETIO;
 use super::server::SocketIo;
 use crate::api::ack::deadline;
-use crate::api::dispatch::{EventRef, count_dropped};
 use crate::api::extract::Connecting;
 use crate::api::handler::{AnySocketHandler, Extracted, HandlerCall, Outcome};
 use crate::api::local::LocalSocket;
 use crate::api::namespace::{NamespaceInner, Table};
+use crate::api::queue::{AuthCharge, EventRef, JoinCharge, Load, count_dropped};
 use crate::api::socket::{Socket, SocketShared};
 use crate::engineio::application::Conversation;
 use crate::engineio::session::EngineSession;
@@ -38,6 +38,8 @@ pub(crate) struct Client {
     join_by: Cell<Option<Instant>>,
     /// Sockets whose held events are as many as may be: the client is not read.
     held_back: Cell<usize>,
+    /// What its sockets have under way; made when one first has.
+    load: OnceCell<Rc<Load>>,
     /// The namespace of a CONNECT that no other packet has followed yet.
     connecting: Cell<Option<ScopeId>>,
     /// Namespaces that the server has disconnected it from, and that it has not joined again.
@@ -56,6 +58,7 @@ impl Client {
             assembler: RefCell::default(),
             join_by: Cell::new(Some(join_by)),
             held_back: Cell::new(0),
+            load: OnceCell::new(),
             connecting: Cell::new(None),
             left: RefCell::default(),
             me: Weak::clone(me),
@@ -77,6 +80,16 @@ impl Client {
         let left = self.left.borrow();
         let namespace = self.server.namespace(namespace);
         left.as_ref().zip(namespace).is_some_and(|(left, namespace)| left.contains(&namespace.scope))
+    }
+
+    /// What its sockets have under way.
+    pub(crate) fn load(&self) -> Rc<Load> {
+        Rc::clone(self.load.get_or_init(|| Load::new(&self.server.options, &self.me)))
+    }
+
+    /// Whether a socket that leaves may have events handled after its end.
+    pub(crate) fn may_leave_over(&self, worker: &Worker) -> bool {
+        self.session.is_open() || self.load().outlives_client(worker)
     }
 
     /// One more of its sockets can take no more events.
@@ -177,7 +190,8 @@ impl Client {
         let Some(namespace) = self.server.namespace(packet.namespace) else {
             return self.refuse(worker, packet.namespace, &Error::new("Invalid namespace"));
         };
-        if self.sockets.borrow().len() >= self.server.options.max_namespaces {
+        let joins = self.load.get().map_or(0, |load| load.joins());
+        if self.sockets.borrow().len().max(joins) >= self.server.options.max_namespaces {
             return self.refuse(worker, packet.namespace, &Error::new("too many namespaces"));
         }
         if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(if packet.data.is_empty() {
@@ -190,14 +204,21 @@ impl Client {
         let Some(id) = new_id() else {
             return self.session.close(worker, DisconnectReason::ForcedServerClose);
         };
+        let auth = if packet.data.is_empty() {
+            None
+        } else if let Some(auth) = AuthCharge::new(self.load(), packet.data.len()) {
+            Some(auth)
+        } else {
+            return self.refuse(worker, packet.namespace, &Error::new("too much auth"));
+        };
         self.connecting.set(Some(namespace.scope));
         if let Some(left) = self.left.borrow_mut().as_mut() {
             left.retain(|scope| *scope != namespace.scope);
         }
         let shared = SocketShared::new(&namespace, id, self.session.handshake(), packet.data);
-        let local = LocalSocket::new(Socket { shared }, &self.session, &self.me);
+        let local = LocalSocket::new(Socket { shared }, &self.session, &self.me, auth.clone());
         // Events wait until `on_connect` has returned.
-        local.queue.set_busy();
+        local.queue.set_busy(true);
         self.sockets.borrow_mut().push(Rc::clone(&local));
         let table = namespace.table.load();
         if table.middleware.is_empty() && table.connect.is_empty() {
@@ -211,11 +232,16 @@ impl Client {
             local: Rc::downgrade(&local),
             socket: local.socket.clone(),
             table: arc_swap::Guard::into_inner(table),
+            _auth: auth,
         };
         // Most of this does not wait; what does goes on in a task.
         let mut joining = Box::pin(joining.run());
         if joining.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())).is_pending() {
-            tokio::task::spawn_local(joining);
+            let charge = JoinCharge::new(self.load());
+            tokio::task::spawn_local(async move {
+                joining.await;
+                drop(charge);
+            });
         }
     }
 
@@ -261,6 +287,8 @@ struct Joining {
     local: Weak<LocalSocket>,
     socket: Socket,
     table: Arc<Table>,
+    /// The socket's, which may have gone before its middleware is done.
+    _auth: Option<Rc<AuthCharge>>,
 }
 
 impl Joining {
@@ -282,7 +310,7 @@ impl Joining {
         };
         for handler in handlers {
             let outcome = call(handler).await;
-            let Some((_, local)) = self.both() else { return };
+            let Some(local) = self.local.upgrade().filter(|local| !local.is_gone()) else { return };
             match outcome {
                 Some(Ok(_)) => continue,
                 Some(Err(error)) => local.report(&error),
@@ -290,7 +318,7 @@ impl Joining {
             }
             return switchboard_hub::Endpoint::disconnect(&*local, false);
         }
-        if let Some((_, local)) = self.both() {
+        if let Some(local) = self.local.upgrade() {
             local.release(&self.worker);
         }
     }
@@ -298,7 +326,7 @@ impl Joining {
     /// The client and its socket, unless it has gone meanwhile.
     fn both(&self) -> Option<(Rc<Client>, Rc<LocalSocket>)> {
         let (client, local) = (self.client.upgrade()?, self.local.upgrade()?);
-        (!local.is_gone()).then_some((client, local))
+        local.is_here().then_some((client, local))
     }
 
     /// Runs the middleware, then lets each `on_connect` take its arguments.

@@ -13,13 +13,14 @@ use switchboard_websocket::deflate::DeflateOptions;
 use tokio::sync::watch;
 
 use super::Switchboard;
+use crate::api::options::SocketIoOptions;
 use crate::engineio::{ClientFile, EngineOptions};
 use crate::handshake::{KeepHeaders, Peer};
 use crate::http::cors::Origins;
 use crate::proxies::TrustedProxies;
 use crate::server::Server;
 use crate::server::options::ListenerOptions;
-use crate::socketio::server::{SocketIo, SocketIoOptions};
+use crate::socketio::server::SocketIo;
 use crate::states::States;
 use crate::transport::connection_limit::ConnectionLimit;
 
@@ -148,6 +149,39 @@ impl Builder {
     /// Bytes of events of one socket that may wait for its handlers; then the client is not read for a while. Default 1 MiB.
     pub fn max_held_bytes(mut self, bytes: usize) -> Self {
         self.socketio.max_held_bytes = bytes;
+        self
+    }
+
+    /// Bytes of events of one client that may wait for handlers, or be with handlers that wait, in all its namespaces; then it is not read for
+    /// a while. Default 16 MiB.
+    pub fn max_client_held_bytes(mut self, bytes: usize) -> Self {
+        self.socketio.max_client_held_bytes = bytes;
+        self
+    }
+
+    /// Handlers of events of one client that may wait at once; then it is not read for a while. Default 10 000.
+    pub fn max_waiting_handlers(mut self, handlers: usize) -> Self {
+        self.socketio.max_waiting_handlers = handlers;
+        self
+    }
+
+    /// Bytes of `auth` that the sockets of one client may keep in all. Default 4 MiB; a socket that would pass them gets a `CONNECT_ERROR`.
+    pub fn max_auth_bytes(mut self, bytes: usize) -> Self {
+        self.socketio.max_auth_bytes = bytes;
+        self
+    }
+
+    /// How long events may wait for a handler after the end of their socket, before they are dropped. Default 10 s; see
+    /// [`SocketIoOptions::held_events_timeout`](crate::SocketIoOptions::held_events_timeout).
+    pub fn held_events_timeout(mut self, timeout: Duration) -> Self {
+        self.socketio.held_events_timeout = timeout;
+        self
+    }
+
+    /// Bytes of events that may be with a worker after the end of their connections. Default 64 MiB; see
+    /// [`SocketIoOptions::max_left_over_bytes`](crate::SocketIoOptions::max_left_over_bytes).
+    pub fn max_left_over_bytes(mut self, bytes: usize) -> Self {
+        self.socketio.max_left_over_bytes = bytes;
         self
     }
 

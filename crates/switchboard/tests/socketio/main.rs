@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod acks;
+mod bounds;
 mod connecting;
 mod disconnecting;
 mod events;

@@ -75,7 +75,10 @@ impl<C> switchboard::FromSocket<C> for Broken {
 async fn a_handler_that_waits_for_ever_holds_back_its_own_sockets_events_only() {
     for workers in [1, 4] {
         let (said, mut told) = log();
-        let builder = Switchboard::builder().workers(workers).ping_interval(Duration::from_millis(50));
+        let builder = Switchboard::builder()
+            .workers(workers)
+            .ping_interval(Duration::from_millis(50))
+            .held_events_timeout(Duration::from_millis(50));
         let server = Server::start(builder, |io| {
             for name in ["/", "/other"] {
                 io.of(name).on("wait", async |_: Socket| std::future::pending::<()>().await);

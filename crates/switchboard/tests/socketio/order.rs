@@ -224,3 +224,113 @@ async fn a_client_is_held_back_until_all_its_sockets_have_room() {
     }
     assert_eq!(done, [0, 1, 2].map(|n| format!(r#"42/two,["done",{n}]"#)));
 }
+
+/// How a client ends a socket whose events wait.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Close,
+    Reset,
+    Leave,
+    Garbage,
+    Poll,
+}
+
+#[tokio::test]
+async fn events_that_wait_when_their_socket_ends_are_handled_and_then_its_end_is_told() {
+    for (end, reason) in [
+        (End::Close, "transport close"),
+        (End::Reset, "transport error"),
+        (End::Leave, "client namespace disconnect"),
+        (End::Garbage, "parse error"),
+        (End::Poll, "transport close"),
+    ] {
+        let gate = Signal::new();
+        let (said, mut told) = log();
+        let server = Server::workers(1, |io| {
+            let root = io.root();
+            root.on_connect(|socket: Socket| socket.join(["hall", "lobby"]));
+            let (waits, slow) = (gate.clone(), said.clone());
+            root.on("slow", async move |socket: Socket, Data(n): Data<usize>| {
+                slow.say(format!("{n} begins"));
+                waits.passed().await;
+                slow.say(format!("{n} {}", if socket.is_connected() { "connected" } else { "gone" }));
+                n
+            });
+            let quick = said.clone();
+            root.on("quick", move |socket: Socket, Data(n): Data<usize>| {
+                assert!(matches!(socket.emit("late", ()), Err(switchboard::EmitError::Disconnected)));
+                quick.say(n.to_string());
+                n
+            });
+            let failed = said.clone();
+            root.on_error(move |_, error| failed.say(error.to_string()));
+            let last = said.clone();
+            root.on_disconnect(async move |socket: Socket, reason: switchboard::DisconnectReason| {
+                let rooms = socket.rooms().await.expect("the rooms at its end");
+                last.say(format!("{reason} in {}", rooms.len()));
+            });
+        })
+        .await;
+        let events = [r#"421["slow",1]"#, r#"422["quick",2]"#, r#"423["slow",3]"#, r#"42["quick",4]"#];
+        if matches!(end, End::Poll) {
+            let client = Polling::open(&server).await;
+            client.post("40").await;
+            client.post(&events.join("\x1e")).await;
+            client.post("1").await;
+        } else {
+            let mut client = server.client().await;
+            for event in events {
+                client.send(event).await;
+            }
+            assert_eq!(told.next().await, "1 begins");
+            match end {
+                End::Close => client.close().await,
+                End::Reset => client.reset(),
+                End::Leave => client.send("41").await,
+                _ => client.send("garbage").await,
+            }
+        }
+        let root = server.io.root();
+        // Nobody finds the socket any more.
+        soon("its end", async {
+            while !root.fetch_sockets().await.expect("sockets").is_empty() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        gate.open();
+        let mut words = Vec::new();
+        while !words.last().is_some_and(|word: &String| word.contains(" in ")) {
+            words.push(told.next().await);
+        }
+        words.retain(|word| word != "1 begins");
+        assert_eq!(words, ["1 gone", "2", "3 begins", "3 gone", "4", &format!("{reason} in 3")], "{end:?}");
+    }
+}
+
+#[tokio::test]
+async fn events_behind_a_disconnect_of_the_servers_are_not_handled() {
+    let (said, mut told) = log();
+    let server = Server::workers(1, |io| {
+        let root = io.root();
+        root.on("leave", async |socket: Socket| {
+            tokio::task::yield_now().await;
+            socket.disconnect(false)
+        });
+        let quick = said.clone();
+        root.on("quick", move |_: Socket| quick.say("quick"));
+        root.on("echo", |Data(text): Data<String>| text);
+        root.on_disconnect(move |reason: switchboard::DisconnectReason| said.say(reason.as_str()));
+    })
+    .await;
+    let mut client = server.client().await;
+    client.send(r#"42["leave"]"#).await;
+    client.send(r#"42["quick"]"#).await;
+    client.expect("41").await;
+    // What it sent before it knew is no fault of its own.
+    client.send(r#"42["quick"]"#).await;
+    client.send("41").await;
+    client.join("/").await;
+    client.ask(r#"421["echo","again"]"#, r#"431["again"]"#).await;
+    assert_eq!(told.now(), ["server namespace disconnect"]);
+}

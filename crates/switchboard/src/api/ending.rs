@@ -1,0 +1,171 @@
+//! The end of a socket: the events that wait are handled, then `on_disconnect` is called.
+
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
+
+use switchboard_hub::{RoomName, Worker};
+use tokio::sync::Notify;
+
+use super::extract::Disconnected;
+use super::handler::{Extracted, HandlerCall, Waiting};
+use super::local::{LocalSocket, Presence, report};
+use super::queue::count_dropped;
+use crate::functions::{guarded, guarded_future, poll_guarded};
+use crate::{DisconnectReason, EventsDropped};
+
+/// The rooms that a socket was in at its end, kept with it where it is no member any more when `on_disconnect` is called.
+pub(crate) struct RoomsAtEnd(pub(crate) Vec<RoomName>);
+
+impl LocalSocket {
+    /// The client has left the namespace, or its session has ended. Events that wait for a handler are handled yet, in order; then
+    /// `on_disconnect` is called.
+    pub(crate) fn leave(self: &Rc<Self>, worker: &Rc<Worker>, reason: DisconnectReason) {
+        let Some(was_connected) = self.stop(reason) else { return };
+        if !was_connected || self.queue.len() == 0 {
+            return self.end(worker, reason, was_connected);
+        }
+        // The client may bring events to its other sockets.
+        self.queue.let_go(self, worker);
+        let has_room = self.client.upgrade().is_none_or(|client| client.may_leave_over(worker));
+        if !has_room {
+            self.drop_events(worker, "full");
+            return self.end(worker, reason, was_connected);
+        }
+        // Nothing is sent to it any more.
+        if let Some(key) = self.socket.shared.key.get() {
+            let rooms = worker.rooms_of(*key).unwrap_or_default();
+            self.socket.insert(RoomsAtEnd(rooms));
+            worker.remove_member(*key);
+        }
+        self.presence.set(Presence::Ending);
+        let handled = Rc::new(Notify::new());
+        *self.handled.borrow_mut() = Some(Rc::clone(&handled));
+        let ending =
+            Ending { socket: Rc::clone(self), worker: Rc::clone(worker), reason, dropped: "stopped" };
+        tokio::task::spawn_local(ending.run(handled));
+    }
+
+    /// The server disconnects the socket. Events that wait are dropped, as what comes behind them is.
+    pub(crate) fn leave_at_once(&self, worker: &Rc<Worker>) {
+        let reason = DisconnectReason::ServerNamespaceDisconnect;
+        if let Some(was_connected) = self.stop(reason) {
+            count_dropped(self.queue.clear(self, worker), "disconnected");
+            self.end(worker, reason, was_connected);
+        }
+    }
+
+    /// The socket sends nothing any more. Returns whether it had connected; `None`: it has been stopped before.
+    fn stop(&self, reason: DisconnectReason) -> Option<bool> {
+        if self.presence.get() != Presence::Here {
+            return None;
+        }
+        self.presence.set(Presence::Gone);
+        let was_connected = self.socket.shared.connected.swap(false, Ordering::AcqRel);
+        // Those who await an acknowledgement see their channel closed.
+        self.drop_acks();
+        if was_connected {
+            tracing::debug!(namespace = self.namespace(), socket = %self.socket.id(), %reason, "socket disconnected");
+            metrics::counter!("switchboard_sockets_disconnected_total", "reason" => reason.as_str())
+                .increment(1);
+            metrics::gauge!("switchboard_sockets").decrement(1.0);
+        }
+        Some(was_connected)
+    }
+
+    fn end(&self, worker: &Rc<Worker>, reason: DisconnectReason, was_connected: bool) {
+        self.presence.set(Presence::Gone);
+        self.queue.clear(self, worker);
+        if was_connected {
+            self.tell_disconnected(reason);
+            self.socket.remove::<RoomsAtEnd>();
+        }
+        if let Some(key) = self.socket.shared.key.get() {
+            worker.remove_member(*key);
+        }
+        self.drop_own_handlers();
+    }
+
+    /// Drops the events that wait, and says so.
+    fn drop_events(&self, worker: &Rc<Worker>, why: &'static str) {
+        let events = self.queue.clear(self, worker);
+        count_dropped(events, why);
+        if events > 0 {
+            self.report(&EventsDropped { events, why }.into());
+        }
+    }
+
+    /// A handler failed so that the socket is not to have what comes behind; or the server's code says so.
+    pub(crate) fn abandon_events(&self, worker: &Rc<Worker>) {
+        count_dropped(self.queue.clear(self, worker), "disconnected");
+        self.note_handled();
+    }
+
+    /// An event has been handled after the end of its socket.
+    pub(crate) fn note_handled(&self) {
+        if let Some(handled) = &*self.handled.borrow() {
+            handled.notify_one();
+        }
+    }
+
+    fn tell_disconnected(&self, reason: DisconnectReason) {
+        let context = Disconnected { socket: self.socket.clone(), reason };
+        for handler in &self.socket.shared.namespace.table.load().disconnect {
+            match guarded(|| handler(&context)) {
+                Some(Ok(Extracted(call))) => match guarded(call) {
+                    Some(HandlerCall::Done(Ok(_))) | None => {}
+                    Some(HandlerCall::Done(Err(error))) => self.report(&error),
+                    Some(HandlerCall::Waits(waiting)) => self.finish_disconnected(waiting),
+                },
+                Some(Err(error)) => self.report(&error),
+                None => {}
+            }
+        }
+    }
+
+    /// What an async handler does before it first waits is done while the socket is still in its rooms.
+    fn finish_disconnected(&self, mut waiting: Waiting) {
+        match poll_guarded(&mut waiting, &mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Some(Err(error))) => self.report(&error),
+            Poll::Ready(_) => {}
+            Poll::Pending => {
+                let socket = self.socket.clone();
+                tokio::task::spawn_local(async move {
+                    if let Some(Err(error)) = guarded_future(waiting).await {
+                        report(&socket, &error);
+                    }
+                });
+            }
+        }
+    }
+}
+
+/// A socket that has left, and whose events are handled yet. When this is dropped, for whatever reason, the socket has ended.
+struct Ending {
+    socket: Rc<LocalSocket>,
+    worker: Rc<Worker>,
+    reason: DisconnectReason,
+    /// Why events that wait now would be dropped.
+    dropped: &'static str,
+}
+
+impl Ending {
+    async fn run(mut self, handled: Rc<Notify>) {
+        let timeout = self.socket.options().held_events_timeout;
+        while self.socket.queue.is_busy() || self.socket.queue.len() > 0 {
+            if tokio::time::timeout(timeout, handled.notified()).await.is_err() {
+                self.dropped = "time";
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.socket.drop_events(&self.worker, self.dropped);
+        self.socket.end(&self.worker, self.reason, true);
+        // Their room at the end is for `on_disconnect`.
+        drop(self.socket.handled.take());
+    }
+}
