@@ -105,25 +105,11 @@ impl Decoder {
         input: &'a mut [u8],
         pos: &mut usize,
     ) -> Result<Option<Message<'a>>, ProtocolError> {
-        let Some(frame) = self.short_frame(input, *pos) else { return self.decode_any(input, pos) };
-        let Some(payload) = input.get_mut(frame.start..frame.end) else { return Ok(None) };
-        *pos = frame.end;
-        let ascii = match self.role {
-            Role::Server => mask_short(payload, frame.key),
-            Role::Client => payload.len() < 64 && payload.is_ascii(),
-        };
-        if !frame.text {
-            return Ok(Some(Message::Binary(payload)));
+        match self.short_frame(input, *pos) {
+            Some(frame) => self.give_short(&frame, input, pos),
+            None if self.is_done(input, *pos) => Ok(None),
+            None => self.decode_any(input, pos),
         }
-        if ascii {
-            // SAFETY: every byte is ASCII, and ASCII is UTF-8.
-            #[allow(
-                unsafe_code,
-                reason = "a second check costs a third of the time that a short message takes"
-            )]
-            return Ok(Some(Message::Text(unsafe { std::str::from_utf8_unchecked(payload) })));
-        }
-        self.give(Opcode::Text, payload)
     }
 
     /// Whether nothing is held: no part of a header, a frame or a message, and none delivered from memory
@@ -179,8 +165,11 @@ impl Decoder {
         input: &mut [u8],
         pos: &mut usize,
     ) -> Result<Option<OwnedMessage>, ProtocolError> {
-        if self.short_frame(input, *pos).is_some() {
-            return self.decode(input, pos).map(|message| message.map(OwnedMessage::from));
+        if let Some(frame) = self.short_frame(input, *pos) {
+            return self.give_short(&frame, input, pos).map(|message| message.map(OwnedMessage::from));
+        }
+        if self.is_done(input, *pos) {
+            return Ok(None);
         }
         let found = self.find(input, pos)?;
         let held = self.partial.as_mut().filter(|_| matches!(found, Some(Found::Held)));
@@ -229,6 +218,40 @@ impl Decoder {
         let in_limits = len <= MAX_SHORT_PAYLOAD.min(self.max_frame_bytes).min(self.max_message_bytes);
         (self.phase == Phase::Boundary && is_message && in_limits && end <= input.len())
             .then_some(ShortFrame { start, end, key, text: first == 0x81 })
+    }
+
+    /// Whether nothing is to do: the input is used up, as in the last call for each read, and nothing is held.
+    #[inline(always)]
+    fn is_done(&self, input: &[u8], pos: usize) -> bool {
+        pos >= input.len() && self.is_idle()
+    }
+
+    /// Makes a message of a short frame.
+    #[inline(always)]
+    fn give_short<'a>(
+        &mut self,
+        frame: &ShortFrame,
+        input: &'a mut [u8],
+        pos: &mut usize,
+    ) -> Result<Option<Message<'a>>, ProtocolError> {
+        let Some(payload) = input.get_mut(frame.start..frame.end) else { return Ok(None) };
+        *pos = frame.end;
+        let ascii = match self.role {
+            Role::Server => mask_short(payload, frame.key),
+            Role::Client => payload.len() < 64 && payload.is_ascii(),
+        };
+        if !frame.text {
+            return Ok(Some(Message::Binary(payload)));
+        }
+        if ascii {
+            // SAFETY: every byte is ASCII, and ASCII is UTF-8.
+            #[allow(
+                unsafe_code,
+                reason = "a second check costs a third of the time that a short message takes"
+            )]
+            return Ok(Some(Message::Text(unsafe { std::str::from_utf8_unchecked(payload) })));
+        }
+        self.give(Opcode::Text, payload)
     }
 
     /// Any frame: whole and in place, or kept.
