@@ -31,8 +31,12 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// A peer at an address.
+    /// A peer at an address. One of IPv4 that a socket for both families shows as IPv6 (`::ffff:192.0.2.1`) is taken as IPv4.
     pub fn new(address: SocketAddr) -> Self {
+        let address = match address.ip().to_canonical() {
+            ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
+            IpAddr::V6(_) => address,
+        };
         Self { address: Some(address), ..Self::default() }
     }
 
@@ -116,6 +120,7 @@ struct Inner {
     /// A line feed and `name:value` for each header that is [common](is_common).
     common: Interned,
     /// An address of IPv6 ([`OWN_ADDRESS`] bytes); then as in `common` for each other header, and one without a name for the subprotocol.
+    /// A value that is not UTF-8 has a second line behind its text: a space in place of the name, then the bytes as they came.
     own: Box<[u8]>,
     v4: Option<Ipv4Addr>,
     port: u16,
@@ -194,9 +199,10 @@ impl Handshake {
         self.inner.facts.of_own_page
     }
 
-    /// The subprotocol that was selected.
-    pub(crate) fn protocol(&self) -> Option<&str> {
-        self.lines().find(|(name, _)| name.is_empty()).map(|(_, protocol)| protocol)
+    /// The subprotocol that was selected for a WebSocket (`Sec-WebSocket-Protocol`).
+    pub fn protocol(&self) -> Option<&str> {
+        let (_, protocol) = self.lines().find(|(name, _)| name.is_empty())?;
+        std::str::from_utf8(protocol).ok()
     }
 
     /// The path and query that were asked for.
@@ -226,24 +232,38 @@ impl Handshake {
         Some(value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value))
     }
 
-    /// A header's value, if it was kept ([`KeepHeaders`]) and is text; the first where there are several.
+    /// A header's value, if it was kept ([`KeepHeaders`]); the first where there are several. Bytes that are not UTF-8 are replaced by
+    /// U+FFFD: [`header_bytes`](Self::header_bytes) has them as they came.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    /// The headers that were kept and are text. Those that many clients send alike come first; apart from that they are in the order
-    /// they came.
-    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.lines().filter(|(name, _)| !name.is_empty())
+    /// The bytes of a header's value, as they came; the first where there are several.
+    pub fn header_bytes(&self, name: &str) -> Option<&[u8]> {
+        let is_asked_for = |key: &[u8]| key.eq_ignore_ascii_case(name.as_bytes());
+        let mut lines = self.lines().skip_while(|(key, _)| *key == NOT_TEXT || !is_asked_for(key));
+        let (_, text) = lines.next()?;
+        lines.next().filter(|(key, _)| *key == NOT_TEXT).map_or(Some(text), |(_, bytes)| Some(bytes))
     }
 
-    fn lines(&self) -> impl Iterator<Item = (&str, &str)> {
+    /// The headers that were kept, their values as [`header`](Self::header) gives them. Those that many clients send alike come first; apart from that they are in the order
+    /// they came.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        let text = |bytes| std::str::from_utf8(bytes).ok();
+        let headers = self.lines().filter(|(name, _)| !name.is_empty() && *name != NOT_TEXT);
+        headers.filter_map(move |(name, value)| Some((text(name)?, text(value)?)))
+    }
+
+    fn lines(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let own = self.inner.own.get(if self.inner.facts.v6 { OWN_ADDRESS } else { 0 }..).unwrap_or_default();
         // Values of headers hold no line feeds: `http` has checked that.
         [self.inner.common.as_bytes(), own]
             .into_iter()
             .flat_map(|lines| lines.split(|byte| *byte == b'\n').skip(1))
-            .filter_map(|line| std::str::from_utf8(line).ok()?.split_once(':'))
+            .filter_map(|line| {
+                let (name, value) = line.split_at_checked(memchr::memchr(b':', line)?)?;
+                Some((name, value.get(1..)?))
+            })
     }
 
     /// Where the request came from.
@@ -270,11 +290,23 @@ impl Handshake {
     }
 }
 
+/// In place of a name: the line holds the bytes of the value before it, which is not UTF-8. No header is called so.
+const NOT_TEXT: &[u8] = b" ";
+
 fn write_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    out.push(b'\n');
-    out.extend_from_slice(name.as_bytes());
-    out.push(b':');
-    out.extend_from_slice(value);
+    let mut write = |name: &[u8], value: &[u8]| {
+        out.push(b'\n');
+        out.extend_from_slice(name);
+        out.push(b':');
+        out.extend_from_slice(value);
+    };
+    match String::from_utf8_lossy(value) {
+        Cow::Borrowed(_) => write(name.as_bytes(), value),
+        Cow::Owned(text) => {
+            write(name.as_bytes(), text.as_bytes());
+            write(NOT_TEXT, value);
+        }
+    }
 }
 
 impl fmt::Debug for Handshake {
@@ -429,6 +461,37 @@ mod tests {
                 assert_eq!(headers, [("host", "c:1"), ("cookie", "a=b")]);
                 assert!(handshake.time().elapsed().unwrap() < Duration::from_secs(60));
             }
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_not_utf_8_is_shown_with_its_bytes_replaced_and_can_be_had_as_it_came() {
+        let mut request =
+            http::Request::get("/").header("Host", "a").header("X-Last", "plain").body(()).unwrap();
+        for (name, value) in [("cookie", &b"name=J\xFCrgen; id=7"[..]), ("user-agent", b"\xFF\xFE")] {
+            let value = http::HeaderValue::from_bytes(value).unwrap();
+            request.headers_mut().insert(HeaderName::from_static(name), value);
+        }
+        let handshake = Handshake::new(&request.into_parts().0, Peer::default(), &KeepHeaders::Default, None);
+        for (name, text, bytes) in [
+            ("cookie", "name=J\u{FFFD}rgen; id=7", &b"name=J\xFCrgen; id=7"[..]),
+            ("user-agent", "\u{FFFD}\u{FFFD}", b"\xFF\xFE"),
+            ("host", "a", b"a"),
+            ("X-LAST", "plain", b"plain"),
+        ] {
+            assert_eq!((handshake.header(name), handshake.header_bytes(name)), (Some(text), Some(bytes)));
+        }
+        assert_eq!(handshake.headers().count(), 4);
+    }
+
+    #[test]
+    fn a_peer_of_ipv4_is_shown_as_one() {
+        for (address, shown) in [
+            ("[::ffff:192.0.2.1]:80", "192.0.2.1:80"),
+            ("192.0.2.1:80", "192.0.2.1:80"),
+            ("[2001:db8::1]:80", "[2001:db8::1]:80"),
+        ] {
+            assert_eq!(Peer::new(address.parse().unwrap()).address, Some(shown.parse().unwrap()));
         }
     }
 

@@ -49,6 +49,7 @@ const METRICS: &[Metric] = &[
     counter("switchboard_tls_handshakes_total", &["kind"], "TLS handshakes: `full`, or `resumed` by a ticket."),
     counter("switchboard_tls_handshake_errors_total", &["reason"], "TLS handshakes that came to nothing: `not TLS` (requests without it among them, where it is asked for), `refused`, `refused by the client`, `connection lost`. Those that were too slow are in the next line."),
     counter("switchboard_tls_reloads_total", &["result"], "Certificates that changed in their files: `taken`, or `failed` where the old one went on."),
+    counter("switchboard_write_timeouts_total", &[], "HTTP/1 connections closed because the client took nothing of an answer in time."),
     counter("switchboard_head_timeouts_total", &[], "Connections closed because no head of a request, or no end of a TLS handshake, came in time; kept ones that were idle as long count too."),
     counter("switchboard_http_errors_total", &["reason"], "HTTP connections that failed: `head too large`, `not HTTP`, `incomplete request`, `connection lost`, and `flood` where HTTP/2's bounds on what costs a client nothing were met."),
     counter("switchboard_flash_policies_total", &[], "Requests of Flash players for their socket policy that were answered."),

@@ -1,8 +1,8 @@
 //! Which proxies' word on a client is taken: its address (`X-Forwarded-For`), whether it came over TLS (`X-Forwarded-Proto`), and which host
 //! it asked for (`X-Forwarded-Host`).
 //!
-//! `Forwarded` (RFC 7239) is not heard: a proxy that writes the one header hands on the other as its client sent it, so that hearing both
-//! would be trusting clients.
+//! `Forwarded` (RFC 7239) is not heard: a proxy that writes one of these headers hands on the others as its client sent them, so that a
+//! server which heard both would believe clients.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -24,8 +24,8 @@ const MAX_ELEMENTS: usize = 32;
 ///
 /// A request that comes from a trusted proxy is taken to come from the rightmost address of its `X-Forwarded-For` that is not itself a
 /// trusted proxy's. Where there is none (all are trusted, or one is not an address), it is the last one that was understood, and that of the
-/// connection where there is no such header. Addresses may carry a port and brackets; where there is no port, it is 0. `Forwarded` is not
-/// heard.
+/// connection where there is no such header. Addresses may carry a port, brackets, quotes and a zone; where there is no port, it is 0.
+/// `Forwarded` (RFC 7239) is not heard.
 ///
 /// ```
 /// use switchboard::TrustedProxies;
@@ -157,8 +157,15 @@ fn from_the_right<'a>(headers: &'a HeaderMap, name: &'static str) -> impl Iterat
         .take(MAX_ELEMENTS)
 }
 
-/// An address with or without port: `192.0.2.7`, `192.0.2.7:4711`, `2001:db8::7`, `[2001:db8::7]`, `[2001:db8::7]:4711`.
+/// An address with or without port: `192.0.2.7`, `192.0.2.7:4711`, `2001:db8::7`, `[2001:db8::7]`, `[2001:db8::7]:4711`; in quotes, as
+/// `Forwarded` has it, or not. A zone (`fe80::7%eth0`) is the proxy's own name for a link, and is left out.
 fn parse_address(text: &str) -> Option<SocketAddr> {
+    let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+    let without_zone = text.split_once('%').map(|(address, zone)| {
+        let behind = zone.find(']').and_then(|at| zone.get(at..)).unwrap_or_default();
+        format!("{address}{behind}")
+    });
+    let text = without_zone.as_deref().unwrap_or(text);
     let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
     let address = text.parse().ok().or_else(bracketed).map(|ip| SocketAddr::new(ip, 0));
     let address = address.or_else(|| text.parse().ok())?;
@@ -257,6 +264,13 @@ mod tests {
             (TrustedProxies::loopback(), "127.0.0.1:5", &["[2001:db8::1]"], "[2001:db8::1]:0"),
             (TrustedProxies::loopback(), "127.0.0.1:5", &["[2001:db8::1]:77"], "[2001:db8::1]:77"),
             (TrustedProxies::loopback(), "127.0.0.1:5", &["::ffff:192.0.2.1"], "192.0.2.1:0"),
+            (TrustedProxies::loopback(), "127.0.0.1:5", &["fe80::1%eth0"], "[fe80::1]:0"),
+            (TrustedProxies::loopback(), "127.0.0.1:5", &["fe80::1%25"], "[fe80::1]:0"),
+            (TrustedProxies::loopback(), "127.0.0.1:5", &["[fe80::1%eth0]:77"], "[fe80::1]:77"),
+            (TrustedProxies::loopback(), "127.0.0.1:5", &["\"[2001:db8::1]:77\""], "[2001:db8::1]:77"),
+            (TrustedProxies::loopback(), "127.0.0.1:5", &["\"192.0.2.1\""], "192.0.2.1:0"),
+            (TrustedProxies::loopback(), "127.0.0.1:5", &["\"192.0.2.1"], "127.0.0.1:5"),
+            (TrustedProxies::loopback(), "127.0.0.1:5", &["%eth0"], "127.0.0.1:5"),
             (TrustedProxies::loopback(), "192.0.2.9:5", &["192.0.2.1"], "192.0.2.9:5"),
             // What the client itself said stands to the left of what a proxy says of it.
             (TrustedProxies::loopback(), "127.0.0.1:5", &["6.6.6.6, 192.0.2.1"], "192.0.2.1:0"),

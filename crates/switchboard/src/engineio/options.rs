@@ -42,8 +42,11 @@ pub struct EngineOptions {
     pub ping_timeout: Duration,
     /// How long a probe may take. Default 10 s.
     pub upgrade_timeout: Duration,
-    /// How long the body of a POST may take to arrive. Default 30 s; then the session is closed.
+    /// How long the body of a POST may take to arrive. Default 30 s; then the answer is a 408, and the session is closed.
     pub body_timeout: Duration,
+    /// Pieces in which the body of a POST may arrive (`maxBufferedChunks`). Default 10 000; a body in more of them gets a 413, and closes the
+    /// session.
+    pub max_body_pieces: usize,
     /// Bytes of a POST's body, or of a WebSocket message. Default 1 000 000. A larger POST gets a 413, a larger WebSocket message closes
     /// the connection with 1009.
     pub max_payload: usize,
@@ -63,6 +66,9 @@ pub struct EngineOptions {
     pub websocket: bool,
     /// Whether a session may go from polling to WebSocket. Default: yes.
     pub allow_upgrades: bool,
+    /// Subprotocols of WebSockets (`Sec-WebSocket-Protocol`): the first of the client's that is among these is selected. Default: none, which
+    /// selects the first that the client offers, as `ws` does in Node. [`Handshake::protocol`](crate::Handshake::protocol) shows it.
+    pub subprotocols: Vec<String>,
     /// The `Set-Cookie` sent with each handshake. Default: none.
     pub cookie: Option<HeaderValue>,
     /// Pages of which origins may connect, and read what they are answered (CORS). Default: those of the server's own host.
@@ -90,6 +96,7 @@ impl EngineOptions {
             ping_timeout: Duration::from_secs(20),
             upgrade_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
+            max_body_pieces: 10_000,
             max_payload: 1_000_000,
             max_outbox_bytes: 16 << 20,
             http_compression: Some(1024),
@@ -97,6 +104,7 @@ impl EngineOptions {
             polling: true,
             websocket: true,
             allow_upgrades: true,
+            subprotocols: Vec::new(),
             cookie: None,
             origins: Origins::default(),
             allow_request: None,

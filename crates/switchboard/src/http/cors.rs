@@ -15,6 +15,7 @@ use switchboard_websocket::drafts;
 use switchboard_websocket::handshake::origin::{is_of_own_page, is_same_host, matches};
 
 use crate::Peer;
+use crate::functions::guarded;
 use crate::proxies::forwarded_hosts;
 
 /// A function that decides on an origin.
@@ -107,7 +108,8 @@ impl Origins {
     /// `origin` is the request's.
     pub(crate) fn add_headers(&self, origin: Option<&HeaderValue>, answer: &mut HeaderMap) {
         let Some(origin) = origin else { return };
-        if !origin.to_str().is_ok_and(|origin| self.is_listed(origin)) {
+        let is_listed = |origin| guarded(|| self.is_listed(origin)).unwrap_or(false);
+        if !origin.to_str().is_ok_and(is_listed) {
             return;
         }
         if matches!(self.kind, Kind::Any) && !self.credentials {

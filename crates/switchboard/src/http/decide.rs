@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use http::header::{ETAG, IF_NONE_MATCH, ORIGIN, SEC_WEBSOCKET_VERSION, SET_COOKIE};
+use http::header::{ETAG, ORIGIN, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 use hyper::ext::ReasonPhrase;
@@ -17,11 +17,13 @@ use switchboard_websocket::drafts::{self, hixie};
 use switchboard_websocket::handshake::server as websocket;
 
 use super::cors::Origins;
+use super::etag::is_fresh;
 use super::http2::connect_protocol;
 use super::routes::Route;
 use super::{Answer, engine_error, engine_error_with, plain, refused};
 use crate::engineio::session::{EngineSession, Registry};
-use crate::engineio::{ClientFile, EngineServer, probe};
+use crate::engineio::{ClientFile, EngineOptions, EngineServer, probe};
+use crate::functions::guarded;
 use crate::handshake::{Handshake, Peer};
 use crate::proxies::forwarded_hosts;
 use crate::server::Server;
@@ -130,21 +132,32 @@ pub(crate) enum PollKind {
 
 /// Decides on a request by its head.
 pub(crate) fn decide(inner: &Server, parts: &Parts, peer: Peer) -> Decision {
-    let route = inner.routes.load().find(parts.uri.path());
+    let route = inner.routes.load().find(&parts.uri);
     if route.is_some() && inner.closing.load(Ordering::Acquire) {
         refused("http", "shutting down");
         return Decision::Answer(plain(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n"));
     }
+    let Some(route) = route else { return Decision::Pass };
+    // A user's check of an origin or a request may panic: that is the end of this request only.
+    let decision = guarded(|| decide_route(inner, route, parts, peer));
+    decision.unwrap_or_else(|| {
+        refused("http", "panic");
+        Decision::Answer(plain(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n"))
+    })
+}
+
+fn decide_route(inner: &Server, route: Route, parts: &Parts, peer: Peer) -> Decision {
     match route {
-        None => Decision::Pass,
-        Some(Route::Engine(server)) => match decide_engine(&server, parts, peer, inner.drafts) {
+        Route::Engine(server) => match decide_engine(&server, parts, peer, inner.drafts) {
             Ok(Decision::Answer(answer)) | Err(answer) => Decision::Answer(finish(&server, parts, answer)),
             Ok(decision) => decision,
         },
-        Some(Route::Client(server, file)) => Decision::Answer(
-            server.options.client_files.get(file).map_or_else(not_found, |file| serve_file(file, parts)),
-        ),
-        Some(Route::WebSocket(service)) => decide_websocket(&service, parts, peer, inner.drafts),
+        Route::Client(server, file) => {
+            let file = server.options.client_files.get(file);
+            let answer = file.map_or_else(not_found, |file| serve_file(file, &server.options.origins, parts));
+            Decision::Answer(finish(&server, parts, answer))
+        }
+        Route::WebSocket(service) => decide_websocket(&service, parts, peer, inner.drafts),
     }
 }
 
@@ -207,7 +220,8 @@ fn decide_let_in(
             if query.protocol() != 4 {
                 return Err(engine_error(ErrorCode::UnsupportedProtocolVersion));
             }
-            PollKind::Open(Handshake::new(parts, peer, &options.keep_headers, None))
+            let protocol = if websocket { subprotocol(options, parts) } else { None };
+            PollKind::Open(Handshake::new(parts, peer, &options.keep_headers, protocol))
         }
         Some(sid) => {
             let sid = SessionId::parse(sid).filter(|sid| usize::from(sid.worker()) < server.hub.workers());
@@ -222,7 +236,8 @@ fn decide_let_in(
     if !websocket {
         return Ok(Decision::Poll(PollRequest { server: Arc::clone(server), kind }));
     }
-    let asked = check_websocket(parts, peer, drafts).map_err(|error| refuse_websocket(&error))?;
+    let mut asked = check_websocket(parts, peer, drafts).map_err(|error| refuse_websocket(&error))?;
+    asked.select(subprotocol(options, parts).as_slice());
     match kind {
         PollKind::Open(handshake) => {
             let attach = |wire| Attach::Session(Arc::clone(server), handshake, wire);
@@ -234,6 +249,15 @@ fn decide_let_in(
         }
         PollKind::Get(_) | PollKind::Post(_) => Err(engine_error(ErrorCode::BadRequest)),
     }
+}
+
+/// The subprotocol of a WebSocket of Engine.IO: the client's first that the options have, or the client's first where these have none.
+fn subprotocol<'a>(options: &EngineOptions, parts: &'a Parts) -> Option<&'a str> {
+    let offers = parts.headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|offer| offer.to_str().ok());
+    let mut offers = offers.flat_map(|offer| offer.split(',')).map(str::trim);
+    offers.find(|offer| {
+        options.subprotocols.is_empty() || options.subprotocols.iter().any(|known| known == offer)
+    })
 }
 
 fn decide_websocket(service: &Arc<RawService>, parts: &Parts, peer: Peer, drafts: bool) -> Decision {
@@ -263,7 +287,7 @@ fn check_websocket(
     peer: Peer,
     drafts: bool,
 ) -> Result<drafts::Request<'_>, websocket::HandshakeError> {
-    if parts.version == Version::HTTP_2 {
+    if parts.version >= Version::HTTP_2 {
         let asked = websocket::Upgrade::check_connect(parts, connect_protocol(parts));
         return asked.map(drafts::Request::Rfc6455);
     }
@@ -360,14 +384,15 @@ fn not_found() -> Answer {
     plain(StatusCode::NOT_FOUND, "not found\n")
 }
 
-fn serve_file(file: &ClientFile, parts: &Parts) -> Answer {
+fn serve_file(file: &ClientFile, origins: &Origins, parts: &Parts) -> Answer {
+    if parts.method == Method::OPTIONS && parts.headers.contains_key(ORIGIN) {
+        return preflight(origins, parts);
+    }
     if parts.method != Method::GET && parts.method != Method::HEAD {
         return plain(StatusCode::METHOD_NOT_ALLOWED, "GET only\n");
     }
-    let fresh =
-        parts.headers.get_all(IF_NONE_MATCH).iter().any(|value| value.as_bytes() == file.etag.as_bytes());
     let mut answer = super::answer(StatusCode::OK, file.content_type, Bytes::clone(&file.body));
-    if fresh {
+    if is_fresh(&parts.headers, &file.etag) {
         *answer.status_mut() = StatusCode::NOT_MODIFIED;
         *answer.body_mut() = Bytes::new();
     }

@@ -4,6 +4,7 @@ pub(crate) mod body;
 mod compress;
 pub(crate) mod cors;
 pub(crate) mod decide;
+pub(crate) mod etag;
 mod finish;
 pub(crate) mod hixie;
 pub(crate) mod http2;
@@ -60,11 +61,10 @@ pub(crate) fn plain(status: StatusCode, body: impl Into<Bytes>) -> Answer {
     answer(status, "text/plain; charset=UTF-8", body.into())
 }
 
-/// 413 with an empty body; what is left of the request's is not read.
-pub(crate) fn too_large() -> Answer {
-    refused("http", "payload too large");
+/// An answer without a body to a request whose own is not read to its end: the connection ends with it.
+pub(crate) fn body_refused(status: StatusCode) -> Answer {
     let mut answer = Response::new(Bytes::new());
-    *answer.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
+    *answer.status_mut() = status;
     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     answer
 }

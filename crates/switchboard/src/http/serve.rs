@@ -4,7 +4,6 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
@@ -22,11 +21,11 @@ use tracing::Instrument;
 use super::decide::{Attach, Decision, HixieUpgrade, PollKind, PollRequest, can_probe, decide};
 use super::finish::Finish;
 use super::hixie::prove;
-use super::{Answer, engine_error, http2, plain, text, too_large};
+use super::{Answer, body_refused, engine_error, http2, plain, refused, text};
 use crate::DisconnectReason;
-use crate::engineio::EngineServer;
 use crate::engineio::polling::{self, Reply};
 use crate::engineio::session::{EngineSession, Registry};
+use crate::engineio::{EngineOptions, EngineServer};
 use crate::handshake::Peer;
 use crate::listener::count_refused;
 use crate::listener::streams::StreamPlace;
@@ -68,7 +67,7 @@ pub(crate) fn serve_parts<B>(
 where
     B: Body<Data = Bytes> + Send,
 {
-    if parts.version == Version::HTTP_2 {
+    if parts.version >= Version::HTTP_2 {
         http2::level(&mut parts);
     }
     let decision = decide(inner, &parts, peer);
@@ -139,7 +138,7 @@ async fn upgrade(
         Ok(place) => place,
         Err(refusal) => return too_many(refusal),
     };
-    if parts.version == Version::HTTP_2 {
+    if parts.version >= Version::HTTP_2 {
         metrics::counter!("switchboard_http2_websockets_total").increment(1);
     }
     tokio::spawn(hand_over(inner, on_upgrade, attach, challenge, place).in_current_span());
@@ -289,16 +288,15 @@ where
     let owner = WorkerId(sid.worker());
     if headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes() == b"application/octet-stream") {
         // Protocol 4 has no binary payloads.
-        let refused = ask(hub, owner, move |worker, reply| {
+        let refusal = ask(hub, owner, move |worker, reply| {
             let _gone = reply.send(engine_error(ErrorCode::BadRequest));
             if let Some(session) = find(worker, &sid) {
                 session.close(worker, DisconnectReason::TransportError);
             }
         });
-        return Some(refused.await);
+        return Some(refusal.await);
     }
-    let mut body =
-        std::pin::pin!(read_body(headers, body, server.options.max_payload, server.options.body_timeout));
+    let mut body = std::pin::pin!(read_body(headers, body, &server.options));
     // Mostly the body came with the head. Where not, the session is told that it is on its way.
     let mut begun = false;
     let first = poll_fn(|cx| Poll::Ready(body.as_mut().poll(cx))).await;
@@ -329,10 +327,11 @@ where
             None => drop(reply.send(engine_error(ErrorCode::SessionIdUnknown))),
         }),
         Err(NoBody::Gone) => return None,
-        Err(NoBody::TooLarge) => {
+        Err(NoBody::Refused(status, reason)) => {
+            refused("http", reason);
             return Some(
                 ask(hub, owner, move |worker, reply| {
-                    let _gone = reply.send(too_large());
+                    let _gone = reply.send(body_refused(status));
                     if let Some(session) = find(worker, &sid) {
                         polling::on_large_post(worker, &session);
                     }
@@ -350,42 +349,48 @@ fn find(worker: &Worker, sid: &SessionId) -> Option<Rc<EngineSession>> {
 }
 
 enum NoBody {
-    TooLarge,
+    /// The status of the answer, and why.
+    Refused(StatusCode, &'static str),
     /// It stopped coming.
     Gone,
 }
+
+const TOO_LARGE: NoBody = NoBody::Refused(StatusCode::PAYLOAD_TOO_LARGE, "payload too large");
 
 /// Bytes of a body over the limit that are read and dropped before it is refused, so that a client that has sent most of it
 /// reads the answer rather than a reset.
 const DROPPED_BYTES: usize = 1 << 20;
 
 /// Reads a whole body, bounded in bytes and time.
-async fn read_body<B>(headers: &HeaderMap, body: B, limit: usize, timeout: Duration) -> Result<Bytes, NoBody>
+async fn read_body<B>(headers: &HeaderMap, body: B, options: &EngineOptions) -> Result<Bytes, NoBody>
 where
     B: Body<Data = Bytes>,
 {
+    let limit = options.max_payload;
     let announced =
         headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > limit.saturating_add(DROPPED_BYTES)) {
-        return Err(NoBody::TooLarge);
+        return Err(TOO_LARGE);
     }
-    let mut collecting = std::pin::pin!(collect(body, limit));
+    let mut collecting = std::pin::pin!(collect(body, limit, options.max_body_pieces));
     // A body that came with its head needs no timer.
     if let Poll::Ready(read) = poll_fn(|cx| Poll::Ready(collecting.as_mut().poll(cx))).await {
         return read;
     }
-    tokio::time::timeout(timeout, collecting).await.unwrap_or_else(|_late| {
-        super::refused("http", "body timeout");
-        Err(NoBody::Gone)
-    })
+    let late = NoBody::Refused(StatusCode::REQUEST_TIMEOUT, "body timeout");
+    tokio::time::timeout(options.body_timeout, collecting).await.unwrap_or(Err(late))
 }
 
-async fn collect<B: Body<Data = Bytes>>(body: B, limit: usize) -> Result<Bytes, NoBody> {
-    let mut body = std::pin::pin!(body);
+async fn collect<B: Body<Data = Bytes>>(body: B, limit: usize, max_pieces: usize) -> Result<Bytes, NoBody> {
+    let (mut body, mut pieces) = (std::pin::pin!(body), 0_usize);
     let (mut first, mut rest, mut length) = (Bytes::new(), Vec::new(), 0_usize);
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_broken| NoBody::Gone)?.into_data() else { continue };
         length = length.saturating_add(data.len());
+        pieces += 1;
+        if pieces > max_pieces {
+            return Err(NoBody::Refused(StatusCode::PAYLOAD_TOO_LARGE, "payload in too many pieces"));
+        }
         if length > limit.saturating_add(DROPPED_BYTES) {
             break;
         } else if length > limit {
@@ -399,7 +404,7 @@ async fn collect<B: Body<Data = Bytes>>(body: B, limit: usize) -> Result<Bytes, 
         }
     }
     match length {
-        _ if length > limit => Err(NoBody::TooLarge),
+        _ if length > limit => Err(TOO_LARGE),
         _ if rest.is_empty() => Ok(first),
         _ => Ok(rest.into()),
     }

@@ -1,7 +1,7 @@
 //! Answers as bytes of HTTP/1.1, for the ways that do without hyper.
 
 use std::cell::RefCell;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::Response;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE};
@@ -23,13 +23,19 @@ pub(crate) fn write_head<B>(response: &Response<B>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n\r\n");
 }
 
-/// An answer as it goes out, with its length, the date, and whether the connection ends with it.
-pub(crate) fn write_answer(answer: &Answer, is_last: bool, out: &mut Vec<u8>) {
+/// An answer as it goes out, with its length, the date, and for how long the connection is kept; `None`: it ends with the answer.
+pub(crate) fn write_answer(answer: &Answer, kept_for: Option<Duration>, out: &mut Vec<u8>) {
     write_head(answer, out);
     // The head's empty line comes behind these.
     out.truncate(out.len().saturating_sub(2));
-    if is_last && !answer.headers().contains_key(CONNECTION) {
-        out.extend_from_slice(b"connection: close\r\n");
+    match kept_for {
+        _ if answer.headers().contains_key(CONNECTION) => {}
+        None => out.extend_from_slice(b"connection: close\r\n"),
+        Some(time) => {
+            out.extend_from_slice(b"connection: keep-alive\r\nkeep-alive: timeout=");
+            out.extend_from_slice(itoa::Buffer::new().format(time.as_secs()).as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
     }
     if !answer.headers().contains_key(DATE) {
         out.extend_from_slice(b"date: ");
@@ -68,13 +74,18 @@ mod tests {
     use crate::http::plain;
 
     #[test]
-    fn an_answer_tells_its_length_its_date_and_its_end() {
-        let mut out = Vec::new();
-        write_answer(&plain(StatusCode::OK, "words"), true, &mut out);
-        let text = String::from_utf8(out).unwrap();
-        assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
-        assert!(text.ends_with("\r\ncontent-length: 5\r\n\r\nwords"), "{text}");
-        assert!(text.contains("\r\nconnection: close\r\ndate: "), "{text}");
-        assert!(text.contains(" GMT\r\n"), "{text}");
+    fn an_answer_tells_its_length_its_date_and_how_long_the_connection_is_kept() {
+        for (kept_for, told) in [
+            (None, "connection: close"),
+            (Some(Duration::from_secs(65)), "connection: keep-alive\r\nkeep-alive: timeout=65"),
+        ] {
+            let mut out = Vec::new();
+            write_answer(&plain(StatusCode::OK, "words"), kept_for, &mut out);
+            let text = String::from_utf8(out).unwrap();
+            assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
+            assert!(text.ends_with("\r\ncontent-length: 5\r\n\r\nwords"), "{text}");
+            assert!(text.contains(&format!("\r\n{told}\r\ndate: ")), "{text}");
+            assert!(text.contains(" GMT\r\n"), "{text}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! One accepted connection: what its first bytes are decides ([`opening`](super::opening)). A WebSocket upgrade goes the fast path, each other
 //! kind to its own function, and every other request of HTTP to hyper.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Response;
 use switchboard_hub::Worker;
+use switchboard_websocket::handshake::head;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
@@ -23,6 +25,7 @@ use crate::http::hixie::prove;
 use crate::http::serve::{check_probe, land, lost_on_its_way};
 use crate::http::wire;
 use crate::server::Server;
+use crate::server::options::after;
 use crate::transport::connection::ConnectionTask;
 use crate::transport::connection_limit::Permit;
 use crate::transport::io::{Handover, Io};
@@ -44,7 +47,7 @@ pub(super) async fn serve(
     mut permit: Permit,
     tls: Option<Arc<Acceptor>>,
 ) -> Option<ConnectionTask> {
-    let deadline = Instant::now() + inner.listener.head_timeout;
+    let deadline = after(Instant::now(), inner.listener.head_timeout);
     let first = {
         let opening = first_bytes(&worker, &inner, &mut stream, &mut peer, &mut permit, tls.as_deref());
         in_time(&inner, deadline, pin!(opening)).await
@@ -123,7 +126,7 @@ async fn go_on(
                 _ => Some(unread),
             };
             let unread = unread?;
-            let stream = Rewind::new(stream, unread, permit);
+            let stream = Rewind::new(stream, encode_target(unread), permit);
             match speaks {
                 Speaks::FlashPolicy if inner.drafts => {
                     flash::answer(&inner.listener.flash_policy, stream).await;
@@ -133,6 +136,7 @@ async fn go_on(
                 }
                 // hyper refuses what is not HTTP/1.
                 Speaks::Http1 | Speaks::Http2 | Speaks::FlashPolicy | Speaks::Tls => {
+                    let stream = stream.with_write_timeout(inner.listener.write_timeout);
                     Box::pin(requests::serve(&inner, stream, peer)).await;
                 }
             }
@@ -247,10 +251,21 @@ async fn upgrade_hixie(
     }
 }
 
+/// The bytes that a request begins with, its target percent-encoded where clients leave that out. hyper takes no other.
+fn encode_target(bytes: Bytes) -> Bytes {
+    let line = bytes.get(..memchr::memchr(b'\n', &bytes).unwrap_or(0)).unwrap_or_default();
+    let (Some(begin), Some(end)) = (memchr::memchr(b' ', line), memchr::memrchr(b' ', line)) else {
+        return bytes;
+    };
+    let Some(Cow::Owned(encoded)) = bytes.get(begin + 1..end).map(head::encode_target) else { return bytes };
+    let around = |range| bytes.get(range).unwrap_or_default();
+    [around(0..begin + 1), &encoded, around(end..bytes.len())].concat().into()
+}
+
 /// Answers the connection's only request. `_permit` is given back when the connection is closed.
 async fn write_answer(mut stream: Stream, _permit: Permit, answer: Answer) {
     let mut bytes = Vec::with_capacity(512);
-    wire::write_answer(&answer, true, &mut bytes);
+    wire::write_answer(&answer, None, &mut bytes);
     let write = async {
         stream.write_all(&bytes).await?;
         stream.shutdown().await?;

@@ -30,11 +30,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use super::keep_alive::Patience;
 use super::requests::{answer, own};
 use super::streams::{OpenStream, StreamBody, StreamPlace, Streams};
 use crate::Peer;
 use crate::http::{Answer, plain, refused};
 use crate::server::Server;
+use crate::server::options::after;
 
 /// Bytes read before the streams they were for have their turn: what they have not taken counts against bounds.
 const READ_A_TURN: usize = 64 << 10;
@@ -144,9 +146,9 @@ async fn drive<C>(
 where
     C: Future<Output = hyper::Result<()>>,
 {
-    let head_timeout = inner.listener.head_timeout;
+    let patience = Patience::new(&inner.listener);
     let max_abandoned = ABANDONED_PER_STREAM.saturating_mul(inner.listener.http2.max_streams as usize);
-    let mut timer = std::pin::pin!(tokio::time::sleep(head_timeout));
+    let mut timer = std::pin::pin!(tokio::time::sleep_until(after(Instant::now(), patience.step())));
     let mut closed = inner.closed.subscribe();
     let mut closed = std::pin::pin!(closed.wait_for(|closed| *closed));
     let (mut watching, mut leaving) = (false, false);
@@ -161,7 +163,7 @@ where
         }
         watching = true;
         while timer.as_mut().poll(cx).is_ready() {
-            match streams.next_look(head_timeout) {
+            match streams.next_look(&patience) {
                 Some(next) => {
                     streams.forget_abandoned();
                     timer.as_mut().reset(next);

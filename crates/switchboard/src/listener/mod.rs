@@ -7,6 +7,7 @@ mod connection;
 mod first;
 pub(crate) mod flash;
 pub(crate) mod http2;
+mod keep_alive;
 mod opening;
 mod polls;
 mod proxy_protocol;

@@ -216,8 +216,8 @@ fn look(inner: &Server, bytes: &[u8], peer: &Peer, may_request: bool) -> Result<
     let limits = HeadLimits::default().max_bytes(options.max_head_bytes).max_headers(options.max_headers);
     let (parts, len) = match Head::new(limits).request(bytes) {
         Ok(Some(whole)) => whole,
-        // hyper cannot answer a draft's handshake byte for byte: a head that may be of one is awaited here.
-        Ok(None) if inner.drafts && !ends_head(bytes) => {
+        // A head that comes in pieces is awaited here: hyper answers no draft's handshake byte for byte, and takes no target that is not encoded.
+        Ok(None) if !ends_head(bytes) => {
             return Err(TooFew { begun: bytes.to_vec(), head: true });
         }
         // What is malformed or too long is hyper's to refuse.

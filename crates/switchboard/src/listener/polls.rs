@@ -28,6 +28,7 @@ use crate::http::serve::{Served, serve_parts};
 use crate::http::wire::write_answer;
 use crate::http::{Answer, plain};
 use crate::server::Server;
+use crate::server::options::{ListenerOptions, after};
 
 /// Bytes that a client may send behind a request before it has its answer. From there on they stay in the kernel, and with them the end
 /// of the connection.
@@ -61,11 +62,12 @@ where
             answered(worker, stream, serving, behind).await?
         };
         let is_last = is_last || inner.closing.load(Ordering::Acquire);
-        let goes_on = write(worker, stream, &answer, is_last, inner.listener.head_timeout).await;
+        let goes_on = write(worker, stream, &answer, is_last, &inner.listener).await;
         if !goes_on.is_ok_and(|goes_on| goes_on) {
             return None;
         }
         bytes = ahead.into();
+        idle.patience = inner.listener.keep_alive_timeout;
     }
 }
 
@@ -98,7 +100,7 @@ fn poll_of(inner: &Server, bytes: &[u8]) -> Option<Box<Poll>> {
     let limits = HeadLimits::default().max_bytes(options.max_head_bytes).max_headers(options.max_headers);
     let (parts, len) = Head::new(limits).request(bytes).ok()??;
     let (length, is_last) = framing(&parts)?;
-    let Some(Route::Engine(_)) = inner.routes.load().find(parts.uri.path()) else { return None };
+    let Some(Route::Engine(_)) = inner.routes.load().find(&parts.uri) else { return None };
     let (body, behind) = bytes.get(len..)?.split_at_checked(length)?;
     let body = Full::new(Bytes::copy_from_slice(body));
     Some(Box::new(Poll { parts, body, is_last, behind: behind.to_vec() }))
@@ -200,6 +202,8 @@ where
 struct Idle<'a> {
     inner: &'a Server,
     since: Instant,
+    /// How long the next request has: less for a connection's first.
+    patience: Duration,
     /// Looks now and then whether the time is over, rather than be set for each request.
     timer: Option<Pin<Box<Sleep>>>,
     closed: Pin<Box<dyn Future<Output = ()> + Send>>,
@@ -212,7 +216,8 @@ impl<'a> Idle<'a> {
         let closed = Box::pin(async move {
             let _ended = closed.wait_for(|closed| *closed).await;
         });
-        Self { inner, since: Instant::now(), timer: None, closed, is_watching: false }
+        let patience = inner.listener.head_timeout;
+        Self { inner, since: Instant::now(), patience, timer: None, closed, is_watching: false }
     }
 
     async fn read<S, T>(
@@ -249,7 +254,7 @@ impl<'a> Idle<'a> {
     }
 
     fn poll_late(&mut self, cx: &mut Context<'_>) -> task::Poll<()> {
-        let end = self.since + self.inner.listener.head_timeout;
+        let end = after(self.since, self.patience);
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(end)));
         loop {
             ready!(timer.as_mut().poll(cx));
@@ -261,13 +266,13 @@ impl<'a> Idle<'a> {
     }
 }
 
-/// Writes an answer, in one write if the connection takes it; each further one may take `patience`. `false`: the connection is at its end.
+/// Writes an answer, in one write if the connection takes it. `false`: the connection is at its end.
 async fn write<S>(
     worker: &Worker,
     stream: &mut S,
     answer: &Answer,
     is_last: bool,
-    patience: Duration,
+    options: &ListenerOptions,
 ) -> io::Result<bool>
 where
     S: AsyncWrite + Unpin,
@@ -275,7 +280,7 @@ where
     let is_last = is_last || answer.headers().contains_key(CONNECTION);
     let mut rest = poll_fn(|cx| {
         task::Poll::Ready(worker.with_scratch(|bytes| {
-            write_answer(answer, is_last, bytes);
+            write_answer(answer, (!is_last).then_some(options.keep_alive_timeout), bytes);
             let written = match Pin::new(&mut *stream).poll_write(cx, bytes) {
                 task::Poll::Ready(written) => written?,
                 task::Poll::Pending => 0,
@@ -285,7 +290,7 @@ where
     })
     .await?;
     while !rest.is_empty() {
-        let written = tokio::time::timeout(patience, stream.write(&rest)).await??;
+        let written = in_time(options, stream.write(&rest)).await?;
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
@@ -294,12 +299,20 @@ where
     // Mostly there is nothing left to flush, and then no need of a timer.
     match poll_fn(|cx| task::Poll::Ready(Pin::new(&mut *stream).poll_flush(cx))).await {
         task::Poll::Ready(flushed) => flushed?,
-        task::Poll::Pending => tokio::time::timeout(patience, stream.flush()).await??,
+        task::Poll::Pending => in_time(options, stream.flush()).await?,
     }
     if is_last {
         stream.shutdown().await?;
     }
     Ok(!is_last)
+}
+
+/// A write of which the client is to take something in time.
+async fn in_time<T>(options: &ListenerOptions, write: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    tokio::time::timeout(options.write_timeout, write).await.unwrap_or_else(|late| {
+        metrics::counter!("switchboard_write_timeouts_total").increment(1);
+        Err(late.into())
+    })
 }
 
 #[cfg(test)]

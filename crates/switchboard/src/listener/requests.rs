@@ -8,7 +8,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -19,11 +18,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
+use super::keep_alive::{KeepAliveHeader, Patience};
 use crate::Peer;
 use crate::http::body::{BoxError, FallbackBody, ResponseBody};
 use crate::http::serve::{Served, serve as serve_request};
 use crate::http::{Answer, plain};
 use crate::server::Server;
+use crate::server::options::after;
 use crate::transport::rewind::Rewind;
 
 /// Bytes of a body that are read in one piece, unless heads may be longer.
@@ -32,10 +33,16 @@ const READ_BUFFER: usize = 64 << 10;
 /// Serves requests until the connection ends or becomes another.
 pub(super) async fn serve(inner: &Arc<Server>, stream: Rewind, peer: Peer) {
     let clock = Rc::new(Clock::new());
+    let keep_alive = KeepAliveHeader::new(&inner.listener);
     let service = service_fn(|request: Request<Incoming>| {
         let answering = Answering::new(&clock);
+        let keep_alive = keep_alive.of(&request);
         let answer = answer(inner, request, peer);
-        async move { Ok::<_, Infallible>(answer.await.map(|body| TimedBody { body, answering })) }
+        async move {
+            let mut answer = answer.await;
+            KeepAliveHeader::add(keep_alive, answer.headers_mut());
+            Ok::<_, Infallible>(answer.map(|body| TimedBody { body, answering }))
+        }
     });
     let options = &inner.listener;
     let connection = hyper::server::conn::http1::Builder::new()
@@ -47,7 +54,8 @@ pub(super) async fn serve(inner: &Arc<Server>, stream: Rewind, peer: Peer) {
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
-    let mut timer = std::pin::pin!(tokio::time::sleep(options.head_timeout));
+    let patience = Patience::new(options);
+    let mut timer = std::pin::pin!(tokio::time::sleep_until(after(Instant::now(), patience.step())));
     let mut closed = inner.closed.subscribe();
     let mut closed = std::pin::pin!(closed.wait_for(|closed| *closed));
     let mut watching = Watching::No;
@@ -62,7 +70,7 @@ pub(super) async fn serve(inner: &Arc<Server>, stream: Rewind, peer: Peer) {
             }
         }
         while timer.as_mut().poll(cx).is_ready() {
-            match clock.next_look(options.head_timeout) {
+            match clock.next_look(&patience) {
                 Some(next) => timer.as_mut().reset(next),
                 None => return Poll::Ready(None),
             }
@@ -91,19 +99,19 @@ struct Clock {
     /// Requests whose answer is not written.
     answering: Cell<usize>,
     idle_since: Cell<Instant>,
+    /// A request was answered.
+    is_kept: Cell<bool>,
 }
 
 impl Clock {
     fn new() -> Self {
-        Self { answering: Cell::new(0), idle_since: Cell::new(Instant::now()) }
+        Self { answering: Cell::new(0), idle_since: Cell::new(Instant::now()), is_kept: Cell::new(false) }
     }
 
     /// When to look again; `None` when the time for a head is over.
-    fn next_look(&self, head_timeout: Duration) -> Option<Instant> {
-        let now = Instant::now();
-        let since = if self.answering.get() == 0 { self.idle_since.get() } else { now };
-        let end = since + head_timeout;
-        (end > now).then_some(end)
+    fn next_look(&self, patience: &Patience) -> Option<Instant> {
+        let idle_since = (self.answering.get() == 0).then_some(self.idle_since.get());
+        patience.next_look(idle_since, self.is_kept.get())
     }
 }
 
@@ -121,6 +129,7 @@ impl Drop for Answering {
     fn drop(&mut self) {
         self.0.answering.set(self.0.answering.get().saturating_sub(1));
         self.0.idle_since.set(Instant::now());
+        self.0.is_kept.set(true);
     }
 }
 

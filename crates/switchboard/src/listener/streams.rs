@@ -12,6 +12,7 @@ use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
+use super::keep_alive::Patience;
 use crate::http::body::{BoxError, FallbackBody, ResponseBody};
 use crate::transport::connection_limit::{ConnectionLimit, Permit, Refusal};
 
@@ -40,13 +41,11 @@ impl Streams {
         })
     }
 
-    /// When the connection will have been idle for as long; `None` where it has been.
-    pub(super) fn next_look(&self, idle_timeout: Duration) -> Option<Instant> {
-        let now = Instant::now();
-        let idle_since = self.begun + Duration::from_millis(self.idle_since.load(Ordering::Acquire));
-        let since = if self.are_open() { now } else { idle_since };
-        let end = since + idle_timeout;
-        (end > now).then_some(end)
+    /// When to look again whether the connection is idle; `None` where it has been for too long.
+    pub(super) fn next_look(&self, patience: &Patience) -> Option<Instant> {
+        let millis = self.idle_since.load(Ordering::Acquire);
+        let idle_since = self.begun + Duration::from_millis(millis);
+        patience.next_look((!self.are_open()).then_some(idle_since), millis > 0)
     }
 
     pub(super) fn are_open(&self) -> bool {
@@ -95,7 +94,8 @@ impl Drop for OpenStream {
         if self.asking {
             self.streams.abandoned.fetch_add(1, Ordering::AcqRel);
         }
-        let since = self.streams.begun.elapsed().as_millis() as u64;
+        // Zero is for a connection without any request.
+        let since = (self.streams.begun.elapsed().as_millis() as u64).max(1);
         self.streams.idle_since.store(since, Ordering::Release);
         self.streams.open.fetch_sub(1, Ordering::AcqRel);
     }

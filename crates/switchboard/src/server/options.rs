@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::flash_policy::FlashPolicy;
 
 /// The options of the server's own listener.
@@ -11,8 +13,13 @@ pub struct ListenerOptions {
     /// Connections that wait to be accepted. Default 1024.
     pub backlog: u32,
     /// How long a client has to send the head of a request, the PROXY protocol's header included. Default 10 s; then its connection is
-    /// closed. A connection that is kept may be idle between two requests for as long.
+    /// closed.
     pub head_timeout: Duration,
+    /// How long a connection is kept for a further request when one was answered, the time that its head takes included. Default 65 s, as load
+    /// balancers keep theirs for 60; then it is closed. Answers over HTTP/1.1 say so (`Keep-Alive: timeout=65`).
+    pub keep_alive_timeout: Duration,
+    /// How long a client of HTTP/1 may take nothing of an answer. Default 30 s; then its connection is closed.
+    pub write_timeout: Duration,
     /// Bytes of the head of a request. Default 16 KiB; a larger one gets a 431.
     pub max_head_bytes: usize,
     /// Header lines of a request. Default 100; more get a 431.
@@ -32,11 +39,21 @@ pub struct ListenerOptions {
     pub http2: Http2Options,
 }
 
+/// The longest that anything is timed for, some 30 years. A longer time is as good as none.
+const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+
+/// When this time will have passed, however long it is.
+pub(crate) fn after(begin: Instant, time: Duration) -> Instant {
+    begin + time.min(FOREVER)
+}
+
 impl Default for ListenerOptions {
     fn default() -> Self {
         Self {
             backlog: 1024,
             head_timeout: Duration::from_secs(10),
+            keep_alive_timeout: Duration::from_secs(65),
+            write_timeout: Duration::from_secs(30),
             max_head_bytes: 16 << 10,
             max_headers: 100,
             max_connections: usize::MAX,

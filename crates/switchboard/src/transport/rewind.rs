@@ -1,11 +1,13 @@
-//! A stream with the first bytes put back in front.
+//! A stream with the first bytes put back in front, and a time for its peer to take what is written.
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
 
 use super::connection_limit::Permit;
 use super::stream::Stream;
@@ -15,11 +17,45 @@ pub(crate) struct Rewind {
     unread: Bytes,
     stream: Stream,
     permit: Permit,
+    write_deadline: Option<WriteDeadline>,
+}
+
+/// Ends a connection whose peer takes nothing of what is written to it.
+struct WriteDeadline {
+    timeout: Duration,
+    /// Runs while a write waits.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl WriteDeadline {
+    fn watch<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.timer = None;
+            return written;
+        }
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.timeout)));
+        ready!(timer.as_mut().poll(cx));
+        metrics::counter!("switchboard_write_timeouts_total").increment(1);
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
 }
 
 impl Rewind {
     pub(crate) fn new(stream: Stream, unread: Bytes, permit: Permit) -> Self {
-        Self { unread, stream, permit }
+        Self { unread, stream, permit, write_deadline: None }
+    }
+
+    /// The same, whose writes fail when the peer takes nothing of them for this time.
+    pub(crate) fn with_write_timeout(mut self, timeout: Duration) -> Self {
+        self.write_deadline = Some(WriteDeadline { timeout, timer: None });
+        self
+    }
+
+    fn watch<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        match &mut self.write_deadline {
+            Some(deadline) => deadline.watch(cx, written),
+            None => written,
+        }
     }
 
     pub(crate) fn into_parts(self) -> (Stream, Bytes, Permit) {
@@ -45,7 +81,8 @@ impl AsyncRead for Rewind {
 
 impl AsyncWrite for Rewind {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.watch(cx, written)
     }
 
     fn poll_write_vectored(
@@ -53,7 +90,8 @@ impl AsyncWrite for Rewind {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.watch(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -61,7 +99,8 @@ impl AsyncWrite for Rewind {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.watch(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -4,6 +4,7 @@
 //! empty line, from where the search before it stopped. So a head that comes byte by byte costs no more
 //! than one that comes whole.
 
+use std::borrow::Cow;
 use std::mem::MaybeUninit;
 use std::sync::LazyLock;
 
@@ -134,8 +135,7 @@ impl Head {
         let target = request.path.unwrap_or_default().as_bytes();
         let (mut parts, ()) = http::Request::new(()).into_parts();
         parts.method = method.map_err(|_| malformed("method"))?;
-        parts.uri =
-            Uri::from_maybe_shared(head.slice_ref(target)).map_err(|_| malformed("request target"))?;
+        parts.uri = uri(&head, target)?;
         parts.version = version(request.version);
         parts.headers = headers(&head, request.headers)?;
         Ok(Some((parts, head.len())))
@@ -202,6 +202,38 @@ fn check_end(status: httparse::Result<usize>, head: &Bytes, limits: HeadLimits) 
         Err(httparse::Error::Token) => Err(malformed("first line")),
         Err(httparse::Error::Version) => Err(malformed("HTTP version")),
     }
+}
+
+fn uri(head: &Bytes, target: &[u8]) -> Result<Uri, HeadError> {
+    Uri::from_maybe_shared(head.slice_ref(target))
+        .or_else(|_| Uri::try_from(encode_target(target).as_ref()))
+        .map_err(|_| malformed("request target"))
+}
+
+/// A request target whose bytes that no URI has (RFC 3986: `"`, `<`, `>`, and whatever is not ASCII) are percent-encoded, as clients should
+/// have done. Several do not, and servers serve them.
+///
+/// ```
+/// use switchboard_websocket::handshake::head::encode_target;
+///
+/// assert_eq!(*encode_target(b"/chat?name=\"J\xFC\""), *b"/chat?name=%22J%FC%22");
+/// ```
+pub fn encode_target(target: &[u8]) -> Cow<'_, [u8]> {
+    let is_of_uri = |byte: &u8| byte.is_ascii() && !matches!(byte, b'"' | b'<' | b'>');
+    if target.iter().all(is_of_uri) {
+        return Cow::Borrowed(target);
+    }
+    let mut encoded = Vec::with_capacity(target.len() + 16);
+    for byte in target {
+        if is_of_uri(byte) {
+            encoded.push(*byte);
+        } else {
+            const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+            let digit = |value: u8| DIGITS.get(usize::from(value)).copied().unwrap_or_default();
+            encoded.extend([b'%', digit(byte >> 4), digit(byte & 15)]);
+        }
+    }
+    Cow::Owned(encoded)
 }
 
 fn version(minor: Option<u8>) -> Version {

@@ -15,7 +15,10 @@ const HEAD_TIMEOUT: Duration = Duration::from_millis(600);
 
 #[tokio::test]
 async fn a_connection_without_a_request_is_told_goodbye_at_the_head_timeout() {
-    let server = Server::with(|options| options.head_timeout = HEAD_TIMEOUT).await;
+    let server = Server::with(|options| {
+        (options.head_timeout, options.keep_alive_timeout) = (HEAD_TIMEOUT, HEAD_TIMEOUT);
+    })
+    .await;
     let before = metric("switchboard_head_timeouts_total", "");
     // One that says nothing behind its preface is closed; one that has asked is told by GOAWAY.
     let mut silent = server.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
@@ -39,7 +42,7 @@ async fn a_head_that_does_not_end_is_cut_at_its_timeout() {
 async fn a_connection_with_a_websocket_is_not_idle() {
     for workers in [1, 4] {
         let mut options = ListenerOptions::default();
-        options.head_timeout = HEAD_TIMEOUT;
+        (options.head_timeout, options.keep_alive_timeout) = (HEAD_TIMEOUT, HEAD_TIMEOUT);
         let server = Server::start(Switchboard::builder().workers(workers).listener(options)).await;
         let mut client = Http2::connect(&server).await;
         let mut socket = client.websocket("/ws").await;
@@ -175,7 +178,7 @@ async fn a_client_that_answers_no_ping_is_cut() {
 #[tokio::test]
 async fn an_answer_that_is_taken_slowly_is_not_cut_off_and_its_connection_not_idle() {
     let mut options = ListenerOptions::default();
-    options.head_timeout = HEAD_TIMEOUT;
+    (options.head_timeout, options.keep_alive_timeout) = (HEAD_TIMEOUT, HEAD_TIMEOUT);
     let server = Server::start(with_file(Switchboard::builder().workers(1).listener(options), 200_000)).await;
     let mut client = Http2::connect(&server).await;
     let head = client.head(&Method::GET, "/socket.io/large.js", &[]);
