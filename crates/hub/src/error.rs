@@ -12,6 +12,12 @@ pub enum HubError {
     /// among them) has been sent. The connection whose handler met this is not read again until there is room.
     #[error("the inbox of worker {0} is full")]
     InboxFull(WorkerId),
+    /// Some of the workers that were asked did not answer: they have stopped meanwhile.
+    #[error("{missing} of those that were asked did not answer")]
+    NoReply {
+        /// How many.
+        missing: usize,
+    },
     /// The worker has stopped: the server is shutting down.
     #[error("worker {0} has stopped")]
     Stopped(WorkerId),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::command::Broadcast;
 use crate::outbox::Framing;
+use crate::request::Broadcast;
 use crate::worker::Worker;
 
 /// How a member's protocol writes messages. Opaque to the hub; the protocols give it its meaning.
@@ -25,6 +25,9 @@ pub trait Payload: Send + Sync + 'static {
     fn is_plain(&self) -> bool {
         false
     }
+
+    /// Bytes that it holds, for the bound of the inboxes that it waits in.
+    fn bytes(&self) -> usize;
 }
 
 /// Broadcasts that wait for the end of the turn at most; more are added to the outboxes at once, which have their own bounds.

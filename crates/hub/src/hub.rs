@@ -3,16 +3,14 @@
 use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::mpsc;
-
-use crate::HubError;
-use crate::command::{Broadcast, Command};
-use crate::inbox::Inbox;
+use crate::command::Command;
+use crate::inbox::{Inbox, InboxReceiver};
 use crate::member::ScopeId;
 use crate::worker::{Worker, WorkerId};
+use crate::{HubError, NodeId};
 
 /// The sizes of a hub.
 #[derive(Debug, Clone)]
@@ -21,14 +19,20 @@ pub struct HubOptions {
     pub workers: usize,
     /// Commands that a worker's inbox holds. Default 65 536. A full inbox refuses: see [`HubError::InboxFull`].
     pub inbox_capacity: usize,
+    /// Bytes of the commands that a worker's inbox holds: the messages of broadcasts, the bodies of requests and whatever else is on
+    /// its way to the worker. Default 64 MiB. One command may pass this bound: it is checked before a command is added. An inbox at its
+    /// bound refuses: see [`HubError::InboxFull`].
+    pub inbox_bytes: usize,
     /// Rooms that one member may be in, its own not counted. Default 10 000.
     pub max_rooms: usize,
+    /// This process's number among those that a [`Bus`](crate::Bus) connects. Default 0.
+    pub node: NodeId,
 }
 
 impl Default for HubOptions {
     fn default() -> Self {
         let workers = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { workers, inbox_capacity: 65_536, max_rooms: 10_000 }
+        Self { workers, inbox_capacity: 65_536, inbox_bytes: 64 << 20, max_rooms: 10_000, node: NodeId(0) }
     }
 }
 
@@ -38,6 +42,10 @@ pub struct Hub {
     pub(crate) inboxes: Box<[Inbox]>,
     scopes: Mutex<HashMap<Box<str>, ScopeId>>,
     pub(crate) max_rooms: usize,
+    pub(crate) node: NodeId,
+    /// A room was joined whose name is an id of this node, or a member is on another worker than its id names: a room's name does not tell
+    /// the worker any more.
+    pub(crate) rooms_like_ids: AtomicBool,
     /// Deals out work that belongs to no worker yet.
     turn: AtomicUsize,
 }
@@ -59,7 +67,7 @@ impl Hub {
         started.map(|()| hub)
     }
 
-    fn start_thread(hub: &Arc<Self>, id: WorkerId, receiver: mpsc::Receiver<Command>) -> io::Result<()> {
+    fn start_thread(hub: &Arc<Self>, id: WorkerId, receiver: InboxReceiver) -> io::Result<()> {
         let hub = Arc::clone(hub);
         let (report, reported) = std::sync::mpsc::sync_channel(1);
         std::thread::Builder::new().name(format!("switchboard-{id}")).spawn(move || {
@@ -81,14 +89,16 @@ impl Hub {
     }
 
     /// A hub whose workers the caller runs with [`Worker::run`]: for a runtime of one's own, and for tests in virtual time.
-    pub fn without_threads(options: &HubOptions) -> (Arc<Self>, Vec<mpsc::Receiver<Command>>) {
+    pub fn without_threads(options: &HubOptions) -> (Arc<Self>, Vec<InboxReceiver>) {
         let (inboxes, receivers): (Vec<_>, Vec<_>) = (0..options.workers.clamp(1, 256))
-            .map(|number| Inbox::new(WorkerId(number as u8), options.inbox_capacity))
+            .map(|number| Inbox::new(WorkerId(number as u8), options))
             .unzip();
         let hub = Self {
             inboxes: inboxes.into_boxed_slice(),
             scopes: Mutex::default(),
             max_rooms: options.max_rooms,
+            node: options.node,
+            rooms_like_ids: AtomicBool::new(false),
             turn: AtomicUsize::new(0),
         };
         (Arc::new(hub), receivers)
@@ -151,43 +161,46 @@ impl Hub {
     /// # Errors
     /// Those of [`send`](Self::send).
     pub fn run_on(&self, to: WorkerId, f: impl FnOnce(&Rc<Worker>) + Send + 'static) -> Result<(), HubError> {
+        self.run_holding(to, 0, f)
+    }
+
+    /// As [`run_on`](Self::run_on), of an `f` that holds `bytes` bytes, such as a message: these count in the inbox.
+    ///
+    /// # Errors
+    /// Those of [`send`](Self::send).
+    pub fn run_holding(
+        &self,
+        to: WorkerId,
+        bytes: usize,
+        f: impl FnOnce(&Rc<Worker>) + Send + 'static,
+    ) -> Result<(), HubError> {
         match self.here() {
             Some(worker) if worker.id() == to => {
                 f(&worker);
                 Ok(())
             }
-            _ => self.send(to, Command::Run(Box::new(f))),
+            _ => self.send(to, Command::run_holding(bytes, f)),
         }
     }
 
-    /// Sends a broadcast to the members of all workers; to this thread's own as [`Worker::broadcast`] does.
-    ///
-    /// # Errors
-    /// The first one met. The others have been sent to.
-    pub fn broadcast(&self, broadcast: Broadcast) -> Result<(), HubError> {
-        let broadcast = Arc::new(broadcast);
-        let here = self.here();
-        let sent = self.send_all_but(here.as_deref(), || Command::Broadcast(Arc::clone(&broadcast)));
-        if let Some(worker) = here {
-            worker.broadcast(broadcast);
-        }
-        sent
-    }
-
-    /// Sends a command to every worker; this thread's own carries it out at once.
+    /// Sends a command to every worker; this thread's own executes it at once.
     ///
     /// # Errors
     /// The first one met. The others have been sent to.
     pub fn send_all(&self, command: impl Fn() -> Command) -> Result<(), HubError> {
-        let current = self.here();
-        let sent = self.send_all_but(current.as_deref(), &command);
-        if let Some(worker) = current {
+        let here = self.here();
+        let sent = self.send_all_but(here.as_deref(), &command);
+        if let Some(worker) = here {
             worker.execute(command());
         }
         sent
     }
 
-    fn send_all_but(&self, but: Option<&Worker>, command: impl Fn() -> Command) -> Result<(), HubError> {
+    pub(crate) fn send_all_but(
+        &self,
+        but: Option<&Worker>,
+        command: impl Fn() -> Command,
+    ) -> Result<(), HubError> {
         let mut sent = Ok(());
         for number in 0..self.inboxes.len() {
             let to = WorkerId(number as u8);

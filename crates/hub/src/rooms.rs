@@ -7,10 +7,10 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use slab::Slab;
 
-use crate::member::{Endpoint, Member, MemberId, MemberKey, RoomEntry, ScopeId};
+use crate::member::{Endpoint, Member, MemberKey, RoomEntry, ScopeId};
 use crate::sessions::Session;
 use crate::worker::Worker;
-use crate::{HubError, Target, Variant};
+use crate::{HubError, MemberId, SocketInfo, Target, Variant};
 
 /// A room's name. Rooms come to be when the first member joins and go when the last one leaves.
 pub type RoomName = Arc<str>;
@@ -202,6 +202,10 @@ impl Worker {
         endpoint: Rc<dyn Endpoint>,
     ) -> MemberKey {
         self.apply_deferred();
+        let (node, worker) = id.home();
+        if node == self.hub().node && worker != self.id() {
+            self.hub().note_room_like_id(id);
+        }
         let (index, generation) = self.rooms.borrow_mut().insert(|generation| Member {
             generation,
             scope,
@@ -235,6 +239,7 @@ impl Worker {
     /// [`HubError::Gone`], [`HubError::TooManyRooms`].
     pub fn join(&self, key: MemberKey, room: &str) -> Result<bool, HubError> {
         self.apply_deferred();
+        self.hub().announce_room(room);
         let joined = self.rooms.borrow_mut().join(key.index, key.generation, room, self.hub().max_rooms);
         if let Err(HubError::TooManyRooms(_)) = joined {
             metrics::counter!("switchboard_joins_refused_total").increment(1);
@@ -264,6 +269,26 @@ impl Worker {
             keys.push(MemberKey { worker: self.id(), index, generation: member.generation });
         });
         keys
+    }
+
+    /// How many members of this worker a target names.
+    pub fn count(&self, target: &Target) -> usize {
+        let mut count = 0;
+        self.visit(target, |_| count += 1);
+        count
+    }
+
+    /// What other workers and nodes see of a member; `None`: it has gone.
+    pub fn describe(&self, key: MemberKey) -> Option<SocketInfo> {
+        let rooms = self.rooms_of(key)?;
+        let (id, endpoint) = {
+            let rooms = self.rooms.borrow();
+            let member = rooms.get(key.index, key.generation)?;
+            (member.id, Rc::clone(&member.endpoint))
+        };
+        let mut snapshot = Vec::new();
+        self.catch_panic("a snapshot", || endpoint.snapshot(&mut snapshot))?;
+        Some(SocketInfo { id, rooms, snapshot })
     }
 
     pub(crate) fn visit(&self, target: &Target, mut visit: impl FnMut(&Member)) {

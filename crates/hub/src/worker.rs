@@ -16,18 +16,18 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use slab::Slab;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::command::Command;
 use crate::hub::Hub;
-use crate::inbox::Inbox;
+use crate::inbox::{Inbox, InboxReceiver};
 use crate::outbox::{Outbox, Pool};
 use crate::rooms::Rooms;
 use crate::sessions::{Session, SessionKey, SessionSlot};
 use crate::stats::Stats;
 use crate::timers::Timers;
-use crate::{Broadcast, HubError};
+use crate::{Broadcast, HubError, MemberId};
 
 /// The size of the one buffer that all connections of a worker read into.
 const READ_BUFFER: usize = 256 * 1024;
@@ -96,7 +96,7 @@ impl Worker {
 
     /// Runs a worker on this thread until it is stopped. Must be called inside a `LocalRuntime` or `LocalSet`. A thread runs one
     /// worker at a time; a second one stops at once, which is logged. Cancel safe: dropped, the worker has stopped.
-    pub async fn run(id: WorkerId, hub: Arc<Hub>, mut inbox: mpsc::Receiver<Command>) {
+    pub async fn run(id: WorkerId, hub: Arc<Hub>, mut inbox: InboxReceiver) {
         let worker = Rc::new(Self::new(id, hub));
         let Some(_running) = Running::start(&worker) else {
             tracing::error!(worker = %id, "this thread runs another worker: this one stops");
@@ -104,31 +104,33 @@ impl Worker {
         };
         let mut commands = Vec::with_capacity(COMMANDS_A_TURN);
         'run: while worker.next_commands(&mut inbox, &mut commands).await {
-            for command in commands.drain(..) {
+            for (_, command) in commands.drain(..) {
                 if matches!(command, Command::Stop) {
                     break 'run;
                 }
                 worker.execute(command);
             }
+            // Commands that come while the other tasks of this turn run are found without a wake, which costs their sender a system call.
+            after_this_turn().await;
         }
         tracing::debug!(worker = %id, "stopped");
     }
 
     /// Takes commands from the inbox. `false`: the worker is to stop, and has executed what it had accepted.
-    async fn next_commands(&self, inbox: &mut mpsc::Receiver<Command>, commands: &mut Vec<Command>) -> bool {
+    async fn next_commands(&self, inbox: &mut InboxReceiver, commands: &mut Vec<(usize, Command)>) -> bool {
         loop {
             if self.hub.inboxes.get(usize::from(self.id.0)).is_none_or(Inbox::is_stopping) {
                 inbox.close();
             }
             tokio::select! {
                 biased;
-                taken = inbox.recv_many(commands, COMMANDS_A_TURN) => return taken > 0,
+                open = inbox.recv_many(commands, COMMANDS_A_TURN) => return open,
                 () = self.stop.notified() => {}
             }
         }
     }
 
-    fn stop(&self) {
+    pub(crate) fn stop(&self) {
         if let Some(inbox) = self.hub.inboxes.get(usize::from(self.id.0)) {
             inbox.stop();
         }
@@ -180,6 +182,11 @@ impl Worker {
         self.id
     }
 
+    /// An id for a new member of this worker. `None` where the system has no randomness.
+    pub fn new_member_id(&self) -> Option<MemberId> {
+        MemberId::random(self.hub.node, self.id)
+    }
+
     /// The hub it belongs to.
     pub fn hub(&self) -> &Arc<Hub> {
         &self.hub
@@ -202,36 +209,6 @@ impl Worker {
             made
         });
         any.downcast().unwrap_or_default()
-    }
-
-    pub(crate) fn execute(self: &Rc<Self>, command: Command) {
-        self.catch_panic("a command", || match command {
-            Command::Broadcast(broadcast) => self.broadcast(broadcast),
-            Command::Join(target, rooms) => {
-                for key in self.matching(&target) {
-                    for room in &rooms {
-                        // Members that have gone, or are in too many rooms, stay as they are.
-                        if let Err(error) = self.join(key, room) {
-                            tracing::debug!(%error, %room, "a member did not join");
-                        }
-                    }
-                }
-            }
-            Command::Leave(target, rooms) => {
-                for key in self.matching(&target) {
-                    for room in &rooms {
-                        let _gone = self.leave(key, room);
-                    }
-                }
-            }
-            Command::Disconnect { target, close } => {
-                for endpoint in self.matching(&target).into_iter().filter_map(|key| self.endpoint(key)) {
-                    self.catch_panic("a disconnect", || endpoint.disconnect(close));
-                }
-            }
-            Command::Run(f) => f(self),
-            Command::Stop => self.stop(),
-        });
     }
 
     /// A panic in one piece of work is not the worker's end.
@@ -469,6 +446,19 @@ impl Worker {
             inbox.room().await;
         }
     }
+}
+
+/// Waits until the tasks that are ready now have had their turn.
+async fn after_this_turn() {
+    let mut first = true;
+    poll_fn(|context| {
+        if std::mem::take(&mut first) {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    })
+    .await;
 }
 
 /// A peer's input that is being handled. Dropped, also by a panic, the input around it goes on.

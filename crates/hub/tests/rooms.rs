@@ -253,6 +253,7 @@ impl Model {
             rooms: rooms.iter().map(|room| Arc::from(room.as_str())).collect(),
             except: except.iter().map(|room| Arc::from(room.as_str())).collect(),
             except_member: sender,
+            local: false,
         };
         let delivered = worker.fan_out(broadcast(target, &Text::new("x")));
         let mut expected = 0;

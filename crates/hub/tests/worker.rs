@@ -13,13 +13,17 @@ use common::{
     Broken, FIRST, Fake, LINES, PLAIN, Peer, Text, broadcast, on_worker, options, runtime, target, until_idle,
 };
 use switchboard_hub::{
-    Broadcast, Command, Hub, HubError, HubOptions, Session, Target, Variant, Worker, WorkerId,
+    Broadcast, Command, Hub, HubError, HubOptions, Request, Session, Target, Variant, Worker, WorkerId,
 };
 
 const SECOND: WorkerId = WorkerId(1);
 
 fn run(f: impl FnOnce(&Rc<Worker>) + Send + 'static) -> Command {
-    Command::Run(Box::new(f))
+    Command::run(f)
+}
+
+fn ask(request: Request) -> Command {
+    Command::Request(request, None)
 }
 
 #[test]
@@ -91,11 +95,11 @@ fn a_full_inbox_is_an_error_and_what_it_accepted_is_carried_out_in_order() {
         assert_eq!(accepted, [0, 1, 2]);
         let mut inbox = inboxes.remove(0);
         for _ in 0..3 {
-            let Some(Command::Run(f)) = inbox.recv().await else { panic!("a command is lost") };
-            f(&worker);
+            let Some(Command::Run { work, .. }) = inbox.recv().await else { panic!("a command is lost") };
+            work(&worker);
         }
         assert_eq!(*done.lock().expect("not poisoned"), accepted);
-        assert!(inbox.try_recv().is_err());
+        assert!(inbox.try_recv().is_none());
     });
 }
 
@@ -111,7 +115,7 @@ fn a_broadcast_that_meets_a_full_inbox_reaches_the_other_workers() {
         assert_eq!(sent, Err(HubError::InboxFull(SECOND)));
         until_idle().await;
         assert_eq!(here.session.written(), "x");
-        assert!(matches!(inboxes[1].try_recv(), Ok(Command::Broadcast(_))));
+        assert!(matches!(inboxes[1].try_recv(), Some(Command::Request(Request::Broadcast(_), None))));
     });
 }
 
@@ -208,8 +212,8 @@ fn a_panic_is_not_the_workers_end() {
         broken.end.broken.set(true);
         // In a command, in a disconnect, while flushing, and in a timer.
         hub.send(FIRST, run(|_| panic!("on purpose"))).expect("room");
-        hub.send(FIRST, Command::Disconnect { target: Target::all(scope), close: true }).expect("room");
-        hub.send(FIRST, Command::Broadcast(Arc::new(broadcast(Target::all(scope), &Text::new("x")))))
+        hub.send(FIRST, ask(Request::Disconnect { target: Target::all(scope), close: true })).expect("room");
+        hub.send(FIRST, ask(Request::Broadcast(Arc::new(broadcast(Target::all(scope), &Text::new("x"))))))
             .expect("room");
         let soon = Worker::clock() + std::time::Duration::from_millis(50);
         worker.arm(broken.session_key, soon);
@@ -251,8 +255,8 @@ fn members_join_leave_and_are_disconnected_by_commands() {
         let hub = worker.hub();
         let scope = hub.scope("/");
         let [a, b] = [0, 1].map(|n| Peer::add(&worker, scope, n));
-        hub.send_all(|| Command::Join(Target::all(scope), vec!["x".into(), "y".into()])).expect("room");
-        hub.send_all(|| Command::Leave(target(scope, &[a.id.as_str()], &[]), vec!["x".into(), "z".into()]))
+        hub.request(Request::Join(Target::all(scope), vec!["x".into(), "y".into()])).expect("room");
+        hub.request(Request::Leave(target(scope, &[a.id.as_str()], &[]), vec!["x".into(), "z".into()]))
             .expect("room");
         let rooms = |peer: &Peer| {
             let mut rooms = worker.rooms_of(peer.key).expect("a member");
@@ -260,8 +264,7 @@ fn members_join_leave_and_are_disconnected_by_commands() {
             rooms.join(",")
         };
         assert_eq!((rooms(&a), rooms(&b)), ("y".to_owned(), "x,y".to_owned()));
-        hub.send_all(|| Command::Disconnect { target: target(scope, &["x"], &[]), close: false })
-            .expect("room");
+        hub.request(Request::Disconnect { target: target(scope, &["x"], &[]), close: false }).expect("room");
         assert_eq!((&*a.end.disconnected.borrow(), &*b.end.disconnected.borrow()), (&vec![], &vec![false]));
     });
 }
@@ -390,7 +393,7 @@ fn the_thread_of_another_hubs_worker_is_a_foreign_thread() {
         // None of these may be done in place: the numbers of scope and worker mean others there.
         other.broadcast(broadcast(Target::all(scope), &Text::new("x"))).expect("room");
         other.run_on(FIRST, |_| panic!("not on this thread")).expect("room");
-        other.send_all(|| Command::Disconnect { target: Target::all(scope), close: true }).expect("room");
+        other.request(Request::Disconnect { target: Target::all(scope), close: true }).expect("room");
         other.send_all(|| Command::Stop).expect("never refused");
         let (sent, full) = worker.handle_input(|| other.send(FIRST, run(|_| {})));
         assert_eq!((sent, full), (Err(HubError::InboxFull(FIRST)), None));

@@ -10,10 +10,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use switchboard_hub::{
-    Broadcast, Command, Endpoint, Framing, Hub, HubOptions, MemberId, MemberKey, Outbox, Payload, ScopeId,
-    Session, SessionKey, Target, Variant, Worker, WorkerId,
+    Broadcast, Command, Endpoint, Framing, Hub, HubOptions, InboxReceiver, MemberId, MemberKey, Outbox,
+    Payload, ScopeId, Session, SessionKey, Target, Variant, Worker, WorkerId,
 };
-use tokio::sync::mpsc::Receiver;
 
 pub const PLAIN: Framing = Framing { id: 0, separator: None };
 pub const LINES: Framing = Framing { id: 1, separator: Some(b'|') };
@@ -22,7 +21,7 @@ pub const FIRST: WorkerId = WorkerId(0);
 /// Runs a test on the thread of worker 0, in virtual time. The inboxes of further workers are the test's.
 pub fn on_worker<F: Future<Output = ()>>(
     options: &HubOptions,
-    test: impl FnOnce(Rc<Worker>, Vec<Receiver<Command>>) -> F,
+    test: impl FnOnce(Rc<Worker>, Vec<InboxReceiver>) -> F,
 ) {
     runtime().block_on(async {
         let (hub, mut inboxes) = Hub::without_threads(options);
@@ -66,6 +65,8 @@ pub struct Fake {
     /// Panics in its timer and when flushed.
     pub broken: Cell<bool>,
     pub on_drop: RefCell<Option<Box<dyn FnOnce()>>>,
+    /// Is told how many bytes were written when it has been flushed.
+    pub on_flush: RefCell<Option<Box<dyn FnMut(usize)>>>,
 }
 
 impl Fake {
@@ -81,6 +82,7 @@ impl Fake {
             next: Cell::new(None),
             broken: Cell::new(false),
             on_drop: RefCell::default(),
+            on_flush: RefCell::default(),
         })
     }
 
@@ -98,6 +100,9 @@ impl Session for Fake {
         assert!(!self.broken.get(), "broken on purpose");
         if !self.stuck.get() {
             self.written.borrow_mut().extend(worker.take(&self.outbox));
+        }
+        if let Some(on_flush) = self.on_flush.borrow_mut().as_mut() {
+            on_flush(self.written.borrow().len());
         }
     }
 
@@ -151,6 +156,11 @@ impl Endpoint for End {
         self.disconnected.borrow_mut().push(close);
     }
 
+    fn snapshot(&self, out: &mut Vec<u8>) {
+        assert!(!self.broken.get(), "broken on purpose");
+        out.extend(b"a snapshot");
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }
@@ -177,8 +187,18 @@ impl Peer {
         variant: Variant,
         session: Rc<Fake>,
     ) -> Self {
-        let end = Rc::new(End::default());
         let id = MemberId::parse(&format!("{number:020}")).expect("an id");
+        Self::with_id(worker, scope, id, variant, session)
+    }
+
+    pub fn with_id(
+        worker: &Rc<Worker>,
+        scope: ScopeId,
+        id: MemberId,
+        variant: Variant,
+        session: Rc<Fake>,
+    ) -> Self {
+        let end = Rc::new(End::default());
         let session_key = worker.add_session(Rc::clone(&session) as Rc<dyn Session>);
         let key = worker.add_member(
             scope,
@@ -212,6 +232,10 @@ impl Payload for Broken {
         out.extend_from_slice(b"a part");
         panic!("on purpose")
     }
+
+    fn bytes(&self) -> usize {
+        0
+    }
 }
 
 /// Members of this variant have no use for a [`Text`].
@@ -223,10 +247,14 @@ impl Payload for Text {
         out.extend_from_slice(self.text.as_bytes());
         variant != DEAF
     }
+
+    fn bytes(&self) -> usize {
+        self.text.len()
+    }
 }
 
 pub fn broadcast(target: Target, text: &Arc<Text>) -> Broadcast {
-    Broadcast { target, payload: Arc::clone(text) as Arc<dyn Payload>, volatile: false, local: false }
+    Broadcast { target, payload: Arc::clone(text) as Arc<dyn Payload>, volatile: false }
 }
 
 /// A target in a scope.

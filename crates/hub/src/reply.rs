@@ -1,0 +1,105 @@
+//! Replies to requests, and how they are collected: one from each worker that was asked.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use crate::{MemberId, RoomName};
+
+/// A member, as other workers and nodes see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SocketInfo {
+    /// Its id.
+    pub id: MemberId,
+    /// The rooms it has joined, that of its own id not among them.
+    pub rooms: Vec<RoomName>,
+    /// What its protocol tells of it, in a form of the protocol's: see [`Endpoint::snapshot`](crate::Endpoint::snapshot).
+    pub snapshot: Vec<u8>,
+}
+
+/// What a request is answered, by one worker, by one node or by all together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reply {
+    /// To [`Request::Fetch`](crate::Request::Fetch).
+    Sockets(Vec<SocketInfo>),
+    /// To [`Request::Count`](crate::Request::Count).
+    Count(u64),
+    /// To [`Request::Emit`](crate::Request::Emit): one value of each node's application.
+    Values(Vec<Bytes>),
+}
+
+impl Reply {
+    /// Both replies as one: lists one after the other, counts summed. Of two kinds that differ, the first stays.
+    fn and(self, other: Reply) -> Reply {
+        match (self, other) {
+            (Reply::Sockets(mut all), Reply::Sockets(more)) => {
+                all.extend(more);
+                Reply::Sockets(all)
+            }
+            (Reply::Values(mut all), Reply::Values(more)) => {
+                all.extend(more);
+                Reply::Values(all)
+            }
+            (Reply::Count(one), Reply::Count(more)) => Reply::Count(one.saturating_add(more)),
+            (first, _) => first,
+        }
+    }
+}
+
+/// The replies that have come by now, and how many.
+#[derive(Debug, Default)]
+pub(crate) struct Replies {
+    pub(crate) count: usize,
+    pub(crate) reply: Option<Reply>,
+}
+
+/// Is called with the replies when all have come, or none can come any more.
+type Done = Box<dyn FnOnce(Replies) + Send>;
+
+struct Collected {
+    replies: Mutex<Replies>,
+    done: Mutex<Option<Done>>,
+}
+
+impl Drop for Collected {
+    fn drop(&mut self) {
+        let replies = std::mem::take(self.replies.get_mut().unwrap_or_else(PoisonError::into_inner));
+        if let Some(done) = self.done.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            done(replies);
+        }
+    }
+}
+
+/// The way of a reply to the asker, one for each worker, node or application that is asked. Dropped: no reply comes from there.
+#[derive(Clone)]
+pub struct ReplySender(Arc<Collected>);
+
+impl ReplySender {
+    pub(crate) fn new(done: impl FnOnce(Replies) + Send + 'static) -> Self {
+        Self(Arc::new(Collected { replies: Mutex::default(), done: Mutex::new(Some(Box::new(done))) }))
+    }
+
+    /// A sender, and the receiver that gets the replies when the last clone of the sender is gone.
+    pub(crate) fn channel() -> (Self, oneshot::Receiver<Replies>) {
+        let (sender, receiver) = oneshot::channel();
+        (Self::new(move |replies| drop(sender.send(replies))), receiver)
+    }
+
+    /// Sends a reply.
+    pub fn send(self, reply: Reply) {
+        let mut replies = self.0.replies.lock().unwrap_or_else(PoisonError::into_inner);
+        replies.count += 1;
+        replies.reply = Some(match replies.reply.take() {
+            None => reply,
+            Some(before) => before.and(reply),
+        });
+    }
+}
+
+impl std::fmt::Debug for ReplySender {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReplySender").finish_non_exhaustive()
+    }
+}

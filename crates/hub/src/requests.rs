@@ -1,0 +1,153 @@
+//! How requests reach the workers, and how a worker executes them.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::command::Command;
+use crate::hub::Hub;
+use crate::reply::{Reply, ReplySender};
+use crate::request::{Broadcast, Request, Target};
+use crate::worker::{Worker, WorkerId};
+use crate::{HubError, MemberId, RoomName};
+
+impl Hub {
+    /// Sends a broadcast to the members that are meant; to those of this thread's worker as [`Worker::broadcast`] does.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request).
+    pub fn broadcast(&self, broadcast: Broadcast) -> Result<(), HubError> {
+        self.request(Request::Broadcast(Arc::new(broadcast)))
+    }
+
+    /// Has a request executed by all workers that it concerns. This thread's own executes it at once; the others get it by their inboxes,
+    /// in the order of the calls of one thread.
+    ///
+    /// A request for the one room that is a member's [id](MemberId::random) concerns that member's worker alone.
+    ///
+    /// # Errors
+    /// The first one met. The other workers have been sent to.
+    pub fn request(&self, request: Request) -> Result<(), HubError> {
+        self.request_workers(request, None).1
+    }
+
+    /// Has a request executed as [`request`](Self::request) does, and awaits the replies, which are put together to one. Cancel safe: dropped
+    /// before it is ready, the request is executed all the same.
+    ///
+    /// # Errors
+    /// Those of [`request`](Self::request); [`HubError::NoReply`].
+    pub async fn ask(&self, request: Request) -> Result<Reply, HubError> {
+        let (sender, replies) = ReplySender::channel();
+        let (asked, sent) = self.request_workers(request, Some(sender));
+        sent?;
+        let replies = replies.await.unwrap_or_default();
+        let missing = asked.saturating_sub(replies.count);
+        match replies.reply {
+            Some(reply) if missing == 0 => Ok(reply),
+            _ => Err(HubError::NoReply { missing }),
+        }
+    }
+
+    /// Sends a request to the workers that it concerns. Returns how many these are.
+    fn request_workers(&self, request: Request, reply: Option<ReplySender>) -> (usize, Result<(), HubError>) {
+        if let Request::Join(_, rooms) = &request {
+            rooms.iter().for_each(|room| self.announce_room(room));
+        }
+        let here = self.here();
+        let command = || Command::Request(request.clone(), reply.clone());
+        match request.target().and_then(|target| self.home_of(target)) {
+            Some(home) => match here.filter(|worker| worker.id() == home) {
+                Some(worker) => {
+                    worker.execute(Command::Request(request, reply));
+                    (1, Ok(()))
+                }
+                None => (1, self.send(home, Command::Request(request, reply))),
+            },
+            None => {
+                let sent = self.send_all_but(here.as_deref(), command);
+                if let Some(worker) = here {
+                    worker.execute(Command::Request(request, reply));
+                }
+                (self.workers(), sent)
+            }
+        }
+    }
+
+    /// The worker that a target's one room names as its home, where that room is a member's id.
+    fn home_of(&self, target: &Target) -> Option<WorkerId> {
+        let [room] = &*target.rooms else { return None };
+        let (node, worker) = MemberId::parse(room)?.home();
+        let known = node == self.node && usize::from(worker.0) < self.workers();
+        // A room of such a name is announced before it is joined.
+        (known && !self.rooms_like_ids.load(Ordering::Acquire)).then_some(worker)
+    }
+
+    /// Says that a room of this name is about to be joined. Joins on the worker's thread and by [`request`](Self::request) say so themselves;
+    /// one that goes to its worker as other work must say so before it is sent, so that a broadcast behind it finds the room.
+    pub fn announce_room(&self, name: &str) {
+        if let Some(id) = MemberId::parse(name) {
+            self.note_room_like_id(id);
+        }
+    }
+
+    /// A room of this name may have members on other workers than the name says.
+    pub(crate) fn note_room_like_id(&self, id: MemberId) {
+        let (node, worker) = id.home();
+        if node == self.node && usize::from(worker.0) < self.workers() {
+            self.rooms_like_ids.store(true, Ordering::Release);
+        }
+    }
+}
+
+impl Worker {
+    pub(crate) fn execute(self: &Rc<Self>, command: Command) {
+        self.catch_panic("a command", || match command {
+            Command::Request(request, reply) => {
+                let answer = self.execute_request(request);
+                if let (Some(reply), Some(answer)) = (reply, answer) {
+                    reply.send(answer);
+                }
+            }
+            Command::Run { work, .. } => work(self),
+            Command::Stop => self.stop(),
+        });
+    }
+
+    fn execute_request(self: &Rc<Self>, request: Request) -> Option<Reply> {
+        match request {
+            Request::Broadcast(broadcast) => self.broadcast(broadcast),
+            Request::Join(target, rooms) => self.join_all(&target, &rooms),
+            Request::Leave(target, rooms) => {
+                for key in self.matching(&target) {
+                    for room in &rooms {
+                        let _gone = self.leave(key, room);
+                    }
+                }
+            }
+            Request::Disconnect { target, close } => {
+                for endpoint in self.matching(&target).into_iter().filter_map(|key| self.endpoint(key)) {
+                    self.catch_panic("a disconnect", || endpoint.disconnect(close));
+                }
+            }
+            Request::Fetch(target) => {
+                let found = self.matching(&target).into_iter().filter_map(|key| self.describe(key));
+                return Some(Reply::Sockets(found.collect()));
+            }
+            Request::Count(target) => return Some(Reply::Count(self.count(&target) as u64)),
+            // For the applications of other nodes.
+            Request::Emit(_) => {}
+        }
+        None
+    }
+
+    fn join_all(&self, target: &Target, rooms: &[RoomName]) {
+        for key in self.matching(target) {
+            for room in rooms {
+                // Members that have gone, or are in too many rooms, stay as they are.
+                if let Err(error) = self.join(key, room) {
+                    tracing::debug!(%error, %room, "a member did not join");
+                }
+            }
+        }
+    }
+}
