@@ -29,6 +29,7 @@ mod sessions;
 mod stats;
 mod timers;
 mod worker;
+mod writing;
 
 pub use command::{Command, Work};
 pub use error::HubError;

@@ -28,8 +28,10 @@ pub trait Endpoint: 'static {
     fn disconnect(&self, close: bool);
 
     /// Appends what other workers and nodes are shown of the member: see [`SocketInfo`](crate::SocketInfo). Nothing of the worker is
-    /// borrowed meanwhile.
-    fn snapshot(&self, out: &mut Vec<u8>);
+    /// borrowed meanwhile. Default: nothing.
+    fn snapshot(&self, out: &mut Vec<u8>) {
+        let _ = out;
+    }
 
     /// The protocol's own type, for the protocol.
     fn as_any(&self) -> &dyn Any;

@@ -64,8 +64,10 @@ impl<'a> Emitter<'a> {
         }
         let (mut packet, mut attachments) = (Vec::new(), Vec::new());
         self.write_packet(&mut packet, &mut attachments, event, &args)?;
-        self.socket
-            .on_worker(move |worker, local| Ok(local.send_packet(worker, &packet, &attachments, sending)?))
+        let bytes = held_bytes(&packet, &attachments);
+        self.socket.on_worker_holding(bytes, move |worker, local| {
+            Ok(local.send_packet(worker, &packet, &attachments, sending)?)
+        })
     }
 
     fn write_packet<T: Serialize>(
@@ -88,13 +90,19 @@ impl<'a> Emitter<'a> {
         let (reply, result) = oneshot::channel();
         let (timeout, compress) = (self.timeout, self.sending.compress);
         let sent = write(event, &args).and_then(|(json, attachments)| {
-            self.socket.on_worker(move |worker, local| {
+            let bytes = held_bytes(&json, &attachments);
+            self.socket.on_worker_holding(bytes, move |worker, local| {
                 local.send_with_ack(worker, &json, &attachments, compress, timeout, reply);
                 Ok(())
             })
         });
         AckFuture::new(sent.map(|()| result).map_err(AckError::from))
     }
+}
+
+/// The bytes that an event on its way to another thread holds.
+fn held_bytes(text: &[u8], attachments: &[Bytes]) -> usize {
+    text.len() + attachments.iter().map(Bytes::len).sum::<usize>()
 }
 
 fn write<T: Serialize>(event: &str, args: &T) -> Result<(Vec<u8>, Vec<Bytes>), EmitError> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use switchboard_hub::{Broadcast, Command, MemberId, Target};
+use switchboard_hub::{Broadcast, Command, MemberId, Request, Target};
 use tokio::sync::mpsc;
 
 use super::namespace::NamespaceInner;
@@ -22,13 +22,12 @@ pub struct BroadcastOperator {
     target: Target,
     volatile: bool,
     compress: bool,
-    local: bool,
 }
 
 impl BroadcastOperator {
     pub(crate) fn new(namespace: &Arc<NamespaceInner>, except: Option<MemberId>) -> Self {
         let target = Target { except_member: except, ..Target::all(namespace.scope) };
-        Self { namespace: Arc::clone(namespace), target, volatile: false, compress: true, local: false }
+        Self { namespace: Arc::clone(namespace), target, volatile: false, compress: true }
     }
 
     /// Sockets in these rooms (or in those named before). A socket's id is a room of its own.
@@ -63,7 +62,7 @@ impl BroadcastOperator {
 
     /// Sockets of this node only, where several form a cluster.
     pub fn local(mut self) -> Self {
-        self.local = true;
+        self.target.local = true;
         self
     }
 
@@ -77,12 +76,8 @@ impl BroadcastOperator {
     pub fn emit<T: Serialize>(self, event: &str, args: T) -> Result<(), EmitError> {
         let view = self.namespace.view(event);
         let payload = EventPayload::new(&self.namespace.name, event, &args, view, self.compress)?;
-        let broadcast = Broadcast {
-            target: self.target,
-            payload: Arc::new(payload),
-            volatile: self.volatile,
-            local: self.local,
-        };
+        let broadcast =
+            Broadcast { target: self.target, payload: Arc::new(payload), volatile: self.volatile };
         Ok(self.namespace.hub.broadcast(broadcast)?)
     }
 
@@ -92,7 +87,7 @@ impl BroadcastOperator {
     /// As [`emit`](Self::emit).
     pub fn join(self, rooms: impl Rooms) -> Result<(), EmitError> {
         let rooms: Vec<_> = rooms.into_rooms().collect();
-        Ok(self.namespace.hub.send_all(|| Command::Join(self.target.clone(), rooms.clone()))?)
+        Ok(self.namespace.hub.request(Request::Join(self.target, rooms))?)
     }
 
     /// Lets the sockets leave rooms (`socketsLeave`).
@@ -101,7 +96,7 @@ impl BroadcastOperator {
     /// As [`emit`](Self::emit).
     pub fn leave(self, rooms: impl Rooms) -> Result<(), EmitError> {
         let rooms: Vec<_> = rooms.into_rooms().collect();
-        Ok(self.namespace.hub.send_all(|| Command::Leave(self.target.clone(), rooms.clone()))?)
+        Ok(self.namespace.hub.request(Request::Leave(self.target, rooms))?)
     }
 
     /// Disconnects the sockets (`disconnectSockets`); `close` closes their connections too.
@@ -109,7 +104,7 @@ impl BroadcastOperator {
     /// # Errors
     /// As [`emit`](Self::emit).
     pub fn disconnect(self, close: bool) -> Result<(), EmitError> {
-        Ok(self.namespace.hub.send_all(|| Command::Disconnect { target: self.target.clone(), close })?)
+        Ok(self.namespace.hub.request(Request::Disconnect { target: self.target, close })?)
     }
 
     /// The sockets (`fetchSockets`). Cancel safe.
@@ -120,10 +115,10 @@ impl BroadcastOperator {
         let (reply, mut sockets) = mpsc::unbounded_channel();
         self.namespace.hub.send_all(|| {
             let (target, reply) = (self.target.clone(), reply.clone());
-            Command::Run(Box::new(move |worker| {
+            Command::run(move |worker| {
                 let found = worker.matching(&target).into_iter().filter_map(|key| Socket::find(worker, key));
                 let _gone = reply.send(found.collect::<Vec<_>>());
-            }))
+            })
         })?;
         drop(reply);
         let mut all = Vec::new();

@@ -162,11 +162,20 @@ impl Socket {
         &self,
         f: impl FnOnce(&Rc<Worker>, &LocalSocket) -> Result<(), EmitError> + Send + 'static,
     ) -> Result<(), EmitError> {
+        self.on_worker_holding(0, f)
+    }
+
+    /// As [`on_worker`](Self::on_worker), of an `f` that holds so many bytes.
+    pub(crate) fn on_worker_holding(
+        &self,
+        bytes: usize,
+        f: impl FnOnce(&Rc<Worker>, &LocalSocket) -> Result<(), EmitError> + Send + 'static,
+    ) -> Result<(), EmitError> {
         let key = self.key()?;
         if let Some(worker) = self.worker(key) {
             return with_local(&worker, key, |local| f(&worker, local));
         }
-        self.shared.namespace.hub.run_on(key.worker, move |worker| {
+        self.shared.namespace.hub.run_holding(key.worker, bytes, move |worker| {
             // The caller is gone; what fails now has its own trace where it failed.
             let _late = with_local(worker, key, |local| f(worker, local));
         })?;
@@ -254,6 +263,9 @@ impl Socket {
     ) -> Result<(), EmitError> {
         let key = self.key()?;
         let rooms: Vec<_> = rooms.into_rooms().collect();
+        for room in &rooms {
+            self.shared.namespace.hub.announce_room(room);
+        }
         self.on_worker(move |worker, _| {
             rooms.iter().try_for_each(|room| act(worker, key, room).map(drop)).map_err(EmitError::from)
         })

@@ -119,7 +119,7 @@ impl EngineSocket {
         let sid = self.sid;
         let text = matches!(message, Message::Text(_));
         let bytes = message.as_bytes().to_vec();
-        self.hub.run_on(to, move |worker| {
+        self.hub.run_holding(to, bytes.len(), move |worker| {
             let Some(session) = worker.extension::<Registry>().get(&sid) else { return };
             let message = if text {
                 Message::Text(std::str::from_utf8(&bytes).unwrap_or_default())

@@ -150,7 +150,7 @@ pub(crate) async fn check_probe(hub: &Hub, attach: &Attach) -> Result<(), Answer
     let Attach::Probe { sid, stranger, .. } = attach else { return Ok(()) };
     let (sid, stranger) = (*sid, stranger.clone());
     let (answer, known) = oneshot::channel();
-    let asked = run_when_room(hub, WorkerId(sid.worker()), move |worker| {
+    let asked = run_when_room(hub, WorkerId(sid.worker()), 0, move |worker| {
         let _gone = answer.send(can_probe(worker, &sid, stranger.as_deref()));
     });
     let unknown = || engine_error(ErrorCode::SessionIdUnknown);
@@ -200,7 +200,7 @@ async fn hand_over(
 pub(crate) async fn land(hub: &Hub, attach: Attach, handover: Handover) {
     let to = attach.worker(hub);
     let span = tracing::Span::current();
-    let landed = run_when_room(hub, to, move |worker| {
+    let landed = run_when_room(hub, to, 0, move |worker| {
         let _traced = span.enter();
         match handover.land() {
             Ok((io, unread)) => attach.land(worker, io, unread, &[], None),
@@ -218,23 +218,34 @@ pub(crate) fn lost_on_its_way(error: &dyn std::error::Error) {
     tracing::debug!(%error, "an upgraded connection did not reach its worker");
 }
 
-/// Runs `f` on a worker: at once on its own thread, else when its inbox has room.
+/// Runs `f`, which holds so many bytes, on a worker: at once on its own thread, else when its inbox has room.
 async fn run_when_room(
     hub: &Hub,
     to: WorkerId,
+    bytes: usize,
     f: impl FnOnce(&Rc<Worker>) + Send + 'static,
 ) -> Result<(), switchboard_hub::HubError> {
     if hub.here().is_some_and(|worker| worker.id() == to) {
         // In place: `run_on` does not go through the inbox on the worker's own thread.
         return hub.run_on(to, f);
     }
-    hub.send_when_room(to, Command::Run(Box::new(f))).await
+    hub.send_when_room(to, Command::run_holding(bytes, f)).await
 }
 
 /// Asks a worker for an answer.
 async fn ask(hub: &Hub, to: WorkerId, f: impl FnOnce(&Rc<Worker>, Reply) + Send + 'static) -> Answer {
+    ask_holding(hub, to, 0, f).await
+}
+
+/// As [`ask`], of an `f` that holds so many bytes.
+async fn ask_holding(
+    hub: &Hub,
+    to: WorkerId,
+    bytes: usize,
+    f: impl FnOnce(&Rc<Worker>, Reply) + Send + 'static,
+) -> Answer {
     let (reply, answer) = oneshot::channel();
-    if run_when_room(hub, to, move |worker| f(worker, reply)).await.is_err() {
+    if run_when_room(hub, to, bytes, move |worker| f(worker, reply)).await.is_err() {
         return plain(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n");
     }
     answer.await.unwrap_or_else(|_closed| engine_error(ErrorCode::SessionIdUnknown))
@@ -320,7 +331,7 @@ where
         }
     };
     let answer = match read {
-        Ok(body) => ask(hub, owner, move |worker, reply| match find(worker, &sid) {
+        Ok(body) => ask_holding(hub, owner, body.len(), move |worker, reply| match find(worker, &sid) {
             Some(session) => {
                 session.span_on("polling").in_scope(|| session.post(worker, &body, begun, reply));
             }

@@ -33,14 +33,14 @@ pub(super) async fn start(inner: &Arc<Server>, address: ListenAddress) -> io::Re
     }
     for (number, socket) in sockets.each.into_iter().enumerate() {
         let (inner_here, tls) = (Arc::clone(inner), tls.clone());
-        let start = Command::Run(Box::new(move |worker| {
+        let start = Command::run(move |worker| {
             if let (0, Some((tls, interval))) =
                 (number, tls.as_ref().and_then(|tls| Some((tls, tls.reload_interval()?))))
             {
                 tokio::task::spawn_local(Acceptor::keep_fresh(Arc::downgrade(tls), interval));
             }
             tokio::task::spawn_local(run(Rc::clone(worker), inner_here, socket, tls));
-        }));
+        });
         inner.hub.send_when_room(WorkerId(number as u8), start).await.map_err(io::Error::other)?;
     }
     Ok(sockets.bound)

@@ -42,10 +42,10 @@ pub(crate) async fn start(inner: &Arc<Server>, address: SocketAddr) -> io::Resul
     socket.set_nonblocking(true)?;
     let address = socket.local_addr()?;
     let inner_there = Arc::clone(inner);
-    let start = Command::Run(Box::new(move |_worker| match TcpListener::from_std(socket) {
+    let start = Command::run(move |_worker| match TcpListener::from_std(socket) {
         Ok(listener) => drop(tokio::task::spawn_local(run(inner_there, listener))),
         Err(error) => tracing::error!(%error, "cannot listen for requests of Flash's policy"),
-    }));
+    });
     inner.hub.send_when_room(WorkerId(0), start).await.map_err(io::Error::other)?;
     Ok(address)
 }

@@ -147,10 +147,10 @@ async fn on_each_worker(hub: &Hub, f: fn(&Rc<Worker>)) {
     let mut all_done = Vec::with_capacity(hub.workers());
     for number in 0..hub.workers() {
         let (done, is_done) = oneshot::channel::<()>();
-        let run = Command::Run(Box::new(move |worker| {
+        let run = Command::run(move |worker| {
             f(worker);
             drop(done);
-        }));
+        });
         // A worker that has stopped has nothing left to do.
         let _stopped = hub.send_when_room(WorkerId(number as u8), run).await;
         all_done.push(is_done);

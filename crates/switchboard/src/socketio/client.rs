@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
-use switchboard_hub::{MemberId, ScopeId, Worker};
+use switchboard_hub::{ScopeId, Worker};
 use switchboard_protocol::socketio::{
     Assembler, Packet, PacketType, Started, connect_error, connect_reply, decode, event_name,
     replace_unpaired_surrogates,
@@ -201,7 +201,7 @@ impl Client {
         }) {
             return self.parse_error(worker, &error);
         }
-        let Some(id) = new_id() else {
+        let Some(id) = worker.new_member_id() else {
             return self.session.close(worker, DisconnectReason::ForcedServerClose);
         };
         let auth = if packet.data.is_empty() {
@@ -395,11 +395,4 @@ impl Conversation for Client {
         let acks = self.sockets.borrow().iter().filter_map(|socket| socket.expire_acks(now)).min();
         self.join_by.get().into_iter().chain(acks).min()
     }
-}
-
-/// A socket's id: 15 random bytes in the alphabet of URLs.
-pub(crate) fn new_id() -> Option<MemberId> {
-    let mut random = [0; 14];
-    getrandom::fill(&mut random).ok()?;
-    MemberId::parse(switchboard_protocol::engineio::SessionId::new(0, random).as_str())
 }

@@ -95,6 +95,10 @@ impl Payload for EventPayload {
     fn is_plain(&self) -> bool {
         !self.compress
     }
+
+    fn bytes(&self) -> usize {
+        self.json.len() + self.attachments.iter().map(Bytes::len).sum::<usize>()
+    }
 }
 
 /// Appends an event's packet text.

@@ -20,7 +20,6 @@ use crate::functions::guarded;
 use crate::handshake::Handshake;
 use crate::message::Message;
 use crate::rooms::Rooms;
-use crate::socketio::client::new_id;
 use crate::transport::connection::{Connection, ConnectionEnd, ConnectionOwner, Opened};
 use crate::transport::wire::{Wire, write_own};
 
@@ -119,7 +118,7 @@ impl WebSocket {
             return Ok(write(&worker, bytes)?);
         }
         let bytes = bytes.to_vec();
-        self.hub.run_on(self.worker, move |worker| {
+        self.hub.run_holding(self.worker, bytes.len(), move |worker| {
             // A connection that is gone by then has told its service so.
             let _gone = write(worker, &bytes);
         })?;
@@ -166,6 +165,9 @@ impl WebSocket {
     ) -> Result<(), EmitError> {
         let (key, _) = **self.member.as_ref().ok_or(EmitError::Disconnected)?;
         let rooms: Vec<_> = rooms.into_rooms().collect();
+        for room in &rooms {
+            self.hub.announce_room(room);
+        }
         let act_on_all =
             move |worker: &Rc<Worker>| rooms.iter().try_for_each(|room| act(worker, key, room).map(drop));
         if let Some(worker) = self.hub.here().filter(|worker| worker.id() == self.worker) {
@@ -223,7 +225,7 @@ impl RawSession {
     /// Becomes a member of the namespace that its service shares, if it shares one.
     fn join_namespace(self: &Rc<Self>, worker: &Worker) -> Option<Arc<(MemberKey, MemberId)>> {
         let bridge = self.functions.bridge.as_ref()?;
-        let id = new_id()?;
+        let id = worker.new_member_id()?;
         let (session, endpoint) = (Rc::clone(self) as Rc<dyn Session>, Rc::clone(self) as Rc<dyn Endpoint>);
         let key = worker.add_member(bridge.namespace.scope, id, bridge.variant, session, endpoint);
         Some(Arc::new((key, id)))

@@ -1,0 +1,168 @@
+//! Writing to sessions: into their outboxes, and from there, at the end of a turn, to their transports.
+
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::task::Poll;
+
+use crate::HubError;
+use crate::outbox::Outbox;
+use crate::sessions::Session;
+use crate::worker::Worker;
+
+impl Worker {
+    /// Encodes one packet for a session with `encode`, which may only append to its buffer and must not call the worker.
+    ///
+    /// # Errors
+    /// [`HubError::OutboxFull`]; the session is closed when the worker next flushes.
+    #[inline]
+    pub fn write(
+        self: &Rc<Self>,
+        session: &Rc<dyn Session>,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<(), HubError> {
+        self.apply_deferred();
+        let outbox = self.check_room(session)?;
+        outbox.write(&self.pool, encode);
+        self.stats().messages_sent.add(1);
+        self.changed(session);
+        Ok(())
+    }
+
+    /// The outbox of a session that takes a packet more.
+    #[inline]
+    fn check_room<'a>(&self, session: &'a Rc<dyn Session>) -> Result<&'a Outbox, HubError> {
+        let outbox = session.outbox();
+        outbox.check().map_err(|full| {
+            self.overflow(session);
+            HubError::OutboxFull { bytes: full.bytes, limit: full.limit }
+        })?;
+        Ok(outbox)
+    }
+
+    /// As [`write`](Self::write), of a packet that is `head` and then `body`, which is long. Where nothing waits before it, it goes to
+    /// the transport at once, from where it lies; what the transport does not take is copied into the outbox.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn write_long(
+        self: &Rc<Self>,
+        session: &Rc<dyn Session>,
+        head: &[u8],
+        body: &[u8],
+    ) -> Result<(), HubError> {
+        self.apply_deferred();
+        let outbox = self.check_room(session)?;
+        let slices = [io::IoSlice::new(head), io::IoSlice::new(body)];
+        let written = if outbox.is_empty() { session.write_through(&slices) } else { 0 };
+        self.stats().messages_sent.add(1);
+        self.stats().bytes_sent.add(written as u64);
+        if written < head.len() + body.len() {
+            outbox.write_parts(&self.pool, head, body, written);
+            self.changed(session);
+        }
+        Ok(())
+    }
+
+    /// Adds packets that others get too to an outbox; the first `written` bytes of them are written already.
+    pub(crate) fn deliver_shared(
+        &self,
+        session: &Rc<dyn Session>,
+        packets: &Rc<[u8]>,
+        written: usize,
+    ) -> bool {
+        let outbox = session.outbox();
+        if outbox.check().is_err() {
+            self.overflow(session);
+            return false;
+        }
+        outbox.push_shared(&self.pool, packets);
+        outbox.consume(&self.pool, written);
+        self.changed(session);
+        true
+    }
+
+    #[cold]
+    fn overflow(&self, session: &Rc<dyn Session>) {
+        if !session.outbox().overflowed.replace(true) {
+            metrics::counter!("switchboard_outbox_overflow_total").increment(1);
+            self.changed(session);
+        }
+    }
+
+    /// Tells the flusher that the session has something to write (or another reason to be flushed).
+    #[inline]
+    pub fn changed(&self, session: &Rc<dyn Session>) {
+        if !session.outbox().dirty.replace(true) {
+            self.remember(session);
+        }
+    }
+
+    fn remember(&self, session: &Rc<dyn Session>) {
+        let first = {
+            let mut dirty = self.dirty.borrow_mut();
+            dirty.push(Rc::clone(session));
+            dirty.len() == 1
+        };
+        if first {
+            self.wake_flusher();
+        }
+    }
+
+    pub(crate) fn wake_flusher(&self) {
+        if let Some(flusher) = self.flusher.borrow().as_ref() {
+            flusher.wake_by_ref();
+        }
+    }
+
+    /// Runs after all connections that were ready in this turn, so that a burst of packets to one peer is one write.
+    pub(crate) async fn flush_changed(self: Rc<Self>) {
+        let mut batch = Vec::new();
+        poll_fn(|context| {
+            if self.flusher.borrow().as_ref().is_none_or(|waker| !waker.will_wake(context.waker())) {
+                *self.flusher.borrow_mut() = Some(context.waker().clone());
+            }
+            self.catch_panic("a broadcast", || self.write_deferred());
+            std::mem::swap(&mut batch, &mut *self.dirty.borrow_mut());
+            for session in batch.drain(..) {
+                session.outbox().dirty.set(false);
+                self.catch_panic("a session", || {
+                    if session.outbox().overflowed.replace(false) {
+                        session.overflow(&self);
+                    }
+                    session.flush(&self);
+                });
+            }
+            self.pool.end_turn();
+            // What closing sessions wrote meanwhile has its own turn.
+            if !self.dirty.borrow().is_empty() || !self.deferred.borrow().is_empty() {
+                context.waker().wake_by_ref();
+            }
+            Poll::<()>::Pending
+        })
+        .await;
+    }
+
+    /// Shows a session's waiting bytes, `most` at most, to `write`, which returns how many it wrote; these are gone then.
+    ///
+    /// # Errors
+    /// Those of `write`.
+    pub fn drain<E>(
+        &self,
+        outbox: &Outbox,
+        most: usize,
+        write: impl FnOnce(&[io::IoSlice<'_>]) -> Result<usize, E>,
+    ) -> Result<usize, E> {
+        let written = outbox.drain(&self.pool, most, write)?;
+        self.stats().bytes_sent.add(written as u64);
+        Ok(written)
+    }
+
+    /// Takes all that waits in an outbox.
+    pub fn take(&self, outbox: &Outbox) -> Vec<u8> {
+        self.apply_deferred();
+        let body = outbox.take(&self.pool);
+        self.stats().bytes_sent.add(body.len() as u64);
+        body
+    }
+}
