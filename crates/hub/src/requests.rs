@@ -51,26 +51,27 @@ impl Hub {
     /// Sends a request to the workers that it concerns. Returns how many these are.
     fn request_workers(&self, request: Request, reply: Option<ReplySender>) -> (usize, Result<(), HubError>) {
         if let Request::Join(_, rooms) = &request {
-            rooms.iter().for_each(|room| self.announce_room(room));
-        }
-        let here = self.here();
-        let command = || Command::Request(request.clone(), reply.clone());
-        match request.target().and_then(|target| self.home_of(target)) {
-            Some(home) => match here.filter(|worker| worker.id() == home) {
-                Some(worker) => {
-                    worker.execute(Command::Request(request, reply));
-                    (1, Ok(()))
-                }
-                None => (1, self.send(home, Command::Request(request, reply))),
-            },
-            None => {
-                let sent = self.send_all_but(here.as_deref(), command);
-                if let Some(worker) = here {
-                    worker.execute(Command::Request(request, reply));
-                }
-                (self.workers(), sent)
+            for room in rooms {
+                self.announce_room(room);
             }
         }
+        let here = self.here();
+        if let Some(home) = request.target().and_then(|target| self.home_of(target)) {
+            let command = Command::Request(request, reply);
+            let sent = match here.filter(|worker| worker.id() == home) {
+                Some(worker) => {
+                    worker.execute(command);
+                    Ok(())
+                }
+                None => self.send(home, command),
+            };
+            return (1, sent);
+        }
+        let sent = self.send_all_but(here.as_deref(), || Command::Request(request.clone(), reply.clone()));
+        if let Some(worker) = here {
+            worker.execute(Command::Request(request, reply));
+        }
+        (self.workers(), sent)
     }
 
     /// The worker that a target's one room names as its home, where that room is a member's id.
