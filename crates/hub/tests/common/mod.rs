@@ -48,6 +48,9 @@ pub async fn until_idle() {
     tokio::time::sleep(Duration::from_nanos(1)).await;
 }
 
+/// Is told how many bytes have been written.
+pub type OnFlush = Box<dyn FnMut(usize)>;
+
 /// A session that records.
 pub struct Fake {
     outbox: Outbox,
@@ -66,7 +69,7 @@ pub struct Fake {
     pub broken: Cell<bool>,
     pub on_drop: RefCell<Option<Box<dyn FnOnce()>>>,
     /// Is told how many bytes were written when it has been flushed.
-    pub on_flush: RefCell<Option<Box<dyn FnMut(usize)>>>,
+    pub on_flush: RefCell<Option<OnFlush>>,
 }
 
 impl Fake {
