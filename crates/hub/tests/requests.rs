@@ -59,7 +59,7 @@ fn a_room_that_is_named_as_an_id_is_found_on_all_workers() {
                 // A join here, one by request, one that is on its way as other work, and a member whose id another worker made.
                 0 => drop(worker.join(peer.key, name.as_str()).expect("room")),
                 1 => {
-                    hub.request(Request::Join(Target::all(scope), vec![name.as_str().into()])).expect("room")
+                    hub.request(Request::Join(Target::all(scope), vec![name.as_str().into()])).expect("room");
                 }
                 2 => hub.announce_room(name.as_str()),
                 _ => drop(Peer::with_id(&worker, scope, name, Variant(0), Fake::new(1000, PLAIN))),
