@@ -8,7 +8,7 @@ use std::error::Error;
 
 use clap::Parser;
 use switchboard_websocket::{
-    Config, Error as SocketError, OwnedMessage, WebSocketStream, deflate::DeflateOptions,
+    Config, Error as SocketError, Limits, OwnedMessage, WebSocketStream, deflate::DeflateOptions,
 };
 
 #[derive(Parser)]
@@ -30,6 +30,8 @@ struct Args {
 async fn main() -> Result<(), Box<dyn Error>> {
     let Args { url, agent, deflate, takeover } = Args::parse();
     let mut config = Config::default();
+    // There are cases of 4 MiB in frames of 64 bytes.
+    config.limits = Limits::default().max_fragments(1 << 17);
     config.deflate = deflate.then(|| DeflateOptions::default().context_takeover(takeover).threshold(0));
     let mut socket = WebSocketStream::connect(&format!("{url}/getCaseCount"), &Config::default()).await?;
     let Some(OwnedMessage::Text(count)) = socket.recv().await? else {

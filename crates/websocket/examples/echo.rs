@@ -8,7 +8,7 @@ use std::{error::Error, sync::Arc, time::Duration};
 
 use clap::Parser;
 use switchboard_websocket::{
-    Config, Error as SocketError, OwnedMessage, WebSocketStream, deflate::DeflateOptions,
+    Config, Error as SocketError, Limits, OwnedMessage, WebSocketStream, deflate::DeflateOptions,
 };
 use tokio::net::{TcpListener, TcpStream};
 
@@ -29,6 +29,8 @@ struct Args {
 async fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
     let mut config = Config::default();
+    // Autobahn, which this is also tested with, sends 4 MiB in frames of 64 bytes.
+    config.limits = Limits::default().max_fragments(1 << 17);
     config.deflate = args.deflate.then(|| DeflateOptions::default().context_takeover(args.takeover));
     let config = Arc::new(config);
     let listener = TcpListener::bind(&args.addr).await?;

@@ -122,6 +122,8 @@ fn build(options: &Options) -> std::io::Result<Switchboard> {
     io.engine("/engine.io").on_message(|socket, message| socket.send(message));
     let mut raw = WebSocketOptions::default();
     raw.origins = Origins::any();
+    // Autobahn sends 4 MiB in frames of 64 bytes.
+    raw.max_fragments = 1 << 17;
     raw.per_message_deflate = options.deflate();
     io.websocket_with("/ws", raw.clone())
         .on_message(|socket: &WebSocket, message: Message<'_>| socket.send(message));

@@ -27,6 +27,8 @@ pub struct WebSocketOptions {
     pub protocols: Vec<String>,
     /// Bytes of a message. Default 64 MiB; a larger one closes the connection with 1009.
     pub max_message_bytes: usize,
+    /// Frames of a message, empty ones too. Default 16 384, as in `ws`; more close the connection with 1008.
+    pub max_fragments: usize,
     /// Bytes that may wait to be written to one client. Default 128 MiB: an echo of the largest message fits. A client that lets more
     /// wait is disconnected. One that lets 256 KiB wait is not read until it takes some, so answers alone do not get so far.
     pub max_outbox_bytes: usize,
@@ -48,6 +50,7 @@ impl Default for WebSocketOptions {
         Self {
             protocols: Vec::new(),
             max_message_bytes: 64 << 20,
+            max_fragments: Limits::DEFAULT.max_fragments,
             max_outbox_bytes: 128 << 20,
             per_message_deflate: None,
             ping_interval: Duration::from_secs(30),
@@ -95,7 +98,8 @@ pub(crate) struct Settings {
 impl Settings {
     pub(crate) fn limits(&self) -> Limits {
         let max = self.options.max_message_bytes;
-        Limits::DEFAULT.max_message_bytes(max).max_frame_bytes(max)
+        let fragments = self.options.max_fragments;
+        Limits::DEFAULT.max_message_bytes(max).max_frame_bytes(max).max_fragments(fragments)
     }
 }
 
