@@ -36,6 +36,10 @@ impl Default for HubOptions {
     }
 }
 
+/// The stack of a worker's thread: reading arguments that nest as deeply as may be takes up to 3 KiB for each level. What is not used takes no
+/// memory.
+const STACK: usize = 8 << 20;
+
 /// A set of workers.
 #[derive(Debug)]
 pub struct Hub {
@@ -70,7 +74,7 @@ impl Hub {
     fn start_thread(hub: &Arc<Self>, id: WorkerId, receiver: InboxReceiver) -> io::Result<()> {
         let hub = Arc::clone(hub);
         let (report, reported) = std::sync::mpsc::sync_channel(1);
-        std::thread::Builder::new().name(format!("switchboard-{id}")).spawn(move || {
+        std::thread::Builder::new().name(format!("switchboard-{id}")).stack_size(STACK).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 // Whole turns of many connections before the poller is asked again.

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use switchboard_protocol::socketio::{
-    Args, ArgsError, Binary, Value, WriteError, event_name, from_args, validate, write_args,
+    Args, ArgsError, Binary, DEFAULT_MAX_DEPTH, Value, WriteError, event_name, from_args, from_args_within,
+    validate, validate_within, write_args,
 };
 
 /// Reads the arguments of an event's payload.
@@ -195,13 +196,19 @@ fn nesting_is_bounded_whoever_reads() {
         format!(r#"["e",{}{inner}{}]"#, open.repeat(levels), close.repeat(levels))
     }
     for (open, close) in [("[", "]"), (r#"{"a":"#, "}")] {
-        let fits = nested(127, open, r#""[[{{\"[[""#, close);
-        assert!(read::<Value>(&fits).is_ok());
-        assert!(read_binary::<Value>(&fits).is_ok());
-        assert_eq!(read::<()>(&fits), Ok(()));
-        assert_eq!(validate(&fits, &[]), Ok(()));
-        assert!(Args::parse(&fits, 4, Vec::new()).is_ok());
-        for levels in [128, 129, 1000, 100_000] {
+        for levels in [127, 128, DEFAULT_MAX_DEPTH] {
+            let fits = nested(levels, open, r#""[[{{\"[[""#, close);
+            assert!(read::<Value>(&fits).is_ok());
+            assert!(read::<serde_json::Value>(&fits).is_ok());
+            assert!(read_binary::<Value>(&fits).is_ok());
+            assert!(matches!(read::<u8>(&fits), Err(ArgsError::Data(_))));
+            assert_eq!(read::<()>(&fits), Ok(()));
+            assert_eq!(validate(&fits, &[]), Ok(()));
+            let args = Args::parse(&fits, 4, Vec::new()).unwrap();
+            assert_eq!(args.values().unwrap().len(), 1);
+            assert_eq!(written(&args).0, fits);
+        }
+        for levels in [DEFAULT_MAX_DEPTH + 1, DEFAULT_MAX_DEPTH + 2, 5000, 100_000] {
             let deep = nested(levels, open, "0", close);
             for result in [
                 read::<Value>(&deep).map(|_| ()),
@@ -213,6 +220,23 @@ fn nesting_is_bounded_whoever_reads() {
                 assert!(matches!(result, Err(ArgsError::Syntax(_))), "{levels}");
             }
         }
+    }
+}
+
+#[test]
+fn the_bound_on_nesting_is_the_callers() {
+    let nested = |levels: usize| format!(r#"["e",{}1{}]"#, "[".repeat(levels), "]".repeat(levels));
+    for limit in [0, 1, 126, 127, 128, 700] {
+        let (fits, deep) = (nested(limit), nested(limit + 1));
+        assert!(from_args_within::<Value>(&fits, 4, &[], limit).is_ok(), "{limit}");
+        assert_eq!(validate_within(&fits, &[], limit), Ok(()), "{limit}");
+        assert!(Args::parse_within(&fits, 4, Vec::new(), limit).is_ok(), "{limit}");
+        assert!(matches!(from_args_within::<Value>(&deep, 4, &[], limit), Err(ArgsError::Syntax(_))));
+        let attachments = [Bytes::new()];
+        let read = from_args_within::<Value>(&deep, 4, &attachments, limit);
+        assert!(matches!(read, Err(ArgsError::Syntax(_))), "{limit}");
+        assert!(matches!(validate_within(&deep, &[], limit), Err(ArgsError::Syntax(_))), "{limit}");
+        assert!(matches!(Args::parse_within(&deep, 4, Vec::new(), limit), Err(ArgsError::Syntax(_))));
     }
 }
 

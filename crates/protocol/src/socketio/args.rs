@@ -6,10 +6,11 @@ use bytes::Bytes;
 use serde::de::Deserialize;
 use serde::ser::{Serialize, SerializeTuple, Serializer};
 
-use super::args_read::{check_syntax, from_args, nodes};
+use super::args_read::{check_syntax, from_args_within, nodes};
 use super::args_write::write_args;
 use super::error::{ArgsError, WriteError};
 use super::json::skip_space;
+use super::packet::DEFAULT_MAX_DEPTH;
 use super::value::Value;
 
 /// An argument list with its attachments, checked but not read.
@@ -37,9 +38,22 @@ impl Args {
     /// # Errors
     /// As for [`validate`](super::validate).
     pub fn parse(data: &str, offset: usize, attachments: Vec<Bytes>) -> Result<Self, ArgsError> {
-        check_syntax(data, offset)?;
+        Self::parse_within(data, offset, attachments, DEFAULT_MAX_DEPTH)
+    }
+
+    /// As [`parse`](Self::parse), of arguments that nest at most `max_depth` levels each.
+    ///
+    /// # Errors
+    /// As for [`parse`](Self::parse).
+    pub fn parse_within(
+        data: &str,
+        offset: usize,
+        attachments: Vec<Bytes>,
+        max_depth: usize,
+    ) -> Result<Self, ArgsError> {
+        check_syntax(data, offset, max_depth)?;
         if !attachments.is_empty() {
-            nodes(data, offset, &attachments)?;
+            nodes(data, offset, &attachments, max_depth)?;
         }
         let list = if offset == 0 {
             match data.trim_ascii() {
@@ -73,7 +87,8 @@ impl Args {
     /// # Errors
     /// [`ArgsError::Data`] and [`ArgsError::Attachment`].
     pub fn get<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ArgsError> {
-        from_args(&self.list, 0, &self.attachments)
+        // Its nesting was checked when it came.
+        from_args_within(&self.list, 0, &self.attachments, usize::MAX)
     }
 
     /// The arguments one by one.
@@ -82,7 +97,7 @@ impl Args {
     /// [`ArgsError::Data`] for what a [`Value`] cannot hold: a number beyond `f64`, an unpaired
     /// surrogate.
     pub fn values(&self) -> Result<Vec<Value>, ArgsError> {
-        Ok(nodes(&self.list, 0, &self.attachments)?.into_iter().map(Value::from).collect())
+        Ok(nodes(&self.list, 0, &self.attachments, usize::MAX)?.into_iter().map(Value::from).collect())
     }
 
     /// The list as JSON, attachments as placeholders.

@@ -8,7 +8,8 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, S
 use serde::forward_to_deserialize_any;
 
 use super::error::ArgsError;
-use super::json::{MAX_DEPTH, nests_within_limit, plain_until, skip_space};
+use super::json::{SHALLOW, nests_within, plain_until, skip_space};
+use super::packet::DEFAULT_MAX_DEPTH;
 use super::tree::Node;
 
 /// Reads the arguments of an event or an acknowledgement.
@@ -31,14 +32,33 @@ pub fn from_args<'de, T: Deserialize<'de>>(
     offset: usize,
     attachments: &'de [Bytes],
 ) -> Result<T, ArgsError> {
-    if attachments.is_empty() {
-        return read(&mut Cursor::new(data, offset)).map_err(|error| classify(error, data, offset));
-    }
-    read(&mut Nodes(nodes(data, offset, attachments)?.into_iter()))
+    from_args_within(data, offset, attachments, DEFAULT_MAX_DEPTH)
 }
 
-/// Checks arguments nobody reads: their syntax, their nesting (at most 127 levels in one argument)
-/// and their placeholders.
+/// As [`from_args`], of arguments that nest at most `max_depth` levels each; [`from_args`] takes
+/// [`DEFAULT_MAX_DEPTH`].
+///
+/// # Errors
+/// As for [`from_args`]; deeper ones are [`ArgsError::Syntax`].
+#[inline]
+pub fn from_args_within<'de, T: Deserialize<'de>>(
+    data: &'de str,
+    offset: usize,
+    attachments: &'de [Bytes],
+    max_depth: usize,
+) -> Result<T, ArgsError> {
+    if attachments.is_empty() {
+        return match read(&mut Cursor::new(data, offset)) {
+            Ok(value) if max_depth >= SHALLOW => Ok(value),
+            Ok(value) => check_syntax(data, offset, max_depth).map(|()| value),
+            Err(error) => read(&mut deep_cursor(error, data, offset, max_depth)?),
+        };
+    }
+    read(&mut Nodes(nodes(data, offset, attachments, max_depth)?.into_iter()))
+}
+
+/// Checks arguments nobody reads: their syntax, their nesting (at most [`DEFAULT_MAX_DEPTH`] levels
+/// in one argument) and their placeholders.
 ///
 /// `data` is a whole payload, or empty.
 ///
@@ -46,9 +66,17 @@ pub fn from_args<'de, T: Deserialize<'de>>(
 /// [`ArgsError::Syntax`] and [`ArgsError::Attachment`]; with attachments also [`ArgsError::Data`]
 /// for what Rust cannot hold: a number beyond `f64`, an unpaired surrogate.
 pub fn validate(data: &str, attachments: &[Bytes]) -> Result<(), ArgsError> {
-    check_syntax(data, 0)?;
+    validate_within(data, attachments, DEFAULT_MAX_DEPTH)
+}
+
+/// As [`validate`], of arguments that nest at most `max_depth` levels each.
+///
+/// # Errors
+/// As for [`validate`].
+pub fn validate_within(data: &str, attachments: &[Bytes], max_depth: usize) -> Result<(), ArgsError> {
+    check_syntax(data, 0, max_depth)?;
     if !attachments.is_empty() {
-        nodes(data, 0, attachments)?;
+        nodes(data, 0, attachments, max_depth)?;
     }
     Ok(())
 }
@@ -58,8 +86,13 @@ pub(super) fn nodes<'de>(
     data: &'de str,
     offset: usize,
     attachments: &'de [Bytes],
+    max_depth: usize,
 ) -> Result<Vec<Node<'de>>, ArgsError> {
-    let mut nodes = Cursor::new(data, offset).nodes().map_err(|error| classify(error, data, offset))?;
+    let mut nodes = match Cursor::new(data, offset).nodes() {
+        Ok(nodes) if max_depth >= SHALLOW => nodes,
+        Ok(nodes) => check_syntax(data, offset, max_depth).map(|()| nodes)?,
+        Err(error) => deep_cursor(error, data, offset, max_depth)?.nodes()?,
+    };
     for node in &mut nodes {
         node.resolve(attachments)?;
     }
@@ -67,25 +100,35 @@ pub(super) fn nodes<'de>(
 }
 
 /// Checks the syntax and nesting of a list from `offset` on.
-pub(super) fn check_syntax(data: &str, offset: usize) -> Result<(), ArgsError> {
+pub(super) fn check_syntax(data: &str, offset: usize, max_depth: usize) -> Result<(), ArgsError> {
+    // `serde_json` skips values without recursion.
     Cursor::new(data, offset).finish().map_err(|error| match error {
         ArgsError::Data(message) => ArgsError::Syntax(message),
         other => other,
     })?;
-    if nests_within_limit(data) {
+    if nests_within(data, max_depth) {
         Ok(())
     } else {
-        Err(ArgsError::Syntax(format!("nested deeper than {MAX_DEPTH} levels")))
+        Err(ArgsError::Syntax(format!("nested deeper than {max_depth} levels")))
     }
 }
 
-/// An error found while reading as a type is one of syntax if the text has one anywhere.
+/// A cursor to read arguments again with, which may nest deeper than `serde_json` reads by itself; or the error, if that is not the reason
+/// for it. An error found while reading as a type is one of syntax if the text has one anywhere.
 #[cold]
-fn classify(error: ArgsError, data: &str, offset: usize) -> ArgsError {
-    match error {
-        ArgsError::Data(_) => check_syntax(data, offset).err().unwrap_or(error),
-        other => other,
+fn deep_cursor(
+    error: ArgsError,
+    data: &str,
+    offset: usize,
+    max_depth: usize,
+) -> Result<Cursor<'_>, ArgsError> {
+    if matches!(error, ArgsError::Data(_)) {
+        check_syntax(data, offset, max_depth)?;
+        if !nests_within(data, SHALLOW) {
+            return Ok(Cursor { is_deep: true, ..Cursor::new(data, offset) });
+        }
     }
+    Err(error)
 }
 
 #[inline]
@@ -112,6 +155,8 @@ struct Cursor<'de> {
     data: &'de str,
     at: usize,
     place: Place,
+    /// It is known to nest no deeper than allowed.
+    is_deep: bool,
 }
 
 /// Where a [`Cursor`] is.
@@ -130,7 +175,7 @@ impl<'de> Cursor<'de> {
             0 => Place::Before,
             _ => Place::Within,
         };
-        Self { data, at: offset, place }
+        Self { data, at: offset, place, is_deep: false }
     }
 
     /// The byte at the cursor after white space, which is skipped.
@@ -189,6 +234,9 @@ impl<'de> Source<'de> for Cursor<'de> {
     fn read<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, ArgsError> {
         let rest = self.data.get(self.at..).unwrap_or_default();
         let mut json = serde_json::Deserializer::from_str(rest);
+        if self.is_deep {
+            json.disable_recursion_limit();
+        }
         let value = seed.deserialize(&mut json).map_err(ArgsError::custom)?;
         self.at += json.into_iter::<IgnoredAny>().byte_offset();
         Ok(value)

@@ -36,7 +36,7 @@ pub enum DecodeError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ArgsError {
-    /// Malformed JSON, or JSON nested deeper than 127 levels: the peer is broken. Node closes the
+    /// Malformed JSON, or JSON nested deeper than allowed: the peer is broken. Node closes the
     /// connection with `parse error`.
     #[error("malformed arguments: {0}")]
     Syntax(String),

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-/// The most levels of arrays and objects an argument may nest: what `serde_json` reads.
-pub(super) const MAX_DEPTH: usize = 127;
+/// The levels of arrays and objects that `serde_json` reads unless it is told otherwise.
+pub(super) const SHALLOW: usize = 127;
 
 /// The offset of the first byte from `at` on that is not JSON's white space.
 #[inline]
@@ -67,10 +67,10 @@ fn not_plain(word: u64) -> u64 {
     (holds(word, b'"') | holds(word, b'\\') | control) & HIGH
 }
 
-/// Whether well-formed `text` nests no deeper than [`MAX_DEPTH`] below its outermost level.
-pub(super) fn nests_within_limit(text: &str) -> bool {
+/// Whether well-formed `text` nests no deeper than `limit` below its outermost level.
+pub(super) fn nests_within(text: &str, limit: usize) -> bool {
     // A level takes two bytes at least.
-    if text.len() <= 2 * MAX_DEPTH {
+    if text.len() / 2 <= limit {
         return true;
     }
     let mut depth = 0_usize;
@@ -80,7 +80,7 @@ pub(super) fn nests_within_limit(text: &str) -> bool {
             b'"' => skip_string(&mut bytes),
             b'[' | b'{' => {
                 depth += 1;
-                if depth > MAX_DEPTH + 1 {
+                if depth > limit.saturating_add(1) {
                     return false;
                 }
             }

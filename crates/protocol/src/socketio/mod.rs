@@ -40,13 +40,13 @@ mod value;
 mod write;
 
 pub use args::Args;
-pub use args_read::{from_args, validate};
+pub use args_read::{from_args, from_args_within, validate, validate_within};
 pub use args_write::{write_args, write_packet};
 pub use assembler::{AssembleError, Assembled, Assembler, OwnedPacket, Started};
 pub use binary::Binary;
 pub use error::{ArgsError, DecodeError, WriteError};
 pub use event::{event_name, is_reserved};
 pub use json::replace_unpaired_surrogates;
-pub use packet::{Limits, Packet, PacketType, decode};
+pub use packet::{DEFAULT_MAX_DEPTH, Limits, Packet, PacketType, decode};
 pub use value::Value;
 pub use write::{connect, connect_error, connect_reply, disconnect, write_head};

@@ -71,11 +71,18 @@ pub struct Limits {
     /// The most bytes the attachments of one packet may have in all. Default: 10 000 000, what Node
     /// comes to with its defaults of ten attachments in messages of at most 1 000 000 bytes.
     pub max_attachment_bytes: usize,
+    /// The most levels of arrays and objects that an argument may nest. Default:
+    /// [`DEFAULT_MAX_DEPTH`]; Node has no bound. Reading a level takes up to 3 KiB of the stack.
+    pub max_depth: usize,
 }
+
+/// The levels that an argument may nest unless it is said otherwise: 512. The tree of a document has
+/// two for each element that encloses another.
+pub const DEFAULT_MAX_DEPTH: usize = 512;
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_attachments: 10, max_attachment_bytes: 10_000_000 }
+        Self { max_attachments: 10, max_attachment_bytes: 10_000_000, max_depth: DEFAULT_MAX_DEPTH }
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use switchboard_hub::{Endpoint, Worker};
-use switchboard_protocol::socketio::{ArgsError, validate};
+use switchboard_protocol::socketio::{ArgsError, validate_within};
 
 use super::extract::EventContext;
 use super::handler::{AnyEventHandler, HandlerCall, Outcome, Waiting};
@@ -162,7 +162,7 @@ impl LocalSocket {
     /// Nobody reads this event: its syntax is held to all the same.
     fn on_unhandled(&self, worker: &Rc<Worker>, event: &EventRef<'_>) {
         metrics::counter!("switchboard_events_unhandled_total").increment(1);
-        if let Err(error) = validate(event.data, event.attachments) {
+        if let Err(error) = validate_within(event.data, event.attachments, self.options().packets.max_depth) {
             metrics::counter!("switchboard_parse_errors_total").increment(1);
             tracing::debug!(%error, "not a packet");
             self.session.close(worker, DisconnectReason::ParseError);

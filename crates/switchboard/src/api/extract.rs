@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use switchboard_hub::Worker;
-use switchboard_protocol::socketio::{Args, from_args, validate, write_args};
+use switchboard_protocol::socketio::{Args, from_args_within, validate_within, write_args};
 
 use super::handler::Reply;
 use super::local::LocalSocket;
@@ -50,7 +50,11 @@ impl EventContext<'_> {
 
     /// Whether the data is what an event's has to be.
     pub(crate) fn check_data(&self) -> Result<(), Error> {
-        Ok(validate(self.data, self.attachments)?)
+        Ok(validate_within(self.data, self.attachments, self.max_depth())?)
+    }
+
+    fn max_depth(&self) -> usize {
+        self.socket.shared.namespace.options.packets.max_depth
     }
 
     pub(crate) fn wants_reply(&self) -> bool {
@@ -138,7 +142,7 @@ impl<T: DeserializeOwned> FromEvent for Data<T> {
 
     #[inline]
     fn from_event(context: &EventContext<'_>) -> Result<Self, Error> {
-        Ok(Self(from_args(context.data, context.offset, context.attachments)?))
+        Ok(Self(from_args_within(context.data, context.offset, context.attachments, context.max_depth())?))
     }
 }
 
@@ -146,7 +150,12 @@ impl FromEvent for Args {
     const READS_DATA: bool = true;
 
     fn from_event(context: &EventContext<'_>) -> Result<Self, Error> {
-        Ok(Args::parse(context.data, context.offset, context.attachments.to_vec())?)
+        Ok(Args::parse_within(
+            context.data,
+            context.offset,
+            context.attachments.to_vec(),
+            context.max_depth(),
+        )?)
     }
 }
 

@@ -203,7 +203,7 @@ impl LocalSocket {
             tracing::debug!(id, "an acknowledgement that nobody awaits");
             return;
         };
-        match Args::parse(data, 0, attachments) {
+        match Args::parse_within(data, 0, attachments, self.options().packets.max_depth) {
             Ok(args) => drop(reply.send(Ok(args))),
             Err(error) => {
                 metrics::counter!("switchboard_parse_errors_total").increment(1);

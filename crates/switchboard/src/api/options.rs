@@ -10,7 +10,7 @@ use switchboard_protocol::socketio::Limits;
 pub struct SocketIoOptions {
     /// How long a client has to join a first namespace before its session is closed. Default 45 s.
     pub connect_timeout: Duration,
-    /// Bounds on one packet: attachments (10) and their bytes in all (10 000 000).
+    /// Bounds on one packet: attachments (10) and their bytes in all (10 000 000), and the levels that an argument may nest (512).
     pub packets: Limits,
     /// Namespaces that one client may be in. Default 1000; further ones get a `CONNECT_ERROR`. Middleware and `on_connect` handlers that
     /// wait count on their own, up to the same number, until they are done: also those of sockets that have left meanwhile.

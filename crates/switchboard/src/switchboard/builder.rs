@@ -128,6 +128,13 @@ impl Builder {
         self
     }
 
+    /// Levels of arrays and objects that an argument of an event or an acknowledgement may nest. Default 512, at most 2000; deeper ones
+    /// close the session with `parse error`, as malformed ones do.
+    pub fn max_depth(mut self, levels: usize) -> Self {
+        self.socketio.packets.max_depth = levels;
+        self
+    }
+
     /// Bytes that may wait to be written to one client. Default 16 MiB.
     pub fn max_outbox_bytes(mut self, bytes: usize) -> Self {
         self.engine.max_outbox_bytes = bytes;
@@ -309,6 +316,10 @@ impl Builder {
             }
             _ if self.engine.ping_interval.is_zero() => nothing("ping_interval"),
             _ if self.engine.ping_timeout.is_zero() => nothing("ping_timeout"),
+            _ if self.socketio.packets.max_depth > 2000 => {
+                Err("`max_depth` must be at most 2000: a level takes up to 3 KiB of a worker's stack"
+                    .to_owned())
+            }
             _ if self.engine.max_payload == 0 => nothing("max_payload"),
             _ if !self.engine.polling && !self.engine.websocket => {
                 Err("`transports` must leave one on".to_owned())

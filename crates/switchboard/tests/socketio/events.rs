@@ -202,3 +202,36 @@ async fn a_server_is_built_of_options_that_make_sense() {
         assert_eq!(builder.build().expect_err("refused").kind(), std::io::ErrorKind::InvalidInput);
     }
 }
+
+#[tokio::test]
+async fn a_documents_tree_may_nest_deeply() {
+    let server = Server::start(Switchboard::builder().workers(1).max_depth(1000), |io| {
+        let root = io.root();
+        root.on("json", |Data(value): Data<serde_json::Value>| value);
+        root.on("value", |Data(value): Data<switchboard::Value>| value);
+        root.on("args", |args: switchboard::Args| args);
+    })
+    .await;
+    let mut client = server.client().await;
+    for event in ["json", "value", "args", "nobody"] {
+        for levels in [127, 128, 500] {
+            let tree = format!("{}1{}", r#"{"content":["#.repeat(levels), "]}".repeat(levels));
+            client.send(&format!(r#"420["{event}",{tree}]"#)).await;
+            if event != "nobody" {
+                assert_eq!(client.text().await, format!("430[{tree}]"), "{event} {levels}");
+            }
+        }
+    }
+    // With an attachment it goes another way.
+    let tree = format!(r#"{}{{"_placeholder":true,"num":0}}{}"#, "[".repeat(900), "]".repeat(900));
+    client.send(&format!(r#"451-0["value",{tree}]"#)).await;
+    client.send_binary(b"x").await;
+    assert_eq!(client.text().await, format!("461-0[{tree}]"));
+    assert_eq!(client.next().await.as_deref(), Some("<x>"));
+    for event in ["json", "value", "args", "nobody"] {
+        let mut client = server.client().await;
+        let tree = format!("{}{}", "[".repeat(1001), "]".repeat(1001));
+        client.send(&format!(r#"420["{event}",{tree}]"#)).await;
+        assert_eq!(client.ended().await, [""; 0]);
+    }
+}
