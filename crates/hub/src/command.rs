@@ -1,10 +1,11 @@
 //! Commands: what an inbox holds.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
-use crate::Request;
 use crate::reply::ReplySender;
 use crate::worker::Worker;
+use crate::{Ordered, Request};
 
 /// Work for a worker's thread.
 pub type Work = Box<dyn FnOnce(&Rc<Worker>) + Send>;
@@ -14,6 +15,8 @@ pub type Work = Box<dyn FnOnce(&Rc<Worker>) + Send>;
 pub enum Command {
     /// A request, which may have come from another node, and the way of the reply to it, where one is awaited.
     Request(Request, Option<ReplySender>),
+    /// A broadcast that is [ordered](crate::Broadcast::ordered).
+    Ordered(Arc<Ordered>),
     /// Run on the worker's thread. For work that never leaves the process: handing a connection over, asking for state.
     Run {
         /// The work.
@@ -39,6 +42,7 @@ impl Command {
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Command::Request(request, _) => request.bytes(),
+            Command::Ordered(ordered) => ordered.broadcast.bytes(),
             Command::Run { bytes, .. } => *bytes,
             Command::Stop => 0,
         }
@@ -49,6 +53,7 @@ impl std::fmt::Debug for Command {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Command::Request(request, _) => request.fmt(f),
+            Command::Ordered(_) => f.debug_struct("Ordered").finish_non_exhaustive(),
             Command::Run { bytes, .. } => f.debug_struct("Run").field("bytes", bytes).finish_non_exhaustive(),
             Command::Stop => f.write_str("Stop"),
         }

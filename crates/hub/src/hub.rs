@@ -160,7 +160,8 @@ impl Hub {
         inbox.send_when_room(command).await
     }
 
-    /// Runs `f` on a worker: in place on that worker's own thread, by its inbox from elsewhere.
+    /// Runs `f` on a worker: in place on that worker's own thread, by its inbox from elsewhere, and behind
+    /// [ordered broadcasts](Self::here_in_order) of this thread that wait there.
     ///
     /// # Errors
     /// Those of [`send`](Self::send).
@@ -178,7 +179,7 @@ impl Hub {
         bytes: usize,
         f: impl FnOnce(&Rc<Worker>) + Send + 'static,
     ) -> Result<(), HubError> {
-        match self.here() {
+        match self.here_in_order() {
             Some(worker) if worker.id() == to => {
                 f(&worker);
                 Ok(())

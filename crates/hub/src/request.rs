@@ -42,6 +42,19 @@ pub struct Broadcast {
     pub payload: Arc<dyn Payload>,
     /// Dropped for members whose transport cannot take it at once.
     pub volatile: bool,
+    /// Ordered broadcasts arrive at each member in the order of their calls: those of one thread, and those of two threads where one call
+    /// happened before the other (under a mutex, or because its caller had been told of it). Of calls at the same time, some members may
+    /// get one first and some the other. The price: this worker's own members get the broadcast by the worker's inbox, behind what waits
+    /// there, and [`HubError::InboxFull`](crate::HubError::InboxFull) may name this worker. Without it only the order of one thread holds.
+    ///
+    /// Between nodes nothing is said of the order.
+    pub ordered: bool,
+}
+
+impl Broadcast {
+    pub(crate) fn bytes(&self) -> usize {
+        self.payload.bytes() + self.target.bytes()
+    }
 }
 
 /// An event from one node's application to those of the other nodes.
@@ -104,7 +117,7 @@ impl Request {
     pub(crate) fn bytes(&self) -> usize {
         let names = |rooms: &[RoomName]| rooms.iter().map(|name| name.len()).sum::<usize>();
         let own = match self {
-            Request::Broadcast(broadcast) => broadcast.payload.bytes(),
+            Request::Broadcast(broadcast) => return broadcast.bytes(),
             Request::Join(_, rooms) | Request::Leave(_, rooms) => names(rooms),
             Request::Emit(event) => event.data.len(),
             Request::Disconnect { .. } | Request::Fetch(_) | Request::Count(_) => 0,

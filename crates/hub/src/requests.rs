@@ -55,8 +55,14 @@ impl Hub {
                 self.announce_room(room);
             }
         }
-        let here = self.here();
-        if let Some(home) = request.target().and_then(|target| self.home_of(target)) {
+        let home = request.target().and_then(|target| self.home_of(target));
+        if let Request::Broadcast(broadcast) = &request
+            && broadcast.ordered
+        {
+            return (0, self.broadcast_in_order(Arc::clone(broadcast), home));
+        }
+        let here = self.here_in_order();
+        if let Some(home) = home {
             let command = Command::Request(request, reply);
             let sent = match here.filter(|worker| worker.id() == home) {
                 Some(worker) => {
@@ -109,6 +115,7 @@ impl Worker {
                     reply.send(answer);
                 }
             }
+            Command::Ordered(ordered) => self.deliver_ordered(&ordered),
             Command::Run { work, .. } => work(self),
             Command::Stop => self.stop(),
         });

@@ -70,6 +70,8 @@ pub struct Worker {
     /// Broadcasts of this turn that are written at its end.
     pub(crate) deferred: RefCell<Vec<Arc<Broadcast>>>,
     pub(crate) flusher: RefCell<Option<Waker>>,
+    /// Ordered broadcasts of this thread that wait in this worker's inbox.
+    pub(crate) own_ordered: Cell<usize>,
     pub(crate) timers: RefCell<Timers<SessionKey>>,
     pub(crate) timers_changed: Notify,
     pub(crate) pool: Pool,
@@ -104,8 +106,10 @@ impl Worker {
         let mut commands = Vec::with_capacity(COMMANDS_A_TURN);
         'run: while worker.next_commands(&mut inbox, &mut commands).await {
             for (_, command) in commands.drain(..) {
-                if matches!(command, Command::Stop) {
-                    break 'run;
+                match &command {
+                    Command::Stop => break 'run,
+                    Command::Ordered(ordered) => ordered.sent().await,
+                    _ => {}
                 }
                 worker.execute(command);
             }
@@ -148,6 +152,7 @@ impl Worker {
             dirty: RefCell::default(),
             deferred: RefCell::default(),
             flusher: RefCell::default(),
+            own_ordered: Cell::new(0),
             timers: RefCell::new(Timers::new(Self::clock())),
             timers_changed: Notify::new(),
             pool: Pool::default(),

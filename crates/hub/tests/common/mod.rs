@@ -257,7 +257,7 @@ impl Payload for Text {
 }
 
 pub fn broadcast(target: Target, text: &Arc<Text>) -> Broadcast {
-    Broadcast { target, payload: Arc::clone(text) as Arc<dyn Payload>, volatile: false }
+    Broadcast { target, payload: Arc::clone(text) as Arc<dyn Payload>, volatile: false, ordered: false }
 }
 
 /// A target in a scope.

@@ -101,7 +101,7 @@ impl<'a> Emitter<'a> {
 }
 
 /// The bytes that an event on its way to another thread holds.
-fn held_bytes(text: &[u8], attachments: &[Bytes]) -> usize {
+pub(super) fn held_bytes(text: &[u8], attachments: &[Bytes]) -> usize {
     text.len() + attachments.iter().map(Bytes::len).sum::<usize>()
 }
 

@@ -14,6 +14,7 @@ use switchboard_websocket::Opcode;
 use tokio::sync::{Notify, oneshot};
 
 use super::ack::{AckResult, Acks, deadline};
+use super::emitter::held_bytes;
 use super::handler::{AnyEventHandler, Reply};
 use super::namespace::Registered;
 use super::options::SocketIoOptions;
@@ -188,10 +189,22 @@ impl LocalSocket {
     ) -> Result<(), crate::EmitError> {
         let reply = reply.written();
         let kind = if reply.attachments.is_empty() { PacketType::Ack } else { PacketType::BinaryAck };
-        worker.with_scratch(|packet| {
+        let write = |packet: &mut Vec<u8>| {
             packet.push(b'4');
             write_head(packet, kind, reply.attachments.len(), self.namespace(), Some(id));
             packet.extend_from_slice(&reply.json);
+        };
+        if worker.has_own_ordered() {
+            // The broadcasts of the handler come first.
+            let (mut packet, attachments) = (Vec::new(), reply.attachments.clone());
+            write(&mut packet);
+            let bytes = held_bytes(&packet, &attachments);
+            return self.socket.on_worker_holding(bytes, move |worker, local| {
+                Ok(local.send_packet(worker, &packet, &attachments, Sending::default())?)
+            });
+        }
+        worker.with_scratch(|packet| {
+            write(packet);
             Ok(self.send_packet(worker, packet, &reply.attachments, Sending::default())?)
         })
     }

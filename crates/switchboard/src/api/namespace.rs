@@ -1,5 +1,6 @@
 //! Namespaces: handlers, middleware, and the start of broadcasts.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -51,6 +52,7 @@ pub(crate) struct NamespaceInner {
     /// Events that raw WebSocket services show.
     views: ArcSwap<Vec<Box<str>>>,
     pub(crate) options: Arc<SocketIoOptions>,
+    pub(crate) ordered_broadcasts: AtomicBool,
     /// Held while the table or the views are replaced.
     writing: Mutex<()>,
 }
@@ -76,6 +78,7 @@ impl NamespaceInner {
             table: ArcSwap::default(),
             views: ArcSwap::default(),
             options: Arc::clone(options),
+            ordered_broadcasts: AtomicBool::new(options.ordered_broadcasts),
             writing: Mutex::new(()),
         })
     }
@@ -228,6 +231,22 @@ impl Namespace {
     /// Is told of the errors of handlers and their extractors. Without it they are logged as warnings. It replaces one that was set before.
     pub fn on_error(&self, handler: impl Fn(&Socket, &Error) + Send + Sync + 'static) -> &Self {
         self.inner.change(|table| table.error = Some(Arc::new(handler)));
+        self
+    }
+
+    /// Whether broadcasts of the namespace are ordered. Default: as [`Builder::ordered_broadcasts`](crate::Builder::ordered_broadcasts) says;
+    /// to be set before clients come.
+    ///
+    /// Handlers run on several threads, the workers. By default only the broadcasts of one thread arrive in the order of their calls: if
+    /// two handlers take turns under a mutex, a socket may get the second one's event first. Ordered broadcasts arrive at each socket in
+    /// the order of their calls wherever one call happened before the other: under a mutex, or because the second caller had been told
+    /// of the first event (by its client, for one). Of two calls at the same time some sockets may get the first and some the second one
+    /// first. What a handler sends to a socket behind its own broadcast comes behind it, as by default.
+    ///
+    /// The price: the worker's own sockets get the event by the worker's inbox too, behind what waits there. Until then what the thread
+    /// asks of its own sockets goes that way as well; errors of theirs, such as a full outbox, are not the caller's then.
+    pub fn ordered_broadcasts(&self, ordered: bool) -> &Self {
+        self.inner.ordered_broadcasts.store(ordered, Ordering::Relaxed);
         self
     }
 

@@ -1,6 +1,7 @@
 //! Whom a broadcast goes to, and how.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 use switchboard_hub::{Broadcast, Command, MemberId, Request, Target};
@@ -68,16 +69,21 @@ impl BroadcastOperator {
 
     /// Sends an event. A tuple is the argument list; anything else is one argument.
     ///
-    /// It is queued when this returns: sockets of this worker have it in their outboxes, other workers in their inboxes, in the order of the
-    /// calls of one thread.
+    /// It is queued when this returns: sockets of this worker have it in their outboxes, other workers in their inboxes. The events of one
+    /// thread arrive in the order of its calls; between threads nothing is said, unless broadcasts are
+    /// [ordered](crate::Namespace::ordered_broadcasts).
     ///
     /// # Errors
     /// [`EmitError::Arguments`]: nothing was sent. [`EmitError::Hub`]: a worker's inbox is full; the sockets of the other workers are sent to.
     pub fn emit<T: Serialize>(self, event: &str, args: T) -> Result<(), EmitError> {
         let view = self.namespace.view(event);
         let payload = EventPayload::new(&self.namespace.name, event, &args, view, self.compress)?;
-        let broadcast =
-            Broadcast { target: self.target, payload: Arc::new(payload), volatile: self.volatile };
+        let broadcast = Broadcast {
+            target: self.target,
+            payload: Arc::new(payload),
+            volatile: self.volatile,
+            ordered: self.namespace.ordered_broadcasts.load(Ordering::Relaxed),
+        };
         Ok(self.namespace.hub.broadcast(broadcast)?)
     }
 

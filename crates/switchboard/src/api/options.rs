@@ -36,6 +36,9 @@ pub struct SocketIoOptions {
     pub max_left_over_bytes: usize,
     /// Acknowledgements that may be awaited of one socket. Default 10 000; further ones are [`AckError::TooMany`](crate::AckError::TooMany).
     pub max_pending_acks: usize,
+    /// Whether broadcasts are ordered, unless a namespace
+    /// [says otherwise](crate::Namespace::ordered_broadcasts). Default: no.
+    pub ordered_broadcasts: bool,
 }
 
 impl Default for SocketIoOptions {
@@ -51,6 +54,7 @@ impl Default for SocketIoOptions {
             held_events_timeout: Duration::from_secs(10),
             max_left_over_bytes: 64 << 20,
             max_pending_acks: 10_000,
+            ordered_broadcasts: false,
         }
     }
 }

@@ -182,9 +182,9 @@ impl Socket {
         Ok(())
     }
 
-    /// The socket's worker, if this is its thread.
+    /// The socket's worker, if this is its thread, and nothing waits in its inbox that is to come first.
     pub(super) fn worker(&self, key: MemberKey) -> Option<Rc<Worker>> {
-        self.shared.namespace.hub.here().filter(|worker| worker.id() == key.worker)
+        self.shared.namespace.hub.here_in_order().filter(|worker| worker.id() == key.worker)
     }
 
     pub(super) fn key(&self) -> Result<MemberKey, EmitError> {

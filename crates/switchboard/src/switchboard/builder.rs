@@ -198,6 +198,21 @@ impl Builder {
         self
     }
 
+    /// Whether broadcasts of all namespaces are ordered, as those of one namespace are by
+    /// [`Namespace::ordered_broadcasts`](crate::Namespace::ordered_broadcasts). Default: no.
+    pub fn ordered_broadcasts(mut self, ordered: bool) -> Self {
+        self.socketio.ordered_broadcasts = ordered;
+        self
+    }
+
+    /// Bytes that may be on their way to one worker's thread from others: messages of broadcasts, bodies of requests, events that other
+    /// threads send to its sockets. Default 64 MiB. One message may pass the bound. At the bound `emit` fails with
+    /// [`HubError::InboxFull`](crate::HubError::InboxFull), and requests wait.
+    pub fn inbox_bytes(mut self, bytes: usize) -> Self {
+        self.hub.inbox_bytes = bytes;
+        self
+    }
+
     /// All options of the Socket.IO layer at once. Those that were set one by one before are replaced.
     pub fn socketio(mut self, options: SocketIoOptions) -> Self {
         self.socketio = options;

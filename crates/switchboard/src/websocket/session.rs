@@ -114,7 +114,7 @@ impl WebSocket {
                 }
             })
         };
-        if let Some(worker) = self.hub.here().filter(|worker| worker.id() == self.worker) {
+        if let Some(worker) = self.hub.here_in_order().filter(|worker| worker.id() == self.worker) {
             return Ok(write(&worker, bytes)?);
         }
         let bytes = bytes.to_vec();
@@ -170,7 +170,7 @@ impl WebSocket {
         }
         let act_on_all =
             move |worker: &Rc<Worker>| rooms.iter().try_for_each(|room| act(worker, key, room).map(drop));
-        if let Some(worker) = self.hub.here().filter(|worker| worker.id() == self.worker) {
+        if let Some(worker) = self.hub.here_in_order().filter(|worker| worker.id() == self.worker) {
             return Ok(act_on_all(&worker)?);
         }
         self.hub.run_on(self.worker, move |worker| {

@@ -11,5 +11,6 @@ mod events;
 mod harness;
 mod misbehaving;
 mod order;
+mod ordered;
 mod rooms;
 mod threads;
