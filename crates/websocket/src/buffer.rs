@@ -1,26 +1,26 @@
-//! The bytes of a message that is put together: those that have come, and room for those that come next.
+//! The buffer of an unfinished message: the bytes that have come, and room for the next ones.
 
 use std::{cell::RefCell, mem};
 
-/// Buffers from this size on are kept for the next message when one is done with: the system hands out new pages for each of
-/// them otherwise, which costs more than all else that is done to their bytes.
+/// A buffer of at least so many bytes is kept for the next message when its message is done. The system gives
+/// new pages to each new buffer of this size, and that costs more than all other work on its bytes.
 const KEEP_FROM: usize = 64 << 10;
 
-/// Bytes that a thread keeps so at most, in at most so many buffers.
+/// A thread keeps at most so many bytes, in at most so many buffers.
 const KEEP_BYTES: usize = 8 << 20;
 const KEEP: usize = 4;
 
-/// Room for one read at most.
+/// The most bytes of room for one read.
 const ROOM: usize = 256 << 10;
 
 thread_local! {
     static KEPT: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Bytes that grow with what comes, never by what is announced.
+/// Bytes that grow with the bytes that come, and never by a length that is announced.
 #[derive(Debug, Default)]
 pub(crate) struct Buffer {
-    /// Those that have come, then room.
+    /// The bytes that have come, then room.
     bytes: Vec<u8>,
     filled: usize,
 }
@@ -30,7 +30,7 @@ impl Buffer {
         self.filled
     }
 
-    /// Memory that is held.
+    /// Bytes of memory that are held.
     pub(crate) fn capacity(&self) -> usize {
         self.bytes.capacity()
     }
@@ -51,8 +51,8 @@ impl Buffer {
         self.filled = end;
     }
 
-    /// Room for the bytes that come next, `most` at most: as many as have come, so that what is reserved is at most twice
-    /// that, but 64 KiB at least and 256 KiB at most.
+    /// Room for the next bytes, at most `most` of them. It is as large as the bytes that have come, so that
+    /// at most twice their number is reserved; but it is at least 64 KiB and at most 256 KiB.
     pub(crate) fn room(&mut self, most: usize) -> &mut [u8] {
         let end = self.filled + self.filled.clamp(KEEP_FROM, ROOM).min(most);
         self.reuse_for(end);
@@ -62,14 +62,14 @@ impl Buffer {
         self.bytes.get_mut(self.filled..end).unwrap_or_default()
     }
 
-    /// Says that `n` bytes have come to the beginning of the [`room`](Self::room), and gives them.
+    /// Takes the first `n` bytes of the [`room`](Self::room), and returns them.
     pub(crate) fn fill(&mut self, n: usize) -> &mut [u8] {
         let from = self.filled;
         self.filled = (from + n).min(self.bytes.len());
         self.bytes.get_mut(from..self.filled).unwrap_or_default()
     }
 
-    /// Goes on in a large buffer that the thread has kept, when this one is short and is to grow to `end` bytes.
+    /// Moves a short buffer, which is to grow to `end` bytes, into a large buffer that the thread has kept.
     fn reuse_for(&mut self, end: usize) {
         if self.bytes.len() >= KEEP_FROM || end < KEEP_FROM {
             return;
@@ -90,7 +90,7 @@ impl Buffer {
         }
     }
 
-    /// The bytes, in a vector that holds at most twice as many.
+    /// The bytes, in a vector that takes at most twice their memory.
     pub(crate) fn into_vec(mut self) -> Vec<u8> {
         self.shrink();
         let mut bytes = mem::take(&mut self.bytes);
@@ -105,7 +105,7 @@ impl Drop for Buffer {
     }
 }
 
-/// Keeps a buffer for the thread's next message if it is large and there is room for it.
+/// Keeps a large buffer for the thread's next message, if the thread does not keep enough yet.
 fn keep(bytes: Vec<u8>) {
     if bytes.len() < KEEP_FROM {
         return;

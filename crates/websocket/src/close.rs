@@ -4,16 +4,16 @@ use std::fmt;
 
 use crate::ProtocolError;
 
-/// Why a connection is closed: the number that opens a Close frame's body (RFC 6455 §7.4.1).
+/// The reason for a close, as a number: the first two bytes of a Close frame's body (RFC 6455 §7.4.1).
 ///
-/// Any `u16` can be held, so that a number from elsewhere survives; [`is_valid_on_wire`](Self::is_valid_on_wire)
-/// says whether it may be sent.
+/// A `CloseCode` holds any `u16`, so that numbers of other programs survive.
+/// [`is_valid_on_wire`](Self::is_valid_on_wire) says whether a Close frame may carry it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CloseCode(u16);
 
 #[allow(non_upper_case_globals, reason = "the names of the standard, as the variants they read like")]
 impl CloseCode {
-    /// 1000: the purpose of the connection is fulfilled.
+    /// 1000: the connection has done its work.
     pub const Normal: Self = Self(1000);
     /// 1001: the server goes down, or the browser leaves the page.
     pub const GoingAway: Self = Self(1001);
@@ -25,15 +25,15 @@ impl CloseCode {
     pub const NoStatusReceived: Self = Self(1005);
     /// 1006: never sent; stands for a connection that ended without a Close frame.
     pub const Abnormal: Self = Self(1006);
-    /// 1007: data that does not fit its type, as a text message that is not UTF-8.
+    /// 1007: data that does not fit its type, such as a text message that is not UTF-8.
     pub const InvalidPayload: Self = Self(1007);
     /// 1008: a message against this endpoint's policy.
     pub const PolicyViolation: Self = Self(1008);
-    /// 1009: a message too big to be processed.
+    /// 1009: a message that is too big.
     pub const MessageTooBig: Self = Self(1009);
     /// 1010: the server did not negotiate an extension that the client needs.
     pub const MandatoryExtension: Self = Self(1010);
-    /// 1011: the server met something it did not expect.
+    /// 1011: the server failed.
     pub const InternalError: Self = Self(1011);
     /// 1012: the service restarts.
     pub const ServiceRestart: Self = Self(1012);
@@ -79,17 +79,17 @@ impl fmt::Debug for CloseCode {
     }
 }
 
-/// The body of a Close frame that has one.
+/// The body of a Close frame, where it has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CloseFrame<'a> {
-    /// Why the peer closes; valid on the wire.
+    /// The code; valid on the wire.
     pub code: CloseCode,
-    /// The peer's own words, at most 123 bytes; often empty.
+    /// The peer's words; at most 123 bytes, and often empty.
     pub reason: &'a str,
 }
 
 impl<'a> CloseFrame<'a> {
-    /// Reads the body of a Close frame: nothing, or a code and a reason (RFC 6455 §5.5.1).
+    /// Reads the body of a Close frame: it is empty, or a code and a reason (RFC 6455 §5.5.1).
     pub(crate) fn parse(body: &'a [u8]) -> Result<Option<Self>, ProtocolError> {
         let Some((code, reason)) = body.split_first_chunk::<2>() else {
             return if body.is_empty() { Ok(None) } else { Err(ProtocolError::TruncatedCloseCode) };
@@ -107,9 +107,9 @@ impl<'a> CloseFrame<'a> {
 /// A [`CloseFrame`] that owns its reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnedCloseFrame {
-    /// Why the connection is closed. One that came is valid on the wire; one to be sent must be.
+    /// The code. The code of a received frame is valid on the wire; the code of a frame to be sent must be.
     pub code: CloseCode,
-    /// The peer's own words; often empty. What is over 123 bytes is cut when it is sent.
+    /// The words of the side that closes; often empty. A reason over 123 bytes is cut when it is sent.
     pub reason: String,
 }
 

@@ -1,10 +1,10 @@
 //! The decoder: bytes in, messages out, in place (RFC 6455 §5 and §6.2).
 //!
-//! Data meets three paths. A short whole frame that lies in the input, which is nearly every frame, is
-//! unmasked and returned at the top of [`Decoder::decode`]. Any other whole frame that is a message by
-//! itself is returned in place too, a little later. What is left, frames that are not whole and messages
-//! that come in fragments, is kept in a [`Partial`] that is allocated then and freed after. So are
-//! compressed messages.
+//! There are three ways for a frame. Nearly every frame is short, lies whole in the input and is a message by
+//! itself: it is unmasked and returned at the top of [`Decoder::decode`]. Any other frame that lies whole in
+//! the input and is a message by itself is returned in place too, a little later. Frames that are not whole,
+//! messages in fragments and compressed messages are kept in a [`Partial`], which is allocated for them and
+//! freed after them.
 
 use crate::{
     Limits, Message, Opcode, OwnedMessage, ProtocolError, Role,
@@ -14,27 +14,28 @@ use crate::{
     partial::Partial,
 };
 
-/// The longest payload that a header of two bytes announces.
+/// The longest payload whose length is in the first two bytes of its header.
 const MAX_SHORT_PAYLOAD: usize = 125;
 
-/// From this many bytes on it pays to read a payload to where it stays: less may come together with what follows it.
+/// A read straight to the place of a payload is worth it from this many bytes on. Fewer bytes may come
+/// together with the next frames.
 const LONG: usize = 32 << 10;
 
-/// Where in the stream of frames the decoder stands.
+/// The state of the decoder between two calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Between messages, holding nothing.
+    /// Between messages. Nothing is held.
     Boundary,
-    /// Within a header, a frame or a message; or one was just delivered from what is held.
+    /// Within a header, a frame or a message; or the message that was returned last is still held.
     Held,
-    /// A Close frame came, or an error: the rest of the stream means nothing.
+    /// A Close frame or an error came. The rest of the stream means nothing.
     Ended,
 }
 
 /// Turns the bytes of one connection into messages.
 ///
-/// While nothing is incomplete it is small (at most 40 bytes) and owns no memory. What a message that is
-/// not whole needs is allocated when its bytes come and freed with the next call after it was returned.
+/// Between messages a decoder is small (at most 40 bytes) and owns no memory. The memory for an unfinished
+/// message is allocated when its bytes come. It is freed by the call after the one that returned the message.
 ///
 /// ```
 /// use switchboard_websocket::{Decoder, Limits, Message, Role};
@@ -52,17 +53,18 @@ enum Phase {
 pub struct Decoder {
     max_message_bytes: usize,
     max_frame_bytes: usize,
-    /// Not a `usize`, for its size: nobody counts to more.
+    /// A `u32` keeps the decoder small.
     max_fragments: u32,
     partial: Option<Box<Partial>>,
-    /// Where compressed messages were negotiated.
+    /// Present where compression was negotiated.
     inflater: Option<Box<Inflater>>,
     role: Role,
     phase: Phase,
 }
 
 impl Decoder {
-    /// A decoder for what this end receives: a server takes masked frames only, a client takes none.
+    /// A decoder for the end that receives: a server takes masked frames only, a client takes frames without
+    /// a mask only.
     pub const fn new(role: Role, limits: Limits) -> Self {
         let (partial, inflater) = (None, None);
         let Limits { max_message_bytes, max_frame_bytes, max_fragments } = limits;
@@ -71,7 +73,7 @@ impl Decoder {
         Self { max_message_bytes, max_frame_bytes, max_fragments, partial, inflater, role, phase }
     }
 
-    /// The same decoder, taking compressed messages too (RFC 7692). Nothing may have been decoded yet.
+    /// The same decoder, for compressed messages too (RFC 7692). Call it before anything is decoded.
     #[must_use]
     pub fn with_inflater(mut self, inflater: Inflater) -> Self {
         self.set_inflater(inflater);
@@ -84,16 +86,16 @@ impl Decoder {
 
     /// Decodes the next message from `input[*pos..]` and moves `*pos` behind it.
     ///
-    /// `Ok(None)` means that more bytes are needed: all of `input` was taken (`*pos == input.len()`), and
-    /// its bytes may be thrown away, the decoder holds what it needs of them. Call it until then: that
-    /// last call also frees what the message before it was held in. The bytes of `input` that lie before
-    /// `*pos` have been unmasked in place.
+    /// `Ok(None)` means that more bytes are needed. All of `input` was taken then (`*pos == input.len()`),
+    /// and the caller may throw its bytes away: the decoder holds a copy of the bytes that it needs. Call it
+    /// until it returns `Ok(None)`, because the last call also frees the memory of the message before it. The
+    /// bytes of `input` before `*pos` have been unmasked in place.
     ///
-    /// A message that lies whole and in one frame in `input` is a slice of it: nothing is copied and
-    /// nothing allocated.
+    /// A message that lies in `input` whole and in one frame is returned as a slice of `input`. Nothing is
+    /// copied and nothing is allocated for it.
     ///
-    /// After a [`Message::Close`] or an error the stream means nothing more: every further call takes all
-    /// of `input` and returns `Ok(None)`.
+    /// After a [`Message::Close`] or an error the stream means nothing. Every further call takes all of
+    /// `input` and returns `Ok(None)`.
     ///
     /// # Errors
     ///
@@ -112,41 +114,42 @@ impl Decoder {
         }
     }
 
-    /// Whether nothing is held: no part of a header, a frame or a message, and none delivered from memory
-    /// that the next call of [`decode`](Self::decode) would free.
+    /// Whether nothing is held: no part of a header, a frame or a message, and no message that was returned
+    /// and that the next call of [`decode`](Self::decode) frees.
     #[inline]
     pub fn is_idle(&self) -> bool {
         self.partial.is_none()
     }
 
-    /// How many bytes have come of a text or binary message that has begun and is not whole; `None` where there is
-    /// no such message. Of a compressed message these are the inflated bytes.
+    /// The bytes that have come of a text or binary message that has begun and is not whole. `None` where
+    /// there is no such message. For a compressed message these are the inflated bytes.
     ///
-    /// A message has begun with the first byte of its first frame, so that `Some(0)` is possible. A control frame
-    /// is no message: pings between fragments change nothing here.
+    /// A message begins with the first byte of its first frame, so that `Some(0)` is possible. A control
+    /// frame is no message: pings between fragments change nothing here.
     ///
-    /// The decoder has no clock. A caller that gives messages a time to complete asks for this when the input is
-    /// used up: it starts its time when this becomes `Some`, stops it when this becomes `None`, and starts it anew
-    /// when [`decode`](Self::decode) has given a text or binary message, since the next one may have begun in the
-    /// same input.
+    /// The decoder has no clock. A caller that gives messages a time to complete calls this when the input is
+    /// used up. It starts the time when this becomes `Some`, and stops it when this becomes `None`. It starts
+    /// the time anew when [`decode`](Self::decode) has returned a text or binary message, because the next
+    /// message may have begun in the same input.
     #[inline]
     pub fn unfinished_message(&self) -> Option<usize> {
         let partial = self.partial.as_ref().filter(|_| self.phase != Phase::Ended)?;
         partial.unfinished_message()
     }
 
-    /// The memory, in bytes, that holds unfinished messages and frames, and the message that was delivered last: 0
-    /// for a decoder that [is idle](Self::is_idle). It counts neither the decoder itself nor its [`Inflater`].
+    /// The bytes of memory that hold unfinished frames and messages, and the message that was returned last.
+    /// It is 0 for a decoder that [is idle](Self::is_idle). The decoder itself and its [`Inflater`] do not
+    /// count.
     #[inline]
     pub fn held_bytes(&self) -> usize {
         self.partial.as_ref().map_or(0, |partial| partial.held_bytes())
     }
 
-    /// Frees memory that was reserved for bytes which have not come. After it the bytes of an unfinished message take
-    /// at most twice their number.
+    /// Frees memory that was reserved for bytes which have not come. After it the bytes of an unfinished
+    /// message take at most twice their number.
     ///
-    /// Call it before waiting for the peer. [`room`](Self::room) reserves up to 64 KiB before the bytes come, and a
-    /// long message may be put together in a larger buffer that an earlier message has left.
+    /// Call it before waiting for the peer. [`room`](Self::room) reserves up to 64 KiB before the bytes come,
+    /// and a long message may be in a larger buffer, which an earlier message has left.
     #[inline]
     pub fn shrink(&mut self) {
         if let Some(partial) = &mut self.partial {
@@ -154,8 +157,8 @@ impl Decoder {
         }
     }
 
-    /// As [`decode`](Self::decode), but the message owns its payload. One that was put together from pieces
-    /// is given away without a copy.
+    /// As [`decode`](Self::decode), but the message owns its payload. A message that came in pieces is given
+    /// away without a copy.
     ///
     /// # Errors
     ///
@@ -179,30 +182,31 @@ impl Decoder {
         self.found(found, input, pos).map(|message| message.map(OwnedMessage::from))
     }
 
-    /// Room for the rest of a payload that is long and on its way, at least 32 KiB of it; `None` where there is no such
-    /// payload. What comes next of the stream may be read into it, which saves the copy of what is decoded elsewhere; say with
-    /// [`fill`](Self::fill) how much came, then [`decode`](Self::decode), also with no input.
+    /// Room for the rest of a long payload, of which at least 32 KiB have yet to come. `None` where there is
+    /// no such payload. The caller may read the next bytes of the stream into the room, which saves a copy.
+    /// It then calls [`fill`](Self::fill) with the number of these bytes, and [`decode`](Self::decode), also
+    /// with an empty input.
     ///
-    /// What is reserved grows with what has come: see [`Limits`].
+    /// The room grows with the bytes that have come: see [`Limits`].
     #[inline]
     pub fn room(&mut self) -> Option<&mut [u8]> {
         self.partial.as_mut()?.room(LONG)
     }
 
-    /// Takes the first `n` bytes of [`room`](Self::room), which have been read there.
+    /// Takes the first `n` bytes of the [`room`](Self::room), which the caller has read into it.
     pub fn fill(&mut self, n: usize) {
         if let Some(partial) = &mut self.partial {
             partial.fill(n);
         }
     }
 
-    /// Forgets what is held, and takes the rest of the stream for meaningless.
+    /// Forgets all that is held. The rest of the stream means nothing.
     pub(crate) fn end(&mut self) {
         self.partial = None;
         self.phase = Phase::Ended;
     }
 
-    /// The frame at `pos` if it is short, a whole message by itself, and lies in the input.
+    /// The frame at `pos`, if it is short, is a message by itself, and lies whole in the input.
     #[inline(always)]
     fn short_frame(&self, input: &[u8], pos: usize) -> Option<ShortFrame> {
         let rest = input.get(pos..)?;
@@ -220,7 +224,8 @@ impl Decoder {
             .then_some(ShortFrame { start, end, key, text: first == 0x81 })
     }
 
-    /// Whether nothing is to do: the input is used up, as in the last call for each read, and nothing is held.
+    /// Whether there is nothing to do: the input is used up, and nothing is held. The last call for each read
+    /// is of this kind.
     #[inline(always)]
     fn is_done(&self, input: &[u8], pos: usize) -> bool {
         pos >= input.len() && self.is_idle()
@@ -254,7 +259,7 @@ impl Decoder {
         self.give(Opcode::Text, payload)
     }
 
-    /// Any frame: whole and in place, or kept.
+    /// Any frame: it lies whole in the input, or is kept.
     #[inline(never)]
     fn decode_any<'a>(
         &'a mut self,
@@ -265,19 +270,20 @@ impl Decoder {
         self.found(found, input, pos)
     }
 
-    /// Frees what was delivered last, finds what comes next, and says where in the stream that leaves us.
+    /// Frees the message that was returned last, finds the next one, and notes the state that this leaves.
     fn find(&mut self, input: &mut [u8], pos: &mut usize) -> Result<Option<Found>, ProtocolError> {
         if self.partial.as_mut().is_some_and(|partial| partial.free_delivered()) {
             self.partial = None;
         }
         if self.phase == Phase::Ended {
-            // A Close frame may have come between the fragments of a message, which is not needed any more.
+            // A Close frame may have come between the fragments of a message. The message is not needed any
+            // more.
             self.partial = None;
             *pos = input.len();
             return Ok(None);
         }
         let found = self.next(input, pos);
-        // What came first is judged first.
+        // The bytes that came first are checked first.
         let checked = self.partial.as_mut().map_or(Ok(()), |partial| partial.check());
         let found = checked.and(found);
         self.phase = match found {
@@ -291,7 +297,7 @@ impl Decoder {
         found
     }
 
-    /// Makes a message of what was found.
+    /// Makes the message that was found.
     fn found<'a>(
         &'a mut self,
         found: Option<Found>,
@@ -317,7 +323,7 @@ impl Decoder {
         }
     }
 
-    /// Finds the next message or control frame that is whole; `None` when the input is used up.
+    /// Finds the next message or control frame that is whole. `None` when the input is used up.
     fn next(&mut self, input: &mut [u8], pos: &mut usize) -> Result<Option<Found>, ProtocolError> {
         loop {
             if !self.partial.as_ref().is_some_and(|partial| partial.in_frame()) {
@@ -343,7 +349,7 @@ impl Decoder {
         }
     }
 
-    /// The next header, put together from what earlier calls brought where it came in pieces.
+    /// The next header. Its first bytes may have come with earlier calls.
     fn header(&mut self, input: &[u8], pos: &mut usize) -> Result<Option<Header>, ProtocolError> {
         let rest = input.get(*pos..).unwrap_or_default();
         let parse =
@@ -368,7 +374,7 @@ impl Decoder {
         Ok(None)
     }
 
-    /// Whether a frame may come now (RFC 6455 §5.4), and its message stay within the limits.
+    /// Fails if the frame may not come now (RFC 6455 §5.4), or if its message is over a limit.
     fn check(&self, header: &Header) -> Result<(), ProtocolError> {
         let opcode = header.opcode;
         if opcode.is_control() {
@@ -383,7 +389,7 @@ impl Decoder {
             held => held.unwrap_or_default(),
         };
         let limit = self.max_message_bytes;
-        // Of a compressed message the limit is met while it is inflated.
+        // A compressed message meets the limit while it is inflated.
         let compressed =
             header.compressed || self.partial.as_ref().is_some_and(|partial| partial.is_compressed());
         let coming = if compressed { 0 } else { header.payload };
@@ -411,9 +417,9 @@ impl Decoder {
 /// A message or control frame that is whole.
 #[derive(Clone, Copy)]
 enum Found {
-    /// It lies in the input, up to `end`.
+    /// In the input, up to `end`.
     InPlace { header: Header, end: usize },
-    /// It lies in what the decoder holds.
+    /// In the memory of the decoder.
     Held,
 }
 

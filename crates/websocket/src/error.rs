@@ -1,22 +1,21 @@
-//! What a peer's bytes can do wrong, and the close code that answers each.
+//! The rules that a peer can break, and the close code that answers each.
 
 use thiserror::Error;
 
 use crate::{CloseCode, Opcode};
 
-/// A peer broke the protocol or a limit. The connection is over: send a Close frame with
-/// [`close_code`](Self::close_code) and end it (RFC 6455 §7.1.7, "fail the connection").
+/// A peer broke the protocol or a limit. The connection is over: send a Close frame with the
+/// [`close_code`](Self::close_code), and end it (RFC 6455 §7.1.7, "fail the connection").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ProtocolError {
-    /// A reserved bit is set though no extension that defines it was negotiated (§5.2), or on a frame on which that
-    /// extension has no meaning for it.
-    #[error("reserved bits {bits:03b} are set that mean nothing here")]
+    /// A reserved bit is set. No extension that was negotiated defines the bit for this frame (§5.2).
+    #[error("reserved bits {bits:03b} are set without a meaning")]
     ReservedBits {
-        /// RSV1, RSV2 and RSV3, the first in the highest of three bits.
+        /// RSV1, RSV2 and RSV3. RSV1 is the highest of the three bits.
         bits: u8,
     },
-    /// An opcode the standard keeps for later (§5.2).
+    /// An opcode that the standard keeps for later (§5.2).
     #[error("opcode {opcode:#x} is reserved")]
     ReservedOpcode {
         /// The four bits as they came.
@@ -25,7 +24,7 @@ pub enum ProtocolError {
     /// In the [hixie](crate::drafts::hixie) drafts: a frame that is neither text nor a close.
     #[error("a frame of type {kind:#04x} is neither text nor a close")]
     UnknownFrame {
-        /// The byte that the frame began with; or 0xFF where the length behind it was not 0.
+        /// The first byte of the frame; or 0xFF where a close had a length other than 0.
         kind: u8,
     },
     /// A client's frame came without a mask (§5.1).
@@ -52,17 +51,17 @@ pub enum ProtocolError {
         /// The length as announced.
         length: u64,
     },
-    /// A length that fits in fewer bytes than it was written in (§5.2).
+    /// A length that was written in more bytes than it needs (§5.2).
     #[error("a frame's length {length} is not in its shortest form")]
     NonMinimalLength {
         /// The length as announced.
         length: u64,
     },
     /// A continuation frame with no message to continue (§5.4).
-    #[error("a continuation frame continues nothing")]
+    #[error("a continuation frame came without a message to continue")]
     UnexpectedContinuation,
     /// A new message began before the last fragment of another (§5.4).
-    #[error("a {opcode:?} frame came where a continuation was due")]
+    #[error("a {opcode:?} frame came before the end of a message in fragments")]
     ExpectedContinuation {
         /// What came instead.
         opcode: Opcode,
@@ -78,8 +77,8 @@ pub enum ProtocolError {
     /// A message over [`Limits::max_message_bytes`](crate::Limits::max_message_bytes).
     #[error("a message of {length} bytes or more is over the limit of {limit}")]
     MessageTooLarge {
-        /// What has come of the message, and what its current frame announces; of one that is compressed, what was
-        /// inflated until it was too much.
+        /// The bytes of the message that have come, and those that the current frame announces. Of a
+        /// compressed message: the inflated bytes at which it was refused.
         length: u64,
         /// The limit it is over.
         limit: usize,
@@ -100,7 +99,7 @@ pub enum ProtocolError {
     #[error("a compressed message does not inflate")]
     InvalidDeflate,
     /// A Close frame with a body of one byte (§5.5.1).
-    #[error("a close frame has half a code")]
+    #[error("a close frame has one byte, which is half of a code")]
     TruncatedCloseCode,
     /// A close code that may not be sent (§7.4).
     #[error("close code {code} may not be sent")]
@@ -117,8 +116,8 @@ pub enum ProtocolError {
 }
 
 impl ProtocolError {
-    /// The code to close the connection with: 1007 for what is not UTF-8 or does not inflate, 1009 for what is too big,
-    /// 1008 for too many fragments, 1002 for the rest.
+    /// The code to close the connection with: 1007 for bad UTF-8 and bad compressed data, 1009 for a frame or
+    /// message that is too long, 1008 for too many fragments, 1002 for every other error.
     pub const fn close_code(&self) -> CloseCode {
         match self {
             Self::InvalidUtf8 { .. } | Self::InvalidCloseReason { .. } | Self::InvalidDeflate => {

@@ -1,21 +1,21 @@
-//! Frames (RFC 6455 §5.2): the header, read and written, and whole frames written into a buffer.
+//! Frames (RFC 6455 §5.2): headers are read and written here, and whole frames are written.
 
 use crate::{CloseCode, ProtocolError, Role, mask::mask};
 
 /// The most bytes a control frame may carry (RFC 6455 §5.5).
 pub const MAX_CONTROL_PAYLOAD: usize = 125;
-/// The most bytes a header takes: two, eight of length, four of mask.
+/// The most bytes of a header: two, eight of length, four of mask.
 pub(crate) const MAX_HEADER: usize = 14;
 
 const FIN: u8 = 0x80;
 const RSV1: u8 = 0x40;
 const MASKED: u8 = 0x80;
 
-/// What a frame is (RFC 6455 §5.2).
+/// The kind of a frame (RFC 6455 §5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Opcode {
-    /// A further fragment of the message before.
+    /// A further fragment of a message.
     Continuation = 0x0,
     /// A text message, or its first fragment.
     Text = 0x1,
@@ -25,7 +25,7 @@ pub enum Opcode {
     Close = 0x8,
     /// A question whether the peer is there.
     Ping = 0x9,
-    /// The answer to a ping, or a sign of life.
+    /// The answer to a ping, or a sign of life without a ping.
     Pong = 0xA,
 }
 
@@ -48,7 +48,7 @@ impl Opcode {
     }
 }
 
-/// The bytes of a frame's header alone, to be written before a payload that lies elsewhere.
+/// The bytes of a frame's header alone, for a payload that is written from another place.
 ///
 /// ```
 /// use switchboard_websocket::{FrameHeader, Opcode};
@@ -62,7 +62,8 @@ pub struct FrameHeader {
 }
 
 impl FrameHeader {
-    /// The header of a whole message or control frame (FIN set), not masked, of `payload_len` bytes.
+    /// The header of a whole message or control frame of `payload_len` bytes: FIN is set, and there is no
+    /// mask.
     #[inline]
     pub const fn new(opcode: Opcode, payload_len: usize) -> Self {
         let mut bytes = [0; MAX_HEADER];
@@ -89,7 +90,7 @@ impl FrameHeader {
         Self { bytes, len }
     }
 
-    /// The same header with FIN as given: `false` for a fragment that is not the last.
+    /// The same header with FIN set or not: `false` is for each fragment but the last.
     #[must_use]
     pub const fn fin(mut self, fin: bool) -> Self {
         self.bytes[0] = if fin { self.bytes[0] | FIN } else { self.bytes[0] & !FIN };
@@ -103,7 +104,7 @@ impl FrameHeader {
         self
     }
 
-    /// The same header announcing a payload masked with `key`. To be called once.
+    /// The same header for a payload that is masked with `key`. Call it once.
     #[must_use]
     pub const fn masked(mut self, key: [u8; 4]) -> Self {
         let at = self.len as usize;
@@ -116,20 +117,20 @@ impl FrameHeader {
         self
     }
 
-    /// The bytes to write: 2 to 14.
+    /// The 2 to 14 bytes to write.
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
     }
 }
 
-/// Appends a whole frame as a server sends it: FIN set, not masked.
+/// Appends a whole frame in the form of a server: FIN is set, and there is no mask.
 ///
-/// A control frame's payload is at most [`MAX_CONTROL_PAYLOAD`] bytes; that is the caller's to keep.
+/// The caller sees to it that the payload of a control frame is at most [`MAX_CONTROL_PAYLOAD`] bytes.
 #[inline]
 pub fn encode_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
     if payload.len() <= MAX_CONTROL_PAYLOAD {
-        // Two bytes that are known here cost less than a header of a length that is not.
+        // Two bytes of a known number cost less than a header of a number that is found out.
         out.reserve(2 + payload.len());
         out.extend_from_slice(&[FIN | opcode as u8, payload.len() as u8]);
         out.extend_from_slice(payload);
@@ -141,8 +142,8 @@ pub fn encode_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
-/// Appends a whole frame as a client sends it: FIN set, masked with `key`, which must be fresh and
-/// unpredictable for each frame (RFC 6455 §5.3).
+/// Appends a whole frame in the form of a client: FIN is set, and the payload is masked with `key`. The key
+/// must be new and unpredictable for each frame (RFC 6455 §5.3).
 #[inline]
 pub fn encode_frame_masked(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], key: [u8; 4]) {
     let header = FrameHeader::new(opcode, payload.len()).masked(key);
@@ -155,10 +156,11 @@ pub fn encode_frame_masked(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], ke
     }
 }
 
-/// Appends a Close frame with a code and a reason, masked if `key` is given (a client's is).
+/// Appends a Close frame with a code and a reason. It is masked if `key` is given, as a client's frame must
+/// be.
 ///
-/// The reason is cut at a character so that the body fits in [`MAX_CONTROL_PAYLOAD`] bytes. A code that
-/// may not be sent (1005, 1006, 1015, ...) gives a Close frame without a body, which is what 1005 means.
+/// The reason is cut at a character so that the body fits in [`MAX_CONTROL_PAYLOAD`] bytes. A code that may
+/// not be sent (1005, 1006, 1015, ...) gives a Close frame without a body, which is the meaning of 1005.
 pub fn encode_close(out: &mut Vec<u8>, key: Option<[u8; 4]>, code: CloseCode, reason: &str) {
     let mut body = [0; MAX_CONTROL_PAYLOAD];
     let mut len = 0;
@@ -174,30 +176,30 @@ pub fn encode_close(out: &mut Vec<u8>, key: Option<[u8; 4]>, code: CloseCode, re
     }
 }
 
-/// The longest beginning of `text` that is at most `max` bytes and ends with a whole character.
+/// The longest beginning of `text` that has at most `max` bytes and ends with a whole character.
 fn shorten(text: &str, max: usize) -> &str {
     let end = (0..=max.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
     &text[..end]
 }
 
-/// A header as it was read.
+/// A header that was read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Header {
     pub(crate) fin: bool,
     /// The first frame of a compressed message (RFC 7692 §6).
     pub(crate) compressed: bool,
     pub(crate) opcode: Opcode,
-    /// Payload bytes; within the limits, so it fits.
+    /// Payload bytes. They are within the limits, so that the number fits.
     pub(crate) payload: usize,
-    /// The mask, zero where the frame has none.
+    /// The mask; zero where the frame has none.
     pub(crate) key: [u8; 4],
     /// Bytes of the header itself.
     pub(crate) len: usize,
 }
 
 impl Header {
-    /// Reads a header from the beginning of `bytes`; `None` while it is incomplete. What is wrong is
-    /// refused as soon as the byte that shows it is there. `deflate`: RFC 7692 was negotiated.
+    /// Reads a header from the beginning of `bytes`. `None` while it is incomplete. A broken rule is an error
+    /// as soon as the byte that breaks it is there. `deflate` tells whether RFC 7692 was negotiated.
     pub(crate) fn parse(
         bytes: &[u8],
         role: Role,
@@ -234,7 +236,8 @@ impl Header {
 
 fn parse_first(first: u8, fin: bool, deflate: bool) -> Result<Opcode, ProtocolError> {
     let opcode = Opcode::from_bits(first & 0xF);
-    // RSV1 belongs to RFC 7692: on the first frame of a message of data, and on no other (§6).
+    // RSV1 belongs to RFC 7692: it is on the first frame of a text or binary message, and on no other frame
+    // (§6).
     let may_compress = deflate && matches!(opcode, Some(Opcode::Text | Opcode::Binary));
     let reserved = if may_compress { 0x30 } else { 0x70 };
     if first & reserved != 0 {
@@ -249,7 +252,7 @@ fn parse_first(first: u8, fin: bool, deflate: bool) -> Result<Opcode, ProtocolEr
     Ok(opcode)
 }
 
-/// The length that the seven bits and what follows them announce, and what follows that.
+/// The length that the seven bits and the bytes behind them announce, and the rest of the bytes.
 fn parse_length(short: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>, ProtocolError> {
     let (length, least, rest) = match short {
         126 => match rest.split_first_chunk::<2>() {

@@ -1,4 +1,5 @@
-//! WebSockets ([RFC 6455](https://www.rfc-editor.org/rfc/rfc6455)) for servers and clients, over tokio or over bytes alone.
+//! WebSockets ([RFC 6455](https://www.rfc-editor.org/rfc/rfc6455)) for servers and clients. They run over tokio, or
+//! over bytes alone.
 //!
 //! ```no_run
 //! use switchboard_websocket::{Config, Error, WebSocketStream};
@@ -30,18 +31,23 @@
 //! | bytes | [`Decoder`], [`encode_frame`], [`FrameHeader`], [`deflate`]: no socket, no clock, no async |
 //!
 //! A [`WebSocketStream`] receives and sends [`OwnedMessage`]s. It answers pings and closes within
-//! [`recv`](WebSocketStream::recv), so it is to be read, also where it only sends. Beyond that:
+//! [`recv`](WebSocketStream::recv). So call `recv` also where the program only sends. There is more:
 //!
-//! - **Many messages in one write**: [`feed`](WebSocketStream::feed) queues, [`flush`](WebSocketStream::flush) writes, and
-//!   `recv` flushes before it waits. Or use it as a [`Stream`](futures_core::Stream) and a [`Sink`](futures_sink::Sink).
-//! - **Two tasks**: [`split`](WebSocketStream::split) gives a [`Reader`] and a [`Writer`] with no lock between them.
-//! - **One message to many**: a [`Prepared`] message is encoded once, and compressed once.
-//! - **Compression** ([RFC 7692](https://www.rfc-editor.org/rfc/rfc7692)): [`Config::deflate`], off by default; what it costs, in [`deflate`].
-//! - **A peer that is slow**: what waits to be written is bounded in bytes, and [`WhenFull`] says what is done then.
+//! - **Many messages in one write**: [`feed`](WebSocketStream::feed) queues a message,
+//!   [`flush`](WebSocketStream::flush) writes all of them, and `recv` flushes before it waits. The stream is also a
+//!   [`Stream`](futures_core::Stream) and a [`Sink`](futures_sink::Sink).
+//! - **Two tasks**: [`split`](WebSocketStream::split) gives a [`Reader`] and a [`Writer`], without a lock between
+//!   them.
+//! - **One message for many clients**: a [`Prepared`] message is encoded once and compressed once.
+//! - **Compression** ([RFC 7692](https://www.rfc-editor.org/rfc/rfc7692)): [`Config::deflate`], off by default. The
+//!   module [`deflate`] tells its costs.
+//! - **A slow peer**: the bytes that wait to be written are bounded, and [`WhenFull`] says what happens at the
+//!   bound.
 //!
-//! Everything that a peer controls has a limit with a default: [`Config`], [`Limits`] and [`HeadLimits`](handshake::head::HeadLimits)
-//! are all of them. Going over one is an [`Error`] that names it. Each call that waits says what becomes of it when it
-//! is dropped; those of an open connection lose nothing and tear no frame.
+//! Everything that a peer controls has a limit with a default. [`Config`], [`Limits`] and
+//! [`HeadLimits`](handshake::head::HeadLimits) have all of them. A peer over a limit is an [`Error`] that names the
+//! limit. Each call that waits says in its documentation what happens when the call is dropped. The calls of an open
+//! connection lose nothing and tear no frame.
 //!
 //! # Features
 //!
@@ -53,8 +59,8 @@
 //! | `tower` | no | a service and a layer, `integration::tower` |
 //! | `hyper` | no | a function, `integration::hyper::upgrade` |
 //!
-//! By all three a WebSocket may come over HTTP/1.1 and, by
-//! [RFC 8441](https://www.rfc-editor.org/rfc/rfc8441), over HTTP/2.
+//! With each of the last three a WebSocket may come over HTTP/1.1, and over HTTP/2 by
+//! [RFC 8441](https://www.rfc-editor.org/rfc/rfc8441).
 
 mod buffer;
 pub mod client;
@@ -86,16 +92,16 @@ pub use message::{Message, OwnedMessage};
 pub use prepared::Prepared;
 pub use stream::{Config, Error, Reader, Split, WebSocketStream, WhenFull, Writer};
 
-/// Which end of a connection this is: it decides which frames must be masked (RFC 6455 §5.1).
+/// The end of a connection. It decides which frames must be masked (RFC 6455 §5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// Accepts connections: what it receives is masked, what it sends is not.
+    /// Accepts connections. It receives masked frames, and sends frames without a mask.
     Server,
-    /// Opens connections: what it sends is masked, what it receives is not.
+    /// Opens connections. It sends masked frames, and receives frames without a mask.
     Client,
 }
 
-/// The programs of the README, which compile where all that they use is there.
+/// The programs of the README. They compile where every feature that they use is on.
 #[cfg(all(doctest, feature = "axum"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

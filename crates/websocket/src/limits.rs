@@ -1,10 +1,10 @@
-//! What a peer may make us hold.
+//! Bounds on the memory that a peer may take.
 
-/// Bounds on what a peer may send. Going over one is a [`ProtocolError`](crate::ProtocolError) that
-/// names the limit and the value, and the connection is closed with its
+/// Bounds on the messages of a peer. A message over a bound is a [`ProtocolError`](crate::ProtocolError) that
+/// names the limit and the value, and the connection is closed with the error's
 /// [`close_code`](crate::ProtocolError::close_code).
 ///
-/// Nothing is reserved from a length that a peer announces: memory grows with the bytes that have come.
+/// A length that a peer announces reserves no memory: memory grows with the bytes that have come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -12,7 +12,7 @@ pub struct Limits {
     pub max_message_bytes: usize,
     /// Payload bytes of one frame. Default 64 MiB.
     pub max_frame_bytes: usize,
-    /// Frames that one message may come in, so that empty and tiny fragments have an end. Default 16 384.
+    /// Frames of one message. Empty frames count too. Default 16 384, as in `ws`.
     pub max_fragments: usize,
 }
 

@@ -1,14 +1,14 @@
 //! Masking (RFC 6455 §5.3): byte `i` of a payload is combined by exclusive or with byte `i % 4` of the key.
 //!
-//! Less than [`SHORT`] bytes are masked inline, a word at a time: most messages are short, and a call
-//! through run-time detection would cost more than the work. Longer payloads take the widest vectors
-//! the processor has. Both have the scalar twin [`mask_scalar`], which the tests hold them to.
+//! Most messages are short. Less than [`SHORT`] bytes are masked inline, a word at a time, because the choice
+//! of vectors at run time would cost more than the work. Longer payloads are masked with the widest vectors
+//! of the processor. The tests compare both ways with the scalar twin [`mask_scalar`].
 
-/// Below this many bytes masking is inlined.
+/// Fewer bytes than this are masked inline.
 const SHORT: usize = 128;
 
-/// Masks or unmasks `data` in place (RFC 6455 §5.3): byte `i` of a payload by byte `i % 4` of the key. `offset` is how many
-/// bytes of the payload came before `data`, so that a payload can be masked in pieces.
+/// Masks or unmasks `data` in place (RFC 6455 §5.3): byte `i` of a payload by byte `i % 4` of the key.
+/// `offset` is the number of payload bytes before `data`, so that a payload can be masked in pieces.
 #[inline]
 pub fn mask(data: &mut [u8], key: [u8; 4], offset: usize) {
     let key = rotate(key, offset);
@@ -19,26 +19,26 @@ pub fn mask(data: &mut [u8], key: [u8; 4], offset: usize) {
     }
 }
 
-/// The definition of masking, byte by byte: what [`mask`] is tested against.
+/// Masks byte by byte, as the standard defines it. The tests compare [`mask`] with it.
 pub fn mask_scalar(data: &mut [u8], key: [u8; 4], offset: usize) {
     for (byte, key) in data.iter_mut().zip(rotate(key, offset).iter().cycle()) {
         *byte ^= key;
     }
 }
 
-/// The key as it applies `offset` bytes into a payload.
+/// The key for the bytes that begin `offset` bytes into a payload.
 #[inline(always)]
 fn rotate(key: [u8; 4], offset: usize) -> [u8; 4] {
     u32::from_le_bytes(key).rotate_right(8 * (offset as u32 & 3)).to_le_bytes()
 }
 
-/// Masks a word at a time, the last word overlapping the one before it, and says whether the result is
-/// all ASCII. The last word is read before any is written, so the overlap is masked once.
+/// Masks a word at a time, and returns whether the result is all ASCII. The last word overlaps the word
+/// before it. It is read before any word is written, so that no byte is masked twice.
 #[inline(always)]
 pub(crate) fn mask_short(data: &mut [u8], key: [u8; 4]) -> bool {
     let wide = wide_key(key);
     let Some(&last) = data.last_chunk::<8>() else { return mask_bytes(data, key) };
-    // The last word begins 8 bytes before the end, which is as far into the key as the length is.
+    // The last word begins 8 bytes before the end. Its offset into the key is that of the length.
     let last = u64::from_le_bytes(last) ^ wide.rotate_right(8 * (data.len() as u32 & 3));
     let mut seen = last;
     for word in data.as_chunks_mut::<8>().0 {
@@ -69,10 +69,10 @@ fn wide_key(key: [u8; 4]) -> u64 {
     key << 32 | key
 }
 
-/// Masks with the widest vectors this processor has. On x86-64 that is found out at run time; where the
-/// vectors are part of the target (SSE2 on x86-64, NEON on aarch64) the plain loop already uses them.
+/// Masks with the widest vectors of this processor. On x86-64 they are found out at run time. Where the
+/// vectors are part of the target (SSE2 on x86-64, NEON on aarch64) the plain loop uses them already.
 fn mask_long(data: &mut [u8], key: [u8; 4]) {
-    // What servers send is not masked.
+    // The frames of servers are not masked.
     if key == [0; 4] {
         return;
     }
@@ -92,7 +92,7 @@ fn mask_avx2(data: &mut [u8], key: [u8; 4]) {
     mask_vector(data, key);
 }
 
-/// A loop shaped so that the compiler turns it into vectors of whatever target it is inlined into.
+/// A loop that the compiler turns into the vectors of the target that it is inlined into.
 #[inline(always)]
 fn mask_vector(data: &mut [u8], key: [u8; 4]) {
     let (blocks, tail) = data.as_chunks_mut::<64>();

@@ -1,4 +1,4 @@
-//! Messages, borrowed as the decoder gives them and owned as the stream does.
+//! Messages: the decoder gives borrowed ones, the stream gives owned ones.
 
 use std::borrow::Cow;
 
@@ -22,7 +22,7 @@ pub enum Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// The message that an unmasked frame makes which is whole and not fragmented.
+    /// Makes a message of one whole frame, whose payload is not masked any more.
     pub(crate) fn parse(opcode: Opcode, payload: &'a [u8]) -> Result<Self, ProtocolError> {
         Ok(match opcode {
             Opcode::Text => Self::Text(check_whole(payload)?),
@@ -35,7 +35,8 @@ impl<'a> Message<'a> {
     }
 }
 
-/// A message that owns its payload: what a [`WebSocketStream`](crate::WebSocketStream) gives and takes.
+/// A message that owns its payload. A [`WebSocketStream`](crate::WebSocketStream) gives and takes such
+/// messages.
 ///
 /// ```
 /// use switchboard_websocket::OwnedMessage;
@@ -52,11 +53,11 @@ pub enum OwnedMessage {
     Text(String),
     /// A binary message.
     Binary(Vec<u8>),
-    /// A ping. One that came was answered already, or will be.
+    /// A ping. The stream answers the pings that it receives.
     Ping(Vec<u8>),
     /// A pong.
     Pong(Vec<u8>),
-    /// The peer closes, with a code and a reason if it gave them.
+    /// The peer closes. It may have given a code and a reason.
     Close(Option<OwnedCloseFrame>),
 }
 
@@ -71,7 +72,7 @@ impl OwnedMessage {
         Self::Binary(bytes.into())
     }
 
-    /// A Close frame. A reason is cut to 123 bytes when it is sent.
+    /// A Close frame. A reason over 123 bytes is cut when the frame is sent.
     pub fn close(code: CloseCode, reason: impl Into<String>) -> Self {
         Self::Close(Some(OwnedCloseFrame { code, reason: reason.into() }))
     }
@@ -86,7 +87,7 @@ impl OwnedMessage {
         matches!(self, Self::Binary(_))
     }
 
-    /// Whether this is a message of the application's, text or binary, and no control frame.
+    /// Whether this is a text or binary message, and no control frame.
     pub const fn is_data(&self) -> bool {
         matches!(self, Self::Text(_) | Self::Binary(_))
     }
@@ -104,7 +105,7 @@ impl OwnedMessage {
         }
     }
 
-    /// The payload of whatever message; of a close, its reason.
+    /// The payload. The payload of a close is its reason.
     pub fn as_bytes(&self) -> &[u8] {
         match self {
             Self::Text(text) => text.as_bytes(),
@@ -113,7 +114,7 @@ impl OwnedMessage {
         }
     }
 
-    /// How many bytes [`as_bytes`](Self::as_bytes) are.
+    /// The length of the payload in bytes: see [`as_bytes`](Self::as_bytes).
     pub fn len(&self) -> usize {
         self.as_bytes().len()
     }
@@ -127,7 +128,7 @@ impl OwnedMessage {
     ///
     /// # Errors
     ///
-    /// The message itself, if it is another.
+    /// The message itself, where it is no text message.
     pub fn into_text(self) -> Result<String, Self> {
         match self {
             Self::Text(text) => Ok(text),
@@ -135,7 +136,7 @@ impl OwnedMessage {
         }
     }
 
-    /// The payload of whatever message, without a copy; of a close, its reason.
+    /// The payload, without a copy. The payload of a close is its reason.
     pub fn into_bytes(self) -> Vec<u8> {
         match self {
             Self::Text(text) => text.into_bytes(),

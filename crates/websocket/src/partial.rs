@@ -1,5 +1,5 @@
-//! What the decoder holds of frames that are not whole and messages that come in fragments
-//! (RFC 6455 §5.4). It grows with the bytes that come, never by what a header announces.
+//! The part of the decoder that holds unfinished frames and messages in fragments (RFC 6455 §5.4). Its memory
+//! grows with the bytes that have come, and never by the length that a header announces.
 
 use crate::{
     Message, Opcode, OwnedMessage, ProtocolError,
@@ -10,21 +10,22 @@ use crate::{
     utf8::{BadUtf8, Progress, TextBuffer},
 };
 
-/// One frame and one message in progress; a control frame may come between a message's fragments.
+/// One unfinished frame and one unfinished message. A control frame may come between the fragments of a
+/// message.
 #[derive(Debug, Default)]
 pub(crate) struct Partial {
-    /// A header of which some bytes have come, and how many.
+    /// The bytes of a header that has come in part, and their number.
     head: [u8; MAX_HEADER],
     head_len: u8,
     frame: Option<Frame>,
     message: Option<Body>,
-    /// Frames that began the message in progress or continued it.
+    /// Frames of the unfinished message.
     fragments: usize,
     control: Vec<u8>,
     delivered: Option<Delivered>,
 }
 
-/// A frame of which some payload is still to come.
+/// A frame of which a part of the payload has yet to come.
 #[derive(Debug)]
 struct Frame {
     opcode: Opcode,
@@ -38,7 +39,8 @@ struct Frame {
 enum Body {
     Text(TextBuffer),
     Binary(Buffer),
-    /// A compressed message, as far as it is inflated; of text, how much of that is known to be UTF-8.
+    /// A compressed message: the bytes that are inflated so far. For a text, also how many of them are known
+    /// to be UTF-8.
     Inflated {
         bytes: Inflated,
         text: Option<Progress>,
@@ -46,7 +48,7 @@ enum Body {
 }
 
 impl Body {
-    /// Where the payload goes as it comes.
+    /// The buffer that the payload is added to.
     fn buffer(&mut self) -> Option<&mut Buffer> {
         match self {
             Self::Text(text) => Some(text.buffer()),
@@ -56,7 +58,7 @@ impl Body {
     }
 }
 
-/// What was returned last, to be freed with the next call.
+/// What the last call returned. The next call frees it.
 #[derive(Clone, Copy, Debug)]
 enum Delivered {
     Message,
@@ -64,30 +66,30 @@ enum Delivered {
 }
 
 impl Partial {
-    /// Whether some bytes of a header have come, and not all.
+    /// Whether a header has come in part.
     pub(crate) fn in_header(&self) -> bool {
         self.head_len > 0
     }
 
-    /// Adds a byte to a header, and shows what there is of it; `None` if no header is so long.
+    /// Adds a byte to the header, and returns the header so far. `None` where no header is so long.
     pub(crate) fn push_header(&mut self, byte: u8) -> Option<&[u8]> {
         *self.head.get_mut(usize::from(self.head_len))? = byte;
         self.head_len += 1;
         self.head.get(..usize::from(self.head_len))
     }
 
-    /// Forgets the header, which is whole, and says whether nothing is left.
+    /// Forgets the header, which is whole. Returns whether nothing else is held.
     pub(crate) fn end_header(&mut self) -> bool {
         self.head_len = 0;
         self.is_empty()
     }
 
-    /// Whether the payload of a frame is still to come.
+    /// Whether a part of a frame's payload has yet to come.
     pub(crate) fn in_frame(&self) -> bool {
         self.frame.is_some()
     }
 
-    /// Bytes and fragments of the message in progress, if there is one.
+    /// Bytes and fragments of the unfinished message, if there is one.
     pub(crate) fn message_so_far(&self) -> Option<(usize, usize)> {
         let bytes = match self.message.as_ref()? {
             Body::Text(text) => text.len(),
@@ -97,7 +99,7 @@ impl Partial {
         Some((bytes, self.fragments))
     }
 
-    /// Bytes that have come of a text or binary message that has begun and is not whole.
+    /// Bytes of the text or binary message that has begun and is not whole.
     pub(crate) fn unfinished_message(&self) -> Option<usize> {
         if matches!(self.delivered, Some(Delivered::Message)) {
             return None;
@@ -105,12 +107,12 @@ impl Partial {
         if let Some((bytes, _)) = self.message_so_far() {
             return Some(bytes);
         }
-        // Of a first frame at least one byte has come, whose lower half is the opcode.
+        // At least one byte of a first frame has come. Its lower half is the opcode.
         let opcode = Opcode::from_bits(self.head[0] & 0xF)?;
         (self.in_header() && !opcode.is_control()).then_some(0)
     }
 
-    /// Memory that is held.
+    /// Bytes of memory that are held.
     pub(crate) fn held_bytes(&self) -> usize {
         let message = match &self.message {
             Some(Body::Text(text)) => text.capacity(),
@@ -121,7 +123,7 @@ impl Partial {
         size_of::<Self>() + message + self.control.capacity()
     }
 
-    /// Frees room beyond the bytes that have come of the message in progress.
+    /// Frees memory that was reserved for bytes which have not come.
     pub(crate) fn shrink(&mut self) {
         match &mut self.message {
             Some(Body::Text(text)) => text.buffer().shrink(),
@@ -131,12 +133,12 @@ impl Partial {
         }
     }
 
-    /// Whether the message in progress is compressed.
+    /// Whether the unfinished message is compressed.
     pub(crate) fn is_compressed(&self) -> bool {
         matches!(self.message, Some(Body::Inflated { .. }))
     }
 
-    /// Begins a frame that may come now.
+    /// Begins a frame. The caller has checked that it may come now.
     pub(crate) fn begin(&mut self, header: &Header) {
         match header.opcode {
             Opcode::Text | Opcode::Binary if header.compressed => {
@@ -156,8 +158,8 @@ impl Partial {
         self.frame = Some(Frame { opcode, fin, key, taken: 0, payload });
     }
 
-    /// Takes what the input has of the frame's payload, and says whether that was the rest of it. What is compressed
-    /// is inflated to at most `limit` bytes.
+    /// Takes the bytes of the frame's payload that the input has. Returns whether the frame is whole.
+    /// Compressed bytes are inflated, to at most `limit` bytes.
     pub(crate) fn take(
         &mut self,
         input: &mut [u8],
@@ -183,7 +185,7 @@ impl Partial {
                     if let Some(inflater) = inflater {
                         inflater.push(piece, bytes, limit).map_err(|error| refused(error, limit))?;
                     }
-                    // A message that ends here is checked when it is given.
+                    // A message that ends here is checked as a whole when it is returned.
                     if let Some(checked) = text
                         && !(whole && frame.fin)
                     {
@@ -196,7 +198,7 @@ impl Partial {
         Ok(whole)
     }
 
-    /// Fails if what has come of a text cannot be the beginning of one.
+    /// Fails if no text begins with the bytes that have come of a text message.
     pub(crate) fn check(&mut self) -> Result<(), ProtocolError> {
         if let Some(Body::Text(text)) = &mut self.message
             && self.delivered.is_none_or(|delivered| matches!(delivered, Delivered::Control(_)))
@@ -206,7 +208,7 @@ impl Partial {
         Ok(())
     }
 
-    /// Room for the rest of the frame's payload, if that is `least` bytes or more.
+    /// Room for the rest of the frame's payload, if that is at least `least` bytes.
     pub(crate) fn room(&mut self, least: usize) -> Option<&mut [u8]> {
         let frame = self.frame.as_ref().filter(|frame| !frame.opcode.is_control())?;
         let rest = frame.payload.saturating_sub(frame.taken);
@@ -216,7 +218,7 @@ impl Partial {
         Some(self.message.as_mut()?.buffer()?.room(rest))
     }
 
-    /// Takes `n` bytes of the payload that are in the [`room`](Self::room).
+    /// Takes `n` bytes of the payload, which were read into the [`room`](Self::room).
     pub(crate) fn fill(&mut self, n: usize) {
         let (Some(frame), Some(buffer)) = (&mut self.frame, self.message.as_mut().and_then(Body::buffer))
         else {
@@ -227,7 +229,7 @@ impl Partial {
         frame.taken += piece.len();
     }
 
-    /// Ends the frame, and says whether something can be delivered.
+    /// Ends the frame. Returns whether a message or a control frame is whole.
     pub(crate) fn end_frame(
         &mut self,
         inflater: Option<&mut Inflater>,
@@ -251,7 +253,7 @@ impl Partial {
         Ok(self.delivered.is_some())
     }
 
-    /// What [`end_frame`](Self::end_frame) said can be delivered.
+    /// The message or control frame that is whole, after [`end_frame`](Self::end_frame) said so.
     pub(crate) fn delivered(&self) -> Result<Option<Message<'_>>, ProtocolError> {
         Ok(match (self.delivered, &self.message) {
             (Some(Delivered::Control(opcode)), _) => Some(Message::parse(opcode, &self.control)?),
@@ -265,8 +267,8 @@ impl Partial {
         })
     }
 
-    /// Gives away the message that was delivered; `None` where that is no cheaper than to copy it, and where it is
-    /// no text.
+    /// Gives away the message that is whole. `None` where a copy costs no more, and for a text that is not
+    /// UTF-8.
     pub(crate) fn take_delivered(&mut self) -> Option<OwnedMessage> {
         match (self.delivered, self.message.take()) {
             (Some(Delivered::Message), Some(Body::Text(text))) => Some(OwnedMessage::Text(text.into_text())),
@@ -277,7 +279,7 @@ impl Partial {
                 Some(OwnedMessage::Binary(bytes.into_vec()))
             }
             (Some(Delivered::Message), Some(Body::Inflated { bytes, text })) if bytes.is_large() => {
-                // What is large is not copied; that it is checked again is little beside having inflated it.
+                // A large message is not copied. A second check of its text is cheap beside the inflating.
                 let bad = match String::from_utf8(bytes.into_vec()) {
                     Ok(text) => return Some(OwnedMessage::Text(text)),
                     Err(error) => error.into_bytes().into(),
@@ -292,7 +294,7 @@ impl Partial {
         }
     }
 
-    /// Frees what was delivered, and says whether nothing is left.
+    /// Frees the message that was returned. Returns whether nothing else is held.
     pub(crate) fn free_delivered(&mut self) -> bool {
         match self.delivered.take() {
             Some(Delivered::Control(_)) => self.control = Vec::new(),

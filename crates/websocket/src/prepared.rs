@@ -1,4 +1,4 @@
-//! A message that many connections send, encoded once for all of them.
+//! A message for many connections, encoded once for all of them.
 
 use std::{
     fmt,
@@ -9,18 +9,18 @@ use bytes::Bytes;
 
 use crate::{Opcode, OwnedMessage, encode_frame, frame::MAX_HEADER};
 
-/// Windows that a frame may be compressed for: of 9 to 15 bits.
+/// The window sizes that a frame may be compressed for: 9 to 15 bits.
 const WINDOWS: usize = 7;
 
-/// A text or binary message as a frame that any number of server connections send, each by reference: see
+/// A text or binary message as a frame that any number of server connections send by reference: see
 /// [`WebSocketStream::feed_prepared`](crate::WebSocketStream::feed_prepared).
 ///
-/// Connections that agreed on compression without context takeover for the server share a compressed
-/// frame too, which is made when the first of them sends it, once for each window size that occurs. What is peculiar to
-/// a connection is encoded for it: a client masks each frame with a key of its own, and a compressor that
-/// keeps context writes what no other can.
+/// Connections that agreed on compression without context takeover for the server share a compressed frame
+/// too. It is made when the first of them sends it, once for each window size. Two kinds of connections get a
+/// frame of their own: a client masks each frame with a new key, and a compressor that keeps context refers
+/// to its own earlier messages.
 ///
-/// Cloning it costs a reference count.
+/// A clone costs a reference count.
 ///
 /// ```
 /// use switchboard_websocket::Prepared;
@@ -30,14 +30,14 @@ const WINDOWS: usize = 7;
 /// ```
 #[derive(Clone)]
 pub struct Prepared {
-    inner: Arc<Inner>,
+    encoded: Arc<Encoded>,
 }
 
-struct Inner {
+struct Encoded {
     opcode: Opcode,
     frame: Bytes,
     payload: Bytes,
-    /// Compressed frames by window; an empty one was no shorter.
+    /// The compressed frame for each window. It is empty where compression did not make the message shorter.
     deflated: [OnceLock<Bytes>; WINDOWS],
 }
 
@@ -57,38 +57,38 @@ impl Prepared {
         encode_frame(&mut frame, opcode, payload);
         let frame = Bytes::from(frame);
         let payload = frame.slice(frame.len() - payload.len()..);
-        Self { inner: Arc::new(Inner { opcode, frame, payload, deflated: Default::default() }) }
+        Self { encoded: Arc::new(Encoded { opcode, frame, payload, deflated: Default::default() }) }
     }
 
     /// The whole frame as a server sends it, not compressed.
     pub fn frame(&self) -> &Bytes {
-        &self.inner.frame
+        &self.encoded.frame
     }
 
-    /// The message itself.
+    /// The payload.
     pub fn payload(&self) -> &Bytes {
-        &self.inner.payload
+        &self.encoded.payload
     }
 
-    /// Whether it is text or binary.
+    /// The opcode: text or binary.
     pub fn opcode(&self) -> Opcode {
-        self.inner.opcode
+        self.encoded.opcode
     }
 
-    /// The message as one connection would get it alone: a copy.
+    /// A copy of the message, for one connection.
     pub(crate) fn to_message(&self) -> OwnedMessage {
         let payload = self.payload().to_vec();
         match self.opcode() {
-            // It was made of text.
+            // The payload was made of text.
             Opcode::Text => OwnedMessage::Text(String::from_utf8(payload).unwrap_or_default()),
             _ => OwnedMessage::Binary(payload),
         }
     }
 
-    /// The frame compressed for a window, made with `deflate` when it is first asked for; the plain frame where
-    /// that is no longer.
+    /// The frame that is compressed for a window. `deflate` makes it for the first connection that asks.
+    /// Where it is not shorter, this is the plain frame.
     pub(crate) fn deflated(&self, window_bits: u8, deflate: impl FnOnce(&Self) -> Bytes) -> &Bytes {
-        let slot = usize::from(window_bits).checked_sub(9).and_then(|at| self.inner.deflated.get(at));
+        let slot = usize::from(window_bits).checked_sub(9).and_then(|at| self.encoded.deflated.get(at));
         let deflated = slot.map(|slot| slot.get_or_init(|| deflate(self)));
         deflated.filter(|frame| !frame.is_empty()).unwrap_or(self.frame())
     }

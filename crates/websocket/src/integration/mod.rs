@@ -37,7 +37,7 @@ fn accept(parts: &mut Parts, config: &Config) -> Result<(Response<String>, Upgra
 }
 
 fn judge(parts: &Parts, config: &Config) -> Result<(Response<String>, Agreed), HandshakeError> {
-    let (upgrade, agreed) = Agreed::judge(parts, connect_protocol(&parts.extensions), config)?;
+    let (upgrade, agreed) = Agreed::check(parts, connect_protocol(&parts.extensions), config)?;
     let mut response = upgrade.response().map(|()| String::new());
     response.headers_mut().extend(config.headers.clone());
     Ok((response, agreed))

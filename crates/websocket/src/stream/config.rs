@@ -1,4 +1,4 @@
-//! What a connection is set up with.
+//! The options of a connection.
 
 use std::time::Duration;
 
@@ -6,7 +6,8 @@ use http::HeaderMap;
 
 use crate::{Limits, OriginCheck, deflate::DeflateOptions, handshake::head::HeadLimits};
 
-/// How a connection is opened, bounded and closed. Begin with [`Config::default`] and set what differs.
+/// The options that open, bound and close a connection. Begin with [`Config::default`], and set the options
+/// that differ.
 ///
 /// ```
 /// use switchboard_websocket::{Config, Limits};
@@ -18,44 +19,49 @@ use crate::{Limits, OriginCheck, deflate::DeflateOptions, handshake::head::HeadL
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
-    /// Bounds on what the peer sends. Default 64 MiB for a message, and for a frame: see [`Limits`].
+    /// Bounds on the messages of the peer. Default 64 MiB for a message, and for a frame: see [`Limits`].
     pub limits: Limits,
     /// Bounds on the head of the handshake's request or response. Default 16 KiB in 100 lines: see [`HeadLimits`].
     pub head_limits: HeadLimits,
-    /// The subprotocols that a server supports, or a client offers, the best first. A client that is to offer a name that is no
-    /// token does not ask: [`Error::Handshake`](crate::Error::Handshake). Default none.
+    /// The subprotocols that a server supports, or that a client offers, the best one first. A client does
+    /// not connect with a name that is no token: [`Error::Handshake`](crate::Error::Handshake). Default none.
     pub protocols: Vec<String>,
-    /// Headers that a client's request or a server's answer carries besides the handshake's own. A client does not ask with
-    /// one of those ([`Error::Handshake`](crate::Error::Handshake)); a server's caller is to leave them out. Default none.
+    /// Further headers of a client's request or a server's answer. The headers of the handshake itself must
+    /// not be among them: a client does not connect then ([`Error::Handshake`](crate::Error::Handshake)), and
+    /// a server does not check. Default none.
     pub headers: HeaderMap,
-    /// Pages of which origins a server lets in. Default those of its own host and port.
+    /// The origins whose pages a server lets in. Default: pages of the server's own host and port.
     pub origin: OriginCheck,
-    /// Compression (RFC 7692): a client offers it, a server agrees to it. Default none, as most libraries have it:
-    /// it costs processor time and memory, and a message that mixes a secret with what an attacker wrote tells by its
-    /// length how alike they are. For text that repeats itself, on slow or dear networks, it is worth all that.
+    /// Compression (RFC 7692): a client offers it, and a server agrees to it. Default none, as in most
+    /// libraries. It costs processor time and memory. It also gives a secret away in part where a message has
+    /// both the secret and a text of an attacker, because the length of the message tells how alike the two
+    /// are. It is worth its costs for text that repeats itself, on slow or expensive networks.
     pub deflate: Option<DeflateOptions>,
-    /// Bytes that may wait to be written. Beyond it [`send`](crate::WebSocketStream::send) waits,
-    /// [`feed`](crate::WebSocketStream::feed) does what [`when_full`](Self::when_full) says, and reading
-    /// waits for writing. A message over it is taken when nothing else waits. Default 1 MiB.
+    /// Bytes that may wait to be written. At the limit [`send`](crate::WebSocketStream::send) waits,
+    /// [`feed`](crate::WebSocketStream::feed) follows [`when_full`](Self::when_full), and nothing is read
+    /// until some bytes are written. A message over the limit is taken when nothing else waits. Default 1
+    /// MiB.
     pub max_write_buffer_bytes: usize,
-    /// What [`feed`](crate::WebSocketStream::feed) does with a message that finds no room. Default
+    /// The action of [`feed`](crate::WebSocketStream::feed) for a message that has no room. Default
     /// [`WhenFull::Refuse`].
     pub when_full: WhenFull,
-    /// Pongs that may wait to be written, at least 1, of those that answer pings by themselves. At a further ping the
-    /// connection is cut without a Close frame: [`Error::TooManyPongs`](crate::Error::TooManyPongs). A peer that
-    /// sends so many pings and does not read is no honest one. Default 60, as in `ws`.
+    /// Automatic pongs that may wait to be written, at least 1. A further ping cuts the connection, without a
+    /// Close frame: [`Error::TooManyPongs`](crate::Error::TooManyPongs). An honest peer does not send so many
+    /// pings without reading. Default 60, as in `ws`.
     pub max_pending_pongs: usize,
-    /// Bytes asked for in one read, at least 1. The buffer is there only while something is read. Default 16 KiB.
+    /// Bytes that one read asks for, at least 1. The buffer exists only while something is read. Default 16
+    /// KiB.
     pub read_buffer_bytes: usize,
-    /// How long a message may take from its first byte to its last. A message of which 64 KiB more have come gets the
-    /// whole time again, so that long messages may come over slow networks. After it the connection is closed with
-    /// [`CloseCode::PolicyViolation`](crate::CloseCode::PolicyViolation):
-    /// [`Error::MessageTimeout`](crate::Error::MessageTimeout). Without it a peer that sends nothing more could hold
-    /// [`Limits::max_message_bytes`] of memory for ever. `None` for no time. Default 60 seconds.
+    /// The time that a message may take from its first byte to its last. The time starts anew each time 64
+    /// KiB more of the message have come, so that long messages may come over slow networks. After the time
+    /// the connection is closed with [`CloseCode::PolicyViolation`](crate::CloseCode::PolicyViolation):
+    /// [`Error::MessageTimeout`](crate::Error::MessageTimeout). Without this option an idle peer could hold
+    /// [`Limits::max_message_bytes`] of memory for ever. `None` sets no time. Default 60 seconds.
     pub message_timeout: Option<Duration>,
-    /// How long the whole handshake may take. Default 10 seconds.
+    /// The time of the whole handshake. Default 10 seconds.
     pub handshake_timeout: Duration,
-    /// How long the peer has to answer a close, and a closed connection to end. Default 5 seconds.
+    /// The time in which the peer must answer a close, and the time in which a closed connection must end.
+    /// Default 5 seconds.
     pub close_timeout: Duration,
 }
 
@@ -79,21 +85,23 @@ impl Default for Config {
     }
 }
 
-/// What [`feed`](crate::WebSocketStream::feed) does with a message that would go over
-/// [`Config::max_write_buffer_bytes`]: the peer reads more slowly than it is sent to.
+/// The action of [`feed`](crate::WebSocketStream::feed) for a message that would go over
+/// [`Config::max_write_buffer_bytes`], because the peer reads more slowly than messages are sent.
 ///
-/// [`send`](crate::WebSocketStream::send) and the [`Sink`](futures_sink::Sink) wait for room, whichever it is.
+/// [`send`](crate::WebSocketStream::send) and the [`Sink`](futures_sink::Sink) wait for room, whichever
+/// action is set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WhenFull {
-    /// Gives it back with [`Error::WriteBufferFull`](crate::Error::WriteBufferFull): the caller decides.
+    /// Gives the message back with [`Error::WriteBufferFull`](crate::Error::WriteBufferFull). The caller
+    /// decides.
     #[default]
     Refuse,
-    /// Drops it, and counts it in [`dropped`](crate::WebSocketStream::dropped): for a fan-out of what is soon out of
-    /// date, such as positions or prices. What waits already is sent.
+    /// Drops the message, and counts it in [`dropped`](crate::WebSocketStream::dropped). The messages that
+    /// wait already are sent. This is for data that is soon out of date, such as positions or prices.
     DropNewest,
-    /// Closes the connection with [`CloseCode::PolicyViolation`](crate::CloseCode::PolicyViolation) behind what waits, and
-    /// says so with [`Error::TooSlow`](crate::Error::TooSlow): for a fan-out of which nothing may be missing. The peer has
-    /// [`Config::close_timeout`] to take it.
+    /// Closes the connection with [`CloseCode::PolicyViolation`](crate::CloseCode::PolicyViolation) behind
+    /// the messages that wait, and returns [`Error::TooSlow`](crate::Error::TooSlow). The peer has
+    /// [`Config::close_timeout`] to take them. This is for data of which no message may be missing.
     Close,
 }

@@ -1,4 +1,4 @@
-//! The reading half of a connection: a buffer that is there only while something is in it, the decoder, and the
+//! The reading half of a connection: the decoder, a buffer that exists only while it holds bytes, and the
 //! time that a message may take.
 
 use std::{
@@ -18,8 +18,8 @@ use tokio::{
 use super::{Config, Error};
 use crate::{Decoder, OwnedMessage, ProtocolError, Role, deflate::Inflater};
 
-/// A message of which so many more bytes have come gets its whole time again. Long messages over slow networks stay
-/// possible by this; a peer that holds our memory has to send at least so much within each
+/// A message gets its whole time again each time so many more of its bytes have come. So long messages can
+/// come over slow networks, and a peer that holds our memory has to send so many bytes within each
 /// [`Config::message_timeout`].
 const PROGRESS: usize = 64 << 10;
 
@@ -27,25 +27,25 @@ const PROGRESS: usize = 64 << 10;
 pub(super) struct Inbound {
     decoder: Decoder,
     buffer: BytesMut,
-    /// What of the buffer is decoded.
+    /// Bytes of the buffer that are decoded.
     pos: usize,
     read_bytes: usize,
     message_timeout: Option<Duration>,
-    /// Runs while a message is not whole and the peer is waited for.
+    /// Runs while a message is unfinished and the connection waits for the peer.
     timer: Option<Timer>,
 }
 
 #[derive(Debug)]
 struct Timer {
     sleep: Pin<Box<Sleep>>,
-    /// Bytes of the message when it began.
+    /// Bytes of the message when the timer started.
     bytes: usize,
 }
 
 impl Inbound {
-    /// `read` is what came behind the handshake.
+    /// `read` has the bytes that came behind the handshake.
     pub(super) fn new(role: Role, read: BytesMut, config: &Config) -> Self {
-        // A copy, since the allocation that these bytes lie in may be much larger.
+        // A copy, because the allocation of these bytes may be much larger.
         let buffer = BytesMut::from(&read[..]);
         drop(read);
         Self {
@@ -68,39 +68,40 @@ impl Inbound {
         let message = self.decoder.decode_owned(&mut self.buffer, &mut self.pos)?;
         match &message {
             None => self.discard(),
-            // The next one has a time of its own.
+            // The next message has a time of its own.
             Some(message) if message.is_data() => self.timer = None,
             Some(_) => {}
         }
         Ok(message)
     }
 
-    /// Forgets what was read.
+    /// Forgets the bytes that were read.
     pub(super) fn discard(&mut self) {
         self.buffer.clear();
         self.pos = 0;
     }
 
-    /// Forgets what has come of a message, and takes no further one.
+    /// Forgets an unfinished message, and decodes nothing more.
     pub(super) fn end(&mut self) {
         self.decoder.end();
         self.timer = None;
     }
 
-    /// Reads once, after [`next`](Self::next) gave `None`. `0` is the end of the stream.
+    /// Reads once, after [`next`](Self::next) returned `None`. `0` is the end of the stream.
     ///
     /// # Errors
     ///
-    /// [`Error::MessageTimeout`] when the peer is waited for and was given its time, and [`Error::Io`].
+    /// [`Error::MessageTimeout`] when the peer has sent no more of a message in time, and [`Error::Io`].
     pub(super) fn poll_read<R>(&mut self, cx: &mut Context<'_>, io: &mut R) -> Poll<Result<usize, Error>>
     where
         R: AsyncRead + Unpin,
     {
         self.buffer.reserve(self.read_bytes);
-        // This future holds nothing between polls, so it can be made anew for each.
+        // This future holds nothing between polls, so that each poll can make a new one.
         match pin!(io.read_buf(&mut self.buffer)).poll(cx) {
             Poll::Ready(Ok(read)) => Poll::Ready(Ok(read)),
-            // So TLS says that the connection ended without a word. Without a Close frame an end is lost anyhow.
+            // TLS reports an end without its closing message this way. An end without a Close frame is an
+            // error in any case.
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(0)),
             Poll::Ready(Err(error)) => Poll::Ready(Err(Error::Io(error))),
             Poll::Pending => {
@@ -111,7 +112,7 @@ impl Inbound {
         }
     }
 
-    /// Ready when the message that is not whole has had its time.
+    /// Ready when the time of the unfinished message is over.
     fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
         let (Some(limit), Some(bytes)) = (self.message_timeout, self.decoder.unfinished_message()) else {
             self.timer = None;

@@ -1,5 +1,5 @@
-//! Masking keys, which must not be guessable (RFC 6455 §5.3 and §10.3). The system's generator is asked
-//! for many at a time: one call for each frame would cost more than the frame.
+//! Masking keys, which nobody may guess (RFC 6455 §5.3 and §10.3). The system's generator makes many at a
+//! time, because a call for each frame would cost more than the frame.
 
 use std::{cell::RefCell, io};
 
@@ -9,7 +9,7 @@ thread_local! {
     static KEYS: RefCell<(usize, [u8; POOL])> = const { RefCell::new((POOL, [0; POOL])) };
 }
 
-/// A fresh key.
+/// A new key.
 pub(super) fn next() -> io::Result<[u8; 4]> {
     KEYS.with_borrow_mut(|(used, pool)| {
         if *used >= POOL {

@@ -1,4 +1,4 @@
-//! A WebSocket connection over anything that reads and writes.
+//! A WebSocket connection over any stream that reads and writes.
 
 mod config;
 mod error;
@@ -41,13 +41,15 @@ use inbound::Inbound;
 use outbound::Outbound;
 use sink::{Task, Tasks};
 
-/// A WebSocket connection, of either end, over any `AsyncRead + AsyncWrite`.
+/// A WebSocket connection of a server or a client, over any `AsyncRead + AsyncWrite`.
 ///
-/// It answers pings and closes by itself, within [`recv`](Self::recv): a connection is to be read, also by
-/// who only sends (or [`split`](Self::split)). While nothing moves it holds neither a read nor a write buffer.
+/// It answers pings and closes by itself, within [`recv`](Self::recv). So call `recv` also where the program
+/// only sends, or [`split`](Self::split) the connection. An idle connection holds neither a read buffer nor a
+/// write buffer.
 ///
-/// It is also a [`Stream`](futures_core::Stream) of what `recv` gives, and a [`Sink`](futures_sink::Sink) of messages, which
-/// wait for room. Its time-outs are tokio's: it is to be used within a runtime that has time enabled.
+/// It is also a [`Stream`](futures_core::Stream) of the messages that `recv` returns, and a
+/// [`Sink`](futures_sink::Sink) of messages that wait for room. Its time-outs are timers of tokio: use it
+/// within a runtime that has time enabled.
 ///
 /// ```no_run
 /// use switchboard_websocket::{Config, OwnedMessage, WebSocketStream};
@@ -72,36 +74,37 @@ pub struct WebSocketStream<S> {
     end: End,
     close_timeout: Duration,
     protocol: Option<String>,
-    /// Who waits, where the traits of `futures` are used.
+    /// The tasks that wait, where the traits of `futures` are used.
     tasks: Option<Arc<Tasks>>,
 }
 
-/// How far the end of a connection has come.
+/// The state of the connection's end.
 #[derive(Debug)]
 enum End {
     /// It has not begun.
     Open,
-    /// A Close frame or an error came; it is given when what follows from it is done.
+    /// A Close frame or an error came. It is returned when the connection has ended.
     Closing(Box<Closing>),
-    /// The connection is over, and everything about it was said.
+    /// The connection is over, and its outcome was returned.
     Over,
 }
 
 #[derive(Debug)]
 struct Closing {
     outcome: Result<OwnedMessage, Error>,
-    /// Begins with the first poll: what feeds may be no task of tokio's.
+    /// Starts with the first poll, because `feed` may be called outside of tokio.
     deadline: Option<Pin<Box<Sleep>>>,
     is_shut: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
-    /// A connection whose handshake was done elsewhere, and of which nothing was read beyond it.
+    /// A connection whose handshake was done elsewhere. Nothing was read behind the handshake.
     pub fn from_raw(io: S, role: Role, config: &Config) -> Self {
         Self::from_parts(io, BytesMut::new(), role, config)
     }
 
-    /// A connection whose handshake was done elsewhere; `read` is what was read behind it.
+    /// A connection whose handshake was done elsewhere. `read` has the bytes that were read behind the
+    /// handshake.
     pub fn from_parts(io: S, read: BytesMut, role: Role, config: &Config) -> Self {
         Self {
             io,
@@ -115,8 +118,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         }
     }
 
-    /// The same connection, with compression that was agreed on elsewhere, before anything was read or sent.
-    /// [`accept`](Self::accept) and the client's calls see to it themselves, by [`Config::deflate`].
+    /// The same connection with compression, which was agreed on elsewhere. Call it before anything is read
+    /// or sent. [`accept`](Self::accept) and the client's calls do it themselves where [`Config::deflate`] is
+    /// set.
     #[must_use]
     pub fn with_deflate(mut self, parameters: DeflateParameters, options: &DeflateOptions) -> Self {
         self.inbound.inflate(Inflater::new(self.role, parameters));
@@ -124,41 +128,44 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         self
     }
 
-    /// The compression that was agreed on; `None` where messages go as they are.
+    /// The compression that both ends agreed on. `None` where messages are not compressed.
     pub fn deflate(&self) -> Option<DeflateParameters> {
         self.outbound.deflate()
     }
 
-    /// Gives back the memory that the compressor keeps the context of earlier messages in, where it does; the next message
-    /// begins anew. For connections that have nothing to say for a while; the peer need not know.
+    /// Frees the memory in which the compressor keeps earlier messages, where it keeps any. The next message
+    /// does not refer to them. This is for connections that send nothing for a while; the peer need not know
+    /// of it.
     pub fn forget_context(&mut self) {
         self.outbound.forget_context();
     }
 
-    /// The subprotocol that was agreed on.
+    /// The subprotocol that both ends agreed on.
     pub fn protocol(&self) -> Option<&str> {
         self.protocol.as_deref()
     }
 
-    /// What the connection runs over.
+    /// The stream below the connection.
     pub fn get_ref(&self) -> &S {
         &self.io
     }
 
-    /// The next message. Pings are answered before they are given; a [`OwnedMessage::Close`] is given when it
-    /// was answered and the connection has ended, and after it comes `None`.
+    /// The next message. A ping is returned when its pong is queued. A [`OwnedMessage::Close`] is returned
+    /// when it was answered and the connection has ended; `None` follows it.
     ///
-    /// Before it waits for the peer, what was fed is flushed: a loop of `recv` and [`feed`](Self::feed)
-    /// answers all that one read brought with one write. While more than
-    /// [`Config::max_write_buffer_bytes`] wait to be written nothing is read.
+    /// Before it waits for the peer, `recv` flushes the messages that were fed. So a loop of `recv` and
+    /// [`feed`](Self::feed) answers all messages of one read with one write. It reads nothing while more than
+    /// [`Config::max_write_buffer_bytes`] wait to be written.
     ///
     /// Cancel safe: a call that is dropped loses nothing.
     ///
     /// # Errors
     ///
-    /// [`Error::Protocol`] and [`Error::MessageTimeout`] once the peer was told, [`Error::ConnectionLost`] where no
-    /// Close frame came, [`Error::TooManyPongs`], [`Error::TooSlow`] after [`feed`](Self::feed) said so, [`Error::Io`]. The connection is over after each of them, and the next call gives `None`. That
-    /// writing failed is said by [`feed`](Self::feed) and [`flush`](Self::flush), not here.
+    /// [`Error::Protocol`] and [`Error::MessageTimeout`] after a Close frame told the peer,
+    /// [`Error::ConnectionLost`] where no Close frame came, [`Error::TooManyPongs`], [`Error::TooSlow`] after
+    /// [`feed`](Self::feed) returned it, and [`Error::Io`]. The connection is over after each of them, and
+    /// the next call returns `None`. A failure to write is not among them: [`feed`](Self::feed) and
+    /// [`flush`](Self::flush) return it.
     pub async fn recv(&mut self) -> Result<Option<OwnedMessage>, Error> {
         poll_fn(|cx| self.poll_recv(cx)).await
     }
@@ -173,13 +180,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
             if !matches!(self.end, End::Open) {
                 return self.poll_end(cx).map(Option::transpose);
             }
-            // What a peer asks of us without reading it must not pile up.
+            // Answers must not pile up for a peer that sends and does not read.
             if self.outbound.is_full() && self.poll_flush_for(Task::Reading, cx).is_pending() {
                 return Poll::Pending;
             }
             match self.inbound.next() {
                 Ok(None) => {
-                    // A failure is kept by `outbound`; the peer's last words may still be read.
+                    // `outbound` keeps a failure. The last bytes of the peer may still be read.
                     let _ = self.poll_flush_for(Task::Reading, cx);
                     match ready!(self.inbound.poll_read(cx, &mut self.io)) {
                         Ok(1..) => {}
@@ -191,14 +198,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
                     }
                 }
                 Ok(Some(OwnedMessage::Close(frame))) => {
-                    // Refused if ours went out already, which this then is the answer to.
+                    // An error means that our Close frame was sent before, and that this is the answer to it.
                     let _ = self.outbound.close(frame.as_ref().map(|frame| frame.code), "");
                     self.begin_end(Ok(OwnedMessage::Close(frame)));
                 }
                 Ok(Some(message)) => {
                     if let OwnedMessage::Ping(payload) = &message {
                         if self.outbound.is_full_of_pongs() {
-                            // The peer may have made room. That the task has used up its budget must not hide it.
+                            // The peer may have made room. The write must be tried even where the task has
+                            // used up its budget.
                             let flush = poll_fn(|cx| self.poll_flush_for(Task::Reading, cx));
                             let _ = pin!(unconstrained(flush)).poll(cx);
                         }
@@ -233,7 +241,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         self.end = End::Closing(Box::new(Closing { outcome, deadline: None, is_shut: false }));
     }
 
-    /// Writes what waits; with [`Tasks`] it wakes whoever else waits for that.
+    /// Writes the bytes that wait. With [`Tasks`] it wakes both tasks.
     fn poll_flush_for(&mut self, task: Task, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &self.tasks {
             None => self.outbound.poll_flush(cx, &mut self.io),
@@ -244,23 +252,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         }
     }
 
-    /// Ends the connection, within the deadline, and gives the outcome once.
+    /// Ends the connection within the deadline, and returns the outcome once.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<OwnedMessage, Error>>> {
         let time = self.close_timeout;
         if let End::Closing(closing) = &mut self.end
             && closing.deadline.get_or_insert_with(|| Box::pin(sleep(time))).as_mut().poll(cx).is_pending()
         {
-            // Whatever fails here, the connection is at its end.
+            // The connection ends, whatever fails here.
             if self.poll_flush_for(Task::Reading, cx).is_pending() {
                 return Poll::Pending;
             }
             let End::Closing(closing) = &mut self.end else { return Poll::Ready(None) };
-            // The server ends the TCP connection first (RFC 6455 §7.1.1), whoever began to close.
+            // The server ends the TCP connection first (RFC 6455 §7.1.1), whichever end began to close.
             if self.role == Role::Server && !closing.is_shut {
                 let _ = ready!(Pin::new(&mut self.io).poll_shutdown(cx));
                 closing.is_shut = true;
             }
-            // To drop a connection with bytes unread would reset it, and the peer might lose our Close frame.
+            // A connection that is dropped with unread bytes is reset, and the peer might lose our Close
+            // frame by that.
             let drain = self.role == Role::Client || closing.outcome.is_err();
             loop {
                 self.inbound.discard();
@@ -275,13 +284,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         })
     }
 
-    /// Queues a message without writing it, so that several go out in one write: see
+    /// Queues a message without writing it, so that several messages go out in one write: see
     /// [`flush`](Self::flush).
     ///
     /// # Errors
     ///
-    /// [`Error::WriteBufferFull`] with the message or [`Error::TooSlow`], as [`Config::when_full`] says;
-    /// [`Error::Closed`] after a close, [`Error::ControlTooLong`], [`Error::InvalidCloseCode`], and [`Error::Io`] when writing has failed.
+    /// [`Error::WriteBufferFull`] with the message or [`Error::TooSlow`], by [`Config::when_full`];
+    /// [`Error::Closed`] after a close, [`Error::ControlTooLong`], [`Error::InvalidCloseCode`], and
+    /// [`Error::Io`] after a failure to write.
     pub fn feed(&mut self, message: impl Into<OwnedMessage>) -> Result<(), Error> {
         if matches!(self.end, End::Over) {
             return Err(Error::Closed);
@@ -290,8 +300,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         self.fed(fed)
     }
 
-    /// As [`feed`](Self::feed), with a message that many connections send: nothing is encoded anew, and where no context is
-    /// taken over nothing is compressed anew.
+    /// As [`feed`](Self::feed), with a message for many connections. It is not encoded anew. It is not
+    /// compressed anew either, where no context is taken over.
     ///
     /// # Errors
     ///
@@ -311,32 +321,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         fed
     }
 
-    /// How many messages [`WhenFull::DropNewest`] has dropped so far.
+    /// The number of messages that [`WhenFull::DropNewest`] has dropped.
     pub fn dropped(&self) -> u64 {
         self.outbound.dropped()
     }
 
-    /// Writes all that was fed.
+    /// Writes all messages that were fed.
     ///
-    /// Cancel safe: what a dropped call did not write goes out with the next.
+    /// Cancel safe: the next call writes the bytes that a dropped call did not write.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when writing fails, with every call from then on.
+    /// [`Error::Io`] when writing fails, also from each later call.
     pub async fn flush(&mut self) -> Result<(), Error> {
         poll_fn(|cx| self.outbound.poll_flush(cx, &mut self.io)).await?;
         Ok(())
     }
 
-    /// Sends a message: waits for room, feeds it, and flushes. It does not read meanwhile; two ends that
-    /// both send more than the network holds and never read wait for each other.
+    /// Sends a message: waits for room, feeds the message, and flushes. It does not read meanwhile. Two ends
+    /// that both send more than the network holds, and do not read, wait for each other.
     ///
-    /// Cancel safe in that no message is torn: one whose call was dropped is either not sent at all or
+    /// Cancel safe in that no message is torn: the message of a dropped call is either not sent at all, or
     /// goes out with the next flush.
     ///
     /// # Errors
     ///
-    /// As [`feed`](Self::feed), without [`Error::WriteBufferFull`] and [`Error::TooSlow`], and [`flush`](Self::flush).
+    /// As [`feed`](Self::feed), without [`Error::WriteBufferFull`] and [`Error::TooSlow`], and as
+    /// [`flush`](Self::flush).
     pub async fn send(&mut self, message: impl Into<OwnedMessage>) -> Result<(), Error> {
         let message = message.into();
         if !self.outbound.has_room(&message) {
@@ -349,7 +360,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         self.flush().await
     }
 
-    /// As [`send`](Self::send), with a message that many connections send.
+    /// As [`send`](Self::send), with a message for many connections.
     ///
     /// # Errors
     ///
@@ -365,16 +376,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         self.flush().await
     }
 
-    /// Closes the connection: sends a Close frame, unless one was sent already, and waits for the peer's
-    /// answer and the end of the connection. Messages that come before that answer are thrown away: to have
+    /// Closes the connection: sends a Close frame, unless one was sent before, and waits for the peer's
+    /// answer and the end of the connection. Messages that come before the answer are dropped. To receive
     /// them, feed a [`OwnedMessage::Close`] and go on with [`recv`](Self::recv).
     ///
-    /// Cancel safe: call it again to go on waiting; the time-out begins anew.
+    /// Cancel safe: a further call goes on waiting, and its time-out begins anew.
     ///
     /// # Errors
     ///
     /// [`Error::CloseTimeout`] when no answer came within [`Config::close_timeout`],
-    /// [`Error::InvalidCloseCode`], and what [`recv`](Self::recv) gives.
+    /// [`Error::InvalidCloseCode`], and the errors of [`recv`](Self::recv).
     pub async fn close(&mut self, code: CloseCode, reason: &str) -> Result<(), Error> {
         if !self.outbound.is_closed() && matches!(self.end, End::Open) {
             self.outbound.close(Some(code), reason)?;

@@ -1,4 +1,5 @@
-//! What a server and a client agree on, each by its [`Config`]: the same whatever carries the handshake.
+//! The result of a handshake: a server and a client agree by their [`Config`]s. It is the same over every
+//! version of HTTP.
 
 use bytes::BytesMut;
 use http::{Version, request::Parts};
@@ -11,7 +12,7 @@ use crate::{
     handshake::server::{HandshakeError, Upgrade},
 };
 
-/// What the answer to a handshake says.
+/// The choices that the answer to a handshake names.
 #[derive(Clone, Debug)]
 pub(crate) struct Agreed {
     pub(super) protocol: Option<String>,
@@ -19,8 +20,8 @@ pub(crate) struct Agreed {
 }
 
 impl Agreed {
-    /// Judges a request. `connect_protocol` is the `:protocol` of an extended CONNECT.
-    pub(crate) fn judge<'a>(
+    /// Checks a request. `connect_protocol` is the `:protocol` of an extended CONNECT.
+    pub(crate) fn check<'a>(
         parts: &'a Parts,
         connect_protocol: Option<&str>,
         config: &Config,
@@ -35,7 +36,7 @@ impl Agreed {
         Ok((upgrade, Self { protocol, deflate }))
     }
 
-    /// An end of the connection; `read` is what was read of it behind the handshake.
+    /// One end of the connection. `read` has the bytes that were read behind the handshake.
     pub(crate) fn into_stream<S>(
         self,
         io: S,

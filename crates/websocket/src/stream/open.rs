@@ -1,4 +1,4 @@
-//! Opening a connection: the handshake, over a socket.
+//! The handshake, over a socket.
 
 use std::{io::ErrorKind, time::Duration};
 
@@ -20,23 +20,23 @@ use crate::{
     },
 };
 
-/// Interim answers that may come before one is given up.
+/// Interim answers that may come. After more of them the connection is given up.
 const MAX_INTERIM: usize = 8;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     /// Reads a request and answers it, as a server.
     ///
-    /// Not cancel safe: a connection whose `accept` was dropped is to be dropped too.
+    /// Not cancel safe: drop the connection whose `accept` was dropped.
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`] for a request that is not in order, which has been answered so;
+    /// [`Error::Refused`] for a request that is not in order, after the answer was sent;
     /// [`Error::HandshakeTimeout`], [`Error::ConnectionLost`], [`Error::Io`].
     pub async fn accept(io: S, config: &Config) -> Result<Self, Error> {
         Ok(Self::accept_request(io, config).await?.0)
     }
 
-    /// As [`accept`](Self::accept), and gives the request too.
+    /// As [`accept`](Self::accept), and returns the request too.
     ///
     /// # Errors
     ///
@@ -45,16 +45,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
         within(config.handshake_timeout, accept(io, config)).await
     }
 
-    /// Asks for a WebSocket at `url` over a connection that is there already, as a client. What of the URL is
-    /// about the connection (TLS or not, and the port) only goes into the request;
-    /// [`Client`](crate::client::Client) opens the connection too.
+    /// Asks for a WebSocket at `url`, as a client, over a connection that exists already. The scheme and the
+    /// port of the URL only go into the request. [`Client`](crate::client::Client) opens the connection too.
     ///
-    /// Not cancel safe: a connection whose handshake was dropped is to be dropped too.
+    /// Not cancel safe: drop the connection whose handshake was dropped.
     ///
     /// # Errors
     ///
-    /// [`Error::Rejected`] for another status than 101, [`Error::Handshake`] for an answer that is not in order, or
-    /// none, and for a URL or a header that cannot be asked with; [`Error::HandshakeTimeout`], [`Error::Io`].
+    /// [`Error::Rejected`] for another status than 101; [`Error::Handshake`] for an answer that is not in
+    /// order, for no answer, and for a URL or a header that no request can have; [`Error::HandshakeTimeout`],
+    /// [`Error::Io`].
     pub async fn connect_over(io: S, url: &str, config: &Config) -> Result<Self, Error> {
         let (uri, headers) = Target::parse(url)?.request(&config.headers);
         Ok(within(config.handshake_timeout, ask(io, &uri, &headers, config)).await?.0)
@@ -74,7 +74,7 @@ where
     let request = read_head(&mut io, &mut buffer, |bytes| head.request(bytes)).await?;
     let mut answer = Vec::new();
     let judged = request.map_err(HandshakeError::Head).and_then(|parts| {
-        let (upgrade, agreed) = Agreed::judge(&parts, None, config)?;
+        let (upgrade, agreed) = Agreed::check(&parts, None, config)?;
         upgrade.write_response(&mut answer, &config.headers);
         Ok((parts, agreed))
     });
@@ -92,7 +92,7 @@ where
     }
 }
 
-/// Asks for a WebSocket at `uri`, and gives the answer with it.
+/// Asks for a WebSocket at `uri`, and returns the answer with it.
 pub(crate) async fn ask<S>(
     mut io: S,
     uri: &Uri,
@@ -123,8 +123,8 @@ where
     Ok((agreed.into_stream(io, buffer, Role::Client, config), response))
 }
 
-/// Reads the head of an answer, past interim ones that announce it (RFC 9110 §15.2), and leaves in the buffer what came
-/// behind it.
+/// Reads the head of an answer, after the interim answers that may come before it (RFC 9110 §15.2). The bytes
+/// behind the head stay in the buffer.
 pub(crate) async fn read_response<S: AsyncRead + Unpin>(
     io: &mut S,
     buffer: &mut BytesMut,
@@ -143,7 +143,7 @@ pub(crate) async fn read_response<S: AsyncRead + Unpin>(
     Ok(Err(HeadError::Malformed { what: "interim answers without end" }))
 }
 
-/// Reads until `parse` finds a head, or refuses it, and leaves in the buffer what came behind it.
+/// Reads until `parse` finds a head or refuses it. The bytes behind the head stay in the buffer.
 async fn read_head<S, T>(
     io: &mut S,
     buffer: &mut BytesMut,
@@ -157,7 +157,7 @@ where
             match parse(buffer) {
                 Ok(Some((parts, len))) => {
                     buffer.advance(len);
-                    // What held the head is not kept for what little may have come behind it.
+                    // The memory of the head is not kept for the few bytes behind it.
                     *buffer = BytesMut::from(&buffer[..]);
                     return Ok(Ok(parts));
                 }
@@ -169,7 +169,7 @@ where
         match io.read_buf(buffer).await {
             Ok(1..) => {}
             Ok(0) => return Err(Error::ConnectionLost),
-            // So TLS says that the connection ended without a word.
+            // TLS reports an end without its closing message this way.
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Err(Error::ConnectionLost),
             Err(error) => return Err(error.into()),
         }

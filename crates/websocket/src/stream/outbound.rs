@@ -1,7 +1,7 @@
 //! The writing half of a connection: frames that wait to be written, in bounded memory.
 //!
-//! Small frames are gathered in one chunk; a large payload stays where it is and is written behind its
-//! header by a vectored write.
+//! Small frames are gathered in one chunk. A large payload stays in its own memory, and a vectored write
+//! sends it behind its header.
 
 use std::{
     collections::VecDeque,
@@ -22,11 +22,11 @@ use crate::{
     mask,
 };
 
-/// From this many bytes a payload is not copied.
+/// A payload of at least so many bytes is not copied.
 const APART: usize = 8 << 10;
-/// A chunk of small frames that has grown to this gets no more.
+/// A chunk of small frames takes no more frames from this size on.
 const CHUNK: usize = 64 << 10;
-/// Chunks given to one vectored write.
+/// The chunks of one vectored write.
 const SLICES: usize = 16;
 
 #[derive(Debug)]
@@ -34,23 +34,23 @@ pub(super) struct Outbound {
     role: Role,
     limit: usize,
     when_full: WhenFull,
-    /// Messages that were dropped for want of room.
+    /// Messages that were dropped because there was no room.
     dropped: u64,
     chunks: VecDeque<Chunk>,
     /// Bytes of the first chunk that are written.
     written: usize,
-    /// Bytes that wait, over all chunks.
+    /// Bytes that wait, in all chunks.
     pending: usize,
-    /// Bytes that were ever written.
+    /// Bytes that were written since the beginning.
     sent: u64,
-    /// Where each pong that waits ends, in the count of `sent`.
+    /// For each automatic pong that waits: the value of `sent` when it will be written.
     pongs: VecDeque<u64>,
     max_pongs: usize,
-    /// Where compression was negotiated.
+    /// Present where compression was negotiated.
     compression: Option<Box<Compression>>,
-    /// Whether a Close frame was queued: nothing may follow it.
+    /// Whether a Close frame was queued. Nothing may follow it.
     closed: bool,
-    /// What writing failed with; nothing can be written any more.
+    /// The error of a failed write. Nothing can be written any more.
     broken: Option<io::ErrorKind>,
 }
 
@@ -58,7 +58,7 @@ pub(super) struct Outbound {
 enum Chunk {
     /// Small frames, one behind the other.
     Frames(Vec<u8>),
-    /// A payload by itself, which nothing is appended to.
+    /// One payload, which nothing is appended to.
     Apart(Vec<u8>),
     /// A frame that other connections send too.
     Shared(Bytes),
@@ -104,19 +104,19 @@ impl Outbound {
         self.compression = Some(Box::new(Compression { parameters, deflater }));
     }
 
-    /// What was agreed on.
+    /// The parameters that both ends agreed on.
     pub(super) fn deflate(&self) -> Option<DeflateParameters> {
         self.compression.as_ref().map(|compression| compression.parameters)
     }
 
-    /// Gives back the memory of a compressor that keeps context.
+    /// Frees the memory of a compressor that keeps context.
     pub(super) fn forget_context(&mut self) {
         if let Some(compression) = &mut self.compression {
             compression.deflater.forget();
         }
     }
 
-    /// How many messages were dropped for want of room.
+    /// The number of messages that were dropped because there was no room.
     pub(super) fn dropped(&self) -> u64 {
         self.dropped
     }
@@ -126,22 +126,22 @@ impl Outbound {
         self.closed
     }
 
-    /// Whether so much waits that nothing more should be made to.
+    /// Whether the bytes that wait have reached the limit.
     pub(super) fn is_full(&self) -> bool {
         self.pending >= self.limit
     }
 
-    /// Whether a message fits behind what waits.
+    /// Whether a message fits behind the bytes that wait.
     pub(super) fn has_room(&self, message: &OwnedMessage) -> bool {
         self.has_room_for(payload_len(message))
     }
 
-    /// Whether a payload of this length fits behind what waits.
+    /// Whether a payload of this length fits behind the bytes that wait.
     pub(super) fn has_room_for(&self, len: usize) -> bool {
         self.pending == 0 || self.pending.saturating_add(MAX_HEADER + len) <= self.limit
     }
 
-    /// Queues a message of the user's, if there is room.
+    /// Queues a message of the user, if there is room.
     pub(super) fn queue(&mut self, message: OwnedMessage) -> Result<(), Error> {
         if self.has_room(&message) || message.is_close() {
             return self.push(message);
@@ -149,7 +149,7 @@ impl Outbound {
         self.refuse(message)
     }
 
-    /// Queues a message that others send too, if there is room.
+    /// Queues a message for many connections, if there is room.
     pub(super) fn queue_prepared(&mut self, message: &Prepared) -> Result<(), Error> {
         if self.has_room_for(message.payload().len()) {
             return self.push_prepared(message);
@@ -157,7 +157,7 @@ impl Outbound {
         self.refuse(message.to_message())
     }
 
-    /// Does with a message that finds no room what is to be done.
+    /// Takes the action that is set for a message without room.
     fn refuse(&mut self, message: OwnedMessage) -> Result<(), Error> {
         self.check_open()?;
         let (pending, limit) = (self.pending, self.limit);
@@ -174,7 +174,7 @@ impl Outbound {
         }
     }
 
-    /// Queues a message of the user's, whatever waits: for callers that have waited for room.
+    /// Queues a message of the user without a check for room, for callers that have waited for room.
     pub(super) fn push(&mut self, message: OwnedMessage) -> Result<(), Error> {
         self.check_open()?;
         match message {
@@ -192,7 +192,7 @@ impl Outbound {
         }
     }
 
-    /// Queues the pong that a ping asks for, whatever waits. The caller sees to it that not too many wait.
+    /// Queues the pong that answers a ping, without a check for room. The caller bounds the number of pongs.
     pub(super) fn pong(&mut self, payload: Vec<u8>) -> Result<(), Error> {
         self.check_open()?;
         self.frame(Opcode::Pong, payload)?;
@@ -200,22 +200,22 @@ impl Outbound {
         Ok(())
     }
 
-    /// Pongs that were queued for pings and are not written yet.
+    /// The number of automatic pongs that are queued and not written.
     pub(super) fn pongs(&self) -> usize {
         self.pongs.len()
     }
 
-    /// Pongs that may wait.
+    /// The number of automatic pongs that may wait.
     pub(super) fn max_pongs(&self) -> usize {
         self.max_pongs
     }
 
-    /// Whether so many pongs wait that no further ping is answered.
+    /// Whether the pongs that wait have reached their limit.
     pub(super) fn is_full_of_pongs(&self) -> bool {
         self.pongs.len() >= self.max_pongs && !self.closed
     }
 
-    /// Gives up what waits: nothing is written any more. Returns why.
+    /// Drops everything that waits, so that nothing is written any more. Returns the reason.
     pub(super) fn cut(&mut self) -> Error {
         self.give_up(io::ErrorKind::ConnectionAborted);
         Error::TooManyPongs { limit: self.max_pongs }
@@ -228,7 +228,7 @@ impl Outbound {
         self.pending = 0;
     }
 
-    /// Queues a Close frame, whatever waits; `None` has no body.
+    /// Queues a Close frame without a check for room. `None` gives a frame without a body.
     pub(super) fn close(&mut self, code: Option<CloseCode>, reason: &str) -> Result<(), Error> {
         self.check_open()?;
         if let Some(code) = code.filter(|code| !code.is_valid_on_wire()) {
@@ -251,11 +251,11 @@ impl Outbound {
         }
     }
 
-    /// Queues a message that others send too, whatever waits.
+    /// Queues a message for many connections, without a check for room.
     pub(super) fn push_prepared(&mut self, message: &Prepared) -> Result<(), Error> {
         self.check_open()?;
         if self.role == Role::Client {
-            // Each frame of a client's has a key of its own (RFC 6455 §5.3).
+            // Each frame of a client has a key of its own (RFC 6455 §5.3).
             return self.frame(message.opcode(), message.payload().to_vec());
         }
         let shared = match &mut self.compression {
@@ -306,7 +306,7 @@ impl Outbound {
         Ok(())
     }
 
-    /// Queues a message compressed, and says whether it was: some go as they are.
+    /// Queues a message in its compressed form. Returns whether it did: some messages are sent as they are.
     fn compressed(&mut self, opcode: Opcode, payload: &[u8], key: Option<[u8; 4]>) -> bool {
         let Some(mut compression) = self.compression.take() else { return false };
         let compressed = compression.deflater.compress(opcode, payload, |compressed| {
@@ -350,8 +350,8 @@ impl Outbound {
         }
     }
 
-    /// Writes until nothing waits. Dropping a caller that waits for it loses nothing: what is not written
-    /// goes out with the next call.
+    /// Writes until nothing waits. A caller that is dropped while it waits loses nothing: the next call
+    /// writes the rest.
     pub(super) fn poll_flush<W>(&mut self, cx: &mut Context<'_>, io: &mut W) -> Poll<io::Result<()>>
     where
         W: AsyncWrite + Unpin,
@@ -378,7 +378,7 @@ impl Outbound {
                 skip = 0;
             }
             let slices = &slices[..self.chunks.len().min(SLICES)];
-            // A stream that does not gather writes the first slice.
+            // A stream without vectored writes takes the first slice.
             match ready!(Pin::new(&mut *io).poll_write_vectored(cx, slices))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 written => self.advance(written),

@@ -1,5 +1,5 @@
-//! A connection and its halves as [`Stream`] and [`Sink`], for those who combine them with what else speaks
-//! these traits. The calls of [`WebSocketStream`], [`Reader`] and [`Writer`] do the same with less ado.
+//! A connection and its halves as [`Stream`] and [`Sink`], for code that combines such types. The calls of
+//! [`WebSocketStream`], [`Reader`] and [`Writer`] do the same, and are simpler.
 
 use std::{
     pin::Pin,
@@ -15,8 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{End, Error, Reader, WebSocketStream, Writer};
 use crate::{CloseCode, OwnedMessage};
 
-/// The two tasks that may wait for one stream to be written, where a connection was split by
-/// `futures_util::StreamExt::split`: what reads also writes (pongs), but a stream wakes only the last that polled.
+/// The two tasks that may wait for the writes of one stream, where `futures_util::StreamExt::split` has split
+/// a connection. The reading task writes too (pongs), but a stream wakes only the task that polled it last.
 #[derive(Debug, Default)]
 pub(super) struct Tasks {
     reading: AtomicWaker,
@@ -30,7 +30,7 @@ pub(super) enum Task {
 }
 
 impl Tasks {
-    /// Notes that `task` waits, and gives what wakes both.
+    /// Notes that `task` waits, and returns a waker for both tasks.
     pub(super) fn waker(self: &Arc<Self>, task: Task, cx: &Context<'_>) -> Waker {
         match task {
             Task::Reading => self.reading.register(cx.waker()),
@@ -51,7 +51,7 @@ impl Wake for Tasks {
     }
 }
 
-/// What [`WebSocketStream::recv`] gives, until the connection is over.
+/// The messages of [`WebSocketStream::recv`], until the connection is over.
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream for WebSocketStream<S> {
     type Item = Result<OwnedMessage, Error>;
 
@@ -67,9 +67,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FusedStream for WebSocketStream<S> {
     }
 }
 
-/// Readiness is waited for while [`Config::max_write_buffer_bytes`](crate::Config::max_write_buffer_bytes) or more wait to be written,
-/// whatever [`Config::when_full`](crate::Config::when_full) says: nothing is dropped here. Closing sends a Close frame with
-/// [`CloseCode::Normal`], unless one was sent, and flushes; the peer's answer comes out of the [`Stream`].
+/// It is not ready while [`Config::max_write_buffer_bytes`](crate::Config::max_write_buffer_bytes) or more
+/// wait to be written. [`Config::when_full`](crate::Config::when_full) has no effect: nothing is dropped
+/// here. Closing sends a Close frame with [`CloseCode::Normal`], unless one was sent before, and flushes. The
+/// [`Stream`] then gives the peer's answer.
 impl<S: AsyncRead + AsyncWrite + Unpin> Sink<OwnedMessage> for WebSocketStream<S> {
     type Error = Error;
 
@@ -103,7 +104,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocketStream<S> {
     }
 }
 
-/// What [`Reader::recv`] gives, until the connection is over.
+/// The messages of [`Reader::recv`], until the connection is over.
 impl<R: AsyncRead + Unpin> Stream for Reader<R> {
     type Item = Result<OwnedMessage, Error>;
 
@@ -118,13 +119,13 @@ impl<R: AsyncRead + Unpin> FusedStream for Reader<R> {
     }
 }
 
-/// As the [`Sink`] of a [`WebSocketStream`]. What the reader owes the peer goes out with what is sent or
-/// flushed, and while [`Writer::answer`] is awaited, not by itself.
+/// As the [`Sink`] of a [`WebSocketStream`]. The reader's answers go out with each message and each flush,
+/// and while [`Writer::answer`] is awaited. They do not go out by themselves.
 impl<W: AsyncWrite + Unpin> Sink<OwnedMessage> for Writer<W> {
     type Error = Error;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.queue_owed();
+        self.queue_answers();
         if self.outbound.is_full() { self.poll_write_all(cx) } else { Poll::Ready(Ok(())) }
     }
 
@@ -137,7 +138,7 @@ impl<W: AsyncWrite + Unpin> Sink<OwnedMessage> for Writer<W> {
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.queue_owed();
+        self.queue_answers();
         if !self.outbound.is_closed() {
             self.outbound.close(Some(CloseCode::Normal), "")?;
         }

@@ -1,9 +1,9 @@
-//! A connection in two halves that different tasks own, with no lock between them.
+//! A connection in two halves, which different tasks own. There is no lock between them.
 //!
-//! Only the [`Writer`] writes. What the [`Reader`] finds must be answered (a ping, a close, a broken
-//! rule) goes into a small lock-free queue, and the writer sends it: at the beginning of every
-//! [`feed`](Writer::feed), [`flush`](Writer::flush) and [`send`](Writer::send), and as it comes while
-//! [`answer`](Writer::answer) is awaited. A writer with nothing to say awaits `answer`.
+//! Only the [`Writer`] writes. The [`Reader`] puts its answers (to a ping, to a close, to a broken rule) into
+//! a lock-free queue, and the writer sends them: at the beginning of each [`feed`](Writer::feed),
+//! [`flush`](Writer::flush) and [`send`](Writer::send), and at once while [`answer`](Writer::answer) is
+//! awaited. A writer that has nothing to send awaits `answer`.
 
 use std::{
     future::poll_fn,
@@ -31,10 +31,10 @@ use crate::{
     deflate::{DeflateOptions, DeflateParameters, Inflater},
 };
 
-/// A stream that comes apart into two halves without a lock between them.
+/// A stream that can be taken apart into two halves without a lock between them.
 ///
-/// `tokio::io::split` puts one there; for a stream that has nothing better, build the halves from
-/// it and use [`WebSocketStream::from_halves`].
+/// `tokio::io::split` has a lock. For a stream that offers no other way, make the halves with it and call
+/// [`WebSocketStream::from_halves`].
 pub trait Split {
     /// The half that reads.
     type ReadHalf: AsyncRead + Unpin;
@@ -64,24 +64,24 @@ impl Split for tokio::net::UnixStream {
     }
 }
 
-/// What the halves share.
+/// The state that both halves share.
 #[derive(Debug)]
 struct Shared {
-    /// At most `max_pongs` and a close.
-    owed: SegQueue<Owed>,
-    /// Pongs that are owed, and those of them that the writer has queued and not written.
+    /// At most `max_pongs` pongs, and one close.
+    answers: SegQueue<Answer>,
+    /// Pongs in the queue, and pongs that the writer has queued and not written.
     pongs: AtomicUsize,
     max_pongs: usize,
-    /// The peer has closed, the connection has ended, or the reader is gone: nothing more will be owed.
+    /// No further answer will come: the peer has closed, the connection has ended, or the reader was dropped.
     over: AtomicBool,
-    /// Too many pongs wait: nothing is written any more.
+    /// Too many pongs wait. Nothing is written any more.
     cut: AtomicBool,
     writer: AtomicWaker,
 }
 
-/// What the reader found must be answered.
+/// An answer of the reader, which the writer sends.
 #[derive(Debug)]
-enum Owed {
+enum Answer {
     Pong(Vec<u8>),
     Close(Option<CloseCode>, String),
 }
@@ -89,7 +89,7 @@ enum Owed {
 impl Shared {
     fn new(max_pongs: usize) -> Arc<Self> {
         Arc::new(Self {
-            owed: SegQueue::new(),
+            answers: SegQueue::new(),
             pongs: AtomicUsize::new(0),
             max_pongs,
             over: AtomicBool::new(false),
@@ -98,8 +98,8 @@ impl Shared {
         })
     }
 
-    fn owe(&self, owed: Owed) {
-        self.owed.push(owed);
+    fn push(&self, answer: Answer) {
+        self.answers.push(answer);
         self.writer.wake();
     }
 
@@ -107,14 +107,14 @@ impl Shared {
         self.pongs.load(Ordering::Relaxed) >= self.max_pongs
     }
 
-    /// The reader owes a pong.
-    fn owe_pong(&self, payload: Vec<u8>) {
+    /// Queues a pong.
+    fn push_pong(&self, payload: Vec<u8>) {
         self.pongs.fetch_add(1, Ordering::Relaxed);
-        self.owe(Owed::Pong(payload));
+        self.push(Answer::Pong(payload));
     }
 
-    /// Pongs were written, or cannot be sent.
-    fn forget_pongs(&self, count: usize) {
+    /// Takes pongs off the count: they were written, or cannot be sent.
+    fn end_pongs(&self, count: usize) {
         self.pongs.fetch_sub(count, Ordering::Relaxed);
     }
 
@@ -125,11 +125,13 @@ impl Shared {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Split> WebSocketStream<S> {
-    /// Takes the connection apart, so that one task can read while another writes. There is no lock between the halves, unless
-    /// what the connection runs over has one: see [`Split`]. Ask for the [`protocol`](Self::protocol) before.
+    /// Takes the connection apart, so that one task can read while another writes. There is no lock between
+    /// the halves, unless the stream below has one: see [`Split`]. Ask for the [`protocol`](Self::protocol)
+    /// before.
     ///
-    /// What was fed is the [`Writer`]'s, what was read the [`Reader`]'s. Only the writer writes, so it is to be used, be it to
-    /// await [`Writer::answer`]: else pings and closes are not answered.
+    /// The writer has the messages that were fed, the reader has the bytes that were read. Only the writer
+    /// writes. So use the writer, and be it to await [`Writer::answer`]; otherwise pings and closes are not
+    /// answered, and the connection is cut when too many pongs wait ([`Config::max_pending_pongs`]).
     pub fn split(self) -> (Reader<S::ReadHalf>, Writer<S::WriteHalf>) {
         let shared = Shared::new(self.outbound.max_pongs());
         shared.pongs.store(self.outbound.pongs(), Ordering::Relaxed);
@@ -145,8 +147,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Split> WebSocketStream<S> {
 }
 
 impl<R: AsyncRead + Unpin> WebSocketStream<R> {
-    /// A connection over two streams, whose handshake was done elsewhere; `read` is what was read behind it. Compression that
-    /// was agreed on is for [`Reader::with_deflate`] and [`Writer::with_deflate`].
+    /// A connection over two streams, whose handshake was done elsewhere. `read` has the bytes that were read
+    /// behind the handshake. Where both ends agreed on compression, call [`Reader::with_deflate`] and
+    /// [`Writer::with_deflate`].
     pub fn from_halves<W: AsyncWrite + Unpin>(
         io: (R, W),
         read: BytesMut,
@@ -168,29 +171,30 @@ pub struct Reader<R> {
     io: R,
     inbound: Inbound,
     pub(super) is_over: bool,
-    /// The payload of a ping that waits for the writer to make room.
+    /// The payload of a ping that waits until the writer has made room.
     ping: Option<Vec<u8>>,
     shared: Arc<Shared>,
 }
 
 impl<R: AsyncRead + Unpin> Reader<R> {
-    /// The same half, with compression that was agreed on elsewhere, before anything was read. To be given to both halves
-    /// of [`WebSocketStream::from_halves`]; those of [`WebSocketStream::split`] have it.
+    /// The same half with compression, which was agreed on elsewhere. Call it before anything is read, for
+    /// both halves of [`WebSocketStream::from_halves`]. The halves of [`WebSocketStream::split`] have it
+    /// already.
     #[must_use]
     pub fn with_deflate(mut self, role: Role, parameters: DeflateParameters) -> Self {
         self.inbound.inflate(Inflater::new(role, parameters));
         self
     }
 
-    /// The next message. Pings and closes are given too; the [`Writer`] answers them. After a
-    /// [`OwnedMessage::Close`] or an error comes `None`.
+    /// The next message. Pings and closes are returned too; the [`Writer`] answers them. `None` follows a
+    /// [`OwnedMessage::Close`] or an error.
     ///
     /// Cancel safe: a call that is dropped loses nothing.
     ///
     /// # Errors
     ///
     /// [`Error::Protocol`] and [`Error::MessageTimeout`], which the writer tells the peer;
-    /// [`Error::TooManyPongs`], with which the writer fails too; [`Error::ConnectionLost`]; [`Error::Io`].
+    /// [`Error::TooManyPongs`], after which the writer fails too; [`Error::ConnectionLost`]; [`Error::Io`].
     pub async fn recv(&mut self) -> Result<Option<OwnedMessage>, Error> {
         poll_fn(|cx| self.poll_recv(cx)).await
     }
@@ -209,7 +213,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 if self.shared.is_full_of_pongs() {
                     return self.cut();
                 }
-                self.shared.owe_pong(payload.clone());
+                self.shared.push_pong(payload.clone());
                 return Poll::Ready(Ok(Some(OwnedMessage::Ping(payload))));
             }
             match self.inbound.next() {
@@ -223,14 +227,14 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 },
                 Ok(Some(OwnedMessage::Close(frame))) => {
                     let code = frame.as_ref().map(|frame| frame.code);
-                    let reply = Owed::Close(code, String::new());
+                    let reply = Answer::Close(code, String::new());
                     return self.end(Some(reply), Ok(Some(OwnedMessage::Close(frame))));
                 }
                 Ok(Some(OwnedMessage::Ping(payload))) => {
                     let full = self.shared.is_full_of_pongs();
                     self.ping = Some(payload);
                     if full {
-                        // The writer may be of the same thread: let it have its turn once.
+                        // The writer may run on the same thread. It gets one turn.
                         cx.waker().wake_by_ref();
                         return Poll::Pending;
                     }
@@ -241,9 +245,9 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
-    /// Has the writer tell the peer what is wrong, and ends.
+    /// Ends, and has the writer send a Close frame.
     fn fail<T>(&mut self, code: CloseCode, error: Error) -> Poll<Result<T, Error>> {
-        let reply = Owed::Close(Some(code), error.to_string());
+        let reply = Answer::Close(Some(code), error.to_string());
         self.end(Some(reply), Err(error))
     }
 
@@ -254,11 +258,11 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         self.end(None, Err(Error::TooManyPongs { limit }))
     }
 
-    fn end<T>(&mut self, reply: Option<Owed>, outcome: Result<T, Error>) -> Poll<Result<T, Error>> {
+    fn end<T>(&mut self, reply: Option<Answer>, outcome: Result<T, Error>) -> Poll<Result<T, Error>> {
         self.is_over = true;
         self.inbound.end();
         if let Some(reply) = reply {
-            self.shared.owe(reply);
+            self.shared.push(reply);
         }
         self.shared.end();
         Poll::Ready(outcome)
@@ -271,7 +275,7 @@ impl<R> Drop for Reader<R> {
     }
 }
 
-/// The half of a connection that writes, and sends what the [`Reader`] owes the peer.
+/// The half of a connection that writes. It also sends the answers of the [`Reader`].
 #[derive(Debug)]
 pub struct Writer<W> {
     io: W,
@@ -282,7 +286,7 @@ pub struct Writer<W> {
 }
 
 impl<W: AsyncWrite + Unpin> Writer<W> {
-    /// The same half, with compression that was agreed on elsewhere, before anything was sent: see
+    /// The same half with compression, which was agreed on elsewhere. Call it before anything is sent: see
     /// [`Reader::with_deflate`].
     #[must_use]
     pub fn with_deflate(mut self, parameters: DeflateParameters, options: &DeflateOptions) -> Self {
@@ -290,7 +294,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         self
     }
 
-    /// The compression that was agreed on; `None` where messages go as they are.
+    /// The compression that both ends agreed on. `None` where messages are not compressed.
     pub fn deflate(&self) -> Option<DeflateParameters> {
         self.outbound.deflate()
     }
@@ -300,48 +304,48 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         self.outbound.forget_context();
     }
 
-    /// Queues a message without writing it, so that several go out in one write.
+    /// Queues a message without writing it, so that several messages go out in one write.
     ///
     /// # Errors
     ///
     /// As [`WebSocketStream::feed`].
     pub fn feed(&mut self, message: impl Into<OwnedMessage>) -> Result<(), Error> {
-        self.queue_owed();
+        self.queue_answers();
         self.outbound.queue(message.into())
     }
 
-    /// As [`feed`](Self::feed), with a message that many connections send: see [`WebSocketStream::feed_prepared`].
+    /// As [`feed`](Self::feed), with a message for many connections: see [`WebSocketStream::feed_prepared`].
     ///
     /// # Errors
     ///
     /// As [`WebSocketStream::feed`].
     pub fn feed_prepared(&mut self, message: &Prepared) -> Result<(), Error> {
-        self.queue_owed();
+        self.queue_answers();
         self.outbound.queue_prepared(message)
     }
 
-    /// How many messages [`WhenFull::DropNewest`](crate::WhenFull::DropNewest) has dropped so far.
+    /// The number of messages that [`WhenFull::DropNewest`](crate::WhenFull::DropNewest) has dropped.
     pub fn dropped(&self) -> u64 {
         self.outbound.dropped()
     }
 
-    /// Writes all that was fed or is owed.
+    /// Writes all messages that were fed, and the reader's answers.
     ///
-    /// Cancel safe: what a dropped call did not write goes out with the next.
+    /// Cancel safe: the next call writes the bytes that a dropped call did not write.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when writing fails, with every call from then on.
+    /// [`Error::Io`] when writing fails, also from each later call.
     pub async fn flush(&mut self) -> Result<(), Error> {
         poll_fn(|cx| self.poll_write_all(cx)).await
     }
 
     pub(super) fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
-            self.queue_owed();
+            self.queue_answers();
             let pongs = self.outbound.pongs();
             let flushed = self.outbound.poll_flush(cx, &mut self.io);
-            self.shared.forget_pongs(pongs - self.outbound.pongs());
+            self.shared.end_pongs(pongs - self.outbound.pongs());
             if flushed.is_pending() {
                 // The reader may cut the connection meanwhile.
                 self.shared.writer.register(cx.waker());
@@ -351,16 +355,16 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
                 continue;
             }
             ready!(flushed)?;
-            // What found no room is owed still.
-            if self.shared.owed.is_empty() {
+            // Answers that have no room stay in the queue.
+            if self.shared.answers.is_empty() {
                 return Poll::Ready(Ok(()));
             }
         }
     }
 
-    /// Sends a message: waits for room, feeds it, and flushes.
+    /// Sends a message: waits for room, feeds the message, and flushes.
     ///
-    /// Cancel safe in that no message is torn: one whose call was dropped is either not sent at all or
+    /// Cancel safe in that no message is torn: the message of a dropped call is either not sent at all, or
     /// goes out with the next flush.
     ///
     /// # Errors
@@ -368,7 +372,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     /// As [`WebSocketStream::send`].
     pub async fn send(&mut self, message: impl Into<OwnedMessage>) -> Result<(), Error> {
         let message = message.into();
-        self.queue_owed();
+        self.queue_answers();
         if !self.outbound.has_room(&message) {
             self.flush().await?;
         }
@@ -376,13 +380,13 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         self.flush().await
     }
 
-    /// As [`send`](Self::send), with a message that many connections send.
+    /// As [`send`](Self::send), with a message for many connections.
     ///
     /// # Errors
     ///
     /// As [`WebSocketStream::send`].
     pub async fn send_prepared(&mut self, message: &Prepared) -> Result<(), Error> {
-        self.queue_owed();
+        self.queue_answers();
         if !self.outbound.has_room_for(message.payload().len()) {
             self.flush().await?;
         }
@@ -390,9 +394,9 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         self.flush().await
     }
 
-    /// Sends what the reader owes, as it comes. Ready when nothing more will be owed, because the peer has
-    /// closed (and was answered), the connection has ended, or the reader was dropped. To be awaited beside
-    /// whatever else the writer waits for.
+    /// Sends the reader's answers as they come. It is ready when no further answer will come: the peer has
+    /// closed (and was answered), the connection has ended, or the reader was dropped. Await it beside the
+    /// other events that the writer waits for.
     ///
     /// Cancel safe: a call that is dropped loses nothing.
     ///
@@ -405,7 +409,8 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
 
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.shared.writer.register(cx.waker());
-        // Read before what is owed, which is written before it: what came with the end is not missed.
+        // This is read before the queue, and written after it. So an answer that came with the end is not
+        // missed.
         let over = self.shared.over.load(Ordering::Acquire);
         ready!(self.poll_write_all(cx))?;
         if !over {
@@ -418,17 +423,17 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         Poll::Ready(Ok(()))
     }
 
-    /// Closes the connection: sends a Close frame, unless one was sent already, and waits until the reader,
-    /// which is to be polled meanwhile, has the peer's answer.
+    /// Closes the connection: sends a Close frame, unless one was sent before, and waits until the reader has
+    /// received the peer's answer. Another task must poll the reader meanwhile.
     ///
-    /// Cancel safe: call it again to go on waiting; the time-out begins anew.
+    /// Cancel safe: a further call goes on waiting, and its time-out begins anew.
     ///
     /// # Errors
     ///
     /// [`Error::CloseTimeout`] when no answer came within [`Config::close_timeout`],
     /// [`Error::InvalidCloseCode`], and [`Error::Io`] when writing fails.
     pub async fn close(&mut self, code: CloseCode, reason: &str) -> Result<(), Error> {
-        self.queue_owed();
+        self.queue_answers();
         if !self.outbound.is_closed() {
             self.outbound.close(Some(code), reason)?;
         }
@@ -440,21 +445,21 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         Ok(())
     }
 
-    /// Queues what the reader owes. What cannot be sent, as after our own Close frame, is not owed any more.
-    pub(super) fn queue_owed(&mut self) {
+    /// Queues the reader's answers. An answer that cannot be sent, as after our own Close frame, is dropped.
+    pub(super) fn queue_answers(&mut self) {
         if self.shared.cut.load(Ordering::Acquire) {
             self.outbound.cut();
         }
         while !self.outbound.is_full()
-            && let Some(owed) = self.shared.owed.pop()
+            && let Some(answer) = self.shared.answers.pop()
         {
-            match owed {
-                Owed::Pong(payload) => {
+            match answer {
+                Answer::Pong(payload) => {
                     if self.outbound.pong(payload).is_err() {
-                        self.shared.forget_pongs(1);
+                        self.shared.end_pongs(1);
                     }
                 }
-                Owed::Close(code, reason) => {
+                Answer::Close(code, reason) => {
                     let _ = self.outbound.close(code, &reason);
                 }
             }
