@@ -21,7 +21,7 @@ use crate::handshake::Peer;
 use crate::server::KeepAlive;
 
 /// Puts Switchboard in front of a service: requests to its paths are answered by it, all others by the service.
-/// Made by [`Switchboard::layer`].
+/// Made by [`Switchboard::layer`](crate::Switchboard::layer).
 #[derive(Clone)]
 pub struct SwitchboardLayer {
     server: KeepAlive,
@@ -67,7 +67,8 @@ impl<S> Layer<S> for SwitchboardLayer {
     }
 }
 
-/// Switchboard with a service behind it. Made by [`Switchboard::layer`] and [`Switchboard::service`].
+/// Switchboard with a service behind it. Made by [`Switchboard::layer`](crate::Switchboard::layer) and
+/// [`Switchboard::service`](crate::Switchboard::service).
 ///
 /// The address of a client is taken from the request's extensions, where the outer server puts one: a [`Peer`], or a
 /// [`SocketAddr`]; or where [`SwitchboardLayer::address_from`] says.

@@ -177,7 +177,7 @@ impl Switchboard {
         Listening::start(self.server.clone(), address.into()).await
     }
 
-    /// Listens on an address for Flash players that ask for their [socket policy](ListenerOptions::flash_policy), and for nothing else: they
+    /// Listens on an address for Flash players that ask for their [socket policy](crate::ListenerOptions::flash_policy), and for nothing else: they
     /// look for it on port 843 first. Returns the address; its port is known even where the one asked for was 0. Needs no
     /// [`drafts`](Builder::drafts), which lets the server's own ports answer them.
     ///
