@@ -200,6 +200,11 @@ impl Outbox {
         self.shared.replace(false)
     }
 
+    /// Whether no more than half as many bytes wait as may.
+    pub fn has_room(&self) -> bool {
+        self.bytes.get() <= self.limit / 2
+    }
+
     /// Fails where no further packet is taken.
     ///
     /// # Errors

@@ -27,8 +27,8 @@ pub trait Session: 'static {
     /// What waits to be written.
     fn outbox(&self) -> &Outbox;
 
-    /// Writes what the transport takes now. Called by the worker's flusher after the outbox changed, never from inside of
-    /// another call to the session.
+    /// Writes what the transport takes now, and runs no code of users. Called by the worker's flusher after the outbox changed, and by
+    /// writes that find the outbox full.
     fn flush(&self, worker: &Rc<Worker>);
 
     /// Writes bytes to the transport at once, past the outbox, which is empty; returns how many it took: 0 where that is not how it works
@@ -46,7 +46,8 @@ pub trait Session: 'static {
     /// Whether the transport would take a packet at once; volatile ones are dropped where not.
     fn writable(&self) -> bool;
 
-    /// The outbox met its bound: the session is to be closed, with a reason.
+    /// The outbox met its bound, and a packet was refused: the session is to be closed, with a reason, unless whoever sends has been left
+    /// to act on that.
     fn overflow(&self, worker: &Rc<Worker>);
 
     /// A deadline set by [`Worker::arm`] has come, or a session's own has. Returns when to call again, if ever.
@@ -96,6 +97,7 @@ impl Worker {
             removed
         };
         drop(removed);
+        self.tell_of_room();
     }
 
     /// The session of a key.

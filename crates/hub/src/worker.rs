@@ -75,6 +75,8 @@ pub struct Worker {
     pub(crate) timers: RefCell<Timers<SessionKey>>,
     pub(crate) timers_changed: Notify,
     pub(crate) pool: Pool,
+    /// Tasks that wait for room in an outbox.
+    pub(crate) awaiting_room: RefCell<Vec<Waker>>,
     /// The scratch buffer that is lent first, and those for calls within its loan.
     scratch: Cell<Vec<u8>>,
     more_scratch: RefCell<Vec<Vec<u8>>>,
@@ -156,6 +158,7 @@ impl Worker {
             timers: RefCell::new(Timers::new(Self::clock())),
             timers_changed: Notify::new(),
             pool: Pool::default(),
+            awaiting_room: RefCell::default(),
             scratch: Cell::default(),
             more_scratch: RefCell::default(),
             read_buffer: RefCell::default(),

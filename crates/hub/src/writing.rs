@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 
 use crate::HubError;
 use crate::outbox::Outbox;
@@ -13,8 +13,10 @@ use crate::worker::Worker;
 impl Worker {
     /// Encodes one packet for a session with `encode`, which may only append to its buffer and must not call the worker.
     ///
+    /// Where the outbox is full, what it holds is first written as far as the transport takes it.
+    ///
     /// # Errors
-    /// [`HubError::OutboxFull`]; the session is closed when the worker next flushes.
+    /// [`HubError::OutboxFull`]; the session is told when the worker next flushes.
     #[inline]
     pub fn write(
         self: &Rc<Self>,
@@ -29,15 +31,37 @@ impl Worker {
         Ok(())
     }
 
+    /// As [`write`](Self::write), of what belongs to the packet that was written last: it does not meet the bound on its own.
+    pub fn write_more(self: &Rc<Self>, session: &Rc<dyn Session>, encode: impl FnOnce(&mut Vec<u8>)) {
+        self.apply_deferred();
+        session.outbox().write(&self.pool, encode);
+        self.stats().messages_sent.add(1);
+        self.changed(session);
+    }
+
     /// The outbox of a session that takes a packet more.
     #[inline]
     fn check_room<'a>(&self, session: &'a Rc<dyn Session>) -> Result<&'a Outbox, HubError> {
         let outbox = session.outbox();
-        outbox.check().map_err(|full| {
+        if outbox.check().is_err() {
+            self.make_room(session)?;
+        }
+        Ok(outbox)
+    }
+
+    /// Writes what a full outbox holds, as far as the transport takes it.
+    ///
+    /// # Errors
+    /// [`HubError::OutboxFull`] where it took nothing; the session is told when the worker next flushes.
+    #[cold]
+    fn make_room(&self, session: &Rc<dyn Session>) -> Result<(), HubError> {
+        if let Some(worker) = Self::current().filter(|worker| std::ptr::eq(&raw const **worker, self)) {
+            session.flush(&worker);
+        }
+        session.outbox().check().map_err(|full| {
             self.overflow(session);
             HubError::OutboxFull { bytes: full.bytes, limit: full.limit }
-        })?;
-        Ok(outbox)
+        })
     }
 
     /// As [`write`](Self::write), of a packet that is `head` and then `body`, which is long. Where nothing waits before it, it goes to
@@ -72,8 +96,7 @@ impl Worker {
         written: usize,
     ) -> bool {
         let outbox = session.outbox();
-        if outbox.check().is_err() {
-            self.overflow(session);
+        if self.check_room(session).is_err() {
             return false;
         }
         outbox.push_shared(&self.pool, packets);
@@ -154,6 +177,7 @@ impl Worker {
         write: impl FnOnce(&[io::IoSlice<'_>]) -> Result<usize, E>,
     ) -> Result<usize, E> {
         let written = outbox.drain(&self.pool, most, write)?;
+        self.tell_of_room();
         self.stats().bytes_sent.add(written as u64);
         Ok(written)
     }
@@ -162,7 +186,35 @@ impl Worker {
     pub fn take(&self, outbox: &Outbox) -> Vec<u8> {
         self.apply_deferred();
         let body = outbox.take(&self.pool);
+        self.tell_of_room();
         self.stats().bytes_sent.add(body.len() as u64);
         body
+    }
+
+    /// Returns when `done` says so. It is asked at once, then whenever outboxes of this worker were written, sessions ended, or
+    /// [`tell_of_room`](Self::tell_of_room) was called. Cancel safe.
+    pub async fn wait_for_room(&self, mut done: impl FnMut() -> bool) {
+        poll_fn(|context| {
+            if done() {
+                return Poll::Ready(());
+            }
+            self.awaiting_room.borrow_mut().push(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Wakes those who [wait for room](Self::wait_for_room).
+    #[inline]
+    pub fn tell_of_room(&self) {
+        if !self.awaiting_room.borrow().is_empty() {
+            self.wake_awaiting_room();
+        }
+    }
+
+    #[cold]
+    fn wake_awaiting_room(&self) {
+        let awaiting = self.awaiting_room.take();
+        awaiting.into_iter().for_each(Waker::wake);
     }
 }

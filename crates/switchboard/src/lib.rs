@@ -54,7 +54,7 @@ pub use api::namespace::Namespace;
 pub use api::operator::BroadcastOperator;
 pub use api::options::SocketIoOptions;
 pub use api::socket::Socket;
-pub use engineio::{AllowRequest, ClientFile, EngineOptions, EngineService, EngineSocket};
+pub use engineio::{AllowRequest, ClientFile, EngineOptions, EngineService, EngineSocket, FullOutbox};
 pub use error::{AckError, EmitError, Error, EventsDropped, Result};
 pub use handshake::{Handshake, KeepHeaders, Peer};
 pub use http::body::ResponseBody;

@@ -96,7 +96,7 @@ const METRICS: &[Metric] = &[
     // Between and on workers.
     counter("switchboard_joins_refused_total", &[], "Rooms not joined because the socket was in as many as may be."),
     counter("switchboard_inbox_full_total", &[], "Commands refused because a worker's inbox was full."),
-    counter("switchboard_outbox_overflow_total", &[], "Clients disconnected because they did not read what waited for them."),
+    counter("switchboard_outbox_overflow_total", &[], "Times a client was sent something while as much waited for it as may: it was refused, and the client disconnected unless `full_outbox` lets it stay."),
     counter("switchboard_worker_panics_total", &[], "Panics that a worker caught outside of handlers."),
     counter("switchboard_messages_received_total", &[], "Messages that clients sent."),
     counter("switchboard_messages_sent_total", &[], "Messages queued for clients."),

@@ -21,7 +21,7 @@ impl LocalSocket {
     /// The client has left the namespace, or its session has ended. Events that wait for a handler are handled yet, in order; then
     /// `on_disconnect` is called.
     pub(crate) fn leave(self: &Rc<Self>, worker: &Rc<Worker>, reason: DisconnectReason) {
-        let Some(was_connected) = self.stop(reason) else { return };
+        let Some(was_connected) = self.stop(worker, reason) else { return };
         if !was_connected || self.queue.len() == 0 {
             return self.end(worker, reason, was_connected);
         }
@@ -49,21 +49,22 @@ impl LocalSocket {
     /// The server disconnects the socket. Events that wait are dropped, as what comes behind them is.
     pub(crate) fn leave_at_once(&self, worker: &Rc<Worker>) {
         let reason = DisconnectReason::ServerNamespaceDisconnect;
-        if let Some(was_connected) = self.stop(reason) {
+        if let Some(was_connected) = self.stop(worker, reason) {
             count_dropped(self.queue.clear(self, worker), "disconnected");
             self.end(worker, reason, was_connected);
         }
     }
 
     /// The socket sends nothing any more. Returns whether it had connected; `None`: it has been stopped before.
-    fn stop(&self, reason: DisconnectReason) -> Option<bool> {
+    fn stop(&self, worker: &Worker, reason: DisconnectReason) -> Option<bool> {
         if self.presence.get() != Presence::Here {
             return None;
         }
         self.presence.set(Presence::Gone);
         let was_connected = self.socket.shared.connected.swap(false, Ordering::AcqRel);
-        // Those who await an acknowledgement see their channel closed.
+        // Those who await an acknowledgement see their channel closed; those who await room are told.
         self.drop_acks();
+        worker.tell_of_room();
         if was_connected {
             tracing::debug!(namespace = self.namespace(), socket = %self.socket.id(), %reason, "socket disconnected");
             metrics::counter!("switchboard_sockets_disconnected_total", "reason" => reason.as_str())

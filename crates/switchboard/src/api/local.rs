@@ -20,7 +20,7 @@ use super::namespace::Registered;
 use super::options::SocketIoOptions;
 use super::queue::{AuthCharge, Queue};
 use super::socket::Socket;
-use crate::engineio::session::EngineSession;
+use crate::engineio::session::{self, EngineSession};
 use crate::functions::guarded;
 use crate::socketio::client::Client;
 use crate::socketio::payload::write_event;
@@ -53,6 +53,7 @@ impl Default for Sending {
 
 /// One socket, on its worker's thread.
 pub(crate) struct LocalSocket {
+    me: Weak<LocalSocket>,
     pub(crate) socket: Socket,
     pub(crate) session: Rc<EngineSession>,
     pub(crate) client: Weak<Client>,
@@ -83,7 +84,8 @@ impl LocalSocket {
         client: &Weak<Client>,
         auth: Option<Rc<AuthCharge>>,
     ) -> Rc<Self> {
-        Rc::new(Self {
+        Rc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
             socket,
             session: Rc::clone(session),
             client: Weak::clone(client),
@@ -119,7 +121,16 @@ impl LocalSocket {
         self.presence.get() == Presence::Gone
     }
 
+    pub(crate) fn weak(&self) -> Weak<Self> {
+        Weak::clone(&self.me)
+    }
+
     // Sending.
+
+    /// Whether no more than half of the bytes that may wait for the client do.
+    pub(crate) fn has_room(&self) -> bool {
+        self.session.outbox().has_room()
+    }
 
     /// Queues a packet, its Engine.IO type included, with its attachments.
     pub(crate) fn send_packet(
@@ -133,14 +144,10 @@ impl LocalSocket {
             worker.stats().volatile_dropped.add(1);
             return Ok(());
         }
-        if sending.compress {
-            self.session.send_text(worker, packet)?;
-            attachments.iter().try_for_each(|attachment| self.session.send_binary(worker, attachment))
-        } else {
-            self.session.send_plain(worker, Opcode::Text, packet)?;
-            let mut attachments = attachments.iter();
-            attachments.try_for_each(|attachment| self.session.send_plain(worker, Opcode::Binary, attachment))
-        }
+        let how = session::Sending { compress: sending.compress, follows: false };
+        self.session.send(worker, Opcode::Text, packet, how)?;
+        let how = session::Sending { follows: true, ..how };
+        attachments.iter().try_for_each(|bytes| self.session.send(worker, Opcode::Binary, bytes, how))
     }
 
     /// Queues an event whose acknowledgement goes to `reply`.
@@ -296,7 +303,7 @@ impl LocalSocket {
             packet.push(b'4');
             socketio::disconnect(packet, self.namespace());
             // A client that cannot be told will find out.
-            let _full = self.session.send_text(worker, packet);
+            let _full = self.session.send(worker, Opcode::Text, packet, session::Sending::default());
         });
         client.remove_disconnected(self);
         self.leave_at_once(worker);

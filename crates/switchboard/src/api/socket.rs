@@ -232,6 +232,43 @@ impl Socket {
         Emitter::new(self)
     }
 
+    /// Returns when no more than half of the bytes that [may wait](crate::Builder::max_outbox_bytes) for the client do: for a sender of more
+    /// than fits at once. Cancel safe.
+    ///
+    /// ```
+    /// # async fn send(socket: switchboard::Socket, pieces: Vec<switchboard::Binary>) -> Result<(), switchboard::EmitError> {
+    /// for piece in pieces {
+    ///     socket.ready().await?;
+    ///     socket.emit("piece", piece)?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`EmitError::Disconnected`], also where it is disconnected meanwhile; [`EmitError::Hub`] where the worker's inbox is full.
+    pub async fn ready(&self) -> Result<(), EmitError> {
+        let (told, ready) = oneshot::channel();
+        self.on_worker(move |worker, local| {
+            if local.has_room() {
+                let _gone = told.send(());
+                return Ok(());
+            }
+            let (local, worker) = (local.weak(), Rc::clone(worker));
+            tokio::task::spawn_local(async move {
+                let here = || local.upgrade().filter(|local| local.is_here());
+                worker
+                    .wait_for_room(|| told.is_closed() || here().is_none_or(|local| local.has_room()))
+                    .await;
+                if here().is_some() {
+                    let _gone = told.send(());
+                }
+            });
+            Ok(())
+        })?;
+        ready.await.map_err(|_gone| EmitError::Disconnected)
+    }
+
     /// Sends the event `message`.
     ///
     /// # Errors

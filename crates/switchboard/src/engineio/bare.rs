@@ -11,7 +11,7 @@ use switchboard_protocol::engineio::SessionId;
 use switchboard_websocket::Opcode;
 
 use super::application::{Application, Conversation};
-use super::session::{EngineSession, Registry};
+use super::session::{EngineSession, Registry, Sending};
 use crate::functions::guarded;
 use crate::functions::replace;
 use crate::handshake::Handshake;
@@ -153,13 +153,13 @@ fn send(
     message: Message<'_>,
     compress: bool,
 ) -> std::result::Result<(), EmitError> {
-    let send = if compress { EngineSession::send } else { EngineSession::send_plain };
+    let sending = Sending { compress, ..Sending::default() };
     match message {
-        Message::Binary(bytes) => send(session, worker, Opcode::Binary, bytes)?,
+        Message::Binary(bytes) => session.send(worker, Opcode::Binary, bytes, sending)?,
         Message::Text(text) => worker.with_scratch(|packet| {
             packet.push(b'4');
             packet.extend_from_slice(text.as_bytes());
-            send(session, worker, Opcode::Text, packet)
+            session.send(worker, Opcode::Text, packet, sending)
         })?,
     }
     Ok(())

@@ -16,7 +16,7 @@ use switchboard_websocket::Limits;
 
 pub(crate) use application::Application;
 pub use bare::{EngineService, EngineSocket};
-pub use options::{AllowRequest, ClientFile, EngineOptions};
+pub use options::{AllowRequest, ClientFile, EngineOptions, FullOutbox};
 
 /// One Engine.IO endpoint.
 pub(crate) struct EngineServer {

@@ -30,6 +30,19 @@ pub struct ClientFile {
     pub body: Bytes,
 }
 
+/// What becomes of a client whose outbox is full, when something is sent to it. What was sent is refused in either case: the sender has
+/// [`EmitError::Hub`](crate::EmitError::Hub), and `switchboard_outbox_overflow_total` counts it, also for broadcasts, which have no error for
+/// it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FullOutbox {
+    /// It is disconnected with `forced server close`. What it was sent before, and was not refused, is written yet, if it reads.
+    #[default]
+    Disconnect,
+    /// It stays: the sender acts on the error. [`Socket::ready`](crate::Socket::ready) awaits room.
+    Refuse,
+}
+
 /// The options of an Engine.IO endpoint.
 #[derive(Clone)]
 #[non_exhaustive]
@@ -50,9 +63,11 @@ pub struct EngineOptions {
     /// Bytes of a POST's body, or of a WebSocket message. Default 1 000 000. A larger POST gets a 413, a larger WebSocket message closes
     /// the connection with 1009.
     pub max_payload: usize,
-    /// Bytes that may wait to be written to one client. Default 16 MiB; a client that lets more wait is disconnected with
-    /// `forced server close`.
+    /// Bytes that may wait to be written to one client. Default 16 MiB; one packet may pass them. Before more is refused, the socket is
+    /// tried. See [`full_outbox`](Self::full_outbox).
     pub max_outbox_bytes: usize,
+    /// What becomes of a client whose outbox is full when something is sent to it, which is refused. Default: it is disconnected.
+    pub full_outbox: FullOutbox,
     /// From how many bytes on the answer of a long poll is compressed for clients that take gzip or deflate; `None`: never.
     /// Default 1024.
     pub http_compression: Option<usize>,
@@ -99,6 +114,7 @@ impl EngineOptions {
             max_body_pieces: 10_000,
             max_payload: 1_000_000,
             max_outbox_bytes: 16 << 20,
+            full_outbox: FullOutbox::default(),
             http_compression: Some(1024),
             per_message_deflate: None,
             polling: true,

@@ -13,6 +13,7 @@ use switchboard_protocol::socketio::{
     Assembler, Packet, PacketType, Started, connect_error, connect_reply, decode, event_name,
     replace_unpaired_surrogates,
 };
+use switchboard_websocket::Opcode;
 
 use super::payload::SOCKETIO;
 use super::server::SocketIo;
@@ -24,7 +25,7 @@ use crate::api::namespace::{NamespaceInner, Table};
 use crate::api::queue::{AuthCharge, EventRef, JoinCharge, Load, count_dropped};
 use crate::api::socket::{Socket, SocketShared};
 use crate::engineio::application::Conversation;
-use crate::engineio::session::EngineSession;
+use crate::engineio::session::{EngineSession, Sending};
 use crate::functions::{guarded, guarded_future};
 use crate::{DisconnectReason, Error};
 
@@ -254,7 +255,7 @@ impl Client {
         worker.with_scratch(|packet| {
             packet.push(b'4');
             connect_reply(packet, &namespace.name, socket.id.as_str());
-            let _full = self.session.send_text(worker, packet);
+            let _full = self.session.send(worker, Opcode::Text, packet, Sending::default());
         });
         let key = worker.add_member(namespace.scope, socket.id, SOCKETIO, session, endpoint);
         let _unset_before = socket.key.set(key);
@@ -273,7 +274,7 @@ impl Client {
             let message = error.to_string();
             // What was a JSON value serialises.
             let _never = connect_error(packet, namespace, &message, error.data());
-            let _full = self.session.send_text(worker, packet);
+            let _full = self.session.send(worker, Opcode::Text, packet, Sending::default());
         });
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::Switchboard;
 use crate::api::options::SocketIoOptions;
-use crate::engineio::{ClientFile, EngineOptions};
+use crate::engineio::{ClientFile, EngineOptions, FullOutbox};
 use crate::handshake::{KeepHeaders, Peer};
 use crate::http::cors::Origins;
 use crate::proxies::TrustedProxies;
@@ -138,6 +138,12 @@ impl Builder {
     /// Bytes that may wait to be written to one client. Default 16 MiB.
     pub fn max_outbox_bytes(mut self, bytes: usize) -> Self {
         self.engine.max_outbox_bytes = bytes;
+        self
+    }
+
+    /// What becomes of a client that as many bytes wait for, when more is sent to it. Default: it is disconnected.
+    pub fn full_outbox(mut self, full: FullOutbox) -> Self {
+        self.engine.full_outbox = full;
         self
     }
 

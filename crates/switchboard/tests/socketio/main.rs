@@ -12,5 +12,6 @@ mod harness;
 mod misbehaving;
 mod order;
 mod ordered;
+mod outbox;
 mod rooms;
 mod threads;

@@ -4,9 +4,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use switchboard_hub::Worker;
-use switchboard_websocket::CloseCode;
+use switchboard_websocket::{CloseCode, Opcode};
 
-use super::{EngineSession, Registry, State, Transport};
+use super::{EngineSession, Registry, Sending, State, Transport};
 use crate::DisconnectReason;
 
 /// How long a closed session waits for one more poll to tell its client so.
@@ -30,7 +30,9 @@ impl EngineSession {
         self.resume(worker);
         let polls = matches!(&*self.transport.borrow(), Transport::Polling(_));
         if polls {
-            let _full = self.send_text(worker, b"1");
+            // Whoever does not read as fast as it is sent to is told, too.
+            let _told =
+                self.send(worker, Opcode::Text, b"1", Sending { follows: true, ..Sending::default() });
         }
         self.state.set(State::Lingering);
         tracing::debug!(sid = self.sid.as_str().get(..4), %reason, "session closed");

@@ -38,6 +38,21 @@ impl Registry {
     }
 }
 
+/// How a packet is sent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sending {
+    /// Compressed where the connection compresses.
+    pub(crate) compress: bool,
+    /// It belongs to the packet before it, as attachments do: it is taken where that one was.
+    pub(crate) follows: bool,
+}
+
+impl Default for Sending {
+    fn default() -> Self {
+        Self { compress: true, follows: false }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Open,
@@ -151,7 +166,7 @@ impl EngineSession {
         };
         worker.with_scratch(|packet| {
             open.encode(packet);
-            let _full = self.send_text(worker, packet);
+            let _full = self.send(worker, Opcode::Text, packet, Sending::default());
         });
         let conversation = self.server.application.open(worker, self);
         let first = conversation.on_timer(worker, Worker::clock());
@@ -199,49 +214,38 @@ impl EngineSession {
         if self.outbox.framing() == PAYLOAD { "polling" } else { "websocket" }
     }
 
-    /// Queues one text packet, its type character included.
-    pub(crate) fn send_text(self: &Rc<Self>, worker: &Rc<Worker>, packet: &[u8]) -> Result<(), HubError> {
-        self.send(worker, Opcode::Text, packet)
-    }
-
-    /// Queues one binary packet.
-    pub(crate) fn send_binary(self: &Rc<Self>, worker: &Rc<Worker>, bytes: &[u8]) -> Result<(), HubError> {
-        self.send(worker, Opcode::Binary, bytes)
-    }
-
     /// Queues one packet; of a text one the type character is included.
     pub(crate) fn send(
         self: &Rc<Self>,
         worker: &Rc<Worker>,
         opcode: Opcode,
         bytes: &[u8],
+        sending: Sending,
     ) -> Result<(), HubError> {
+        if !self.is_open() {
+            return Err(HubError::Gone);
+        }
+        if !sending.compress {
+            return self.send_plain(worker, opcode, bytes, sending);
+        }
         let transport = self.transport.borrow();
         let own = match &*transport {
             Transport::WebSocket(connection) => connection.own_deflater(),
             Transport::Polling(_) | Transport::None => None,
         };
-        self.write(worker, |out| write_own(own, &self.outbox, out, opcode, bytes))
+        self.write(worker, sending, |out| write_own(own, &self.outbox, out, opcode, bytes))
     }
 
-    /// Queues a packet that was laid for polling.
-    fn send_again(self: &Rc<Self>, worker: &Rc<Worker>, packet: &str, plain: bool) {
-        let send = if plain { Self::send_plain } else { Self::send };
-        let _full = match Packet::decode_text(packet) {
-            Ok(Packet::Binary(bytes)) => send(self, worker, Opcode::Binary, &bytes),
-            _ => send(self, worker, Opcode::Text, packet.as_bytes()),
-        };
-    }
-
-    /// As [`send`](Self::send), of a packet that goes uncompressed, unless a poll is answered with others that do not.
-    pub(crate) fn send_plain(
+    /// A packet that goes uncompressed, unless a poll is answered with others that do not.
+    fn send_plain(
         self: &Rc<Self>,
         worker: &Rc<Worker>,
         opcode: Opcode,
         bytes: &[u8],
+        sending: Sending,
     ) -> Result<(), HubError> {
         let mut before = 0;
-        self.write(worker, |out| {
+        self.write(worker, sending, |out| {
             before = self.outbox.bytes();
             let framing = uncompressed(self.outbox.framing());
             match opcode {
@@ -256,12 +260,25 @@ impl EngineSession {
     fn write(
         self: &Rc<Self>,
         worker: &Rc<Worker>,
+        sending: Sending,
         encode: impl FnOnce(&mut Vec<u8>),
     ) -> Result<(), HubError> {
-        if !self.is_open() {
-            return Err(HubError::Gone);
+        let session = Rc::clone(self) as Rc<dyn Session>;
+        if sending.follows {
+            worker.write_more(&session, encode);
+            return Ok(());
         }
-        worker.write(&(Rc::clone(self) as Rc<dyn Session>), encode)
+        worker.write(&session, encode)
+    }
+
+    /// Queues a packet that was laid for polling.
+    fn send_again(self: &Rc<Self>, worker: &Rc<Worker>, packet: &str, plain: bool) {
+        // It was taken once.
+        let sending = Sending { compress: !plain, follows: true };
+        let _closed = match Packet::decode_text(packet) {
+            Ok(Packet::Binary(bytes)) => self.send(worker, Opcode::Binary, &bytes, sending),
+            _ => self.send(worker, Opcode::Text, packet.as_bytes(), sending),
+        };
     }
 
     /// Handles one packet of the session's own transport.

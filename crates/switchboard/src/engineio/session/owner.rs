@@ -7,10 +7,11 @@ use std::time::Instant;
 
 use switchboard_hub::{Outbox, Session, Worker};
 use switchboard_protocol::engineio::{HeartbeatAction, Packet};
-use switchboard_websocket::{CloseCode, Message};
+use switchboard_websocket::{CloseCode, Message, Opcode};
 
-use super::{EngineSession, Registry, State, Transport};
+use super::{EngineSession, Registry, Sending, State, Transport};
 use crate::DisconnectReason;
+use crate::engineio::FullOutbox;
 use crate::transport::connection::{Connection, ConnectionEnd, ConnectionOwner};
 
 impl Session for EngineSession {
@@ -56,21 +57,15 @@ impl Session for EngineSession {
     }
 
     fn overflow(&self, worker: &Rc<Worker>) {
-        tracing::warn!(
-            bytes = self.outbox.bytes(),
-            "a client does not read what is sent to it: closing its session"
-        );
-        let me = worker.extension::<Registry>().get(&self.sid);
-        // The peer does not read: a close frame would wait behind the rest.
-        let transport = match &*self.transport.borrow() {
-            Transport::WebSocket(connection) => Some(Rc::clone(connection)),
-            _ => None,
-        };
-        if let Some(me) = me {
-            me.close(worker, DisconnectReason::ForcedServerClose);
+        let (bytes, full) = (self.outbox.bytes(), self.server.options.full_outbox);
+        if full == FullOutbox::Refuse {
+            tracing::debug!(bytes, "the outbox of a client is full: what was sent was refused");
+            return;
         }
-        if let Some(connection) = transport {
-            connection.abort();
+        tracing::warn!(bytes, "a client does not read as fast as it is sent to: closing its session");
+        // What waits is written yet, if the client reads.
+        if let Some(me) = worker.extension::<Registry>().get(&self.sid) {
+            me.close(worker, DisconnectReason::ForcedServerClose);
         }
     }
 
@@ -102,7 +97,7 @@ impl Session for EngineSession {
                 if let Transport::WebSocket(connection) = &*self.transport.borrow() {
                     connection.rest();
                 }
-                let _full = me.send_text(worker, b"2");
+                let _full = me.send(worker, Opcode::Text, b"2", Sending::default());
             }
             HeartbeatAction::TimedOut => {
                 me.close(worker, DisconnectReason::PingTimeout);
