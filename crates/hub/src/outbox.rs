@@ -303,8 +303,19 @@ impl Outbox {
     ) -> Result<usize, E> {
         let n = {
             let lent = self.lend();
-            let nothing = Queue::default();
-            let Queue { chunks, written } = lent.queue.as_deref().unwrap_or(&nothing);
+            let Some(queue) = lent.queue.as_deref() else { return write(&[]) };
+            if let (1, Some(only)) = (queue.chunks.len(), queue.chunks.front()) {
+                let waiting = only.as_slice().get(queue.written..).unwrap_or_default();
+                let n = write(&[IoSlice::new(waiting.get(..most).unwrap_or(waiting))])?;
+                if n == waiting.len() {
+                    self.give_back(pool, lent);
+                } else {
+                    drop(lent);
+                    self.consume(pool, n);
+                }
+                return Ok(n);
+            }
+            let Queue { chunks, written } = queue;
             let mut gathered = pool.gathered.borrow_mut();
             // What is written of the first chunk already still lies in it.
             let joined = gathered.concat(chunks, self.bytes.get() + written);
@@ -331,6 +342,19 @@ impl Outbox {
         };
         self.consume(pool, n);
         Ok(n)
+    }
+
+    /// All that waited, which lay in one chunk, is written.
+    #[inline]
+    fn give_back(&self, pool: &Pool, mut lent: Lent<'_>) {
+        self.bytes.set(0);
+        if let Some(mut queue) = lent.queue.take() {
+            queue.written = 0;
+            if let Some(chunk) = queue.chunks.pop_front() {
+                pool.put_chunk(chunk);
+            }
+            pool.put_queue(queue);
+        }
     }
 
     /// Takes all that waits as one buffer; the outbox is empty then.

@@ -40,6 +40,13 @@ impl Io {
         polled.map_ok(|()| buffer.filled().len())
     }
 
+    /// Whether nothing has come since a read took all there was. The task is woken then when something does. `false` too where only
+    /// a read finds that out.
+    #[inline]
+    pub(crate) fn is_read_out(&self, cx: &mut Context<'_>) -> bool {
+        matches!(self, Io::Own(Stream::Tcp(stream), _) if stream.poll_read_ready(cx).is_pending())
+    }
+
     /// Whether the peer has closed its end, as far as the reactor knows without reading.
     pub(crate) fn is_read_closed(&mut self) -> bool {
         matches!(self, Io::Own(stream, _) if stream.is_read_closed())

@@ -9,29 +9,39 @@ use switchboard_websocket::{Message, Opcode};
 
 use super::{Connection, ConnectionEnd, Phase};
 
+/// What one read brought.
+#[derive(Clone, Copy)]
+pub(super) struct Received {
+    /// 0: the peer has closed its end.
+    pub(super) bytes: usize,
+    /// The buffer is full: more may be there to read.
+    pub(super) full: bool,
+}
+
 impl Connection {
     /// Reads once and handles what came: in the worker's buffer, or, of a long payload, to where it stays.
     pub(super) fn poll_receive(
         self: &Rc<Self>,
         worker: &Rc<Worker>,
         cx: &mut Context<'_>,
-    ) -> Poll<io::Result<usize>> {
+    ) -> Poll<io::Result<Received>> {
         let mut decoder = self.decoder.borrow_mut();
         if let Some(room) = decoder.room() {
             let room_for = room.len();
             let n = ready!(self.io.borrow_mut().poll_read(cx, room))?;
             decoder.fill(n);
             drop(decoder);
-            self.received(worker, n, &mut [], n == room_for);
-            return Poll::Ready(Ok(n));
+            let received = Received { bytes: n, full: n == room_for };
+            self.received(worker, received, &mut []);
+            return Poll::Ready(Ok(received));
         }
         drop(decoder);
         let mut buffer = worker.take_read_buffer();
         let polled = self.io.borrow_mut().poll_read(cx, &mut buffer);
-        if let Poll::Ready(Ok(n)) = polled {
-            let full = n == buffer.len();
-            self.received(worker, n, buffer.get_mut(..n).unwrap_or_default(), full);
-            if full {
+        let polled = polled.map_ok(|bytes| Received { bytes, full: bytes == buffer.len() });
+        if let Poll::Ready(Ok(received)) = polled {
+            self.received(worker, received, buffer.get_mut(..received.bytes).unwrap_or_default());
+            if received.full {
                 self.read_out.set(false);
             }
         }
@@ -39,13 +49,15 @@ impl Connection {
         polled
     }
 
-    /// `n` bytes have come, of which these are not decoded yet; `full`: more may be there to read.
-    fn received(self: &Rc<Self>, worker: &Rc<Worker>, n: usize, bytes: &mut [u8], full: bool) {
-        if n > 0 {
-            worker.stats().bytes_received.add(n as u64);
+    /// Handles what has come, of which `bytes` are not decoded yet.
+    fn received(self: &Rc<Self>, worker: &Rc<Worker>, received: Received, bytes: &mut [u8]) {
+        if received.bytes > 0 {
+            worker.stats().bytes_received.add(received.bytes as u64);
             self.alive.set(true);
             self.feed(worker, bytes);
-            if !full && let Some(owner) = self.owner() {
+            if !received.full
+                && let Some(owner) = self.owner()
+            {
                 self.write_early(worker, owner.outbox());
             }
         }
