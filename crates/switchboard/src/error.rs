@@ -3,39 +3,138 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use bytes::Bytes;
+use serde::Serialize;
 use switchboard_hub::HubError;
-use switchboard_protocol::socketio::{ArgsError, WriteError};
+use switchboard_protocol::socketio::{ArgsError, WriteError, write_args};
 use thiserror::Error as ThisError;
 
 /// What a handler returns.
 pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 
-/// Why a handler, an extractor or a middleware did not succeed: any error, or a message, and data for the peer.
+/// Why a handler, an extractor or a middleware did not succeed: a message for the client, or any error.
 ///
-/// It converts from every error type, so that `?` works in handlers; which is why it is none itself. A middleware's or an `on_connect`
-/// extractor's error is sent to the client as `CONNECT_ERROR` with the message and the data. Errors of event handlers are not sent: they go to
-/// `on_error`.
+/// It converts from every error type, so that `?` works in handlers; which is why it is none itself. **The two ways to make one differ in
+/// what clients see**:
+///
+/// - [`Error::new`] has a message that is meant for the client. As the error of a middleware, or of an `on_connect` extractor, it is the
+///   message of the client's `connect_error`.
+/// - An error that came by `?` is the server's own affair: its text may name files, hosts and types. The client sees `internal error`, and
+///   the text goes to the log.
+///
+/// [Data](Self::with_data) and a [reply](Self::with_reply) are always meant for the client. Errors of event handlers go to
+/// [`on_error`](crate::Namespace::on_error); the client sees nothing of them but the reply, if there is one.
+///
+/// ```
+/// use switchboard::{Data, Error, Namespace};
+///
+/// fn handlers(files: &Namespace) {
+///     files.on("read", async |Data(name): Data<String>| -> switchboard::Result<String> {
+///         if name.contains('/') {
+///             return Err(Error::new("no such file").with_reply(("error", "no such file")));
+///         }
+///         // The client is told nothing of what fails here, unless the namespace has `on_error_reply`.
+///         Ok(tokio::task::spawn_blocking(move || std::fs::read_to_string(name)).await??)
+///     });
+/// }
+/// # let io = switchboard::Switchboard::builder().workers(1).build().unwrap();
+/// # handlers(&io.root());
+/// ```
 pub struct Error(Box<Inner>);
 
 /// Boxed, so that what handlers return is a word or two: every event's outcome is handed up through several calls.
+#[derive(Default)]
 struct Inner {
-    source: Box<dyn StdError + Send + Sync>,
+    /// For the client.
+    message: Option<Box<str>>,
+    /// For the log.
+    source: Option<Box<dyn StdError + Send + Sync>>,
     data: Option<serde_json::Value>,
+    reply: Option<Reply>,
+    /// The type that the client's data should have been, where it is no such.
+    wanted: Option<&'static str>,
 }
 
-impl Error {
-    /// An error with a message.
-    pub fn new(message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { source: message.into().into(), data: None }))
+/// The arguments of an acknowledgement, written.
+#[derive(Debug)]
+pub struct Reply(Box<Written>);
+
+/// Boxed, because most outcomes have no reply.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) json: Vec<u8>,
+    pub(crate) attachments: Vec<Bytes>,
+}
+
+impl Reply {
+    pub(crate) fn of<T: Serialize>(args: &T) -> std::result::Result<Self, WriteError> {
+        let (mut json, mut attachments) = (Vec::new(), Vec::new());
+        write_args(&mut json, &mut attachments, None, args)?;
+        Ok(Self(Box::new(Written { json, attachments })))
     }
 
-    /// Adds the `data` of a `CONNECT_ERROR`. What does not serialise is left out, and said in the log.
+    pub(crate) fn written(&self) -> &Written {
+        &self.0
+    }
+}
+
+/// What clients see of an error that is not meant for them.
+const INTERNAL: &str = "internal error";
+
+impl Error {
+    /// An error with a message for the client.
+    pub fn new(message: impl Into<String>) -> Self {
+        let message = Some(message.into().into_boxed_str());
+        Self(Box::new(Inner { message, ..Inner::default() }))
+    }
+
+    /// An error with a text for the log alone.
+    pub(crate) fn internal(text: impl Into<String>) -> Self {
+        let source = Some(text.into().into());
+        Self(Box::new(Inner { source, ..Inner::default() }))
+    }
+
+    /// Adds the error that caused this one: for the log, not for the client.
     #[must_use]
-    pub fn with_data(mut self, data: impl serde::Serialize) -> Self {
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// Adds the `data` of a `CONNECT_ERROR`. A value that does not serialise is left out, and the log says so.
+    #[must_use]
+    pub fn with_data(mut self, data: impl Serialize) -> Self {
         self.0.data = serde_json::to_value(data)
             .inspect_err(|error| tracing::warn!(%error, "the data of an error does not serialise"))
             .ok();
         self
+    }
+
+    /// Adds the acknowledgement that the client gets if it asked for one: the error of an event's handler, or of its middleware, is then an
+    /// answer and not a time-out. A tuple is the argument list; anything else is one argument. A value that does not serialise is left
+    /// out, and the log says so. [`on_error_reply`](crate::Namespace::on_error_reply) makes a reply for all errors of a namespace.
+    #[must_use]
+    pub fn with_reply(mut self, args: impl Serialize) -> Self {
+        self.0.reply = Reply::of(&args)
+            .inspect_err(|error| tracing::warn!(%error, "the reply of an error does not serialise"))
+            .ok();
+        self
+    }
+
+    /// Names the type that the client's data should have been.
+    pub(crate) fn wanted_by<T>(mut self) -> Self {
+        self.0.wanted = Some(std::any::type_name::<T>());
+        self
+    }
+
+    /// The message that clients see: that of [`Error::new`], or `internal error`.
+    pub fn public_message(&self) -> &str {
+        self.0.message.as_deref().unwrap_or(INTERNAL)
+    }
+
+    /// Whether it has a message for the client.
+    pub(crate) fn is_public(&self) -> bool {
+        self.0.message.is_some()
     }
 
     /// The data for the peer.
@@ -43,27 +142,47 @@ impl Error {
         self.0.data.as_ref()
     }
 
+    /// The type that a handler asked for and the client's data did not fit, such as the `T` of `Data<T>`; `None` for all other errors.
+    pub fn wanted_type(&self) -> Option<&'static str> {
+        self.0.wanted
+    }
+
+    pub(crate) fn take_reply(&mut self) -> Option<Reply> {
+        self.0.reply.take()
+    }
+
+    /// The error it was made from.
+    pub fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+
     /// The error it was made from, if it is of this type.
     pub fn downcast_ref<E: StdError + 'static>(&self) -> Option<&E> {
-        self.0.source.downcast_ref()
+        self.source()?.downcast_ref()
     }
 }
 
 impl<E: StdError + Send + Sync + 'static> From<E> for Error {
     fn from(error: E) -> Self {
-        Self(Box::new(Inner { source: Box::new(error), data: None }))
+        Self(Box::new(Inner { source: Some(Box::new(error)), ..Inner::default() }))
     }
 }
 
+/// The message and the source's text: for logs, not for clients.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.source.fmt(f)
+        match (&self.0.message, &self.0.source) {
+            (Some(message), Some(source)) => write!(f, "{message}: {source}"),
+            (Some(message), None) => f.write_str(message),
+            (None, Some(source)) => source.fmt(f),
+            (None, None) => f.write_str(INTERNAL),
+        }
     }
 }
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.source.fmt(f)
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -140,5 +259,29 @@ mod tests {
     fn what_handlers_return_is_a_word_or_two() {
         assert_eq!(size_of::<Result>(), size_of::<usize>());
         assert!(size_of::<Outcome>() <= 2 * size_of::<usize>());
+    }
+
+    #[test]
+    fn clients_see_only_what_was_meant_for_them() {
+        let io = || std::io::Error::other("/etc/secret: permission denied");
+        let cases = [
+            (Error::new("no such room"), "no such room", "no such room"),
+            (Error::from(io()), "internal error", "/etc/secret: permission denied"),
+            (
+                Error::new("try later").with_source(io()),
+                "try later",
+                "try later: /etc/secret: permission denied",
+            ),
+            (Error::internal("no state"), "internal error", "no state"),
+            (
+                Error::from(io()).with_data("x").with_reply(1),
+                "internal error",
+                "/etc/secret: permission denied",
+            ),
+        ];
+        for (error, public, logged) in cases {
+            assert_eq!((error.public_message(), &*error.to_string()), (public, logged));
+        }
+        assert!(Error::new("try later").with_source(io()).downcast_ref::<std::io::Error>().is_some());
     }
 }

@@ -86,26 +86,36 @@ pub(crate) fn replace<T: Clone>(value: &ArcSwap<T>, change: impl Fn(&mut T)) {
 /// Calls a user's function; `None` where it panicked, which is logged and counted.
 #[inline]
 pub(crate) fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
+    let result = caught(call);
+    if result.is_none() {
+        tracing::error!("a function of the server's user panicked");
+    }
+    result
+}
+
+/// Calls a user's function; `None` where it panicked, which is counted, for the caller to log.
+#[inline]
+pub(crate) fn caught<T>(call: impl FnOnce() -> T) -> Option<T> {
     let result = catch_unwind(AssertUnwindSafe(call));
     if result.is_err() {
-        on_panic();
+        count_panic();
     }
     result.ok()
 }
 
-/// Awaits a user's future; `None` where it panicked.
-pub(crate) async fn guarded_future<F: Future + Unpin>(mut waiting: F) -> Option<F::Output> {
-    poll_fn(|cx| poll_guarded(&mut waiting, cx)).await
+/// Awaits a user's future; `None` where it panicked, as [`caught`] has it.
+pub(crate) async fn caught_future<F: Future + Unpin>(mut waiting: F) -> Option<F::Output> {
+    poll_fn(|cx| poll_caught(&mut waiting, cx)).await
 }
 
-/// Polls a user's future; `None` where it panicked.
-pub(crate) fn poll_guarded<F: Future + Unpin>(
+/// Polls a user's future; `None` where it panicked, as [`caught`] has it.
+pub(crate) fn poll_caught<F: Future + Unpin>(
     waiting: &mut F,
     cx: &mut Context<'_>,
 ) -> Poll<Option<F::Output>> {
     catch_unwind(AssertUnwindSafe(|| Pin::new(waiting).poll(cx))).map_or_else(
         |_panic| {
-            on_panic();
+            count_panic();
             Poll::Ready(None)
         },
         |polled| polled.map(Some),
@@ -113,7 +123,6 @@ pub(crate) fn poll_guarded<F: Future + Unpin>(
 }
 
 #[cold]
-fn on_panic() {
+fn count_panic() {
     metrics::counter!("switchboard_handler_panics_total").increment(1);
-    tracing::error!("a handler panicked: its socket is closed");
 }

@@ -48,14 +48,15 @@ pub use api::extract::{
     Ack, Auth, Connecting, Data, Disconnected, Event, EventContext, FromEvent, FromSocket, HasSocket, State,
 };
 pub use api::handler::{
-    Async, EventHandler, IntoReply, Outcome, Plain, Reply, ReturnsResult, ReturnsValue, SocketHandler,
+    Async, EventHandler, IntoReply, Outcome, Plain, ReturnsResult, ReturnsValue, SocketHandler,
 };
 pub use api::namespace::Namespace;
 pub use api::operator::BroadcastOperator;
 pub use api::options::SocketIoOptions;
+pub use api::report::ErrorContext;
 pub use api::socket::Socket;
 pub use engineio::{AllowRequest, ClientFile, EngineOptions, EngineService, EngineSocket, FullOutbox};
-pub use error::{AckError, EmitError, Error, EventsDropped, Result};
+pub use error::{AckError, EmitError, Error, EventsDropped, Reply, Result};
 pub use handshake::{Handshake, KeepHeaders, Peer};
 pub use http::body::ResponseBody;
 pub use http::cors::Origins;

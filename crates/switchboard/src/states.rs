@@ -1,11 +1,13 @@
-//! Values of any type, one of each: what users give to the builder, or keep on a socket.
+//! Values of any type, one of each: what users give to the server, or keep on a socket.
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+
 /// Values of any type, one of each type.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct States {
     values: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
 }
@@ -22,5 +24,32 @@ impl States {
 
     pub(crate) fn remove<T: Send + Sync + 'static>(&mut self) -> Option<Arc<T>> {
         self.values.remove(&TypeId::of::<T>()).and_then(|removed| removed.downcast().ok())
+    }
+}
+
+/// Those that users give to the server: they are read without a lock, and may be added to at any time.
+#[derive(Default)]
+pub(crate) struct SharedStates(ArcSwap<States>);
+
+impl SharedStates {
+    pub(crate) fn new(states: States) -> Self {
+        Self(ArcSwap::from_pointee(states))
+    }
+
+    pub(crate) fn insert<T: Send + Sync + 'static>(&self, value: T) {
+        let value: Arc<dyn Any + Send + Sync> = Arc::new(value);
+        self.0.rcu(|states| {
+            let mut states = States::clone(states);
+            states.values.insert(TypeId::of::<T>(), Arc::clone(&value));
+            states
+        });
+    }
+
+    pub(crate) fn get<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.0.load().get()
+    }
+
+    pub(crate) fn has(&self, id: TypeId) -> bool {
+        self.0.load().values.contains_key(&id)
     }
 }

@@ -8,10 +8,12 @@ use switchboard_hub::{RoomName, Worker};
 use tokio::sync::Notify;
 
 use super::extract::Disconnected;
-use super::handler::{Extracted, HandlerCall, Waiting};
-use super::local::{LocalSocket, Presence, report};
+use super::handler::{Extracted, HandlerCall, Outcome, Waiting};
+use super::local::{LocalSocket, Presence};
 use super::queue::count_dropped;
-use crate::functions::{guarded, guarded_future, poll_guarded};
+use super::report::{ErrorContext, HandlerKind};
+use super::socket::Socket;
+use crate::functions::{caught, caught_future, poll_caught};
 use crate::{DisconnectReason, EventsDropped};
 
 /// The rooms that a socket was in at its end, kept with it where it is no member any more when `on_disconnect` is called.
@@ -92,7 +94,9 @@ impl LocalSocket {
         let events = self.queue.clear(self, worker);
         count_dropped(events, why);
         if events > 0 {
-            self.report(&EventsDropped { events, why }.into());
+            let context =
+                ErrorContext { socket: &self.socket, kind: HandlerKind::Event, event: None, handler: "" };
+            context.report(&EventsDropped { events, why }.into());
         }
     }
 
@@ -112,32 +116,42 @@ impl LocalSocket {
     fn tell_disconnected(&self, reason: DisconnectReason) {
         let context = Disconnected { socket: self.socket.clone(), reason };
         for handler in &self.socket.shared.namespace.table.load().disconnect {
-            match guarded(|| handler(&context)) {
-                Some(Ok(Extracted(call))) => match guarded(call) {
-                    Some(HandlerCall::Done(Ok(_))) | None => {}
-                    Some(HandlerCall::Done(Err(error))) => self.report(&error),
-                    Some(HandlerCall::Waits(waiting)) => self.finish_disconnected(waiting),
-                },
-                Some(Err(error)) => self.report(&error),
-                None => {}
+            let name = handler.type_name();
+            let called = match caught(|| handler.extract(&context)) {
+                Some(Ok(Extracted(call))) => caught(call),
+                Some(Err(error)) => Some(HandlerCall::Done(Err(error))),
+                None => None,
+            };
+            match called {
+                Some(HandlerCall::Done(outcome)) => report_outcome(&self.socket, name, Some(outcome)),
+                Some(HandlerCall::Waits(waiting)) => self.finish_disconnected(name, waiting),
+                None => report_outcome(&self.socket, name, None),
             }
         }
     }
 
     /// What an async handler does before it first waits is done while the socket is still in its rooms.
-    fn finish_disconnected(&self, mut waiting: Waiting) {
-        match poll_guarded(&mut waiting, &mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Some(Err(error))) => self.report(&error),
-            Poll::Ready(_) => {}
+    fn finish_disconnected(&self, handler: &'static str, mut waiting: Waiting) {
+        match poll_caught(&mut waiting, &mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(outcome) => report_outcome(&self.socket, handler, outcome),
             Poll::Pending => {
                 let socket = self.socket.clone();
                 tokio::task::spawn_local(async move {
-                    if let Some(Err(error)) = guarded_future(waiting).await {
-                        report(&socket, &error);
-                    }
+                    let outcome = caught_future(waiting).await;
+                    report_outcome(&socket, handler, outcome);
                 });
             }
         }
+    }
+}
+
+/// Reports what an `on_disconnect` came to; `None`: it panicked.
+fn report_outcome(socket: &Socket, handler: &'static str, outcome: Option<Outcome>) {
+    let context = ErrorContext { socket, kind: HandlerKind::Disconnect, event: None, handler };
+    match outcome {
+        Some(Ok(_)) => {}
+        Some(Err(error)) => context.report(&error),
+        None => context.report_panic(),
     }
 }
 

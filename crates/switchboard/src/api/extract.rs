@@ -1,5 +1,6 @@
 //! What handlers may ask for by the types of their arguments.
 
+use std::any::{TypeId, type_name};
 use std::cell::Cell;
 use std::sync::Arc;
 
@@ -7,12 +8,12 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use switchboard_hub::Worker;
-use switchboard_protocol::socketio::{Args, from_args_within, validate_within, write_args};
+use switchboard_protocol::socketio::{Args, from_args_within, validate_within};
 
-use super::handler::Reply;
 use super::local::LocalSocket;
 use super::namespace::Namespace;
 use super::socket::Socket;
+use crate::error::Reply;
 use crate::handshake::Handshake;
 use crate::{DisconnectReason, EmitError, Error};
 
@@ -62,16 +63,40 @@ impl EventContext<'_> {
     }
 }
 
+/// What a handler's arguments need to have been given before: the types of [`State`]s, with their names.
+#[doc(hidden)]
+#[derive(Debug, Default)]
+pub struct Requirements {
+    pub(crate) states: Vec<(TypeId, &'static str)>,
+}
+
+impl Requirements {
+    pub(crate) fn and(mut self, require: fn(&mut Self)) -> Self {
+        require(&mut self);
+        self
+    }
+}
+
 /// What a handler of events may have as an argument.
 #[diagnostic::on_unimplemented(
     message = "a handler of events cannot have an argument of type `{Self}`",
-    note = "wrap the event's data in `Data<...>`; other arguments are `Socket`, `Args`, `Ack`, `Event`, `Auth<T>`, `State<T>`, `Handshake`"
+    note = "wrap the event's data in `Data<...>`; other arguments are `Socket`, `Args`, `Ack`, `Event`, `Auth<T>`, `State<T>`, `Handshake`, \
+            `Namespace`, `Switchboard`",
+    note = "the type in `Data<...>` owns what it holds and implements `serde::Deserialize`: `Data<String>`, not `Data<&str>`"
 )]
 pub trait FromEvent: Sized {
     /// Whether it reads the event's data, and with it notices what is not JSON. Where no argument does, that is looked for before the
     /// handler is called.
     #[doc(hidden)]
     const READS_DATA: bool = false;
+
+    /// Whether it is the argument list as a type of the user's, of which a handler has one.
+    #[doc(hidden)]
+    const IS_DATA: bool = false;
+
+    /// Notes what must have been given before.
+    #[doc(hidden)]
+    fn require(_: &mut Requirements) {}
 
     /// Takes it from the event.
     ///
@@ -117,6 +142,10 @@ impl HasSocket for Disconnected {
     note = "arguments are `Socket`, `Auth<T>`, `State<T>` and `Handshake`; `DisconnectReason` in `on_disconnect`; `Data<T>` comes with events only"
 )]
 pub trait FromSocket<C>: Sized {
+    /// Notes what must have been given before.
+    #[doc(hidden)]
+    fn require(_: &mut Requirements) {}
+
     /// Takes it from the socket.
     ///
     /// # Errors
@@ -133,16 +162,35 @@ impl FromEvent for Socket {
 
 /// The event's data, read with serde: a tuple is the argument list, anything else the one argument.
 ///
-/// Missing arguments are `None` where the type is an `Option`; further ones are ignored. Binary is [`Binary`](crate::Binary).
+/// - A handler has one `Data`, which is the whole list. `Data((a, b)): Data<(A, B)>` reads two arguments; a second `Data` would read the
+///   first argument again, and does not compile.
+/// - The type owns what it holds: `Data<String>`, not `Data<&str>`.
+/// - Arguments that are missing are `None` where the type is an `Option`. Further ones are ignored.
+/// - Binary data is [`Binary`](crate::Binary), anywhere in the type. `Vec<u8>` is a list of numbers.
+/// - Half of a surrogate pair, which JavaScript's strings may hold and Rust's may not (an emoji that was cut in two), becomes `U+FFFD`.
+///
+/// Data that is not a `T` goes to [`on_error`](crate::Namespace::on_error), and the handler is not called. Without `on_error` the first
+/// of each kind is a warning in the log; further ones are logged at the level `debug`, as any client can cause them.
+///
+/// ```compile_fail
+/// # use switchboard::Data;
+/// # let io = switchboard::Switchboard::builder().build().unwrap();
+/// io.root().on("sum", |Data(a): Data<i64>, Data(b): Data<i64>| a + b); // Data((a, b)): Data<(i64, i64)>
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Data<T>(pub T);
 
 impl<T: DeserializeOwned> FromEvent for Data<T> {
     const READS_DATA: bool = true;
+    const IS_DATA: bool = true;
 
     #[inline]
     fn from_event(context: &EventContext<'_>) -> Result<Self, Error> {
-        Ok(Self(from_args_within(context.data, context.offset, context.attachments, context.max_depth())?))
+        let depth = context.max_depth();
+        match from_args_within(context.data, context.offset, context.attachments, depth) {
+            Ok(data) => Ok(Self(data)),
+            Err(error) => Err(Error::from(error).wanted_by::<T>()),
+        }
     }
 }
 
@@ -188,10 +236,9 @@ impl Ack {
     /// As [`Socket::emit`].
     pub fn send<T: Serialize>(self, args: T) -> Result<(), EmitError> {
         let Some(id) = self.id else { return Ok(()) };
-        let (mut json, mut attachments) = (Vec::new(), Vec::new());
-        write_args(&mut json, &mut attachments, None, &args)?;
+        let reply = Reply::of(&args)?;
         self.socket.on_worker(move |worker: &std::rc::Rc<Worker>, local: &LocalSocket| {
-            local.send_ack(worker, id, &Reply::new(json, attachments))
+            local.send_ack(worker, id, &reply)
         })
     }
 }
@@ -202,17 +249,23 @@ impl FromEvent for Ack {
     }
 }
 
-/// What the client sent to authenticate itself (`auth`), read with serde. `{}` where it sent nothing.
+/// What the client sent to authenticate itself (`auth`), read with serde. `{}` where it sent nothing. A client whose `auth` is not a `T`
+/// sees `invalid auth`; the log says what did not fit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Auth<T>(pub T);
 
 impl<T: DeserializeOwned> Auth<T> {
     fn of(socket: &Socket) -> Result<Self, Error> {
-        Ok(Self(serde_json::from_str(socket.auth())?))
+        serde_json::from_str(socket.auth())
+            .map(Self)
+            .map_err(|error| Error::new("invalid auth").with_source(error).wanted_by::<T>())
     }
 }
 
-/// The value given to [`Switchboard::state`](crate::Builder::state).
+/// The value of this type that was given to [`Builder::state`](crate::Builder::state) or [`Switchboard::state`](crate::Switchboard::state).
+///
+/// Where none was given, registering the handler is an error in the log, and so is each call; clients see `internal error`. (axum has an
+/// extractor of the same name: a module that uses both imports one of them by another.)
 #[derive(Debug)]
 pub struct State<T>(pub Arc<T>);
 
@@ -225,10 +278,14 @@ impl<T> std::ops::Deref for State<T> {
 }
 
 impl<T: Send + Sync + 'static> State<T> {
+    fn require(requirements: &mut Requirements) {
+        requirements.states.push((TypeId::of::<T>(), type_name::<T>()));
+    }
+
     fn of(socket: &Socket) -> Result<Self, Error> {
         let state = socket.namespace().inner.states.get();
         state.map(Self).ok_or_else(|| {
-            Error::new(format!("no state of type {} was given to the builder", std::any::type_name::<T>()))
+            Error::internal(format!("no state of type {} was given to the server", type_name::<T>()))
         })
     }
 }
@@ -247,8 +304,13 @@ impl FromSocket<Disconnected> for DisconnectReason {
 
 /// Implements both traits for what comes of the socket alone.
 macro_rules! from_socket_alone {
-    ($([$($generics:tt)*] $type:ty => $take:expr;)*) => {$(
+    ($([$($generics:tt)*] $type:ty => $take:expr $(, requires $require:expr)?;)*) => {$(
         impl<$($generics)*> FromEvent for $type {
+            $(fn require(requirements: &mut Requirements) {
+                let require: fn(&mut Requirements) = $require;
+                require(requirements);
+            })?
+
             fn from_event(context: &EventContext<'_>) -> Result<Self, Error> {
                 let take: fn(&Socket) -> Result<Self, Error> = $take;
                 take(context.socket)
@@ -256,6 +318,11 @@ macro_rules! from_socket_alone {
         }
 
         impl<C: HasSocket, $($generics)*> FromSocket<C> for $type {
+            $(fn require(requirements: &mut Requirements) {
+                let require: fn(&mut Requirements) = $require;
+                require(requirements);
+            })?
+
             fn from_socket(context: &C) -> Result<Self, Error> {
                 let take: fn(&Socket) -> Result<Self, Error> = $take;
                 take(context.socket())
@@ -266,7 +333,7 @@ macro_rules! from_socket_alone {
 
 from_socket_alone! {
     [T: DeserializeOwned] Auth<T> => Self::of;
-    [T: Send + Sync + 'static] State<T> => Self::of;
+    [T: Send + Sync + 'static] State<T> => Self::of, requires Self::require;
     [] Handshake => |socket| Ok(socket.handshake().clone());
     [] Namespace => |socket| Ok(socket.namespace());
 }

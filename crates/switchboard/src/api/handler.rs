@@ -3,37 +3,16 @@
 //! A handler is called with what its argument types extract ([`FromEvent`], [`FromSocket`]). What it returns is the acknowledgement: any
 //! value that serialises, or a `Result` of one. Which of these a closure is, is told by a marker type that is inferred.
 
+use std::any::type_name_of_val;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use serde::Serialize;
-use switchboard_protocol::socketio::write_args;
 
-use super::extract::{EventContext, FromEvent, FromSocket};
+use super::extract::{EventContext, FromEvent, FromSocket, Requirements};
 use crate::Error;
-
-/// The arguments of an acknowledgement, written.
-#[derive(Debug)]
-pub struct Reply(Box<Written>);
-
-/// Boxed for the sake of the many outcomes that are none.
-#[derive(Debug)]
-pub(crate) struct Written {
-    pub(crate) json: Vec<u8>,
-    pub(crate) attachments: Vec<Bytes>,
-}
-
-impl Reply {
-    pub(crate) fn new(json: Vec<u8>, attachments: Vec<Bytes>) -> Self {
-        Self(Box::new(Written { json, attachments }))
-    }
-
-    pub(crate) fn written(&self) -> &Written {
-        &self.0
-    }
-}
+use crate::error::Reply;
 
 /// What a handler came to: an acknowledgement if one is wanted, or an error.
 pub type Outcome = Result<Option<Reply>, Error>;
@@ -74,9 +53,7 @@ impl<T: Serialize> IntoReply<ReturnsValue> for T {
         if !wanted {
             return Ok(None);
         }
-        let (mut json, mut attachments) = (Vec::new(), Vec::new());
-        write_args(&mut json, &mut attachments, None, &self)?;
-        Ok(Some(Reply::new(json, attachments)))
+        Ok(Some(Reply::of(&self)?))
     }
 }
 
@@ -155,6 +132,10 @@ pub struct Async<R, A>(PhantomData<(R, A)>);
 pub trait EventHandler<M>: Send + Sync + 'static {
     #[doc(hidden)]
     fn call(&self, context: &EventContext<'_>) -> CalledOutcome;
+
+    /// What its arguments need to have been given before.
+    #[doc(hidden)]
+    fn requirements(&self) -> Requirements;
 }
 
 /// The opaque outcome of a call.
@@ -176,11 +157,18 @@ pub struct CalledOutcome(pub(crate) HandlerCall);
 pub trait SocketHandler<C, M>: Send + Sync + 'static {
     #[doc(hidden)]
     fn extract(&self, context: &C) -> Result<Extracted, Error>;
+
+    /// What its arguments need to have been given before.
+    #[doc(hidden)]
+    fn requirements(&self) -> Requirements;
 }
 
 /// A handler with its arguments, to be called.
 #[doc(hidden)]
 pub struct Extracted(pub(crate) Box<dyn FnOnce() -> HandlerCall + Send>);
+
+/// What the compiler says of a handler that would read the first argument twice.
+const TWO_DATA: &str = "a handler has one `Data<...>` only, which is the whole argument list: `Data((a, b)): Data<(A, B)>` reads two arguments";
 
 macro_rules! handlers {
     ($($argument:ident)*) => {
@@ -193,17 +181,27 @@ macro_rules! handlers {
             #[inline]
             #[allow(non_snake_case, unused_variables, reason = "one identifier serves as type and variable")]
             fn call(&self, context: &EventContext<'_>) -> CalledOutcome {
+                const { assert!(2 > 0 $(+ $argument::IS_DATA as usize)*, "{}", TWO_DATA) };
                 if !(false $(|| $argument::READS_DATA)*)
                     && let Err(error) = context.check_data()
                 {
                     return CalledOutcome(HandlerCall::Done(Err(error)));
                 }
+                let asked = context.ack.get();
                 $(let $argument = match $argument::from_event(context) {
                     Ok(argument) => argument,
-                    Err(error) => return CalledOutcome(HandlerCall::Done(Err(error))),
+                    Err(error) => {
+                        // An `Ack` among the arguments before is dropped unused: an error may answer instead.
+                        context.ack.set(asked);
+                        return CalledOutcome(HandlerCall::Done(Err(error)));
+                    }
                 };)*
                 let returned = self($($argument),*);
                 CalledOutcome(HandlerCall::Done(returned.into_reply(context.wants_reply())))
+            }
+
+            fn requirements(&self) -> Requirements {
+                Requirements::default()$(.and($argument::require))*
             }
         }
 
@@ -216,18 +214,28 @@ macro_rules! handlers {
         {
             #[allow(non_snake_case, unused_variables, reason = "one identifier serves as type and variable")]
             fn call(&self, context: &EventContext<'_>) -> CalledOutcome {
+                const { assert!(2 > 0 $(+ $argument::IS_DATA as usize)*, "{}", TWO_DATA) };
                 if !(false $(|| $argument::READS_DATA)*)
                     && let Err(error) = context.check_data()
                 {
                     return CalledOutcome(HandlerCall::Done(Err(error)));
                 }
+                let asked = context.ack.get();
                 $(let $argument = match $argument::from_event(context) {
                     Ok(argument) => argument,
-                    Err(error) => return CalledOutcome(HandlerCall::Done(Err(error))),
+                    Err(error) => {
+                        // An `Ack` among the arguments before is dropped unused: an error may answer instead.
+                        context.ack.set(asked);
+                        return CalledOutcome(HandlerCall::Done(Err(error)));
+                    }
                 };)*
                 let future = self.clone()($($argument),*);
                 let wanted = context.wants_reply();
                 CalledOutcome(HandlerCall::Waits(Box::pin(async move { future.await.into_reply(wanted) })))
+            }
+
+            fn requirements(&self) -> Requirements {
+                Requirements::default()$(.and($argument::require))*
             }
         }
 
@@ -242,6 +250,10 @@ macro_rules! handlers {
                 $(let $argument = $argument::from_socket(context)?;)*
                 let function = self.clone();
                 Ok(Extracted(Box::new(move || HandlerCall::Done(function($($argument),*).into_reply(false)))))
+            }
+
+            fn requirements(&self) -> Requirements {
+                Requirements::default()$(.and(<$argument as FromSocket<C>>::require))*
             }
         }
 
@@ -261,6 +273,10 @@ macro_rules! handlers {
                     HandlerCall::Waits(Box::pin(async move { future.await.into_reply(false) }))
                 })))
             }
+
+            fn requirements(&self) -> Requirements {
+                Requirements::default()$(.and(<$argument as FromSocket<C>>::require))*
+            }
         }
     };
 }
@@ -276,15 +292,57 @@ handlers!(A1 A2 A3 A4 A5 A6 A7);
 handlers!(A1 A2 A3 A4 A5 A6 A7 A8);
 
 /// A handler of events whose type is forgotten.
-pub(crate) type AnyEventHandler = Arc<dyn Fn(&EventContext<'_>) -> HandlerCall + Send + Sync>;
+pub(crate) type AnyEventHandler = Arc<dyn CallEvent>;
 
 /// A handler of a socket's coming or going whose type is forgotten.
-pub(crate) type AnySocketHandler<C> = Arc<dyn Fn(&C) -> Result<Extracted, Error> + Send + Sync>;
+pub(crate) type AnySocketHandler<C> = Arc<dyn CallSocket<C>>;
+
+pub(crate) trait CallEvent: Send + Sync {
+    fn call(&self, context: &EventContext<'_>) -> HandlerCall;
+
+    /// The name of the handler's type, which names the function that a closure stands in.
+    fn type_name(&self) -> &'static str;
+}
+
+pub(crate) trait CallSocket<C>: Send + Sync {
+    fn extract(&self, context: &C) -> Result<Extracted, Error>;
+
+    /// As [`CallEvent::type_name`].
+    fn type_name(&self) -> &'static str;
+}
+
+/// A handler as a function of its context, with the name of its type.
+struct Named<F> {
+    name: &'static str,
+    function: F,
+}
+
+impl<F: Fn(&EventContext<'_>) -> HandlerCall + Send + Sync> CallEvent for Named<F> {
+    fn call(&self, context: &EventContext<'_>) -> HandlerCall {
+        (self.function)(context)
+    }
+
+    fn type_name(&self) -> &'static str {
+        self.name
+    }
+}
+
+impl<C, F: Fn(&C) -> Result<Extracted, Error> + Send + Sync> CallSocket<C> for Named<F> {
+    fn extract(&self, context: &C) -> Result<Extracted, Error> {
+        (self.function)(context)
+    }
+
+    fn type_name(&self) -> &'static str {
+        self.name
+    }
+}
 
 pub(crate) fn event_handler<M>(handler: impl EventHandler<M>) -> AnyEventHandler {
-    Arc::new(move |context| handler.call(context).0)
+    let name = type_name_of_val(&handler);
+    Arc::new(Named { name, function: move |context: &EventContext<'_>| handler.call(context).0 })
 }
 
 pub(crate) fn socket_handler<C, M>(handler: impl SocketHandler<C, M>) -> AnySocketHandler<C> {
-    Arc::new(move |context| handler.extract(context))
+    let name = type_name_of_val(&handler);
+    Arc::new(Named { name, function: move |context: &C| handler.extract(context) })
 }

@@ -9,19 +9,19 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use hashbrown::HashMap;
 use switchboard_hub::{Endpoint, HubError, ScopeId, Session, Worker};
-use switchboard_protocol::socketio::{self, Args, ArgsError, PacketType, write_head};
+use switchboard_protocol::socketio::{self, Args, PacketType, write_head};
 use switchboard_websocket::Opcode;
 use tokio::sync::{Notify, oneshot};
 
 use super::ack::{AckResult, Acks, deadline};
 use super::emitter::held_bytes;
-use super::handler::{AnyEventHandler, Reply};
+use super::handler::AnyEventHandler;
 use super::namespace::Registered;
 use super::options::SocketIoOptions;
 use super::queue::{AuthCharge, Queue};
 use super::socket::Socket;
 use crate::engineio::session::{self, EngineSession};
-use crate::functions::guarded;
+use crate::error::Reply;
 use crate::socketio::client::Client;
 use crate::socketio::payload::write_event;
 use crate::{AckError, DisconnectReason};
@@ -262,8 +262,8 @@ impl LocalSocket {
         self.own_early.borrow().clone()
     }
 
-    pub(crate) fn change_own_early(&self, change: impl FnOnce(&mut EarlyHandlers)) {
-        change(Arc::make_mut(self.own_early.borrow_mut().get_or_insert_default()));
+    pub(crate) fn change_own_early<R>(&self, change: impl FnOnce(&mut EarlyHandlers) -> R) -> R {
+        change(Arc::make_mut(self.own_early.borrow_mut().get_or_insert_default()))
     }
 
     pub(crate) fn drop_own_handlers(&self) {
@@ -273,23 +273,6 @@ impl LocalSocket {
 
     pub(crate) fn drop_acks(&self) {
         drop(self.acks.take());
-    }
-
-    pub(crate) fn report(&self, error: &crate::Error) {
-        report(&self.socket, error);
-    }
-}
-
-/// Tells the namespace's `on_error` of an error, or the log where there is none.
-pub(crate) fn report(socket: &Socket, error: &crate::Error) {
-    metrics::counter!("switchboard_handler_errors_total").increment(1);
-    if let Some(on_error) = &socket.shared.namespace.table.load().error {
-        let _panicked = guarded(|| on_error(socket, error));
-    } else if error.downcast_ref::<ArgsError>().is_some() {
-        // Any peer can cause it: no reason to fill a log.
-        tracing::debug!(socket = %socket.id(), %error, "an event whose arguments do not fit its handler");
-    } else {
-        tracing::warn!(socket = %socket.id(), %error, "a handler failed");
     }
 }
 

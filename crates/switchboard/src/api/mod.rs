@@ -2,8 +2,8 @@
 //! carries sockets, and brings their events here.
 //!
 //! Reading order: [`namespace`] (handlers and rooms), [`socket`] (a socket as users hold it), [`local`] (a socket on its worker),
-//! [`dispatch`] and [`queue`] (order, holding back), [`ending`], [`handler`] and [`extract`] (users' functions), [`emitter`] (an event to one), [`operator`]
-//! (broadcasts), [`ack`].
+//! [`dispatch`] and [`queue`] (order, holding back), [`ending`], [`handler`] and [`extract`] (users' functions), [`report`] (their
+//! errors), [`emitter`] (an event to one), [`operator`] (broadcasts), [`ack`].
 
 pub(crate) mod ack;
 pub(crate) mod dispatch;
@@ -16,4 +16,5 @@ pub(crate) mod namespace;
 pub(crate) mod operator;
 pub(crate) mod options;
 pub(crate) mod queue;
+pub(crate) mod report;
 pub(crate) mod socket;

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use hashbrown::HashMap;
 use serde::Serialize;
 use switchboard_hub::{Hub, ScopeId, Variant};
+use switchboard_protocol::socketio::WriteError;
 
 use super::extract::{Connecting, Disconnected};
 use super::handler::{
@@ -14,14 +15,19 @@ use super::handler::{
 };
 use super::operator::BroadcastOperator;
 use super::options::SocketIoOptions;
+use super::report::{ErrorContext, HandlerKind, LogLimit, check_registration};
 use super::socket::Socket;
+use crate::error::Reply;
 use crate::rooms::Rooms;
 use crate::socketio::payload::FIRST_VIEW;
-use crate::states::States;
+use crate::states::SharedStates;
 use crate::{EmitError, Error};
 
 /// What is told of errors.
-type OnError = Arc<dyn Fn(&Socket, &Error) + Send + Sync>;
+type OnError = Arc<dyn Fn(&ErrorContext<'_>, &Error) + Send + Sync>;
+
+/// What makes replies of errors.
+type OnErrorReply = Arc<dyn Fn(&ErrorContext<'_>, &Error) -> Result<Reply, WriteError> + Send + Sync>;
 
 /// A handler of one event.
 #[derive(Clone)]
@@ -41,18 +47,20 @@ pub(crate) struct Table {
     pub(crate) any: Vec<AnyEventHandler>,
     pub(crate) events: HashMap<Box<str>, Registered, foldhash::fast::RandomState>,
     pub(crate) error: Option<OnError>,
+    pub(crate) error_reply: Option<OnErrorReply>,
 }
 
 pub(crate) struct NamespaceInner {
     pub(crate) name: Arc<str>,
     pub(crate) scope: ScopeId,
     pub(crate) hub: Arc<Hub>,
-    pub(crate) states: Arc<States>,
+    pub(crate) states: Arc<SharedStates>,
     pub(crate) table: ArcSwap<Table>,
     /// Events that raw WebSocket services show.
     views: ArcSwap<Vec<Box<str>>>,
     pub(crate) options: Arc<SocketIoOptions>,
     pub(crate) ordered_broadcasts: AtomicBool,
+    pub(crate) log: LogLimit,
     /// Held while the table or the views are replaced.
     writing: Mutex<()>,
 }
@@ -67,7 +75,7 @@ impl NamespaceInner {
     pub(crate) fn new(
         name: &str,
         hub: &Arc<Hub>,
-        states: &Arc<States>,
+        states: &Arc<SharedStates>,
         options: &Arc<SocketIoOptions>,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -79,6 +87,7 @@ impl NamespaceInner {
             views: ArcSwap::default(),
             options: Arc::clone(options),
             ordered_broadcasts: AtomicBool::new(options.ordered_broadcasts),
+            log: LogLimit::default(),
             writing: Mutex::new(()),
         })
     }
@@ -141,7 +150,7 @@ impl NamespaceInner {
 ///     let name = socket.get::<Name>();
 ///     socket.to("lobby").emit("left", (name.as_ref().map(|name| name.0.as_str()), reason.as_str()))
 /// });
-/// chat.on_error(|socket, error| eprintln!("{}: {error}", socket.id()));
+/// chat.on_error(|context, error| eprintln!("{} {:?}: {error}", context.socket().id(), context.event()));
 /// chat.to(["lobby", "hall"]).except("quiet").emit("news", "hello")?;
 /// # Ok(())
 /// # }
@@ -160,23 +169,49 @@ impl Namespace {
     /// Handles an event. Registering another handler for the same event replaces the first.
     ///
     /// Events of one socket are handled in the order they came: a plain handler runs in place, an async one holds back the
-    /// further events of its socket until it is done. What the handler returns is the acknowledgement (a handler that returns nothing
-    /// acknowledges with nothing); an `Err` goes to [`on_error`](Self::on_error), and nothing is acknowledged. A handler that
-    /// panics closes its socket.
+    /// further events of its socket until it is done. An async handler that holds back events for
+    /// [some seconds](crate::SocketIoOptions::held_warning) is named in the log.
+    ///
+    /// The handler's return value is the acknowledgement, which is sent whenever the client asks for one:
+    ///
+    /// - a value is the one argument of the client's callback, and what `emitWithAck` gives;
+    /// - a tuple is several arguments; **`emitWithAck` gives the first of them only**. A list as one argument is an array or a `Vec`, or a
+    ///   tuple within a tuple: `((a, b),)`;
+    /// - nothing (`()`) is a callback without arguments;
+    /// - an `Err` goes to [`on_error`](Self::on_error). The client gets no acknowledgement, and meets its time-out, unless the error has a
+    ///   [reply](crate::Error::with_reply) or the namespace [makes one](Self::on_error_reply).
+    ///
+    /// To send it later, or not at all, take an [`Ack`](crate::Ack). A handler that panics closes its socket.
     pub fn on<M>(&self, event: &str, handler: impl EventHandler<M>) -> &Self {
-        self.register(event, Registered { handler: event_handler(handler), concurrent: false })
+        self.register(event, handler, false)
     }
 
     /// As [`on`](Self::on), but further events of the socket do not wait for an async handler to be done.
     pub fn on_concurrent<M>(&self, event: &str, handler: impl EventHandler<M>) -> &Self {
-        self.register(event, Registered { handler: event_handler(handler), concurrent: true })
+        self.register(event, handler, true)
     }
 
-    fn register(&self, event: &str, registered: Registered) -> &Self {
+    fn register<M>(&self, event: &str, handler: impl EventHandler<M>, concurrent: bool) -> &Self {
+        check_registration(&self.inner, HandlerKind::Event, Some(event), &handler.requirements());
+        let registered = Registered { handler: event_handler(handler), concurrent };
         self.inner.change(|table| {
             table.events.insert(event.into(), registered);
         });
         self
+    }
+
+    fn early<M>(&self, kind: HandlerKind, handler: impl EventHandler<M>) -> AnyEventHandler {
+        check_registration(&self.inner, kind, None, &handler.requirements());
+        event_handler(handler)
+    }
+
+    fn socket_handler<C, M>(
+        &self,
+        kind: HandlerKind,
+        handler: impl SocketHandler<C, M>,
+    ) -> AnySocketHandler<C> {
+        check_registration(&self.inner, kind, None, &handler.requirements());
+        socket_handler(handler)
     }
 
     /// Takes back the handler of an event; those of single sockets stay.
@@ -190,33 +225,51 @@ impl Namespace {
     /// Calls the handler with every event, first of all and in the order of registration. What it returns is no acknowledgement; an
     /// `Err` of its goes to [`on_error`](Self::on_error), and the event goes on.
     pub fn on_any<M>(&self, handler: impl EventHandler<M>) -> &Self {
-        self.inner.change(|table| table.any.push(event_handler(handler)));
+        let handler = self.early(HandlerKind::Any, handler);
+        self.inner.change(|table| table.any.push(handler));
+        self
+    }
+
+    /// As [`on_any`](Self::on_any), before those that were registered so far.
+    pub fn prepend_any<M>(&self, handler: impl EventHandler<M>) -> &Self {
+        let handler = self.early(HandlerKind::Any, handler);
+        self.inner.change(|table| table.any.insert(0, handler));
+        self
+    }
+
+    /// Takes back all handlers of [`on_any`](Self::on_any); those of single sockets stay.
+    pub fn off_any(&self) -> &Self {
+        self.inner.change(|table| table.any.clear());
         self
     }
 
     /// Calls the handler with every event, before the event's own handler; an `Err` of its stops the event and goes to
     /// [`on_error`](Self::on_error) (`socket.use` of Node). What it returns is no acknowledgement.
     pub fn event_middleware<M>(&self, middleware: impl EventHandler<M>) -> &Self {
-        self.inner.change(|table| table.event_middleware.push(event_handler(middleware)));
+        let middleware = self.early(HandlerKind::EventMiddleware, middleware);
+        self.inner.change(|table| table.event_middleware.push(middleware));
         self
     }
 
     /// Calls the handler for each socket that asks to connect, in the order of registration; an `Err` refuses it, and is sent to it as
-    /// `CONNECT_ERROR` with its message and [data](crate::Error::with_data) (`namespace.use` of Node).
+    /// `CONNECT_ERROR` with its [data](crate::Error::with_data) and, if it was made by [`Error::new`](crate::Error::new), its message
+    /// (`namespace.use` of Node). The client sees any other error as `internal error`; [`on_error`](Self::on_error) or the log has it.
     ///
     /// The socket is not connected yet: it has its id, handshake and auth, and values may be [kept](Socket::insert) on it, but emitting,
     /// joining rooms and registering handlers fail with [`EmitError::Disconnected`]; [`on_connect`](Self::on_connect) is the place for those.
     pub fn middleware<M>(&self, middleware: impl SocketHandler<Connecting, M>) -> &Self {
-        self.inner.change(|table| table.middleware.push(socket_handler(middleware)));
+        let middleware = self.socket_handler(HandlerKind::Middleware, middleware);
+        self.inner.change(|table| table.middleware.push(middleware));
         self
     }
 
     /// Calls the handler for each socket that has connected.
     ///
-    /// Its arguments are extracted before CONNECT is answered: one that fails is a `CONNECT_ERROR`. Events of the socket wait until
-    /// it has returned; an `Err` from it disconnects the socket.
+    /// Its arguments are extracted before CONNECT is answered: one that fails is a `CONNECT_ERROR`, as an error of
+    /// [`middleware`](Self::middleware) is. Events of the socket wait until it has returned; an `Err` from it disconnects the socket.
     pub fn on_connect<M>(&self, handler: impl SocketHandler<Connecting, M>) -> &Self {
-        self.inner.change(|table| table.connect.push(socket_handler(handler)));
+        let handler = self.socket_handler(HandlerKind::Connect, handler);
+        self.inner.change(|table| table.connect.push(handler));
         self
     }
 
@@ -224,13 +277,41 @@ impl Namespace {
     /// its rooms, as in Node's `disconnecting`: [`Socket::rooms`] gives them up to the first time an async handler waits, and broadcasts with
     /// [`Socket::to`] go to the others in them. Emitting to it fails.
     pub fn on_disconnect<M>(&self, handler: impl SocketHandler<Disconnected, M>) -> &Self {
-        self.inner.change(|table| table.disconnect.push(socket_handler(handler)));
+        let handler = self.socket_handler(HandlerKind::Disconnect, handler);
+        self.inner.change(|table| table.disconnect.push(handler));
         self
     }
 
-    /// Is told of the errors of handlers and their extractors. Without it they are logged as warnings. It replaces one that was set before.
-    pub fn on_error(&self, handler: impl Fn(&Socket, &Error) + Send + Sync + 'static) -> &Self {
-        self.inner.change(|table| table.error = Some(Arc::new(handler)));
+    /// Calls the function with the errors of handlers and their extractors, and of middleware unless the error is a
+    /// [message for the client](crate::Error::new). It replaces the log, and a function that was set before.
+    ///
+    /// Without it errors are warnings in the log, with the event, the namespace, the socket and the handler's type: 20 lines in a second at
+    /// most, so that no client can fill the log; the next line says how many were left out.
+    pub fn on_error(&self, function: impl Fn(&ErrorContext<'_>, &Error) + Send + Sync + 'static) -> &Self {
+        self.inner.change(|table| table.error = Some(Arc::new(function)));
+        self
+    }
+
+    /// Answers clients that asked for an acknowledgement with the function's return value where an event's handler, its extractors or
+    /// its middleware fail, so that they need not wait for their time-out. A tuple is the argument list. An error that has a
+    /// [reply](crate::Error::with_reply) of its own keeps that, and a handler that took the [`Ack`](crate::Ack) answers by itself. It
+    /// replaces a function that was set before.
+    ///
+    /// ```
+    /// use serde_json::json;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// # let io = switchboard::Switchboard::builder().workers(1).build()?;
+    /// io.root().on_error_reply(|_, error| json!({"error": error.public_message()}));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_error_reply<R: Serialize>(
+        &self,
+        function: impl Fn(&ErrorContext<'_>, &Error) -> R + Send + Sync + 'static,
+    ) -> &Self {
+        let function = move |context: &ErrorContext<'_>, error: &Error| Reply::of(&function(context, error));
+        self.inner.change(|table| table.error_reply = Some(Arc::new(function)));
         self
     }
 

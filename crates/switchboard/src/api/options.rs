@@ -21,6 +21,8 @@ pub struct SocketIoOptions {
     /// Bytes of events of one socket that may wait for its handlers, or be with its concurrent ones. Default 1 MiB; then the client is
     /// not read until half of them have been handled.
     pub max_held_bytes: usize,
+    /// After how long a handler that waits, while events of its socket wait behind it, is named in the log, once. Default 5 s.
+    pub held_warning: Duration,
     /// Bytes of events of one client that may wait for handlers, or be with handlers that wait, in all its namespaces. Default 16 MiB; then
     /// the client is not read until they are half of it. Events of sockets that have left count until they have been handled.
     pub max_client_held_bytes: usize,
@@ -49,6 +51,7 @@ impl Default for SocketIoOptions {
             max_namespaces: 1000,
             max_auth_bytes: 4 << 20,
             max_held_bytes: 1 << 20,
+            held_warning: Duration::from_secs(5),
             max_client_held_bytes: 16 << 20,
             max_waiting_handlers: 10_000,
             held_events_timeout: Duration::from_secs(10),

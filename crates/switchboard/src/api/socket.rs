@@ -18,6 +18,7 @@ use super::handler::{EventHandler, event_handler};
 use super::local::LocalSocket;
 use super::namespace::{Namespace, NamespaceInner, Registered};
 use super::operator::BroadcastOperator;
+use super::report::check_event;
 use crate::EmitError;
 use crate::handshake::Handshake;
 use crate::rooms::Rooms;
@@ -204,6 +205,10 @@ impl Socket {
 
     /// Sends an event, and awaits its acknowledgement for 60 s; see [`timeout`](Self::timeout). The event is sent at once.
     ///
+    /// A handler may await its own client. Registered with [`on`](Namespace::on), it holds back the further events of that client until
+    /// the answer is there or the time is over; register it with [`on_concurrent`](Namespace::on_concurrent) where they are to go on, and
+    /// where the client sends an event, rather than the acknowledgement, to be awaited.
+    ///
     /// # Errors
     /// The future's: [`AckError`](crate::AckError).
     pub fn emit_with_ack<R: DeserializeOwned>(&self, event: &str, args: impl Serialize) -> AckFuture<R> {
@@ -381,6 +386,7 @@ impl Socket {
     }
 
     fn register(&self, event: &str, registered: Registered, once: bool) -> Result<(), EmitError> {
+        check_event(&self.shared.namespace, event);
         let event: Box<str> = event.into();
         self.on_worker(move |_, local| {
             local.register(event, registered, once);
@@ -396,6 +402,30 @@ impl Socket {
         let handler = event_handler(handler);
         self.on_worker(move |_, local| {
             local.change_own_early(|own| own.any.push(handler));
+            Ok(())
+        })
+    }
+
+    /// As [`on_any`](Self::on_any), before those that were registered so far.
+    ///
+    /// # Errors
+    /// [`EmitError::Disconnected`].
+    pub fn prepend_any<M>(&self, handler: impl EventHandler<M>) -> Result<(), EmitError> {
+        let handler = event_handler(handler);
+        self.on_worker(move |_, local| {
+            local.change_own_early(|own| own.any.insert(0, handler));
+            Ok(())
+        })
+    }
+
+    /// Takes back all handlers of [`on_any`](Self::on_any) of this socket's own.
+    ///
+    /// # Errors
+    /// [`EmitError::Disconnected`].
+    pub fn off_any(&self) -> Result<(), EmitError> {
+        self.on_worker(move |_, local| {
+            // They are the user's: dropped when nothing is borrowed any more.
+            drop(local.change_own_early(|own| std::mem::take(&mut own.any)));
             Ok(())
         })
     }

@@ -6,7 +6,7 @@ pub(crate) mod socket_file;
 
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -80,6 +80,19 @@ pub(crate) struct KeepAlive(Arc<StopOnDrop>);
 impl KeepAlive {
     pub(crate) fn new(server: Server) -> Self {
         Self(Arc::new(StopOnDrop(Arc::new(server))))
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakKeepAlive {
+        WeakKeepAlive(Arc::downgrade(&self.0))
+    }
+}
+
+/// Knows a server that is kept running elsewhere.
+pub(crate) struct WeakKeepAlive(Weak<StopOnDrop>);
+
+impl WeakKeepAlive {
+    pub(crate) fn upgrade(&self) -> Option<KeepAlive> {
+        self.0.upgrade().map(KeepAlive)
     }
 }
 

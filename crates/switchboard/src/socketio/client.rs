@@ -18,15 +18,17 @@ use switchboard_websocket::Opcode;
 use super::payload::SOCKETIO;
 use super::server::SocketIo;
 use crate::api::ack::deadline;
+use crate::api::dispatch::holding_back;
 use crate::api::extract::Connecting;
 use crate::api::handler::{AnySocketHandler, Extracted, HandlerCall, Outcome};
 use crate::api::local::LocalSocket;
 use crate::api::namespace::{NamespaceInner, Table};
 use crate::api::queue::{AuthCharge, EventRef, JoinCharge, Load, count_dropped};
+use crate::api::report::{ErrorContext, HandlerKind};
 use crate::api::socket::{Socket, SocketShared};
 use crate::engineio::application::Conversation;
 use crate::engineio::session::{EngineSession, Sending};
-use crate::functions::{guarded, guarded_future};
+use crate::functions::{caught, caught_future};
 use crate::{DisconnectReason, Error};
 
 /// The Socket.IO side of one session.
@@ -271,9 +273,8 @@ impl Client {
         tracing::debug!(namespace, %error, "connect refused");
         worker.with_scratch(|packet| {
             packet.push(b'4');
-            let message = error.to_string();
             // What was a JSON value serialises.
-            let _never = connect_error(packet, namespace, &message, error.data());
+            let _never = connect_error(packet, namespace, error.public_message(), error.data());
             let _full = self.session.send(worker, Opcode::Text, packet, Sending::default());
         });
     }
@@ -309,13 +310,15 @@ impl Joining {
                 }
             }
         };
-        for handler in handlers {
-            let outcome = call(handler).await;
+        for (handler, registered) in handlers.into_iter().zip(&self.table.connect) {
+            let name = registered.type_name();
+            let outcome = holding_back(&self.local, HandlerKind::Connect, None, name, call(handler)).await;
             let Some(local) = self.local.upgrade().filter(|local| !local.is_gone()) else { return };
+            let context = self.error_context(HandlerKind::Connect, name);
             match outcome {
                 Some(Ok(_)) => continue,
-                Some(Err(error)) => local.report(&error),
-                None => {}
+                Some(Err(error)) => context.report(&error),
+                None => context.report_panic(),
             }
             return switchboard_hub::Endpoint::disconnect(&*local, false);
         }
@@ -330,25 +333,50 @@ impl Joining {
         local.is_here().then_some((client, local))
     }
 
-    /// Runs the middleware, then lets each `on_connect` take its arguments.
+    /// Runs the middleware, then lets each `on_connect` take its arguments. Errors that the client is not told have been reported.
     async fn admit(&self) -> Result<Vec<Extracted>, Error> {
         let context = Connecting { socket: self.socket.clone() };
-        let failed = || Error::new("internal error");
+        let extract = |kind, handler: &AnySocketHandler<Connecting>| {
+            self.judge(kind, handler, caught(|| handler.extract(&context)))
+        };
         for middleware in &self.table.middleware {
-            let extracted = guarded(|| middleware(&context)).ok_or_else(failed)??;
-            call(extracted).await.ok_or_else(failed)??;
+            let extracted = extract(HandlerKind::Middleware, middleware)?;
+            self.judge(HandlerKind::Middleware, middleware, call(extracted).await)?;
         }
-        let extract =
-            |handler: &AnySocketHandler<Connecting>| guarded(|| handler(&context)).ok_or_else(failed)?;
-        self.table.connect.iter().map(extract).collect()
+        self.table.connect.iter().map(|handler| extract(HandlerKind::Connect, handler)).collect()
+    }
+
+    /// What a call came to (`None`: it panicked); what is the server's own affair is reported.
+    fn judge<T>(
+        &self,
+        kind: HandlerKind,
+        handler: &AnySocketHandler<Connecting>,
+        outcome: Option<Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let context = self.error_context(kind, handler.type_name());
+        match outcome {
+            Some(Err(error)) if !error.is_public() || error.wanted_type().is_some() => {
+                context.report(&error);
+                Err(error)
+            }
+            Some(outcome) => outcome,
+            None => {
+                context.report_panic();
+                Err(Error::internal("a handler panicked"))
+            }
+        }
+    }
+
+    fn error_context(&self, kind: HandlerKind, handler: &'static str) -> ErrorContext<'_> {
+        ErrorContext { socket: &self.socket, kind, event: None, handler }
     }
 }
 
 /// Calls a handler that has its arguments; `None` where it panicked.
 async fn call(extracted: Extracted) -> Option<Outcome> {
-    match guarded(extracted.0)? {
+    match caught(extracted.0)? {
         HandlerCall::Done(outcome) => Some(outcome),
-        HandlerCall::Waits(waiting) => guarded_future(waiting).await,
+        HandlerCall::Waits(waiting) => caught_future(waiting).await,
     }
 }
 

@@ -12,13 +12,13 @@ use crate::api::namespace::NamespaceInner;
 use crate::api::options::SocketIoOptions;
 use crate::engineio::application::{Application, Conversation};
 use crate::engineio::session::EngineSession;
-use crate::states::States;
+use crate::states::{SharedStates, States};
 
 /// A Socket.IO server: its namespaces.
 pub(crate) struct SocketIo {
     pub(crate) options: Arc<SocketIoOptions>,
     hub: Arc<Hub>,
-    states: Arc<States>,
+    pub(crate) states: Arc<SharedStates>,
     namespaces: ArcSwap<HashMap<Arc<str>, Arc<NamespaceInner>>>,
     /// Held while the namespaces are replaced.
     writing: Mutex<()>,
@@ -29,7 +29,7 @@ impl SocketIo {
         let server = Arc::new(Self {
             options: Arc::new(options),
             hub: Arc::clone(hub),
-            states: Arc::new(states),
+            states: Arc::new(SharedStates::new(states)),
             namespaces: ArcSwap::default(),
             writing: Mutex::new(()),
         });

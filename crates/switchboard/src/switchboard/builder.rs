@@ -198,6 +198,12 @@ impl Builder {
         self
     }
 
+    /// After how long a handler that waits, while events of its socket wait behind it, is named in the log. Default 5 s.
+    pub fn held_warning(mut self, after: Duration) -> Self {
+        self.socketio.held_warning = after;
+        self
+    }
+
     /// Acknowledgements that may be awaited of one socket. Default 10 000.
     pub fn max_pending_acks(mut self, acks: usize) -> Self {
         self.socketio.max_pending_acks = acks;
@@ -270,7 +276,8 @@ impl Builder {
         self
     }
 
-    /// A value that handlers get with [`State`](crate::State), one of each type.
+    /// A value that handlers get with [`State`](crate::State), one of each type. One that holds the server itself is given to
+    /// [`Switchboard::state`].
     pub fn state<T: Send + Sync + 'static>(mut self, state: T) -> Self {
         self.states.insert(state);
         self

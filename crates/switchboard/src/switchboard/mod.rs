@@ -1,6 +1,7 @@
 //! The server as users hold it, and its options.
 
 mod builder;
+mod extract;
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use tokio::net::ToSocketAddrs;
 
 pub use builder::Builder;
+use extract::WeakSwitchboard;
 
 use crate::api::namespace::Namespace;
 use crate::engineio::{Application, EngineOptions, EngineServer, EngineService};
@@ -48,6 +50,7 @@ impl Switchboard {
     pub(crate) fn new(server: Server, socketio: &Arc<SocketIo>, engine: EngineOptions) -> Self {
         let engine = Arc::new(engine);
         let io = Self { server: KeepAlive::new(server), socketio: Arc::clone(socketio), engine };
+        socketio.states.insert(WeakSwitchboard::new(&io));
         io.add_engine(EngineOptions::clone(&io.engine), Arc::new(SocketIoApplication(Arc::clone(socketio))));
         io
     }
@@ -65,6 +68,37 @@ impl Switchboard {
     /// The namespace `/`.
     pub fn root(&self) -> Namespace {
         self.of("/")
+    }
+
+    /// Gives a value that handlers get with [`State`](crate::State), one of each type, as [`Builder::state`] does, where the value is there
+    /// only when the server is. It is given before the handlers that ask for it are registered. A value of the same type that was given
+    /// before is replaced.
+    ///
+    /// A value that holds the server keeps it running: its workers end with [`shutdown`](Self::shutdown), and not when its last handle
+    /// elsewhere is dropped. A handler that only needs the server has it as an argument of the type `Switchboard`.
+    ///
+    /// ```
+    /// use switchboard::{Data, Socket, State, Switchboard};
+    ///
+    /// struct App {
+    ///     io: Switchboard,
+    ///     name: String,
+    /// }
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> std::io::Result<()> {
+    /// let io = Switchboard::builder().workers(1).build()?;
+    /// io.state(App { io: io.clone(), name: "the square".to_owned() });
+    /// io.root().on_connect(|socket: Socket, app: State<App>| socket.emit("welcome", &app.name));
+    /// io.root().on("tell all", |app: State<App>, Data(text): Data<String>| app.io.of("/news").emit("told", text));
+    /// io.root().on("tell all, too", |io: Switchboard, Data(text): Data<String>| io.of("/news").emit("told", text));
+    /// # io.shutdown(std::time::Duration::ZERO).await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn state<T: Send + Sync + 'static>(&self, state: T) -> &Self {
+        self.socketio.states.insert(state);
+        self
     }
 
     /// A raw WebSocket service at a path, with default options. One that was there is replaced.

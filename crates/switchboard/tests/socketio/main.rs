@@ -6,6 +6,7 @@ mod acks;
 mod bounds;
 mod connecting;
 mod disconnecting;
+mod errors;
 mod events;
 #[allow(dead_code, reason = "the tests of leaks use the rest")]
 mod harness;

@@ -1,0 +1,55 @@
+//! The server as an argument of handlers.
+
+use std::sync::{Arc, Weak};
+
+use super::Switchboard;
+use crate::api::extract::{EventContext, FromEvent, FromSocket, HasSocket};
+use crate::api::socket::Socket;
+use crate::engineio::EngineOptions;
+use crate::server::WeakKeepAlive;
+use crate::socketio::server::SocketIo;
+use crate::{Error, Result};
+
+/// The server, among the values that handlers get: it does not keep the server running.
+pub(super) struct WeakSwitchboard {
+    server: WeakKeepAlive,
+    socketio: Weak<SocketIo>,
+    engine: Weak<EngineOptions>,
+}
+
+impl WeakSwitchboard {
+    pub(super) fn new(io: &Switchboard) -> Self {
+        Self {
+            server: io.server.downgrade(),
+            socketio: Arc::downgrade(&io.socketio),
+            engine: Arc::downgrade(&io.engine),
+        }
+    }
+
+    fn upgrade(&self) -> Option<Switchboard> {
+        Some(Switchboard {
+            server: self.server.upgrade()?,
+            socketio: self.socketio.upgrade()?,
+            engine: self.engine.upgrade()?,
+        })
+    }
+}
+
+fn server_of(socket: &Socket) -> Result<Switchboard> {
+    let server = socket.shared.namespace.states.get::<WeakSwitchboard>();
+    server.and_then(|server| server.upgrade()).ok_or_else(|| Error::internal("the server is no more"))
+}
+
+/// The server. Fails where its last handle has gone.
+impl FromEvent for Switchboard {
+    fn from_event(context: &EventContext<'_>) -> Result<Self> {
+        server_of(context.socket())
+    }
+}
+
+/// The server. Fails where its last handle has gone.
+impl<C: HasSocket> FromSocket<C> for Switchboard {
+    fn from_socket(context: &C) -> Result<Self> {
+        server_of(context.socket())
+    }
+}
