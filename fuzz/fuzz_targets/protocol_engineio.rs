@@ -17,16 +17,19 @@ fuzz_target!(|bytes: &[u8]| {
         reencode_open(&open);
     }
 
-    let packets: Vec<_> = payload::decode(text, 1000).collect();
+    let packets: Vec<_> = payload::decode(text).collect();
     let mut body = Vec::new();
-    for packet in packets.iter().flatten() {
-        payload::push_packet(&mut body, packet);
+    for (number, packet) in packets.iter().flatten().enumerate() {
+        if number > 0 {
+            body.push(payload::SEPARATOR);
+        }
+        packet.encode_text(&mut body);
     }
     if let Some(Err(_)) = packets.last() {
         return;
     }
     let body = String::from_utf8(body).expect("packets are text");
-    let again: Vec<_> = payload::decode(&body, 1000).collect();
+    let again: Vec<_> = payload::decode(&body).collect();
     assert_eq!(packets, again);
     if let [Ok(packet)] = packets.as_slice() {
         assert_eq!(Packet::decode_text(text).as_ref(), Ok(packet));

@@ -100,7 +100,7 @@ impl Worker {
 
     /// Adds the waiting broadcasts to the outboxes: something else is about to be written, or members to come or go.
     #[inline]
-    pub(crate) fn apply_deferred(&self) {
+    pub fn apply_deferred(&self) {
         if !self.deferred.borrow().is_empty() {
             self.apply_deferred_now();
         }

@@ -4,18 +4,19 @@
 //! `docs/engine.io-protocol/v4-current.md` in the `socketio/socket.io` repository.
 
 mod error;
-mod heartbeat;
 mod open;
 mod packet;
 pub mod payload;
 mod query;
+mod session;
 mod session_id;
-mod upgrade;
 
 pub use error::ErrorCode;
-pub use heartbeat::{Heartbeat, HeartbeatAction};
 pub use open::{OpenPacket, ReceivedOpen};
 pub use packet::{DecodeError, Packet};
 pub use query::Query;
+pub use session::{
+    Admission, ClientAction, ClientSession, Closing, Ending, GetAnswer, ProbeStep, Received, ServerAction,
+    ServerSession, UpgradeRefused, Version,
+};
 pub use session_id::SessionId;
-pub use upgrade::{FLUSH_INTERVAL, Upgrade, UpgradeAction, UpgradeRefused, UpgradeStep};

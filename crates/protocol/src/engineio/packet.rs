@@ -41,12 +41,6 @@ pub enum DecodeError {
     /// What follows `b` is not base64.
     #[error("binary packet is not base64")]
     Base64,
-    /// The payload holds more packets than allowed.
-    #[error("more than {limit} packets in one payload")]
-    TooManyPackets {
-        /// The limit that was passed.
-        limit: usize,
-    },
     /// The data of an open packet is not the JSON it should be.
     #[error("malformed open packet")]
     Open,
@@ -101,7 +95,7 @@ impl<'a> Packet<'a> {
 }
 
 /// Appends `b` and the base64 of `bytes`.
-pub(super) fn encode_binary(out: &mut Vec<u8>, bytes: &[u8]) {
+fn encode_binary(out: &mut Vec<u8>, bytes: &[u8]) {
     let encoded = bytes.len().div_ceil(3).saturating_mul(4);
     let start = out.len();
     out.resize(start + 1 + encoded, b'b');

@@ -1,13 +1,12 @@
 //! The polling transport: a GET that waits for packets, a POST that brings some.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::rc::Rc;
 
 use bytes::Bytes;
 use http::StatusCode;
-use smallvec::SmallVec;
 use switchboard_hub::{Session, Worker};
-use switchboard_protocol::engineio::{ErrorCode, payload};
+use switchboard_protocol::engineio::{Admission, ErrorCode, GetAnswer, payload};
 use tokio::sync::oneshot;
 
 use super::session::{EngineSession, Registry, Transport};
@@ -17,38 +16,39 @@ use crate::http::{Answer, Uncompressed, answer, engine_error, refused, text};
 /// Where the answer to a request goes.
 pub(crate) type Reply = oneshot::Sender<Answer>;
 
-/// The requests of one session that wait.
+/// The requests of one session that wait. Which there may be is for the session's rules to say.
 #[derive(Default)]
 pub(super) struct Polling {
-    poll: RefCell<Option<Reply>>,
-    /// The body of a POST is on its way.
-    receiving: Cell<bool>,
+    /// The GET that waits for packets.
+    get: Cell<Option<Reply>>,
+    /// A POST whose packets were handled, and that is answered when the session takes input again.
+    post: Cell<Option<Reply>>,
     /// How many bytes of what waits, from its start on, are packets that need no compressing.
     plain: Cell<u32>,
-    /// POSTs that are answered when the application takes input again.
-    posts: RefCell<SmallVec<[Reply; 1]>>,
 }
 
 impl Polling {
-    /// Whether a GET waits.
-    pub(super) fn is_waiting(&self) -> bool {
-        self.poll.borrow().as_ref().is_some_and(|reply| !reply.is_closed())
-    }
-
     /// Lets the GET that waits return with nothing, if one does.
-    pub(super) fn release_noop(&self) {
-        self.release(Bytes::from_static(b"6"), true);
+    pub(super) fn answer_noop(&self) {
+        self.answer_get(Bytes::from_static(b"6"), true);
     }
 
     /// Answers the GET that waits, if one does. `compress`: whether the answer may be compressed.
-    pub(super) fn release(&self, body: Bytes, compress: bool) {
-        if let Some(reply) = self.poll.take() {
+    fn answer_get(&self, body: Bytes, compress: bool) {
+        if let Some(reply) = self.get.take() {
             let mut answer = text(body);
             if !compress {
                 answer.extensions_mut().insert(Uncompressed);
             }
             // The caller may have gone this moment; its guard has said so, or will.
             let _gone = reply.send(answer);
+        }
+    }
+
+    /// Answers the POST that was held back, if one was.
+    pub(super) fn answer_post(&self) {
+        if let Some(reply) = self.post.take() {
+            let _gone = reply.send(posted());
         }
     }
 
@@ -63,24 +63,10 @@ impl Polling {
     pub(super) fn take_plain(&self) -> usize {
         self.plain.take() as usize
     }
-
-    /// Answers the GET that waits, if one does, with an error.
-    fn fail(&self) {
-        if let Some(reply) = self.poll.take() {
-            let _gone = reply.send(engine_error(ErrorCode::BadRequest));
-        }
-    }
-
-    /// Answers the POSTs that were held back.
-    pub(super) fn release_posts(&self) {
-        for reply in self.posts.take() {
-            let _gone = reply.send(posted());
-        }
-    }
 }
 
 /// The answer to a request that came while another of its kind was under way: 400 with nothing, as Node has it.
-pub(crate) fn overlap_refused() -> Answer {
+fn overlap_refused() -> Answer {
     refused("engine", "overlap");
     answer(StatusCode::BAD_REQUEST, "text/plain", Bytes::new())
 }
@@ -90,83 +76,86 @@ fn posted() -> Answer {
     answer(StatusCode::OK, "text/html", Bytes::from_static(b"ok"))
 }
 
-impl EngineSession {
-    /// Whether the session is on polling.
-    fn polls(&self) -> bool {
-        matches!(&*self.transport.borrow(), Transport::Polling(_))
+/// The answer to a request that was not admitted.
+fn not_admitted(admission: Admission) -> Answer {
+    match admission {
+        Admission::Overlap => overlap_refused(),
+        Admission::Unknown => engine_error(ErrorCode::SessionIdUnknown),
+        Admission::WrongTransport | Admission::Accept => engine_error(ErrorCode::BadRequest),
     }
+}
 
+impl EngineSession {
     /// A GET: answered at once where packets wait, else when some do.
     pub(crate) fn poll(self: &Rc<Self>, worker: &Rc<Worker>, reply: Reply) {
-        let overlap = match &*self.transport.borrow() {
-            Transport::Polling(polling) if !polling.is_waiting() => {
-                *polling.poll.borrow_mut() = Some(reply);
-                None
-            }
-            Transport::Polling(_) => Some((reply, true)),
-            Transport::WebSocket(_) | Transport::None => Some((reply, false)),
-        };
-        match overlap {
-            None => self.flush(worker),
-            Some((reply, true)) => {
-                let _gone = reply.send(overlap_refused());
-                self.close(worker, DisconnectReason::TransportError);
-                self.flush(worker);
-            }
-            Some((reply, false)) => drop(reply.send(engine_error(ErrorCode::BadRequest))),
+        let admission = self.rules.borrow_mut().on_get();
+        match (admission, &*self.transport.borrow()) {
+            (Admission::Accept, Transport::Polling(polling)) => polling.get.set(Some(reply)),
+            _ => drop(reply.send(not_admitted(admission))),
+        }
+        match admission {
+            Admission::Accept => self.flush(worker),
+            Admission::Overlap => self.close(worker, DisconnectReason::TransportError),
+            Admission::WrongTransport | Admission::Unknown => {}
         }
     }
 
-    /// The head of a POST has come, its body not yet. `false`: it is refused, because another one's body is on its way.
-    pub(crate) fn begin_post(self: &Rc<Self>, worker: &Rc<Worker>) -> bool {
-        let receiving = match &*self.transport.borrow() {
-            Transport::Polling(polling) => polling.receiving.replace(true),
-            Transport::WebSocket(_) | Transport::None => false,
-        };
-        if receiving {
+    /// The head of a POST has come, its body has not. The error is what it is answered.
+    #[expect(clippy::result_large_err, reason = "the error is the answer, passed on once")]
+    pub(crate) fn begin_post(self: &Rc<Self>, worker: &Rc<Worker>) -> Result<(), Answer> {
+        let admission = self.rules.borrow_mut().on_post_head();
+        if admission == Admission::Overlap {
             self.close(worker, DisconnectReason::TransportError);
         }
-        !receiving
+        if admission == Admission::Accept { Ok(()) } else { Err(not_admitted(admission)) }
     }
 
     /// A POST with its whole body; `begun`: its head was announced by [`begin_post`](Self::begin_post).
     pub(crate) fn post(self: &Rc<Self>, worker: &Rc<Worker>, body: &Bytes, begun: bool, reply: Reply) {
-        let overlap = match &*self.transport.borrow() {
-            Transport::Polling(polling) => polling.receiving.replace(false) && !begun,
-            Transport::WebSocket(_) | Transport::None => {
-                let _gone = reply.send(engine_error(ErrorCode::BadRequest));
-                return;
+        let admission = self.rules.borrow_mut().on_post(begun);
+        if admission != Admission::Accept {
+            let _gone = reply.send(not_admitted(admission));
+            if admission == Admission::Overlap {
+                self.close(worker, DisconnectReason::TransportError);
             }
-        };
-        if overlap {
-            let _gone = reply.send(overlap_refused());
-            return self.close(worker, DisconnectReason::TransportError);
+            return;
         }
         worker.stats().bytes_received.add(body.len() as u64);
         let Ok(body) = std::str::from_utf8(body) else {
             return self.refuse(worker, reply);
         };
-        let (handled, full_inbox) = worker.handle_input(|| self.on_payload(worker, body));
-        if !handled {
+        let (is_payload, full_inbox) = worker.handle_input(|| self.on_payload(worker, body));
+        if !is_payload {
             return self.refuse(worker, reply);
         }
-        match (&*self.transport.borrow(), full_inbox) {
-            (Transport::Polling(polling), _) if self.is_paused() => polling.posts.borrow_mut().push(reply),
-            // A handler met a full inbox: the client may post again when there is room.
-            (_, Some(inbox)) => {
-                let worker = Rc::clone(worker);
-                tokio::task::spawn_local(async move {
-                    worker.room(inbox).await;
-                    let _gone = reply.send(posted());
-                });
-            }
-            (_, None) => drop(reply.send(posted())),
+        // The client posts again when it has the answer.
+        let is_answered = self.rules.borrow_mut().on_post_handled(full_inbox.is_some());
+        match &*self.transport.borrow() {
+            Transport::Polling(polling) if !is_answered => polling.post.set(Some(reply)),
+            _ => drop(reply.send(posted())),
+        }
+        if let (false, Some(inbox)) = (is_answered, full_inbox) {
+            let (me, worker) = (Rc::downgrade(self), Rc::clone(worker));
+            tokio::task::spawn_local(async move {
+                worker.room(inbox).await;
+                if let Some(me) = me.upgrade() {
+                    me.release_post();
+                }
+            });
+        }
+    }
+
+    /// The inbox that a handler found full has room again.
+    fn release_post(&self) {
+        let is_answered = self.rules.borrow_mut().release_post();
+        if let (true, Transport::Polling(polling)) = (is_answered, &*self.transport.borrow()) {
+            polling.answer_post();
         }
     }
 
     /// Handles the packets of a payload. `false`: it is none.
     fn on_payload(self: &Rc<Self>, worker: &Rc<Worker>, body: &str) -> bool {
-        for packet in payload::decode(body, payload::DEFAULT_MAX_PACKETS) {
+        for packet in payload::decode(body) {
             match packet {
                 Ok(packet) => {
                     worker.stats().messages_received.add(1);
@@ -177,7 +166,7 @@ impl EngineSession {
                     return false;
                 }
             }
-            if !self.is_open() {
+            if self.rules.borrow().is_over() {
                 break;
             }
         }
@@ -190,32 +179,40 @@ impl EngineSession {
         self.close(worker, DisconnectReason::ParseError);
     }
 
-    /// Lets the GET that waits return with nothing, so that its client can go on to another transport.
-    pub(super) fn release_poll(&self) {
-        if let Transport::Polling(polling) = &*self.transport.borrow()
-            && polling.is_waiting()
-            && self.outbox.is_empty()
-        {
-            polling.release_noop();
+    /// Answers the GET that waits.
+    pub(super) fn answer_get(&self, worker: &Rc<Worker>, answer: GetAnswer) {
+        let Transport::Polling(polling) = &*self.transport.borrow() else { return };
+        match answer {
+            GetAnswer::Packets => {
+                let body = worker.take(&self.outbox);
+                let compress = polling.take_plain() != body.len();
+                polling.answer_get(body.into(), compress);
+            }
+            GetAnswer::Noop => polling.answer_noop(),
+            GetAnswer::Close => polling.answer_get(Bytes::from_static(b"1"), true),
+            GetAnswer::NoopAndClose => polling.answer_get(Bytes::from_static(b"6\x1e1"), true),
+        }
+    }
+
+    /// Lets the GET that waits return, so that its client can go on to another transport.
+    pub(super) fn release_get(&self, worker: &Rc<Worker>) {
+        let answer = self.rules.borrow_mut().release_get(self.outbox.is_empty());
+        if let Some(answer) = answer {
+            self.answer_get(worker, answer);
         }
     }
 }
 
-/// A POST was larger than allowed: without what it brought its session cannot go on.
-pub(crate) fn on_large_post(worker: &Rc<Worker>, session: &Rc<EngineSession>) {
-    if let Transport::Polling(polling) = &*session.transport.borrow() {
-        polling.fail();
-    }
+/// A POST was refused (by its size, its time, or its form): without what it brought its session cannot go on.
+pub(crate) fn on_refused_post(worker: &Rc<Worker>, session: &Rc<EngineSession>) {
     session.close(worker, DisconnectReason::TransportError);
-    session.forget(worker);
 }
 
 /// The caller of a request went away before it had its answer: its session is closed, as Node does.
 pub(crate) fn abandoned(worker: &Rc<Worker>, sid: &switchboard_protocol::engineio::SessionId) {
     let session = worker.extension::<Registry>().get(sid);
-    if let Some(session) = session.filter(|session| session.polls()) {
+    if let Some(session) = session.filter(|session| session.rules.borrow().is_polling()) {
         metrics::counter!("switchboard_requests_abandoned_total").increment(1);
         session.close(worker, DisconnectReason::TransportError);
-        session.forget(worker);
     }
 }

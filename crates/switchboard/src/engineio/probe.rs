@@ -4,13 +4,13 @@
 //! A probe that fails leaves the session where it is.
 
 use std::any::Any;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use switchboard_hub::{Outbox, Session, SessionKey, Worker};
-use switchboard_protocol::engineio::{Packet, SessionId, UpgradeAction, UpgradeStep};
+use switchboard_hub::{Outbox, Session, Worker};
+use switchboard_protocol::engineio::{Packet, ProbeStep, SessionId};
 use switchboard_websocket::Message;
 
 use super::EngineServer;
@@ -24,20 +24,16 @@ const OUTBOX_BYTES: usize = 1024;
 struct Probe {
     session: Rc<EngineSession>,
     outbox: Outbox,
-    key: Cell<Option<SessionKey>>,
     connection: RefCell<Option<Rc<Connection>>>,
 }
 
 /// Starts a probe. One for a session that is gone, upgraded or being probed is closed.
 pub(crate) fn start(worker: &Rc<Worker>, server: &Arc<EngineServer>, sid: SessionId, opened: Opened<'_>) {
-    let Some(session) = worker.extension::<Registry>().get(&sid).filter(|session| session.is_open()) else {
-        return;
-    };
-    let started = session.upgrade.borrow_mut().start(worker.elapsed(), server.options.upgrade_timeout);
+    let Some(session) = worker.extension::<Registry>().get(&sid) else { return };
+    let started = session.rules.borrow_mut().start_probe(worker.elapsed(), server.options.upgrade_timeout);
     let probe = Rc::new(Probe {
         session,
         outbox: Outbox::new(OUTBOX_BYTES, opened.wire.framing()),
-        key: Cell::new(None),
         connection: RefCell::default(),
     });
     let owner = Rc::clone(&probe) as Rc<dyn ConnectionOwner>;
@@ -50,9 +46,7 @@ pub(crate) fn start(worker: &Rc<Worker>, server: &Arc<EngineServer>, sid: Sessio
         return;
     }
     *probe.session.probing.borrow_mut() = Some(connection);
-    let key = worker.add_session(Rc::clone(&probe) as Rc<dyn Session>);
-    probe.key.set(Some(key));
-    probe.arm(worker);
+    probe.session.arm_deadline(worker);
 }
 
 impl Probe {
@@ -60,42 +54,22 @@ impl Probe {
         self.connection.borrow().clone()
     }
 
-    fn deadline(&self, worker: &Worker) -> Option<Instant> {
-        self.session.upgrade.borrow().deadline().map(|deadline| worker.origin() + deadline)
-    }
-
-    fn arm(&self, worker: &Worker) {
-        if let (Some(key), Some(deadline)) = (self.key.get(), self.deadline(worker)) {
-            worker.arm(key, deadline);
+    /// Whether the session still waits for this probe: not for another one, or none.
+    fn is_current(&self) -> bool {
+        match (&*self.session.probing.borrow(), &*self.connection.borrow()) {
+            (Some(probing), Some(own)) => Rc::ptr_eq(probing, own),
+            _ => false,
         }
-    }
-
-    /// Ends the probe, whatever came of it.
-    fn finish(&self, worker: &Worker) -> bool {
-        let key = self.key.take();
-        if let Some(key) = key {
-            worker.remove_session(key);
-            drop(self.session.probing.take());
-        }
-        key.is_some()
     }
 
     fn fail(&self, worker: &Rc<Worker>) {
-        if self.finish(worker) {
+        if self.is_current() {
+            drop(self.session.probing.take());
             metrics::counter!("switchboard_upgrades_failed_total").increment(1);
-            self.session.upgrade.borrow_mut().fail();
+            self.session.rules.borrow_mut().on_probe_lost();
         }
         if let Some(connection) = self.connection() {
             connection.close(worker, None, "");
-        }
-    }
-
-    fn step(&self, worker: &Rc<Worker>) {
-        let action = self.session.upgrade.borrow_mut().poll(worker.elapsed());
-        match action {
-            UpgradeAction::None => {}
-            UpgradeAction::FlushPolling => self.session.release_poll(),
-            UpgradeAction::TimedOut => self.fail(worker),
         }
     }
 }
@@ -122,9 +96,9 @@ impl Session for Probe {
         }
     }
 
-    fn on_timer(&self, worker: &Rc<Worker>, _now: Instant) -> Option<Instant> {
-        self.step(worker);
-        self.key.get().and_then(|_still_probing| self.deadline(worker))
+    /// The session keeps the time of its probe.
+    fn on_timer(&self, _worker: &Rc<Worker>, _now: Instant) -> Option<Instant> {
+        None
     }
 
     fn shut_down(&self, worker: &Rc<Worker>) {
@@ -140,23 +114,23 @@ impl ConnectionOwner for Probe {
     fn on_message(self: Rc<Self>, worker: &Rc<Worker>, connection: &Rc<Connection>, message: Message<'_>) {
         let Message::Text(text) = message else { return self.fail(worker) };
         let Ok(packet) = Packet::decode_text(text) else { return self.fail(worker) };
-        if !self.session.is_open() || self.key.get().is_none() {
+        if !self.is_current() {
             return self.fail(worker);
         }
-        let step = self.session.upgrade.borrow_mut().on_packet(&packet, worker.elapsed());
+        let step = self.session.rules.borrow_mut().on_probe_packet(&packet, worker.elapsed());
         match step {
-            UpgradeStep::SendPong => {
+            ProbeStep::SendPong => {
                 let me = Rc::clone(&self) as Rc<dyn Session>;
                 let _full = worker.write(&me, |out| write_text(self.outbox.framing(), out, b"3probe"));
-                self.step(worker);
-                self.arm(worker);
+                self.session.keep_rules(worker, Worker::clock());
+                self.session.arm_deadline(worker);
             }
-            UpgradeStep::Swap => {
-                self.finish(worker);
+            ProbeStep::Swap => {
+                drop(self.session.probing.take());
                 *self.connection.borrow_mut() = None;
                 self.session.upgrade_to(worker, connection);
             }
-            UpgradeStep::Fail => self.fail(worker),
+            ProbeStep::Fail => self.fail(worker),
         }
     }
 

@@ -22,7 +22,6 @@ use super::decide::{Attach, Decision, HixieUpgrade, PollKind, PollRequest, can_p
 use super::finish::Finish;
 use super::hixie::prove;
 use super::{Answer, body_refused, engine_error, http2, plain, refused, text};
-use crate::DisconnectReason;
 use crate::engineio::polling::{self, Reply};
 use crate::engineio::session::{EngineSession, Registry};
 use crate::engineio::{EngineOptions, EngineServer};
@@ -300,10 +299,14 @@ where
     if headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes() == b"application/octet-stream") {
         // Protocol 4 has no binary payloads.
         let refusal = ask(hub, owner, move |worker, reply| {
-            let _gone = reply.send(engine_error(ErrorCode::BadRequest));
-            if let Some(session) = find(worker, &sid) {
-                session.close(worker, DisconnectReason::TransportError);
-            }
+            let answer = match find(worker, &sid) {
+                Some(session) => {
+                    polling::on_refused_post(worker, &session);
+                    body_refused(StatusCode::BAD_REQUEST)
+                }
+                None => engine_error(ErrorCode::SessionIdUnknown),
+            };
+            let _gone = reply.send(answer);
         });
         return Some(refusal.await);
     }
@@ -315,12 +318,11 @@ where
         Poll::Ready(read) => read,
         Poll::Pending => {
             let begin = ask(hub, owner, move |worker, reply| {
-                let answer = match find(worker, &sid) {
-                    Some(session) if session.begin_post(worker) => text(Bytes::new()),
-                    Some(_) => polling::overlap_refused(),
-                    None => engine_error(ErrorCode::SessionIdUnknown),
+                let begun = match find(worker, &sid) {
+                    Some(session) => session.begin_post(worker),
+                    None => Err(engine_error(ErrorCode::SessionIdUnknown)),
                 };
-                let _gone = reply.send(answer);
+                let _gone = reply.send(begun.map_or_else(|refusal| refusal, |()| text(Bytes::new())));
             });
             let begin = begin.await;
             if begin.status() != StatusCode::OK {
@@ -344,7 +346,7 @@ where
                 ask(hub, owner, move |worker, reply| {
                     let _gone = reply.send(body_refused(status));
                     if let Some(session) = find(worker, &sid) {
-                        polling::on_large_post(worker, &session);
+                        polling::on_refused_post(worker, &session);
                     }
                 })
                 .await,
@@ -354,9 +356,9 @@ where
     Some(answer.await)
 }
 
-/// The session of an id, if it is open.
+/// The session of an id. It may be closing.
 fn find(worker: &Worker, sid: &SessionId) -> Option<Rc<EngineSession>> {
-    worker.extension::<Registry>().get(sid).filter(|session| session.is_open())
+    worker.extension::<Registry>().get(sid)
 }
 
 enum NoBody {

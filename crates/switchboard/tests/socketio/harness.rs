@@ -52,6 +52,13 @@ impl Server {
         client
     }
 
+    /// A WebSocket connection that asks to take over a session which is on polling.
+    pub(crate) async fn probe(&self, session: &Polling) -> Client {
+        let url = format!("ws://{}/socket.io/?EIO=4&transport=websocket&sid={}", self.address, session.sid());
+        let stream = soon("a connection", WebSocketStream::connect(&url, &Config::default())).await;
+        Client { stream: stream.expect("the handshake is good"), pings: 0, last: VecDeque::new() }
+    }
+
     /// A client in namespace `/`.
     pub(crate) async fn client(&self) -> Client {
         let mut client = self.open().await;
@@ -175,9 +182,22 @@ impl Client {
 
 /// One request, on a connection of its own; its answer's body.
 pub(crate) async fn http(address: SocketAddr, method: &str, target: &str, body: &str) -> String {
+    let (head, body) = request(address, method, target, "", body).await;
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}\n{body}");
+    body
+}
+
+/// One request with more `headers`, each with its end of line; its answer's head and body.
+pub(crate) async fn request(
+    address: SocketAddr,
+    method: &str,
+    target: &str,
+    headers: &str,
+    body: &str,
+) -> (String, String) {
     let mut stream = TcpStream::connect(address).await.expect("it listens");
     let head = format!(
-        "{method} {target} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        "{method} {target} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{headers}content-length: {}\r\n\r\n",
         body.len()
     );
     stream
@@ -187,8 +207,7 @@ pub(crate) async fn http(address: SocketAddr, method: &str, target: &str, body: 
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.expect("an answer in text");
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
-    assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
-    body.to_owned()
+    (head.to_owned(), body.to_owned())
 }
 
 /// A session on polling.
@@ -206,10 +225,40 @@ impl Polling {
         Self { address: server.address, target: format!("{target}&sid={sid}") }
     }
 
+    /// One request of the session: the status and the body of its answer.
+    pub(crate) async fn answer(&self, method: &str, headers: &str, body: &str) -> (u16, String) {
+        let (head, body) =
+            soon("an answer", request(self.address, method, &self.target, headers, body)).await;
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+        (status.unwrap_or_else(|| panic!("no status: {head}")), body)
+    }
+
+    /// Expects that the server knows nothing of the session any more.
+    pub(crate) async fn is_unknown(&self) {
+        let unknown = r#"{"code":1,"message":"Session ID unknown"}"#.to_owned();
+        assert_eq!(self.answer("GET", "", "").await, (400, unknown));
+    }
+
+    /// The session's id.
+    pub(crate) fn sid(&self) -> &str {
+        self.target.rsplit('=').next().expect("it is the query's end")
+    }
+
     /// The packets of the next poll.
     pub(crate) async fn get(&self) -> Vec<String> {
         let body = soon("a poll", http(self.address, "GET", &self.target, "")).await;
         body.split('\x1e').map(str::to_owned).collect()
+    }
+
+    /// Polls a server that may have gone; all that comes.
+    pub(crate) async fn try_get(&self) -> String {
+        let mut answer = String::new();
+        if let Ok(mut stream) = TcpStream::connect(self.address).await {
+            let request = format!("GET {} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n", self.target);
+            let _cut = stream.write_all(request.as_bytes()).await;
+            let _cut = stream.read_to_string(&mut answer).await;
+        }
+        answer
     }
 
     /// Posts to a session that may have gone.
@@ -278,6 +327,6 @@ impl Signal {
 impl Polling {
     /// Whether a packet shows the session's id.
     pub(crate) fn knows(&self, packet: &str) -> bool {
-        self.target.rsplit('=').next().is_some_and(|sid| packet.contains(sid))
+        packet.contains(self.sid())
     }
 }

@@ -14,5 +14,6 @@ mod misbehaving;
 mod order;
 mod ordered;
 mod outbox;
+mod polling;
 mod rooms;
 mod threads;

@@ -4,6 +4,7 @@
 
 mod closing;
 mod owner;
+mod upgrade;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -12,7 +13,9 @@ use std::time::Instant;
 
 use hashbrown::HashMap;
 use switchboard_hub::{Framing, HubError, Outbox, Session, SessionKey, Worker};
-use switchboard_protocol::engineio::{Heartbeat, OpenPacket, Packet, SessionId, Upgrade, payload};
+use switchboard_protocol::engineio::{
+    Ending, OpenPacket, Packet, Received, ServerSession, SessionId, Version, payload,
+};
 use switchboard_websocket::Opcode;
 
 use super::EngineServer;
@@ -53,14 +56,6 @@ impl Default for Sending {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Open,
-    /// Closed, but its client on polling has not been told yet.
-    Lingering,
-    Closed,
-}
-
 pub(in crate::engineio) enum Transport {
     None,
     Polling(Polling),
@@ -74,15 +69,10 @@ pub(crate) struct EngineSession {
     pub(in crate::engineio) outbox: Outbox,
     pub(in crate::engineio) server: Arc<EngineServer>,
     pub(in crate::engineio) transport: RefCell<Transport>,
-    state: Cell<State>,
-    pub(in crate::engineio) upgrade: RefCell<Upgrade>,
+    /// What the session may do, and when. Borrowed for the length of one call, in which nobody else is called.
+    pub(in crate::engineio) rules: RefCell<ServerSession>,
     /// The connection that probes now.
     pub(in crate::engineio) probing: RefCell<Option<Rc<Connection>>>,
-    heartbeat: RefCell<Heartbeat>,
-    /// A ping was sent that no pong has answered yet.
-    awaits_pong: Cell<bool>,
-    /// The application holds back more than it may: no input is taken, and its silence is not the peer's.
-    paused: Cell<bool>,
     conversation: RefCell<Option<Rc<dyn Conversation>>>,
     handshake: Handshake,
 }
@@ -128,22 +118,17 @@ impl EngineSession {
             return None;
         }
         let options = &server.options;
+        let (interval, timeout) = (options.ping_interval, options.ping_timeout);
+        let begin = if framing == PAYLOAD { ServerSession::polling } else { ServerSession::websocket };
+        let rules = begin(worker.elapsed(), Version::V4, interval, timeout);
         let session = Rc::new(Self {
             sid: SessionId::new(worker.id().0, random),
             key: Cell::new(None),
             outbox: Outbox::new(options.max_outbox_bytes, framing),
             server: Arc::clone(server),
             transport: RefCell::new(Transport::None),
-            state: Cell::new(State::Open),
-            upgrade: RefCell::new(if framing == PAYLOAD { Upgrade::new() } else { Upgrade::done() }),
+            rules: RefCell::new(rules),
             probing: RefCell::default(),
-            heartbeat: RefCell::new(Heartbeat::pinging(
-                worker.elapsed(),
-                options.ping_interval,
-                options.ping_timeout,
-            )),
-            awaits_pong: Cell::new(false),
-            paused: Cell::new(false),
             conversation: RefCell::default(),
             handshake,
         });
@@ -169,21 +154,30 @@ impl EngineSession {
             let _full = self.send(worker, Opcode::Text, packet, Sending::default());
         });
         let conversation = self.server.application.open(worker, self);
+        if !self.is_open() {
+            return;
+        }
         let first = conversation.on_timer(worker, Worker::clock());
         *self.conversation.borrow_mut() = Some(conversation);
         if let Some(deadline) = first {
             self.arm(worker, deadline);
         }
-        self.arm_heartbeat(worker);
+        self.arm_deadline(worker);
     }
 
     fn conversation(&self) -> Option<Rc<dyn Conversation>> {
         self.conversation.borrow().clone()
     }
 
-    fn arm_heartbeat(&self, worker: &Worker) {
-        let deadline = worker.origin() + self.heartbeat.borrow().deadline();
-        self.arm(worker, deadline);
+    /// When the session's rules ask to be called next.
+    fn deadline(&self, worker: &Worker) -> Option<Instant> {
+        self.rules.borrow().deadline().map(|deadline| worker.origin() + deadline)
+    }
+
+    pub(in crate::engineio) fn arm_deadline(&self, worker: &Worker) {
+        if let Some(deadline) = self.deadline(worker) {
+            self.arm(worker, deadline);
+        }
     }
 
     /// The request the session began with.
@@ -200,7 +194,7 @@ impl EngineSession {
 
     /// Whether the session still takes packets.
     pub(crate) fn is_open(&self) -> bool {
-        self.state.get() == State::Open
+        self.rules.borrow().is_open()
     }
 
     /// What is traced of the session on a transport. Whoever knows all of a session's id may act as its client: only its first characters
@@ -225,8 +219,19 @@ impl EngineSession {
         if !self.is_open() {
             return Err(HubError::Gone);
         }
+        self.queue(worker, opcode, bytes, sending)
+    }
+
+    /// As [`send`](Self::send), whether the session is open or not.
+    fn queue(
+        self: &Rc<Self>,
+        worker: &Rc<Worker>,
+        opcode: Opcode,
+        bytes: &[u8],
+        sending: Sending,
+    ) -> Result<(), HubError> {
         if !sending.compress {
-            return self.send_plain(worker, opcode, bytes, sending);
+            return self.queue_plain(worker, opcode, bytes, sending);
         }
         let transport = self.transport.borrow();
         let own = match &*transport {
@@ -237,7 +242,7 @@ impl EngineSession {
     }
 
     /// A packet that goes uncompressed, unless a poll is answered with others that do not.
-    fn send_plain(
+    fn queue_plain(
         self: &Rc<Self>,
         worker: &Rc<Worker>,
         opcode: Opcode,
@@ -271,95 +276,50 @@ impl EngineSession {
         worker.write(&session, encode)
     }
 
-    /// Queues a packet that was laid for polling.
-    fn send_again(self: &Rc<Self>, worker: &Rc<Worker>, packet: &str, plain: bool) {
-        // It was taken once.
-        let sending = Sending { compress: !plain, follows: true };
-        let _closed = match Packet::decode_text(packet) {
-            Ok(Packet::Binary(bytes)) => self.send(worker, Opcode::Binary, &bytes, sending),
-            _ => self.send(worker, Opcode::Text, packet.as_bytes(), sending),
-        };
-    }
-
     /// Handles one packet of the session's own transport.
     pub(in crate::engineio) fn on_packet(self: &Rc<Self>, worker: &Rc<Worker>, packet: Packet<'_>) {
-        let Some(conversation) = self.conversation() else { return };
-        if self.awaits_pong.get() {
-            self.heartbeat.borrow_mut().on_packet(worker.elapsed());
-        }
-        match packet {
-            Packet::Message(text) => conversation.text(worker, text),
-            Packet::Binary(bytes) => conversation.binary(worker, &bytes),
-            Packet::Pong(_) => self.on_sign_of_life(worker),
-            Packet::Close => {
-                if let Transport::Polling(polling) = &*self.transport.borrow() {
-                    polling.release_noop();
+        let received = self.rules.borrow_mut().on_packet(&packet, || worker.elapsed());
+        match (received, packet) {
+            (Received::Deliver, Packet::Message(text)) => {
+                if let Some(conversation) = self.conversation() {
+                    conversation.text(worker, text);
                 }
-                self.close(worker, DisconnectReason::TransportClose);
-                // The client knows: nobody waits to be told.
-                self.forget(worker);
             }
-            // In protocol 4 only servers ping.
-            Packet::Ping(_) => self.close(worker, DisconnectReason::TransportError),
-            Packet::Open(_) | Packet::Upgrade | Packet::Noop => {}
+            (Received::Deliver, Packet::Binary(bytes)) => {
+                if let Some(conversation) = self.conversation() {
+                    conversation.binary(worker, &bytes);
+                }
+            }
+            (Received::Answer, Packet::Ping(data)) => worker.with_scratch(|packet| {
+                Packet::Pong(data).encode_text(packet);
+                let _full = self.send(worker, Opcode::Text, packet, Sending::default());
+            }),
+            (Received::Close(Ending::Peer), _) => {
+                self.close_with(worker, DisconnectReason::TransportClose, Ending::Peer, None);
+            }
+            (Received::Close(_), _) => self.close(worker, DisconnectReason::TransportError),
+            // A pong may have brought the next ping nearer.
+            _ => self.arm_deadline(worker),
         }
-    }
-
-    fn on_sign_of_life(&self, worker: &Worker) {
-        self.awaits_pong.set(false);
-        self.heartbeat.borrow_mut().on_pong(worker.elapsed());
-        self.arm_heartbeat(worker);
     }
 
     /// Takes no more input until [`resume`](Self::resume).
     pub(crate) fn pause(&self) {
-        self.paused.set(true);
+        self.rules.borrow_mut().pause();
         if let Transport::WebSocket(connection) = &*self.transport.borrow() {
             connection.pause();
         }
     }
 
     /// Takes input again.
-    pub(crate) fn resume(self: &Rc<Self>, worker: &Rc<Worker>) {
-        if self.paused.replace(false) {
+    pub(crate) fn resume(&self, worker: &Rc<Worker>) {
+        if self.rules.borrow_mut().resume(worker.elapsed()) {
             match &*self.transport.borrow() {
                 Transport::WebSocket(connection) => connection.resume(),
-                Transport::Polling(polling) => polling.release_posts(),
+                Transport::Polling(polling) => polling.answer_post(),
                 Transport::None => {}
             }
-            self.on_sign_of_life(worker);
+            self.arm_deadline(worker);
         }
-    }
-
-    pub(in crate::engineio) fn is_paused(&self) -> bool {
-        self.paused.get()
-    }
-
-    /// Moves the session to a WebSocket connection whose probe has succeeded.
-    pub(in crate::engineio) fn upgrade_to(self: &Rc<Self>, worker: &Rc<Worker>, connection: &Rc<Connection>) {
-        let before =
-            std::mem::replace(&mut *self.transport.borrow_mut(), Transport::WebSocket(Rc::clone(connection)));
-        let waiting = worker.take(&self.outbox);
-        self.outbox.set_framing(connection.wire().framing());
-        let mut plain = 0;
-        if let Transport::Polling(polling) = before {
-            plain = polling.take_plain();
-            polling.release_noop();
-        }
-        connection.set_owner(Rc::clone(self) as Rc<dyn ConnectionOwner>);
-        if self.is_paused() {
-            connection.pause();
-        }
-        // What waited for a poll goes on as frames.
-        let waiting = std::str::from_utf8(&waiting).unwrap_or_default();
-        let mut at = 0;
-        for packet in waiting.split(char::from(payload::SEPARATOR)) {
-            let end = at + packet.len();
-            if !packet.is_empty() {
-                self.send_again(worker, packet, end <= plain);
-            }
-            at = end + 1;
-        }
-        metrics::counter!("switchboard_upgrades_total").increment(1);
     }
 }

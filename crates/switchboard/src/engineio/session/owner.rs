@@ -6,10 +6,10 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use switchboard_hub::{Outbox, Session, Worker};
-use switchboard_protocol::engineio::{HeartbeatAction, Packet};
+use switchboard_protocol::engineio::{Ending, Packet, ServerAction};
 use switchboard_websocket::{CloseCode, Message, Opcode};
 
-use super::{EngineSession, Registry, Sending, State, Transport};
+use super::{EngineSession, Registry, Sending, Transport};
 use crate::DisconnectReason;
 use crate::engineio::FullOutbox;
 use crate::transport::connection::{Connection, ConnectionEnd, ConnectionOwner};
@@ -20,17 +20,15 @@ impl Session for EngineSession {
     }
 
     fn flush(&self, worker: &Rc<Worker>) {
-        match &*self.transport.borrow() {
-            Transport::WebSocket(connection) => connection.flush(worker, &self.outbox),
-            Transport::Polling(polling) if !self.outbox.is_empty() && polling.is_waiting() => {
-                let body = worker.take(&self.outbox);
-                let compress = polling.take_plain() != body.len();
-                polling.release(body.into(), compress);
-            }
-            Transport::Polling(_) | Transport::None => return,
+        if let Transport::WebSocket(connection) = &*self.transport.borrow() {
+            return connection.flush(worker, &self.outbox);
         }
-        if self.state.get() == State::Lingering && self.outbox.is_empty() {
-            self.forget(worker);
+        let answer = self.rules.borrow_mut().answer_get(self.outbox.is_empty());
+        if let Some(answer) = answer {
+            self.answer_get(worker, answer);
+            if self.rules.borrow().is_over() {
+                self.finish(worker, None, None);
+            }
         }
     }
 
@@ -51,7 +49,7 @@ impl Session for EngineSession {
         self.is_open()
             && match &*self.transport.borrow() {
                 Transport::WebSocket(connection) => connection.writable(),
-                Transport::Polling(polling) => polling.is_waiting() && self.outbox.is_empty(),
+                Transport::Polling(_) => self.rules.borrow().get_waits() && self.outbox.is_empty(),
                 Transport::None => false,
             }
     }
@@ -70,54 +68,66 @@ impl Session for EngineSession {
     }
 
     fn on_timer(&self, worker: &Rc<Worker>, now: Instant) -> Option<Instant> {
-        if !self.is_open() {
-            self.forget(worker);
-            return None;
-        }
         let me = worker.extension::<Registry>().get(&self.sid)?;
-        let elapsed = now.saturating_duration_since(worker.origin());
-        if self.paused.get() {
-            let lost = match &*self.transport.borrow() {
-                Transport::WebSocket(connection) => connection.has_lost_peer(),
-                Transport::Polling(_) | Transport::None => false,
-            };
-            if lost {
-                me.close(worker, DisconnectReason::TransportClose);
-                return None;
-            }
-            // Its pong may have come: it is not read, and its silence is ours.
-            if self.awaits_pong.replace(false) {
-                self.heartbeat.borrow_mut().on_pong(elapsed);
-            }
-        }
-        let action = self.heartbeat.borrow_mut().poll(elapsed);
-        match action {
-            HeartbeatAction::SendPing => {
-                self.awaits_pong.set(true);
-                if let Transport::WebSocket(connection) = &*self.transport.borrow() {
-                    connection.rest();
-                }
-                let _full = me.send(worker, Opcode::Text, b"2", Sending::default());
-            }
-            HeartbeatAction::TimedOut => {
-                me.close(worker, DisconnectReason::PingTimeout);
-                return None;
-            }
-            HeartbeatAction::None => {}
-        }
-        let application = self.conversation()?.on_timer(worker, now);
-        let own = worker.origin() + self.heartbeat.borrow().deadline();
-        self.is_open().then(|| application.map_or(own, |deadline| deadline.min(own)))
+        me.keep_rules(worker, now);
+        let application = self.conversation().and_then(|conversation| conversation.on_timer(worker, now));
+        let own = self.deadline(worker)?;
+        Some(application.map_or(own, |deadline| deadline.min(own)))
     }
 
     fn shut_down(&self, worker: &Rc<Worker>) {
         if let Some(me) = worker.extension::<Registry>().get(&self.sid) {
-            me.close_with(worker, DisconnectReason::ServerShuttingDown, Some(CloseCode::GoingAway));
+            let (reason, code) = (DisconnectReason::ServerShuttingDown, Some(CloseCode::GoingAway));
+            // There will be no poll that could fetch the close.
+            me.close_with(worker, reason, Ending::Immediate, code);
         }
     }
 
     fn as_any(&self) -> &dyn Any {
         self
+    }
+}
+
+impl EngineSession {
+    /// Does what the session's rules ask for at this time.
+    pub(in crate::engineio) fn keep_rules(self: &Rc<Self>, worker: &Rc<Worker>, now: Instant) {
+        let elapsed = now.saturating_duration_since(worker.origin());
+        loop {
+            let action = self.rules.borrow_mut().poll(elapsed);
+            match action {
+                None => return,
+                Some(ServerAction::SendPing) => {
+                    if let Transport::WebSocket(connection) = &*self.transport.borrow() {
+                        connection.rest();
+                    }
+                    let _full = self.send(worker, Opcode::Text, b"2", Sending::default());
+                }
+                Some(ServerAction::PingTimedOut) => self.close(worker, DisconnectReason::PingTimeout),
+                Some(ServerAction::CheckPeer) => self.check_peer(worker),
+                Some(ServerAction::ReleaseGet) => self.release_get(worker),
+                Some(ServerAction::ProbeTimedOut) => self.close_probe(worker),
+                Some(ServerAction::GiveUp) => self.finish(worker, None, None),
+            }
+        }
+    }
+
+    /// A session that does not read looks whether its connection is still there.
+    fn check_peer(self: &Rc<Self>, worker: &Rc<Worker>) {
+        let lost = match &*self.transport.borrow() {
+            Transport::WebSocket(connection) => connection.has_lost_peer(),
+            Transport::Polling(_) | Transport::None => false,
+        };
+        if lost {
+            self.close(worker, DisconnectReason::TransportClose);
+        }
+    }
+
+    fn close_probe(&self, worker: &Rc<Worker>) {
+        let probing = self.probing.take();
+        if let Some(connection) = probing {
+            metrics::counter!("switchboard_upgrades_failed_total").increment(1);
+            connection.close(worker, None, "");
+        }
     }
 }
 

@@ -7,10 +7,14 @@
 
 use std::time::Duration;
 
-use super::packet::Packet;
+use super::super::packet::Packet;
+use super::nanos;
 
 /// How often a pending poll is released while a probe goes on.
-pub const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
+const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
+
+/// A time that does not come.
+const NEVER: u64 = u64::MAX;
 
 /// The upgrade of one session.
 ///
@@ -19,17 +23,17 @@ pub const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
 /// [`on_packet`](Self::on_packet), and call [`poll`](Self::poll) at [`deadline`](Self::deadline).
 /// When the new transport closes, call [`fail`](Self::fail).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Upgrade(State);
+pub(super) struct Upgrade(State);
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum State {
     #[default]
     Idle,
     Probing {
-        /// When the probe fails.
-        end: Duration,
-        /// When the next poll is released; from the probe's ping on.
-        flush: Option<Duration>,
+        /// When the probe fails, in nanoseconds.
+        end: u64,
+        /// When the next poll is released, in nanoseconds. [`NEVER`] until the probe's ping.
+        flush: u64,
     },
     Upgraded,
 }
@@ -43,11 +47,14 @@ pub enum UpgradeRefused {
     /// The session has been upgraded.
     #[error("the session has been upgraded")]
     Upgraded,
+    /// The session is closed.
+    #[error("the session is closed")]
+    Closed,
 }
 
 /// What to do with the new transport after a packet of its.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UpgradeStep {
+pub(super) enum UpgradeStep {
     /// Answer the probe there: [`Packet::Pong`] with `probe`. Then call [`Upgrade::poll`].
     SendPong,
     /// The session moves to it, with all that is queued. The old transport is done with.
@@ -58,7 +65,7 @@ pub enum UpgradeStep {
 
 /// What [`Upgrade::poll`] asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UpgradeAction {
+pub(super) enum UpgradeAction {
     /// Nothing before [`Upgrade::deadline`].
     None,
     /// Send [`Packet::Noop`] by the old transport if that is polling and a poll is pending.
@@ -70,12 +77,12 @@ pub enum UpgradeAction {
 
 impl Upgrade {
     /// The machine of a session on polling, that may be upgraded.
-    pub const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self(State::Idle)
     }
 
     /// The machine of a session on a transport there is no upgrade from.
-    pub const fn done() -> Self {
+    pub(super) const fn done() -> Self {
         Self(State::Upgraded)
     }
 
@@ -83,10 +90,10 @@ impl Upgrade {
     ///
     /// # Errors
     /// [`UpgradeRefused`] if another is at it or has done it.
-    pub fn start(&mut self, now: Duration, timeout: Duration) -> Result<(), UpgradeRefused> {
+    pub(super) fn start(&mut self, now: Duration, timeout: Duration) -> Result<(), UpgradeRefused> {
         match self.0 {
             State::Idle => {
-                self.0 = State::Probing { end: now.saturating_add(timeout), flush: None };
+                self.0 = State::Probing { end: nanos(now.saturating_add(timeout)), flush: NEVER };
                 Ok(())
             }
             State::Probing { .. } => Err(UpgradeRefused::Probing),
@@ -97,10 +104,10 @@ impl Upgrade {
     /// A packet came by the new transport. Without a probe going on the answer is `Fail`.
     ///
     /// Like Node, this takes an upgrade without a ping before it.
-    pub fn on_packet(&mut self, packet: &Packet<'_>, now: Duration) -> UpgradeStep {
+    pub(super) fn on_packet(&mut self, packet: &Packet<'_>, now: Duration) -> UpgradeStep {
         match (&mut self.0, packet) {
             (State::Probing { flush, .. }, Packet::Ping("probe")) => {
-                *flush = Some(now);
+                *flush = nanos(now);
                 UpgradeStep::SendPong
             }
             (State::Probing { .. }, Packet::Upgrade) => {
@@ -116,7 +123,7 @@ impl Upgrade {
 
     /// The new transport is gone, or sent what is not a packet: the probe has failed, and another
     /// may start. Does nothing unless a probe is going on.
-    pub fn fail(&mut self) {
+    pub(super) fn fail(&mut self) {
         if self.is_probing() {
             self.0 = State::Idle;
         }
@@ -127,39 +134,32 @@ impl Upgrade {
     /// The first release of the poll is due at once after the ping, so that the client, which lets
     /// its poll return before it upgrades, need not wait; the next ones every [`FLUSH_INTERVAL`],
     /// for the client may have polled again before it saw the pong.
-    pub fn poll(&mut self, now: Duration) -> UpgradeAction {
+    pub(super) fn poll(&mut self, now: Duration) -> UpgradeAction {
         let State::Probing { end, flush } = &mut self.0 else {
             return UpgradeAction::None;
         };
-        if now >= *end {
+        if nanos(now) >= *end {
             self.0 = State::Idle;
             return UpgradeAction::TimedOut;
         }
-        match flush {
-            Some(due) if now >= *due => {
-                *due = now.saturating_add(FLUSH_INTERVAL);
-                UpgradeAction::FlushPolling
-            }
-            _ => UpgradeAction::None,
+        if nanos(now) < *flush {
+            return UpgradeAction::None;
         }
+        *flush = nanos(now.saturating_add(FLUSH_INTERVAL));
+        UpgradeAction::FlushPolling
     }
 
     /// When to call [`poll`](Self::poll); `None` unless a probe is going on.
-    pub fn deadline(&self) -> Option<Duration> {
+    pub(super) fn deadline(&self) -> Option<Duration> {
         match self.0 {
-            State::Probing { end, flush } => Some(flush.map_or(end, |flush| flush.min(end))),
+            State::Probing { end, flush } => Some(Duration::from_nanos(flush.min(end))),
             State::Idle | State::Upgraded => None,
         }
     }
 
     /// Whether a transport is probing.
-    pub const fn is_probing(&self) -> bool {
+    pub(super) const fn is_probing(&self) -> bool {
         matches!(self.0, State::Probing { .. })
-    }
-
-    /// Whether the session has been upgraded.
-    pub const fn is_upgraded(&self) -> bool {
-        matches!(self.0, State::Upgraded)
     }
 }
 
@@ -185,7 +185,7 @@ mod tests {
         assert_eq!(upgrade.deadline(), Some(ms(10_000)));
         assert_eq!(upgrade.on_packet(&Packet::Ping("probe"), ms(50)), UpgradeStep::SendPong);
         assert_eq!(upgrade.on_packet(&Packet::Upgrade, ms(90)), UpgradeStep::Swap);
-        assert!(upgrade.is_upgraded());
+        assert_eq!(upgrade, Upgrade::done());
         assert_eq!(upgrade.deadline(), None);
     }
 
@@ -245,13 +245,13 @@ mod tests {
         let mut upgrade = probing();
         upgrade.on_packet(&Packet::Upgrade, ms(1));
         upgrade.fail();
-        assert!(upgrade.is_upgraded());
+        assert_eq!(upgrade, Upgrade::done());
     }
 
     #[test]
     fn packets_without_a_probe_fail() {
         let mut upgrade = Upgrade::new();
         assert_eq!(upgrade.on_packet(&Packet::Upgrade, ms(0)), UpgradeStep::Fail);
-        assert!(!upgrade.is_upgraded());
+        assert_ne!(upgrade, Upgrade::done());
     }
 }

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use super::nanos;
+
 /// The heartbeat of one session, at either end.
 ///
 /// Time is what has passed since a moment of the caller's choice, the same for every call. Call
 /// [`poll`](Self::poll) at [`deadline`](Self::deadline), or a little later: a worker's timer wheel
 /// may be coarse.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Heartbeat {
+pub(super) struct Heartbeat {
     /// When there is something to do next, in nanoseconds.
     deadline: u64,
     /// In milliseconds, as is `timeout`.
@@ -33,7 +35,7 @@ enum Phase {
 
 /// What [`Heartbeat::poll`] asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HeartbeatAction {
+pub(super) enum HeartbeatAction {
     /// Nothing before [`Heartbeat::deadline`].
     None,
     /// Send a ping, without data.
@@ -47,7 +49,7 @@ impl Heartbeat {
     /// further one `interval` after a pong, and a pong within `timeout` of its ping.
     ///
     /// Both are kept in whole milliseconds, at least one and at most 49 days.
-    pub fn pinging(now: Duration, interval: Duration, timeout: Duration) -> Self {
+    pub(super) fn pinging(now: Duration, interval: Duration, timeout: Duration) -> Self {
         let mut heartbeat = Self::new(interval, timeout, Phase::Resting);
         heartbeat.deadline = after(now, heartbeat.interval);
         heartbeat
@@ -55,7 +57,7 @@ impl Heartbeat {
 
     /// The end that is pinged: the client of protocol 4, the server of protocol 3. A ping is due
     /// within `interval` and `timeout` together.
-    pub fn listening(now: Duration, interval: Duration, timeout: Duration) -> Self {
+    pub(super) fn listening(now: Duration, interval: Duration, timeout: Duration) -> Self {
         let mut heartbeat = Self::new(interval, timeout, Phase::Listening);
         heartbeat.on_ping(now);
         heartbeat
@@ -66,12 +68,12 @@ impl Heartbeat {
     }
 
     /// When to call [`poll`](Self::poll). Every `on_…` method may change it.
-    pub fn deadline(&self) -> Duration {
+    pub(super) fn deadline(&self) -> Duration {
         Duration::from_nanos(self.deadline)
     }
 
     /// What there is to do now. After `TimedOut` the answer stays that.
-    pub fn poll(&mut self, now: Duration) -> HeartbeatAction {
+    pub(super) fn poll(&mut self, now: Duration) -> HeartbeatAction {
         if nanos(now) < self.deadline {
             return HeartbeatAction::None;
         }
@@ -84,16 +86,63 @@ impl Heartbeat {
         HeartbeatAction::TimedOut
     }
 
-    /// A pong came. One nobody asked for counts as a sign of life too.
-    pub fn on_pong(&mut self, now: Duration) {
-        if matches!(self.phase, Phase::Resting | Phase::Awaiting | Phase::Extended) {
-            self.phase = Phase::Resting;
-            self.deadline = after(now, self.interval);
+    /// Whether a ping was sent that no packet at all has followed yet: then [`on_packet`](Self::on_packet)
+    /// is to be called.
+    #[inline]
+    pub(super) fn awaits_packet(&self) -> bool {
+        self.phase == Phase::Awaiting
+    }
+
+    /// Whether the other end has been silent for too long at `now`, so that [`poll`](Self::poll)
+    /// would answer `TimedOut`.
+    pub(super) fn is_overdue(&self, now: Duration) -> bool {
+        self.phase != Phase::Resting && nanos(now) >= self.deadline
+    }
+
+    /// Excuses a silence that is this end's own doing, because it did not read. The pinging end pings
+    /// again at the next [`poll`](Self::poll): the other end waits for pings, too.
+    pub(super) fn excuse(&mut self, now: Duration) {
+        match self.phase {
+            Phase::Awaiting | Phase::Extended => {
+                self.phase = Phase::Resting;
+                self.deadline = nanos(now);
+            }
+            Phase::Listening => self.on_ping(now),
+            Phase::Resting | Phase::Dead => {}
         }
     }
 
+    /// This end reads again after a pause. A pong that is awaited has its whole time from now on.
+    pub(super) fn resume(&mut self, now: Duration) {
+        match self.phase {
+            Phase::Awaiting => {
+                self.phase = Phase::Extended;
+                self.deadline = after(now, self.timeout);
+            }
+            Phase::Extended | Phase::Listening => self.excuse(now),
+            Phase::Resting | Phase::Dead => {}
+        }
+    }
+
+    /// A pong came. One that nobody asked for changes nothing.
+    ///
+    /// The next ping is due `interval` after it, but not later than `interval` and half of `timeout`
+    /// after the ping it answers: the other end gives up `interval` and `timeout` after a ping, which
+    /// a slow pong must not use up.
+    pub(super) fn on_pong(&mut self, now: Duration) {
+        let (interval, timeout) = (millis_to_nanos(self.interval), millis_to_nanos(self.timeout));
+        let latest = match self.phase {
+            Phase::Awaiting => self.deadline.saturating_sub(timeout / 2).saturating_add(interval),
+            // The ping went out at most twice the time-out before the deadline.
+            Phase::Extended => self.deadline.saturating_sub(timeout + timeout / 2).saturating_add(interval),
+            Phase::Resting | Phase::Listening | Phase::Dead => return,
+        };
+        self.phase = Phase::Resting;
+        self.deadline = after(now, self.interval).min(latest).max(nanos(now));
+    }
+
     /// A ping came. At the pinging end that is an error of the client's, and changes nothing here.
-    pub fn on_ping(&mut self, now: Duration) {
+    pub(super) fn on_ping(&mut self, now: Duration) {
         if self.phase == Phase::Listening {
             self.deadline = after(now, self.interval.saturating_add(self.timeout));
         }
@@ -102,7 +151,7 @@ impl Heartbeat {
     /// Any other packet came. The first one while a pong is awaited starts its time-out anew: the
     /// pong may be queued behind a large message. Node does so since engine.io 6.6.5.
     #[inline]
-    pub fn on_packet(&mut self, now: Duration) {
+    pub(super) fn on_packet(&mut self, now: Duration) {
         if self.phase == Phase::Awaiting {
             self.phase = Phase::Extended;
             self.deadline = after(now, self.timeout);
@@ -114,12 +163,12 @@ fn millis(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(u32::MAX).max(1)
 }
 
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+fn after(now: Duration, millis: u32) -> u64 {
+    nanos(now).saturating_add(millis_to_nanos(millis))
 }
 
-fn after(now: Duration, millis: u32) -> u64 {
-    nanos(now).saturating_add(u64::from(millis) * 1_000_000)
+fn millis_to_nanos(millis: u32) -> u64 {
+    u64::from(millis) * 1_000_000
 }
 
 #[cfg(test)]
@@ -179,10 +228,34 @@ mod tests {
     }
 
     #[test]
-    fn a_pong_before_the_ping_puts_the_next_ping_off() {
+    fn a_slow_pong_does_not_put_the_next_ping_off_for_longer_than_the_client_waits() {
+        let mut heartbeat = server();
+        heartbeat.poll(ms(26_000));
+        heartbeat.on_pong(ms(45_000));
+        assert_eq!(heartbeat.deadline(), ms(61_000));
+        heartbeat.poll(ms(61_000));
+        heartbeat.on_packet(ms(80_000));
+        heartbeat.on_pong(ms(99_000));
+        assert_eq!(heartbeat.deadline(), ms(99_000));
+    }
+
+    #[test]
+    fn a_silence_of_ones_own_doing_is_excused_by_another_ping() {
+        let mut heartbeat = server();
+        heartbeat.poll(ms(26_000));
+        assert!(!heartbeat.is_overdue(ms(45_999)) && heartbeat.is_overdue(ms(46_000)));
+        heartbeat.excuse(ms(46_000));
+        assert_eq!(heartbeat.poll(ms(46_000)), HeartbeatAction::SendPing);
+        heartbeat.resume(ms(60_000));
+        assert_eq!(heartbeat.deadline(), ms(80_000));
+        assert_eq!(heartbeat.poll(ms(80_000)), HeartbeatAction::TimedOut);
+    }
+
+    #[test]
+    fn a_pong_that_nobody_asked_for_does_not_put_the_next_ping_off() {
         let mut heartbeat = server();
         heartbeat.on_pong(ms(10_000));
-        assert_eq!(heartbeat.deadline(), ms(35_000));
+        assert_eq!(heartbeat.deadline(), ms(26_000));
     }
 
     #[test]

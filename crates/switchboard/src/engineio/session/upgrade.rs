@@ -1,0 +1,54 @@
+//! The move of a session from polling to WebSocket.
+
+use std::rc::Rc;
+
+use switchboard_hub::Worker;
+use switchboard_protocol::engineio::{Packet, payload};
+use switchboard_websocket::Opcode;
+
+use super::{EngineSession, Sending, Transport};
+use crate::transport::connection::{Connection, ConnectionOwner};
+
+impl EngineSession {
+    /// Moves the session to a WebSocket connection whose probe has succeeded, with all that waits. A session that was closing closes the
+    /// connection behind that.
+    pub(in crate::engineio) fn upgrade_to(self: &Rc<Self>, worker: &Rc<Worker>, connection: &Rc<Connection>) {
+        let before =
+            std::mem::replace(&mut *self.transport.borrow_mut(), Transport::WebSocket(Rc::clone(connection)));
+        let waiting = worker.take(&self.outbox);
+        self.outbox.set_framing(connection.wire().framing());
+        let mut plain = 0;
+        if let Transport::Polling(polling) = before {
+            plain = polling.take_plain();
+            polling.answer_noop();
+            polling.answer_post();
+        }
+        connection.set_owner(Rc::clone(self) as Rc<dyn ConnectionOwner>);
+        if self.rules.borrow().is_paused() {
+            connection.pause();
+        }
+        // What waited for a poll goes on as frames.
+        let waiting = std::str::from_utf8(&waiting).unwrap_or_default();
+        let mut at = 0;
+        for packet in waiting.split(char::from(payload::SEPARATOR)) {
+            let end = at + packet.len();
+            if !packet.is_empty() {
+                self.send_again(worker, packet, end <= plain);
+            }
+            at = end + 1;
+        }
+        metrics::counter!("switchboard_upgrades_total").increment(1);
+        if self.rules.borrow().is_over() {
+            self.finish(worker, None, None);
+        }
+    }
+
+    /// Queues a packet that was laid for polling. It was accepted when the session was open, so it goes out whatever became of that since.
+    fn send_again(self: &Rc<Self>, worker: &Rc<Worker>, packet: &str, plain: bool) {
+        let sending = Sending { compress: !plain, follows: true };
+        let _taken = match Packet::decode_text(packet) {
+            Ok(Packet::Binary(bytes)) => self.queue(worker, Opcode::Binary, &bytes, sending),
+            _ => self.queue(worker, Opcode::Text, packet.as_bytes(), sending),
+        };
+    }
+}

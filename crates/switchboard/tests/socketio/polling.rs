@@ -1,0 +1,213 @@
+//! Sessions on polling: what they may do, and how they end.
+
+use std::time::Duration;
+
+use switchboard::{Data, DisconnectReason, Socket, Switchboard};
+
+use crate::harness::{Polling, Server, Signal, log, soon};
+
+fn byes(socket: &Socket) {
+    for n in 0..100 {
+        socket.emit("bye", n).expect("room");
+    }
+    socket.disconnect(true).expect("it is connected");
+}
+
+fn told_byes() -> Vec<String> {
+    (0..100).map(|n| format!(r#"42["bye",{n}]"#)).chain(["41".to_owned()]).collect()
+}
+
+/// Joins the root namespace, and fetches all that waits.
+async fn joined(server: &Server) -> Polling {
+    let client = Polling::open(server).await;
+    client.post("40").await;
+    assert_eq!(client.get().await.len(), 1);
+    client
+}
+
+#[tokio::test]
+async fn a_close_waits_for_a_poll_of_its_own_where_anything_waits_before_it() {
+    let server = Server::workers(1, |io| {
+        io.root().on("leave", |socket: Socket| byes(&socket));
+        io.of("/shy").on_connect(|socket: Socket| byes(&socket));
+    })
+    .await;
+    let client = joined(&server).await;
+    client.post(r#"42["leave"]"#).await;
+    assert_eq!(client.get().await, told_byes());
+    assert_eq!(client.get().await, ["6", "1"]);
+    client.is_unknown().await;
+    // The same where a poll waits as it happens.
+    let client = joined(&server).await;
+    let (packets, ()) = tokio::join!(client.get(), client.post(r#"42["leave"]"#));
+    assert_eq!(packets, told_byes());
+    assert_eq!(client.get().await, ["6", "1"]);
+    client.is_unknown().await;
+    // In `on_connect`.
+    let client = Polling::open(&server).await;
+    client.post("40/shy,").await;
+    let packets = client.get().await;
+    assert_eq!(packets.len(), 102, "{packets:?}");
+    assert_eq!(packets.last().map(String::as_str), Some("41/shy,"));
+    assert_eq!(client.get().await, ["6", "1"]);
+}
+
+#[tokio::test]
+async fn a_session_that_is_closed_amid_its_upgrade_tells_all_over_websocket() {
+    let server = Server::workers(1, |io| {
+        io.root().on("leave", |socket: Socket| byes(&socket));
+    })
+    .await;
+    let client = joined(&server).await;
+    let mut probe = server.probe(&client).await;
+    probe.ask("2probe", "3probe").await;
+    // The client polls no more from here on; only its POST was still under way.
+    client.post(r#"42["leave"]"#).await;
+    probe.send("5").await;
+    assert_eq!(probe.ended().await, told_byes());
+    client.is_unknown().await;
+}
+
+#[tokio::test]
+async fn a_disconnect_from_outside_is_told_before_the_close() {
+    let server = Server::workers(1, |_| {}).await;
+    let client = joined(&server).await;
+    server.io.root().emit("bye", 1).expect("room");
+    server.io.root().all().disconnect(true).expect("room");
+    assert_eq!(client.get().await, [r#"42["bye",1]"#, "41"]);
+    // A client that has not heard of the close yet may post.
+    client.post(r#"42["late"]"#).await;
+    assert_eq!(client.get().await, ["6", "1"]);
+    client.is_unknown().await;
+}
+
+#[tokio::test]
+async fn a_session_that_broke_is_not_kept() {
+    let (said, mut told) = log();
+    let builder = Switchboard::builder()
+        .workers(1)
+        .ping_interval(Duration::from_millis(50))
+        .ping_timeout(Duration::from_millis(200));
+    let server = Server::start(builder, |io| {
+        io.root().on_disconnect(move |reason: DisconnectReason| said.say(reason.as_str()));
+    })
+    .await;
+    let client = joined(&server).await;
+    assert_eq!(client.answer("POST", "", "abc").await.0, 400);
+    assert_eq!(told.next().await, "parse error");
+    client.is_unknown().await;
+    // Protocol 4 has no binary payloads.
+    let client = joined(&server).await;
+    let binary = "content-type: application/octet-stream\r\n";
+    assert_eq!(client.answer("POST", binary, "4").await, (400, String::new()));
+    assert_eq!(told.next().await, "transport error");
+    client.is_unknown().await;
+    let client = joined(&server).await;
+    assert_eq!(told.next().await, "ping timeout");
+    client.is_unknown().await;
+}
+
+#[tokio::test]
+async fn a_post_brings_as_many_events_as_its_bytes_allow() {
+    const EVENTS: usize = 20_000;
+    let server = Server::workers(1, |io| {
+        io.root().on("n", |Data(n): Data<usize>| n);
+    })
+    .await;
+    let client = joined(&server).await;
+    let events: Vec<_> = (0..EVENTS).map(|n| format!(r#"42{n}["n",{n}]"#)).collect();
+    client.post(&events.join("\x1e")).await;
+    let mut answers = Vec::new();
+    while answers.len() < EVENTS {
+        answers.extend(client.get().await);
+    }
+    assert_eq!(answers, (0..EVENTS).map(|n| format!("43{n}[{n}]")).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_post_while_another_is_held_is_an_overlap() {
+    let (said, mut told) = log();
+    let gate = Signal::new();
+    let waits = gate.clone();
+    let builder = Switchboard::builder().workers(1).max_held_bytes(1000);
+    let server = Server::start(builder, |io| {
+        io.root().on("load", async move |_: Socket, Data(_): Data<String>| waits.passed().await);
+        io.root().on_disconnect(move |reason: DisconnectReason| said.say(reason.as_str()));
+    })
+    .await;
+    let client = joined(&server).await;
+    let load = format!(r#"42["load","{}"]"#, "x".repeat(2000));
+    let first = tokio::spawn({
+        let (client, load) = (client.clone(), [load.as_str(); 2].join("\x1e"));
+        async move { client.answer("POST", "", &load).await }
+    });
+    // Only a POST that is held makes the next one an overlap.
+    let second = soon("a refusal", async {
+        loop {
+            let answer = client.answer("POST", "", "6").await;
+            if answer.0 != 200 {
+                return answer;
+            }
+        }
+    });
+    assert_eq!(second.await, (400, String::new()));
+    assert_eq!(first.await.expect("no panic").0, 200);
+    gate.open();
+    assert_eq!(told.next().await, "transport error");
+    client.is_unknown().await;
+}
+
+#[tokio::test]
+async fn a_post_that_is_held_is_answered_when_the_session_is_upgraded() {
+    let gate = Signal::new();
+    let waits = gate.clone();
+    let (said, mut told) = log();
+    let builder = Switchboard::builder().workers(1).max_held_bytes(1000);
+    let server = Server::start(builder, |io| {
+        io.root().on("load", async move |socket: Socket, Data(_): Data<String>| {
+            said.say("load");
+            waits.passed().await;
+            socket.emit("done", ())
+        });
+    })
+    .await;
+    let client = joined(&server).await;
+    let mut probe = server.probe(&client).await;
+    probe.ask("2probe", "3probe").await;
+    let load = [format!(r#"42["load","{}"]"#, "x".repeat(2000)), r#"42["load",""]"#.to_owned()].join("\x1e");
+    let (held, ()) = tokio::join!(client.answer("POST", "", &load), async {
+        assert_eq!(told.next().await, "load");
+        // Out of order: a client lets its POST return first.
+        probe.send("5").await;
+    });
+    assert_eq!(held, (200, "ok".to_owned()));
+    gate.open();
+    assert_eq!(told.next().await, "load");
+    probe.expect(r#"42["done"]"#).await;
+    probe.expect(r#"42["done"]"#).await;
+}
+
+#[tokio::test]
+async fn a_broadcast_before_a_shutdown_reaches_a_poll_that_waits() {
+    for workers in [1, 2] {
+        let mut reached = false;
+        // Whether the poll waits already is for the kernel to say: another try where it does not.
+        for _ in 0..50 {
+            let server = Server::workers(workers, |_| {}).await;
+            let client = joined(&server).await;
+            let poll = tokio::spawn(async move { client.try_get().await });
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+            server.io.root().emit("bye", 1).expect("room");
+            assert!(server.io.shutdown(Duration::from_secs(10)).await);
+            let answer = poll.await.expect("no panic");
+            if answer.starts_with("HTTP/1.1 200") {
+                assert!(answer.ends_with("\r\n\r\n42[\"bye\",1]"), "{answer}");
+                reached = true;
+                break;
+            }
+        }
+        assert!(reached);
+    }
+}
