@@ -1,4 +1,4 @@
-//! Writing compressed messages (RFC 7692 §7.2.1).
+//! Compressed messages are written here (RFC 7692 §7.2.1).
 
 use std::fmt;
 
@@ -12,40 +12,43 @@ use super::{
 };
 use crate::{FrameHeader, Opcode, Prepared, Role, encode_frame, encode_frame_masked, mask};
 
-/// What is taken off the end of each message.
+/// The end of each compressed message, which is not sent.
 const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
 /// An empty message (§7.2.3.6).
 const EMPTY: [u8; 1] = [0x00];
-/// How far back a compressor refers whose tables were made again. A quarter of the largest window costs a quarter of the time and of the
-/// memory, and messages that are alike are mostly so with the last ones.
+/// The number of bytes that a compressor refers back to when its tables were made again. A quarter of the
+/// largest window costs a quarter of the time and the memory. Messages that are alike mostly follow each
+/// other.
 const HISTORY: usize = 8 << 10;
-/// Up to this many bytes an output buffer is made in which the worst case fits.
+/// For a message of at most so many bytes, the output buffer has room for the worst case.
 const SURE_FIT: usize = 64 << 10;
 
-/// Compresses what this end sends.
+/// Compresses the messages that this end sends.
 ///
-/// It holds nothing until it compresses, and then, where context is taken over, the end of what it compressed, until [`forget`](Self::forget) or
-/// its end. zlib's state, [which is several hundred KiB](super), is the thread's: of the connections that were busy last it keeps each its own. A
-/// connection that often goes from thread to thread has it made anew each time.
+/// It holds nothing until it compresses. From then on, where context is taken over, it holds the end of the
+/// text that it compressed, until [`forget`](Self::forget) or until it is dropped. zlib's state, [of several
+/// hundred KiB](super), belongs to the thread. The thread keeps the states of the connections that were busy
+/// last. The state of a connection that often changes its thread is made anew each time.
 pub struct Deflater {
-    /// What was before, where there is anything.
+    /// The earlier messages, where there are any.
     context: Option<Box<Context>>,
     kind: DeflateKind,
     keeps_context: bool,
     threshold: usize,
 }
 
-/// What a compressor remembers.
+/// The memory of earlier messages.
 struct Context {
-    /// Finds the state that knows all of it, if the thread still has that.
+    /// Finds the state that knows all of them, if the thread still has it.
     ticket: Ticket,
     history: History,
 }
 
 impl Deflater {
-    /// A compressor for what this end sends.
+    /// A compressor for the messages that this end sends.
     ///
-    /// Where a server bounds a client's window to 8 bits, which no compressor here can, nothing is compressed.
+    /// It compresses nothing where a server bounds a client's window to 8 bits, because zlib has no window so
+    /// small.
     pub fn new(role: Role, parameters: DeflateParameters, options: &DeflateOptions) -> Self {
         let options = options.clamped();
         let window_bits = parameters.send_window_bits(role);
@@ -55,10 +58,10 @@ impl Deflater {
         Self { context: None, kind, keeps_context, threshold }
     }
 
-    /// Appends a message as one frame, masked if `key` is given: compressed, or as it is if it is below the threshold, or
-    /// would not be smaller and no context hangs on it.
+    /// Appends a message as one frame, masked if `key` is given. The message is compressed, except where it
+    /// is below the threshold, and where compression does not make it smaller and no context depends on it.
     ///
-    /// Messages are to be sent in the order in which they were encoded.
+    /// Send the frames in the order in which they were encoded.
     pub fn encode_frame(&mut self, out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], key: Option<[u8; 4]>) {
         self.compress(opcode, payload, |compressed| match (compressed, key) {
             (Some(compressed), key) => {
@@ -76,7 +79,8 @@ impl Deflater {
         });
     }
 
-    /// Gives the payload of a compressed frame to `take`, or `None` if the message goes as it is.
+    /// Gives the payload of a compressed frame to `take`, or `None` if the message is sent without
+    /// compression.
     pub(crate) fn compress<T>(
         &mut self,
         opcode: Opcode,
@@ -94,7 +98,7 @@ impl Deflater {
         let len = deflate(&mut state, payload, &mut buffer);
         let helps = len.is_some_and(|len| self.keeps_context || len < payload.len());
         let compressed = len.filter(|_| helps).and_then(|len| buffer.get_mut(..len));
-        // What is not sent must not be referred to either.
+        // Later messages must not refer to a message that is not sent in this form.
         if self.keeps_context && compressed.is_some() {
             self.remember(state, payload);
         } else {
@@ -106,13 +110,13 @@ impl Deflater {
         taken
     }
 
-    /// A state that refers to what was before, if there is anything.
+    /// A state that refers to the earlier messages, if there are any.
     #[expect(clippy::unnecessary_box_returns, reason = "it is the box that is kept")]
     fn resume(&self) -> Box<Deflate> {
         let Some(context) = &self.context else { return pool::take_deflate(self.kind) };
         pool::resume_deflate(context.ticket).unwrap_or_else(|| {
             let mut state = pool::take_deflate(self.kind);
-            // One that does not take it refers to nothing, which nobody minds.
+            // A state that does not take the dictionary refers to nothing, which is right too.
             let _taken = state.set_dictionary(context.history.last(self.history()));
             state
         })
@@ -130,8 +134,8 @@ impl Deflater {
         pool::keep_deflate(&mut context.ticket, self.kind, state);
     }
 
-    /// The frame of a message that many connections send, as this one sends it, if that is shared: where context is
-    /// kept it is not.
+    /// The frame of a message for many connections, in the form of this connection, if other connections
+    /// share it. Where context is kept no frame is shared.
     pub fn prepared<'a>(&self, message: &'a Prepared) -> Option<&'a Bytes> {
         if self.keeps_context {
             return None;
@@ -152,9 +156,9 @@ impl Deflater {
         }))
     }
 
-    /// Forgets the messages before, and gives back the memory that held them: what comes next refers to nothing
-    /// before it. To be called where the peer was sent a compressed message that another compressor made, and wherever
-    /// memory is worth more than what the context saves. It needs no word with the peer.
+    /// Forgets the earlier messages and frees their memory: the next message refers to nothing before it.
+    /// Call it where the peer was sent a compressed message that another compressor made, and where the
+    /// memory is worth more than the compression. The peer need not know of it.
     pub fn forget(&mut self) {
         if let Some(context) = self.context.take()
             && let Some(state) = pool::resume_deflate(context.ticket)
@@ -168,7 +172,7 @@ impl Deflater {
         self.context.is_some()
     }
 
-    /// Whether its messages refer to those before them.
+    /// Whether its messages refer to the messages before them.
     pub fn keeps_context(&self) -> bool {
         self.keeps_context
     }
@@ -179,7 +183,7 @@ impl Deflater {
     }
 }
 
-/// Compresses into `buffer`, which is made as long as it needs, and returns how many bytes that are without the tail.
+/// Compresses into `buffer`, which it makes long enough. Returns the number of bytes without the tail.
 fn deflate(state: &mut Deflate, mut input: &[u8], buffer: &mut Vec<u8>) -> Option<usize> {
     let first = if input.len() <= SURE_FIT { input.len() + input.len() / 8 + 64 } else { input.len() / 2 };
     if buffer.len() < first {

@@ -1,11 +1,11 @@
-//! `Sec-WebSocket-Extensions` (RFC 6455 §9.1): a list of extensions, each with parameters that may have
-//! a value, which may be quoted.
+//! `Sec-WebSocket-Extensions` (RFC 6455 §9.1): a list of extensions. An extension has parameters, a parameter
+//! may have a value, and a value may be quoted.
 
 use http::{HeaderMap, header::SEC_WEBSOCKET_EXTENSIONS};
 
 use crate::handshake::is_token;
 
-/// The extensions that a head names, in their order, over all its lines.
+/// The extensions of a head, in their order, from all its lines.
 pub(super) fn extensions(headers: &HeaderMap) -> impl Iterator<Item = Extension<'_>> {
     let lines = headers.get_all(SEC_WEBSOCKET_EXTENSIONS).into_iter();
     lines
@@ -29,13 +29,13 @@ impl<'a> Extension<'a> {
         Self { name, parameters: halves.next() }
     }
 
-    /// Its parameters; an `Err` is one that is malformed.
+    /// Its parameters. `Err` stands for a malformed parameter.
     pub(super) fn parameters(&self) -> impl Iterator<Item = Result<Parameter<'a>, Malformed>> + use<'a> {
         self.parameters.into_iter().flat_map(|all| split(all, b';')).map(Parameter::parse)
     }
 }
 
-/// A parameter that does not keep the grammar.
+/// A parameter that breaks the grammar.
 #[derive(Debug)]
 pub(super) struct Malformed;
 
@@ -43,7 +43,7 @@ pub(super) struct Malformed;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Parameter<'a> {
     pub(super) name: &'a [u8],
-    /// Its value, still quoted if it came so.
+    /// Its value, with its quotes if it has any.
     pub(super) value: Option<&'a [u8]>,
 }
 
@@ -61,7 +61,7 @@ impl<'a> Parameter<'a> {
         }
     }
 
-    /// The number of one or two digits, the first not zero, that the value is.
+    /// The value as a number of one or two digits, of which the first is not zero.
     pub(super) fn number(&self) -> Option<u8> {
         let value = self.value?;
         let unquoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value);

@@ -1,4 +1,4 @@
-//! Reading compressed messages (RFC 7692 §7.2.2), as their bytes come.
+//! Compressed messages are read here, as their bytes come (RFC 7692 §7.2.2).
 
 use std::fmt;
 
@@ -10,54 +10,55 @@ use super::{
 };
 use crate::Role;
 
-/// What a sender takes off the end of each message, and a receiver puts back (§7.2.1).
+/// The end of each compressed message, which a sender leaves out and a receiver appends (§7.2.1).
 const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
-/// An empty block that is the last: a message that is whole before it is at its end behind it.
+/// An empty last block. Behind it a message ends, if it was whole.
 const LAST_BLOCK: [u8; 2] = [0x03, 0x00];
 
-/// The first buffer for what is inflated.
+/// The size of the first buffer.
 const FIRST_BUFFER: usize = 4 << 10;
 
-/// Inflates what the peer compressed: to be given to a [`Decoder`](crate::Decoder).
+/// Inflates the peer's compressed messages, for a [`Decoder`](crate::Decoder).
 ///
-/// It holds nothing until a compressed message comes. Then it holds zlib's state, [which is some 48 KiB](super), for as long as the message
-/// comes. Where the peer takes context over, it holds the end of what has come for good, and the state as one of the thread's busiest.
+/// It holds nothing until a compressed message comes. While a message comes it holds zlib's state, [of some
+/// 48 KiB](super). Where the peer takes context over, it holds the end of the inflated text until it is
+/// dropped, and the thread keeps the states of the connections that were busy last.
 pub struct Inflater {
-    /// Of the message in progress.
+    /// The state of the unfinished message.
     state: Option<Box<Inflate>>,
-    /// What was before, where there is anything.
+    /// The earlier messages, where there are any.
     context: Option<Box<Context>>,
     keeps_context: bool,
-    /// How far back the peer may refer, as a power of two.
+    /// The largest distance that the peer may refer back to, as a power of two.
     window_bits: u8,
-    /// The message in progress has brought no byte yet.
+    /// No byte of the unfinished message has come yet.
     is_empty: bool,
-    /// What has come ends with a block that says it is the last.
+    /// The bytes that have come end with a last block.
     is_at_end: bool,
-    /// The last compressed bytes that have come of the message.
+    /// The last compressed bytes of the message.
     last: [u8; TAIL.len()],
 }
 
-/// What an inflater remembers.
+/// The memory of earlier messages.
 struct Context {
-    /// Finds the state that knows all of it, if the thread still has that.
+    /// Finds the state that knows all of them, if the thread still has it.
     ticket: Ticket,
     history: History,
-    /// Where in the message in progress that begins which may be referred to.
+    /// The place in the unfinished message where the text begins that may be referred to.
     from: usize,
 }
 
-/// Why a message does not inflate.
+/// The reason why a message does not inflate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum InflateError {
-    /// It is no deflate data.
+    /// It is not deflate data.
     Malformed,
-    /// It is more than the limit.
+    /// It is longer than the limit.
     TooLarge,
 }
 
 impl Inflater {
-    /// An inflater for what the peer of this end sends.
+    /// An inflater for the messages of the peer of this end.
     pub fn new(role: Role, parameters: DeflateParameters) -> Self {
         let (no_context, window_bits) = match role {
             Role::Server => (parameters.client_no_context_takeover, parameters.client_max_window_bits),
@@ -91,13 +92,14 @@ impl Inflater {
         self.run(input, out, limit)
     }
 
-    /// Inflates what is left when all bytes of a message have come.
+    /// Inflates the rest when all bytes of a message have come.
     pub(crate) fn finish(&mut self, out: &mut Inflated, limit: usize) -> Result<(), InflateError> {
-        // A message is the byte 00 if it is empty (§7.2.3.6); one without any byte is taken for that.
+        // An empty message is the byte 00 (§7.2.3.6). A message without any byte is taken as empty too.
         let is_empty = std::mem::replace(&mut self.is_empty, true);
-        // A message that ends with a last block, without the byte that should follow it (§7.2.3.4), is whole too.
+        // A message that ends with a last block is whole too, also without the byte that should follow it
+        // (§7.2.3.4).
         let is_at_end = std::mem::take(&mut self.is_at_end);
-        // Some senders leave the tail where it is, and zlib takes it twice without an error.
+        // Some senders do not leave the tail out. zlib takes the tail twice without an error.
         let has_tail = std::mem::take(&mut self.last) == TAIL;
         if !is_empty && !is_at_end {
             self.run(&TAIL, out, limit)?;
@@ -107,7 +109,7 @@ impl Inflater {
         }
         if let Some(state) = self.state.take() {
             if self.keeps_context {
-                // Behind a second tail the state is within a block that does not go on.
+                // Behind a second tail the state is within a block that has no end.
                 self.remember((!has_tail).then_some(state), out.as_slice());
             } else {
                 pool::put_inflate(state);
@@ -116,19 +118,19 @@ impl Inflater {
         Ok(())
     }
 
-    /// Fails if a message was cut short. It uses up the state, so that this is asked only where nothing needs the state
-    /// any more.
+    /// Fails if a message was cut short. The state is of no use after it, so that this is only called where
+    /// nothing needs the state.
     fn check_whole(&mut self, has_tail: bool, out: &mut Inflated, limit: usize) -> Result<(), InflateError> {
         match self.run(&LAST_BLOCK, out, limit) {
             Ok(()) if std::mem::take(&mut self.is_at_end) => Ok(()),
-            // It ends with a flush, so that all before it was inflated.
+            // The message ends with a flush, so that all bytes before it were inflated.
             Err(InflateError::Malformed) if has_tail => Ok(()),
             Ok(()) => Err(InflateError::Malformed),
             Err(error) => Err(error),
         }
     }
 
-    /// Keeps the last bytes of the message as it came.
+    /// Keeps the last compressed bytes of the message.
     fn note_last(&mut self, input: &[u8]) {
         if let Some(last) = input.last_chunk() {
             self.last = *last;
@@ -140,7 +142,7 @@ impl Inflater {
         }
     }
 
-    /// A state that knows what was before, if there is anything.
+    /// A state that knows the earlier messages, if there are any.
     fn resume(context: Option<&Context>, window: usize) -> Result<Box<Inflate>, InflateError> {
         let Some(context) = context else { return Ok(pool::take_inflate()) };
         if let Some(state) = pool::resume_inflate(context.ticket) {
@@ -154,7 +156,7 @@ impl Inflater {
         Ok(state)
     }
 
-    /// Remembers a message; without a state, the next one is inflated with a state that is made again.
+    /// Remembers a message. Without a state, the next message is inflated by a state that is made again.
     fn remember(&mut self, state: Option<Box<Inflate>>, message: &[u8]) {
         let context = self.context.get_or_insert_with(Context::new);
         let from = std::mem::take(&mut context.from);
@@ -189,7 +191,7 @@ impl Inflater {
             input = input.get(taken..).unwrap_or_default();
             self.is_at_end = status == Status::StreamEnd;
             if self.is_at_end {
-                // What follows a last block is a stream of its own (§7.2.3.4).
+                // The bytes behind a last block are a stream of their own (§7.2.3.4).
                 state.reset(false);
                 if self.keeps_context {
                     let context = self.context.get_or_insert_with(Context::new);
@@ -199,7 +201,7 @@ impl Inflater {
             } else if taken == 0 && given == 0 && !input.is_empty() {
                 return Err(InflateError::Malformed);
             }
-            // Where the room was just enough, zlib may hold back more.
+            // zlib may hold bytes back where the room was just enough.
             if input.is_empty() && (self.is_at_end || given < len) {
                 return Ok(());
             }
@@ -232,8 +234,8 @@ impl Drop for Inflater {
     }
 }
 
-/// A message as it is inflated, in a buffer of the thread's pool. All of the buffer was written some time, so that
-/// it can be written again without making it.
+/// A message as it is inflated, in a buffer of the thread's pool. All bytes of the buffer are initialised,
+/// because each was written before.
 #[derive(Debug, Default)]
 pub(crate) struct Inflated {
     buffer: Vec<u8>,
@@ -253,7 +255,7 @@ impl Inflated {
         self.buffer.get(..self.len).unwrap_or_default()
     }
 
-    /// Memory that is held.
+    /// Bytes of memory that are held.
     pub(crate) fn capacity(&self) -> usize {
         self.buffer.capacity()
     }
@@ -266,12 +268,12 @@ impl Inflated {
         }
     }
 
-    /// Whether it is better given away than copied.
+    /// Whether to give the buffer away instead of a copy.
     pub(crate) fn is_large(&self) -> bool {
         self.len > 32 << 10 && self.len > self.buffer.len() / 2
     }
 
-    /// The bytes, in a vector at most twice as long.
+    /// The bytes, in a vector that is at most twice as long.
     pub(crate) fn into_vec(mut self) -> Vec<u8> {
         if self.is_large() {
             let mut buffer = std::mem::take(&mut self.buffer);
@@ -281,7 +283,7 @@ impl Inflated {
         self.as_slice().to_vec()
     }
 
-    /// Room to write more in: some, unless the limit is reached.
+    /// Room for more bytes; none where the limit is reached.
     fn room(&mut self, coming: usize, limit: usize) -> &mut [u8] {
         if self.len == self.buffer.len() && self.len < limit {
             let more = self.buffer.len().max(FIRST_BUFFER).max(coming.saturating_mul(2));

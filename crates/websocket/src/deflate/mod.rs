@@ -1,29 +1,30 @@
 //! permessage-deflate: messages compressed one by one ([RFC 7692](https://www.rfc-editor.org/rfc/rfc7692)).
 //!
-//! - [`DeflateOptions`] is what an end wants, [`DeflateParameters`] what both agreed on:
-//!   [`Upgrade::accept_deflate`](crate::handshake::server::Upgrade::accept_deflate) on a server,
-//!   [`Handshake::offer_deflate`](crate::handshake::client::Handshake::offer_deflate) on a client;
-//! - an [`Inflater`] makes a [`Decoder`](crate::Decoder) read compressed messages;
-//! - a [`Deflater`] writes them as frames.
+//! - [`DeflateOptions`] are the wishes of one end. Both ends agree on [`DeflateParameters`]: a server by
+//!   [`Upgrade::accept_deflate`](crate::handshake::server::Upgrade::accept_deflate), a client by
+//!   [`Handshake::offer_deflate`](crate::handshake::client::Handshake::offer_deflate).
+//! - With an [`Inflater`] a [`Decoder`](crate::Decoder) reads compressed messages.
+//! - A [`Deflater`] writes compressed frames.
 //!
-//! A [`WebSocketStream`](crate::WebSocketStream) does all of it by [`Config::deflate`](crate::Config::deflate).
+//! A [`WebSocketStream`](crate::WebSocketStream) does all of it where
+//! [`Config::deflate`](crate::Config::deflate) is set.
 //!
 //! # Context takeover
 //!
-//! Each end's compressor may refer to the messages before (*context takeover*), which makes small ones that
-//! are alike much smaller, and costs both ends memory for as long as the connection lasts. Without it each message stands
-//! by itself: the memory is the thread's and serves all its connections in turn, and one
-//! compressed message serves many connections ([`Prepared`](crate::Prepared)). By default nothing is taken over.
+//! A compressor may refer to the messages before (*context takeover*). This makes small messages that are
+//! alike much smaller, and costs both ends memory for as long as the connection lasts. Without it each
+//! message stands by itself: the memory belongs to the thread and serves all its connections in turn, and one
+//! compressed message serves many connections ([`Prepared`](crate::Prepared)). By default no context is taken
+//! over.
 //!
 //! # Memory
-//!
 #![doc = include_str!("memory.md")]
 //!
 //! # Limits
 //!
-//! [`Limits::max_message_bytes`](crate::Limits::max_message_bytes) bounds a message as it is when inflated, and holds
-//! while it is: a message over it is refused (with 1009) at the first byte that is too many, and no buffer is made
-//! that is larger than the limit. [`max_frame_bytes`](crate::Limits::max_frame_bytes) bounds frames as they come.
+//! [`Limits::max_message_bytes`](crate::Limits::max_message_bytes) bounds the inflated message while it is
+//! inflated. A message over the limit is refused (with 1009) at the first byte over it, and no buffer is
+//! larger than the limit. [`max_frame_bytes`](crate::Limits::max_frame_bytes) bounds the compressed frames.
 
 mod deflater;
 mod extensions;
@@ -39,7 +40,7 @@ pub(crate) use negotiation::{Answer, accept, check_answer, offer};
 
 use crate::Role;
 
-/// What an end wants of permessage-deflate. As pleases both it becomes [`DeflateParameters`].
+/// The wishes of one end for permessage-deflate. Both ends agree on [`DeflateParameters`] by them.
 ///
 /// ```
 /// use switchboard_websocket::deflate::DeflateOptions;
@@ -50,25 +51,28 @@ use crate::Role;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct DeflateOptions {
-    /// The server's messages are compressed each by itself. A server tells the client so; a client asks for it.
-    /// Default true.
+    /// The server's messages are each compressed by itself. A server tells the client so; a client asks for
+    /// it. Default true.
     pub server_no_context_takeover: bool,
-    /// The client's messages are compressed each by itself. A server demands it; a client promises it.
+    /// The client's messages are each compressed by itself. A server demands it; a client promises it.
     /// Default true.
     pub client_no_context_takeover: bool,
-    /// How far back the server's compressor refers at most, as a power of two: 9 to 15 (others are taken for the nearest).
-    /// A server keeps to it; a client asks for it, and servers that cannot decline to compress. Default 15.
+    /// The largest distance that the server's compressor refers back to, as a power of two: 9 to 15 (other
+    /// numbers count as the nearest of these). A server keeps to it. A client asks for it, and a server that
+    /// cannot keep to it declines compression. Default 15.
     pub server_max_window_bits: u8,
-    /// How far back the client's compressor refers at most, as a power of two: 9 to 15. A client keeps to it; a
-    /// server demands it of clients that can, and takes the others as they are. Default 15.
+    /// The largest distance that the client's compressor refers back to, as a power of two: 9 to 15. A client
+    /// keeps to it. A server demands it of clients that know the parameter, and takes other clients without
+    /// it. Default 15.
     pub client_max_window_bits: u8,
-    /// Payloads with fewer bytes are sent as they are. Default 1024, as in `ws` and Engine.IO: below it the
-    /// network seldom gains what compressing costs.
+    /// Payloads with fewer bytes are not compressed. Default 1024, as in `ws` and Engine.IO: below it the
+    /// network seldom gains as much as compression costs.
     pub threshold: usize,
-    /// How hard the compressor tries: 0 (not at all), 1 (fast) to 9 (small). Default 1, which leaves 34 % of a JSON of
-    /// 1 KiB in 2.4 µs, where 6 leaves 27 % in 8.8 µs (without context; `cargo bench --bench deflate`).
+    /// The effort of the compressor: 0 (none), 1 (fast) to 9 (small). Default 1. It leaves 34 % of a JSON of
+    /// 1 KiB in 2.4 µs, and 6 leaves 27 % in 8.8 µs (without context; `cargo bench --bench deflate`).
     pub level: u8,
-    /// How much the compressor holds back to find common bytes in, 1 to 9, beside its window. Default 8, as in zlib.
+    /// The memory in which the compressor finds common bytes, besides its window: 1 to 9. Default 8, as in
+    /// zlib.
     pub memory_level: u8,
 }
 
@@ -121,7 +125,7 @@ impl DeflateOptions {
         self
     }
 
-    /// The same options with each number taken for the nearest that it may be.
+    /// The same options, with each number set to the nearest one that is allowed.
     fn clamped(mut self) -> Self {
         self.server_max_window_bits = self.server_max_window_bits.clamp(MIN_WINDOW_BITS, MAX_WINDOW_BITS);
         self.client_max_window_bits = self.client_max_window_bits.clamp(MIN_WINDOW_BITS, MAX_WINDOW_BITS);
@@ -137,27 +141,27 @@ impl Default for DeflateOptions {
     }
 }
 
-/// The smallest window that is compressed with. RFC 7692 knows one of 8 too; zlib cannot, and a compressor
-/// that says 8 and uses 9 writes what others cannot read.
+/// The smallest window that is compressed with. RFC 7692 also knows a window of 8 bits, but zlib does not: a
+/// compressor that announces 8 and uses 9 writes messages that others cannot read.
 const MIN_WINDOW_BITS: u8 = 9;
-/// The largest window there is.
+/// The largest window.
 const MAX_WINDOW_BITS: u8 = 15;
 
-/// What both ends agreed on (RFC 7692 §7.1).
+/// The parameters that both ends agreed on (RFC 7692 §7.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DeflateParameters {
     /// The server's messages refer to nothing before them.
     pub server_no_context_takeover: bool,
     /// The client's messages refer to nothing before them.
     pub client_no_context_takeover: bool,
-    /// How far back the server's messages refer at most: 8 to 15.
+    /// The largest distance that the server's messages refer back to, as a power of two: 8 to 15.
     pub server_max_window_bits: u8,
-    /// How far back the client's messages refer at most: 8 to 15.
+    /// The largest distance that the client's messages refer back to, as a power of two: 8 to 15.
     pub client_max_window_bits: u8,
 }
 
 impl DeflateParameters {
-    /// Whether what this end sends refers to nothing before it.
+    /// Whether the messages of this end refer to nothing before them.
     pub const fn sends_without_context(&self, role: Role) -> bool {
         match role {
             Role::Server => self.server_no_context_takeover,
@@ -165,7 +169,7 @@ impl DeflateParameters {
         }
     }
 
-    /// How far back this end's compressor may refer.
+    /// The largest distance that this end's compressor may refer back to, as a power of two.
     pub const fn send_window_bits(&self, role: Role) -> u8 {
         match role {
             Role::Server => self.server_max_window_bits,

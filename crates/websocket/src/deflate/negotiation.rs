@@ -1,5 +1,5 @@
-//! Agreeing on permessage-deflate (RFC 7692 §5 and §7.1): a client offers, a server accepts the first offer
-//! it can and answers it, and the client checks the answer.
+//! The agreement on permessage-deflate (RFC 7692 §5 and §7.1). A client offers, a server answers the first
+//! offer that it can keep, and the client checks the answer.
 
 use std::fmt::Write;
 
@@ -13,7 +13,7 @@ use super::{
 /// The extension's name.
 const NAME: &str = "permessage-deflate";
 
-/// The parameters of an offer or an answer, as they came.
+/// The parameters of an offer or an answer.
 #[derive(Clone, Copy, Debug, Default)]
 struct Named {
     server_no_context_takeover: bool,
@@ -22,7 +22,7 @@ struct Named {
     client_max_window_bits: ClientWindow,
 }
 
-/// `client_max_window_bits`, which in an offer may come without a value: the server may set one (§7.1.2.2).
+/// `client_max_window_bits`. In an offer it may have no value: the server may set one then (§7.1.2.2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum ClientWindow {
     #[default]
@@ -32,7 +32,7 @@ enum ClientWindow {
 }
 
 impl Named {
-    /// Reads the parameters: `None` if one is unknown, comes twice, or has a value that it may not have (§7).
+    /// Reads the parameters. `None` if one is unknown, comes twice, or has a value that is not allowed (§7).
     fn parse(extension: &Extension<'_>) -> Option<Self> {
         let mut named = Self::default();
         for parameter in extension.parameters() {
@@ -61,26 +61,26 @@ impl Named {
     }
 }
 
-/// What a server answers an offer that it accepts.
+/// The answer of a server to an offer that it accepts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Answer {
     pub(crate) parameters: DeflateParameters,
-    /// The offer bounds the server's window, so the answer must too (§7.1.2.1).
+    /// The offer bounds the server's window, so that the answer must bound it too (§7.1.2.1).
     names_server_window: bool,
 }
 
-/// Accepts the first offer that is in order and can be kept; `None` declines them all.
+/// Accepts the first offer that is in order and that this end can keep. `None` declines all of them.
 pub(crate) fn accept(headers: &HeaderMap, options: &DeflateOptions) -> Option<Answer> {
     let options = options.clamped();
     let offers = extensions(headers).filter(|extension| extension.name == NAME.as_bytes());
     offers.filter_map(|offer| Named::parse(&offer)).find_map(|offer| {
         let asked = offer.server_max_window_bits.unwrap_or(MAX_WINDOW_BITS);
-        // Without a compressor for so small a window the offer cannot be kept.
+        // zlib has no compressor for so small a window, so that this end cannot keep the offer.
         if asked < MIN_WINDOW_BITS {
             return None;
         }
-        // A client that does not name the parameter does not know it (§7.1.2.2). A value is a hint; one of 8 is left
-        // to the client, which may mean 9.
+        // A client that does not send the parameter does not know it (§7.1.2.2). Its value is a hint. A hint
+        // of 8 is not answered, because the client may use 9.
         let client_max_window_bits = match offer.client_max_window_bits {
             ClientWindow::Any => options.client_max_window_bits,
             ClientWindow::Bits(hint) if hint >= MIN_WINDOW_BITS => hint.min(options.client_max_window_bits),
@@ -89,7 +89,7 @@ pub(crate) fn accept(headers: &HeaderMap, options: &DeflateOptions) -> Option<An
         let parameters = DeflateParameters {
             server_no_context_takeover: options.server_no_context_takeover
                 || offer.server_no_context_takeover,
-            // Of a client that says it needs no context none is kept.
+            // No context is kept for a client that says it does not use it.
             client_no_context_takeover: options.client_no_context_takeover
                 || offer.client_no_context_takeover,
             server_max_window_bits: asked.min(options.server_max_window_bits),
@@ -114,7 +114,7 @@ impl Answer {
     }
 }
 
-/// What a client offers.
+/// The offer of a client.
 pub(crate) fn offer(options: &DeflateOptions) -> HeaderValue {
     let options = options.clamped();
     let parameters = DeflateParameters {
@@ -131,8 +131,9 @@ pub(crate) fn offer(options: &DeflateOptions) -> HeaderValue {
     header(parameters, server_bits, client_window)
 }
 
-/// Checks a server's answer to [`offer`]. `Ok(None)`: it declined. `Err`: it names what was not offered, or
-/// what it may not, and the connection is to be failed (§5.1 and §7).
+/// Checks a server's answer to the [`offer`]. `Ok(None)`: the server declined. `Err`: the answer names a
+/// parameter that was not offered, or a value that is not allowed, and the connection must be failed (§5.1
+/// and §7).
 pub(crate) fn check_answer(
     headers: &HeaderMap,
     offered: Option<&DeflateOptions>,
@@ -155,14 +156,14 @@ pub(crate) fn check_answer(
     }
     Ok(Some(DeflateParameters {
         server_no_context_takeover: answer.server_no_context_takeover,
-        // What was promised is kept though the server does not insist.
+        // This end keeps its promise, also where the server does not ask for it.
         client_no_context_takeover: answer.client_no_context_takeover || offered.client_no_context_takeover,
         server_max_window_bits,
         client_max_window_bits,
     }))
 }
 
-/// An answer that does not go with what was offered.
+/// An answer that does not fit the offer.
 #[derive(Debug)]
 pub(crate) struct NotOffered;
 
@@ -178,7 +179,7 @@ fn header(
     if parameters.client_no_context_takeover {
         value.push_str("; client_no_context_takeover");
     }
-    // To write into a string cannot fail.
+    // A write to a string cannot fail.
     let _ = server_bits.map(|bits| write!(value, "; server_max_window_bits={bits}"));
     let _ = match client_window {
         ClientWindow::Absent => Ok(()),

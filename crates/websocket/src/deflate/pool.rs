@@ -1,8 +1,8 @@
-//! What compressing and inflating needs for a while only, kept by each thread for the next that needs it.
+//! States and buffers that are needed for a short time only. Each thread keeps them for the next message.
 //!
-//! A state of zlib is large and slow to make (a fresh compressor clears several hundred KiB), to reset one is
-//! cheap. So where nothing is taken over from message to message a thread's connections use the same few
-//! states in turn, and the same output buffers.
+//! A state of zlib is large, and slow to make (a new compressor clears several hundred KiB), but cheap to
+//! reset. So where no context is taken over, the connections of a thread use the same few states in turn, and
+//! the same output buffers.
 
 #![allow(
     clippy::unnecessary_box_returns,
@@ -16,15 +16,15 @@ use zlib_rs::{Deflate, DeflateConfig, Inflate};
 
 use super::recent::{Recent, Ticket};
 
-/// States of each kind that a thread keeps. A compressor is in use only within one call; an inflater for as long as
-/// a message comes in pieces.
+/// States of each kind that a thread keeps. A compressor is in use within one call only, an inflater while a
+/// message comes in pieces.
 const STATES: usize = 4;
 /// Output buffers that a thread keeps.
 const BUFFERS: usize = 4;
 /// Larger buffers are freed.
 const MAX_BUFFER: usize = 64 << 10;
 
-/// What makes one compressor do for another.
+/// Compressors of one kind can stand in for each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct DeflateKind {
     pub(super) window_bits: u8,
@@ -36,9 +36,9 @@ struct Pool {
     deflates: Vec<(DeflateKind, Box<Deflate>)>,
     inflates: Vec<Box<Inflate>>,
     buffers: Vec<Vec<u8>>,
-    /// Those that remember what a connection has sent.
+    /// Compressors that remember the messages that a connection has sent.
     sending: Recent<(DeflateKind, Box<Deflate>)>,
-    /// Those that remember what a connection has received.
+    /// Inflaters that remember the messages that a connection has received.
     receiving: Recent<Box<Inflate>>,
 }
 
@@ -54,7 +54,7 @@ thread_local! {
     };
 }
 
-/// Runs with the thread's pool; `None` while the thread ends, when there is none any more.
+/// Runs `work` with the thread's pool. `None` while the thread ends, when the pool is gone.
 fn with_pool<T>(work: impl FnOnce(&mut Pool) -> T) -> Option<T> {
     POOL.try_with(|pool| work(&mut pool.borrow_mut())).ok()
 }
@@ -68,7 +68,7 @@ pub(super) fn take_deflate(kind: DeflateKind) -> Box<Deflate> {
     kept.flatten().unwrap_or_else(|| {
         Box::new(Deflate::new_with_config(DeflateConfig {
             level: i32::from(kind.level),
-            // Below zero: no header of zlib's own.
+            // A number below zero stands for no header of zlib's own.
             window_bits: -i32::from(kind.window_bits),
             mem_level: i32::from(kind.memory_level),
             ..DeflateConfig::default()
@@ -76,12 +76,12 @@ pub(super) fn take_deflate(kind: DeflateKind) -> Box<Deflate> {
     })
 }
 
-/// The compressor that remembers what a connection has sent, if it is kept.
+/// The compressor that remembers the messages that a connection has sent, if it is kept.
 pub(super) fn resume_deflate(ticket: Ticket) -> Option<Box<Deflate>> {
     with_pool(|pool| pool.sending.take(ticket)).flatten().map(|(_, state)| state)
 }
 
-/// Keeps a compressor that remembers what a connection has sent.
+/// Keeps a compressor that remembers the messages that a connection has sent.
 pub(super) fn keep_deflate(ticket: &mut Ticket, kind: DeflateKind, state: Box<Deflate>) {
     if let Some(Some((kind, other))) = with_pool(|pool| pool.sending.keep(ticket, (kind, state))) {
         put_deflate(kind, other);
@@ -93,7 +93,7 @@ pub(super) fn put_deflate(kind: DeflateKind, mut state: Box<Deflate>) {
     state.reset();
     with_pool(|pool| {
         if pool.deflates.len() >= STATES {
-            // Its kind was asked for the longest ago.
+            // This one was used the longest ago.
             pool.deflates.remove(0);
         }
         pool.deflates.push((kind, state));
@@ -103,16 +103,16 @@ pub(super) fn put_deflate(kind: DeflateKind, mut state: Box<Deflate>) {
 /// An inflater that remembers nothing.
 pub(super) fn take_inflate() -> Box<Inflate> {
     let kept = with_pool(|pool| pool.inflates.pop()).flatten();
-    // The largest window reads what was made with any; zlib-rs holds as much for a smaller one.
+    // The largest window inflates the output of any window. A smaller one would save no memory in zlib-rs.
     kept.unwrap_or_else(|| Box::new(Inflate::new(false, super::MAX_WINDOW_BITS)))
 }
 
-/// The inflater that remembers what a connection has received, if it is kept.
+/// The inflater that remembers the messages that a connection has received, if it is kept.
 pub(super) fn resume_inflate(ticket: Ticket) -> Option<Box<Inflate>> {
     with_pool(|pool| pool.receiving.take(ticket)).flatten()
 }
 
-/// Keeps an inflater that remembers what a connection has received.
+/// Keeps an inflater that remembers the messages that a connection has received.
 pub(super) fn keep_inflate(ticket: &mut Ticket, state: Box<Inflate>) {
     if let Some(Some(other)) = with_pool(|pool| pool.receiving.keep(ticket, state)) {
         put_inflate(other);
@@ -129,7 +129,7 @@ pub(super) fn put_inflate(mut state: Box<Inflate>) {
     });
 }
 
-/// A buffer of whatever length, whose bytes mean nothing.
+/// A buffer of any length. Its bytes have no meaning.
 pub(super) fn take_buffer() -> Vec<u8> {
     with_pool(|pool| pool.buffers.pop()).flatten().unwrap_or_default()
 }

@@ -1,22 +1,24 @@
-//! The states of connections that were busy last, of those that take context over.
+//! The states of the connections that were busy last, among the connections that take context over.
 //!
-//! A state of zlib is mostly tables, which can be made again of the bytes that were compressed or inflated. That is cheaper than to have
-//! the processor fetch 400 KiB that it has not seen for a while: of 50 connections with 4 messages of 1 KiB each on the way an echo takes
-//! 10 µs with 8 states, and 24 with one for each. So a thread keeps few states, and of all other connections only the bytes.
+//! A state of zlib is mostly tables, which can be made again from the bytes that were compressed or inflated.
+//! This is cheaper than to load 400 KiB that are not in the processor's caches: with 50 connections of 4
+//! messages of 1 KiB each on the way, an echo takes 10 µs with 8 states, and 24 µs with a state for each
+//! connection. So a thread keeps few states, and only the bytes of all other connections.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// States that a thread keeps: those of a few connections that are busy at once.
+/// States that a thread keeps: one for each of the few connections that are busy at the same time.
 const RECENT: usize = 8;
 
-/// Tells connections apart, on all threads.
+/// The number of the next connection, on all threads.
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
-/// Finds a connection's state again, as long as it is kept.
+/// Finds a connection's state again, as long as the thread keeps it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ticket {
     connection: u64,
-    /// Counts what was said, so that a state which a thread was left with is not taken for one that knows the rest.
+    /// Counts the messages. A state of a lower version, which another thread was left with, does not know all
+    /// messages.
     version: u64,
     slot: usize,
 }
@@ -27,7 +29,7 @@ impl Ticket {
     }
 }
 
-/// States of one thread that remember what was before.
+/// The states of one thread that remember earlier messages.
 pub(super) struct Recent<S> {
     slots: Vec<Slot<S>>,
     /// Counts the uses.
@@ -38,7 +40,7 @@ struct Slot<S> {
     connection: u64,
     version: u64,
     used: u64,
-    /// Taken while in use.
+    /// `None` while it is in use.
     state: Option<S>,
 }
 
@@ -54,7 +56,8 @@ impl<S> Recent<S> {
         slot.state.take_if(|_| knows_all)
     }
 
-    /// Keeps a connection's state, and returns the one that was kept in its place: that of the connection that was busy the longest ago.
+    /// Keeps a connection's state. Returns the state that was kept in its place: that of the connection that
+    /// was used the longest ago.
     pub(super) fn keep(&mut self, ticket: &mut Ticket, state: S) -> Option<S> {
         self.now += 1;
         let own = self.slots.get(ticket.slot).is_some_and(|slot| slot.connection == ticket.connection);
@@ -71,7 +74,8 @@ impl<S> Recent<S> {
         None
     }
 
-    /// Where the next state goes: behind the others as long as there is room, else to where the one that is used the least is.
+    /// The place for the next state: a free one or a new one, or the place of the state that was used the
+    /// longest ago.
     fn place(&self) -> usize {
         if self.slots.len() < RECENT {
             return self.slots.iter().position(|slot| slot.state.is_none()).unwrap_or(self.slots.len());
@@ -81,12 +85,12 @@ impl<S> Recent<S> {
     }
 }
 
-/// The end of what was compressed or inflated, as far back as is referred to.
+/// The end of the text that was compressed or inflated, as far back as later messages may refer to.
 #[derive(Debug, Default)]
 pub(super) struct History(Vec<u8>);
 
 impl History {
-    /// Its last bytes, as many as `length` at most.
+    /// Its last bytes, at most `length` of them.
     pub(super) fn last(&self, length: usize) -> &[u8] {
         self.0.get(self.0.len().saturating_sub(length)..).unwrap_or_default()
     }
@@ -95,7 +99,8 @@ impl History {
         self.0 = Vec::new();
     }
 
-    /// Adds bytes, and forgets what is further back than `length`; where that is long, not each time but a quarter of it at once.
+    /// Adds bytes, and forgets the bytes that are further back than `length`. It forgets a quarter of a long
+    /// history at once, and not a little with each message.
     pub(super) fn push(&mut self, bytes: &[u8], length: usize) {
         let bytes = bytes.get(bytes.len().saturating_sub(length)..).unwrap_or_default();
         if self.0.len() + bytes.len() > length + length / 4 {
@@ -104,7 +109,7 @@ impl History {
         }
         let needed = self.0.len() + bytes.len();
         if needed > self.0.capacity() {
-            // Not twice as much: most connections say little.
+            // It does not grow by half its size and more, because most connections send little.
             self.0.reserve_exact((needed + needed / 4).min(length + length / 4) - self.0.len());
         }
         self.0.extend_from_slice(bytes);
@@ -122,13 +127,13 @@ mod tests {
         for (state, ticket) in tickets.iter_mut().enumerate().take(RECENT) {
             assert_eq!(recent.keep(ticket, state), None);
         }
-        // The first is busy again, so that the second was so the longest ago.
+        // The first one is used again, so that the second one was used the longest ago.
         let first = recent.take(tickets[0]).unwrap();
         assert_eq!((first, recent.keep(&mut tickets[0], first)), (0, None));
         assert_eq!(recent.keep(&mut tickets[RECENT], RECENT), Some(1));
         assert_eq!(recent.take(tickets[1]), None);
         assert_eq!((recent.take(tickets[0]), recent.take(tickets[0])), (Some(0), None));
-        // What was taken and not given back has left room.
+        // A state that was taken and not given back has left its place free.
         assert_eq!(recent.keep(&mut tickets[1], 1), None);
         assert_eq!(recent.slots.len(), RECENT);
         assert_eq!(recent.take(tickets[RECENT]), Some(RECENT));

@@ -1,4 +1,4 @@
-//! The protocols that browsers spoke before RFC 6455, for servers that still let them in.
+//! The protocols of browsers before RFC 6455, for servers that still let them in.
 //!
 //! | protocol | announces itself by | spoken by |
 //! |---|---|---|
@@ -7,9 +7,9 @@
 //! | [`hybi`]-07 | `Sec-WebSocket-Version: 7` | Firefox 6 |
 //! | [`hybi`]-08 to -12 | `Sec-WebSocket-Version: 8` | Chrome 14–15, Firefox 7–10, `ws` 0.4 of npm |
 //!
-//! The later ones differ from RFC 6455 in a number and a header, so they are an
-//! [`Upgrade`] like any other. The earlier ones have a handshake and a
-//! framing of their own. [`Request::check`] tells them apart; [`AnyDecoder`] reads what each sends.
+//! The later ones differ from RFC 6455 in a number and a header, so that they are an [`Upgrade`] as any
+//! other. The earlier ones have a handshake and a framing of their own. [`Request::check`] tells them apart,
+//! and [`AnyDecoder`] reads the frames of both.
 
 pub mod hixie;
 pub mod hybi;
@@ -21,7 +21,7 @@ use crate::{
     handshake::server::{HandshakeError, Upgrade},
 };
 
-/// A request for a WebSocket of any protocol there has been, in order and ready to be answered.
+/// A request for a WebSocket of any of these protocols, or of RFC 6455. It is in order and can be answered.
 ///
 /// ```
 /// use switchboard_websocket::drafts::Request;
@@ -41,20 +41,19 @@ use crate::{
 /// ```
 #[derive(Clone, Debug)]
 pub enum Request<'a> {
-    /// RFC 6455, or one of the drafts [`hybi`]-07 to -12: the same framing.
+    /// RFC 6455, or one of the drafts [`hybi`]-07 to -12, which have the same framing.
     Rfc6455(Upgrade<'a>),
     /// One of the drafts [`hixie`]-75 and -76.
     Hixie(hixie::Upgrade<'a>),
 }
 
 impl<'a> Request<'a> {
-    /// Judges a request by the rules of the protocol that it asks for. The origin is for the caller to check,
-    /// as [`origin`] gives it.
+    /// Checks a request by the rules of its protocol. The caller checks the origin, which [`origin`] finds.
     ///
     /// # Errors
     ///
-    /// A [`HandshakeError`] that says what is missing and how to answer: for a version that is none of these,
-    /// 426 with `Sec-WebSocket-Version: 13, 8, 7`.
+    /// A [`HandshakeError`] that names the fault and has the answer. A request for another version gets a 426
+    /// with `Sec-WebSocket-Version: 13, 8, 7`.
     pub fn check(parts: &'a Parts) -> Result<Self, HandshakeError> {
         if hixie::Upgrade::is_asked_for(parts) {
             hixie::Upgrade::check(parts).map(Self::Hixie)
@@ -72,15 +71,15 @@ impl<'a> Request<'a> {
     }
 }
 
-/// The origin of the page that a request comes from: `Origin`, or what clients before version 13 sent in its
-/// place, `Sec-WebSocket-Origin`. No page can set either.
+/// The origin of the page that sends a request: `Origin`, or the `Sec-WebSocket-Origin` of clients before
+/// version 13. No page can set either header.
 pub fn origin(headers: &http::HeaderMap) -> Option<&HeaderValue> {
     headers.get(http::header::ORIGIN).or_else(|| headers.get(hybi::ORIGIN))
 }
 
-/// Reads what a peer sends, in the framing that was agreed on.
+/// Decodes the bytes of a peer, in the framing that both ends agreed on.
 ///
-/// Not larger than a [`Decoder`]; the rare one is boxed.
+/// It is not larger than a [`Decoder`]: the rare decoder is boxed.
 #[derive(Debug)]
 pub enum AnyDecoder {
     /// The frames of RFC 6455.
@@ -94,7 +93,7 @@ impl AnyDecoder {
     ///
     /// # Errors
     ///
-    /// As theirs.
+    /// The same.
     #[inline]
     pub fn decode<'a>(
         &'a mut self,
@@ -111,7 +110,7 @@ impl AnyDecoder {
     ///
     /// # Errors
     ///
-    /// As theirs.
+    /// The same.
     #[inline]
     pub fn decode_owned(
         &mut self,
@@ -124,7 +123,7 @@ impl AnyDecoder {
         }
     }
 
-    /// As [`Decoder::room`]; the other frames do not say how long they are.
+    /// As [`Decoder::room`]. There is none for the frames of hixie, which do not announce their length.
     #[inline]
     pub fn room(&mut self) -> Option<&mut [u8]> {
         match self {
@@ -140,7 +139,7 @@ impl AnyDecoder {
         }
     }
 
-    /// Whether nothing is held of what came.
+    /// As [`Decoder::is_idle`] and [`hixie::Decoder::is_idle`].
     #[inline]
     pub fn is_idle(&self) -> bool {
         match self {

@@ -15,7 +15,7 @@ use crate::deflate::{self, DeflateOptions, DeflateParameters};
 
 use super::{VERSION, accept_key, has_token, head::HeadError, is_token, write_request_headers};
 
-/// The headers that are not for a caller to set.
+/// The headers that a caller may not set.
 const OWN: [HeaderName; 10] = [
     HOST,
     UPGRADE,
@@ -29,26 +29,26 @@ const OWN: [HeaderName; 10] = [
     TRANSFER_ENCODING,
 ];
 
-/// Why a connection did not become a WebSocket.
+/// The reason why a connection did not become a WebSocket.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// The bytes made no response.
+    /// The bytes are no response.
     #[error(transparent)]
     Head(#[from] HeadError),
-    /// The URL is none that a WebSocket can be opened at.
+    /// No WebSocket can be opened at the URL.
     #[error("the URL {what}")]
     Url {
-        /// What is wrong with it.
+        /// The fault of the URL.
         what: &'static str,
     },
     /// A subprotocol's name that is not a token.
     #[error("the subprotocol {name:?} is not a token")]
     ProtocolName {
-        /// The name as it was given.
+        /// The name.
         name: String,
     },
-    /// A header was to be sent that is the handshake's own.
+    /// A header to be sent belongs to the handshake.
     #[error("the header {name} is the handshake's own")]
     Header {
         /// Its name.
@@ -78,7 +78,7 @@ pub enum ClientError {
     /// The server selected a subprotocol that was not offered, or several.
     #[error("the server selected a subprotocol that was not offered")]
     Protocol,
-    /// The server uses an extension that was not offered, or otherwise than it was.
+    /// The server uses an extension that was not offered, or in a way that was not offered.
     #[error("the server uses an extension that was not offered, or not so")]
     Extension,
 }
@@ -92,7 +92,7 @@ pub struct Handshake {
 }
 
 impl Handshake {
-    /// A handshake with a random key, offering `protocols`, the best first.
+    /// A handshake with a random key that offers `protocols`, the best one first.
     ///
     /// # Errors
     ///
@@ -103,7 +103,7 @@ impl Handshake {
         Self::with_nonce(nonce, protocols)
     }
 
-    /// A handshake with a given nonce, for tests; a real one is random (RFC 6455 §4.1).
+    /// A handshake with a given nonce, for tests. The nonce of a real handshake is random (RFC 6455 §4.1).
     ///
     /// # Errors
     ///
@@ -122,27 +122,26 @@ impl Handshake {
         })
     }
 
-    /// The same handshake, offering permessage-deflate too. What the server made of it says
-    /// [`deflate`](Self::deflate).
+    /// The same handshake with an offer of permessage-deflate. [`deflate`](Self::deflate) then gives the
+    /// server's choice.
     #[must_use]
     pub fn offer_deflate(mut self, options: DeflateOptions) -> Self {
         self.deflate = Some(options);
         self
     }
 
-    /// Appends the request for `uri` as HTTP/1.1 bytes, with `extra` headers (cookies, `Origin`, and the
-    /// like).
+    /// Appends the request for `uri` as HTTP/1.1 bytes, with `extra` headers, such as cookies and `Origin`.
     ///
     /// # Errors
     ///
-    /// [`ClientError::Url`] if the URL has no host, [`ClientError::Header`] for one of the handshake's own among
-    /// the extra headers, or one that announces a body.
+    /// [`ClientError::Url`] if the URL has no host; [`ClientError::Header`] if an extra header belongs to the
+    /// handshake, or announces a body.
     pub fn write_request(&self, out: &mut Vec<u8>, uri: &Uri, extra: &HeaderMap) -> Result<(), ClientError> {
         if let Some(name) = OWN.iter().find(|name| extra.contains_key(*name)) {
             return Err(ClientError::Header { name: name.clone() });
         }
         let authority = uri.authority().ok_or(ClientError::Url { what: "has no host" })?;
-        // A user and password in the URL are for `Authorization`, not for `Host`.
+        // A user and a password in the URL belong to `Authorization`, not to `Host`.
         let host = authority.as_str().rsplit_once('@').map_or(authority.as_str(), |(_, host)| host);
         let target = uri.path_and_query().map_or("/", |target| target.as_str());
         let slash = if target.starts_with('/') { "" } else { "/" };
@@ -164,11 +163,11 @@ impl Handshake {
         Ok(())
     }
 
-    /// Judges the answer (RFC 6455 §4.1), and gives the subprotocol the server selected.
+    /// Checks the answer (RFC 6455 §4.1), and returns the subprotocol that the server selected.
     ///
     /// # Errors
     ///
-    /// A [`ClientError`] that says what is wrong with it.
+    /// A [`ClientError`] that names the fault.
     pub fn check(&self, response: &Parts) -> Result<Option<&str>, ClientError> {
         let headers = &response.headers;
         if response.status != StatusCode::SWITCHING_PROTOCOLS {
@@ -196,11 +195,11 @@ impl Handshake {
         }
     }
 
-    /// What the server agreed to of the compression that was offered; `None` if it declined, or none was.
+    /// The compression that the server agreed to. `None` if the server declined, or none was offered.
     ///
     /// # Errors
     ///
-    /// [`ClientError::Extension`] where the answer does not go with the offer (RFC 7692 §7).
+    /// [`ClientError::Extension`] where the answer does not fit the offer (RFC 7692 §7).
     pub fn deflate(&self, response: &Parts) -> Result<Option<DeflateParameters>, ClientError> {
         deflate::check_answer(&response.headers, self.deflate.as_ref()).map_err(|_| ClientError::Extension)
     }

@@ -1,8 +1,8 @@
 //! The head of an HTTP/1.1 request or response (RFC 9112 §2), among bytes that come in pieces.
 //!
-//! A head is parsed once, when its last byte is there; until then each piece is only searched for the
-//! empty line, from where the search before it stopped. So a head that comes byte by byte costs no more
-//! than one that comes whole.
+//! A head is parsed once, when its last byte has come. Until then each piece is only searched for the empty
+//! line, from the place where the last search stopped. So a head that comes byte by byte costs no more than
+//! one that comes whole.
 
 use std::borrow::Cow;
 use std::mem::MaybeUninit;
@@ -13,10 +13,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version,
 use memchr::memmem;
 use thiserror::Error;
 
-/// More header lines than this are refused, whatever [`HeadLimits::max_headers`] says.
+/// A head with more header lines is refused, also where [`HeadLimits::max_headers`] is higher.
 const MAX_HEADERS: usize = 128;
 const END: &[u8] = b"\r\n\r\n";
-/// Made once: it costs as much as a search.
+/// It is made once, because to make it costs as much as a search.
 static FINDER: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(END));
 
 /// Bounds on the head of a request or response.
@@ -54,11 +54,11 @@ impl Default for HeadLimits {
     }
 }
 
-/// A head that is not taken.
+/// A head that is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum HeadError {
-    /// The head is over [`HeadLimits::max_bytes`], whole or not.
+    /// The head is over [`HeadLimits::max_bytes`]. It need not be whole.
     #[error("the head is over the limit of {limit} bytes")]
     TooLarge {
         /// The limit it is over.
@@ -70,7 +70,7 @@ pub enum HeadError {
         /// The limit it is over.
         limit: usize,
     },
-    /// Bytes that make no head.
+    /// The bytes are no head.
     #[error("the head is malformed: {what}")]
     Malformed {
         /// What is wrong with it.
@@ -79,7 +79,7 @@ pub enum HeadError {
 }
 
 impl HeadError {
-    /// The status that answers such a request: 431 for a head over a limit, else 400.
+    /// The status of the answer to such a request: 431 for a head over a limit, otherwise 400.
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Malformed { .. } => StatusCode::BAD_REQUEST,
@@ -92,7 +92,7 @@ const fn malformed(what: &'static str) -> HeadError {
     HeadError::Malformed { what }
 }
 
-/// Reads one head from a buffer that grows; tell it of the buffer each time bytes were appended.
+/// Reads one head from a buffer that grows. Call it each time bytes were appended.
 ///
 /// ```
 /// use switchboard_websocket::handshake::head::{Head, HeadLimits};
@@ -107,7 +107,7 @@ const fn malformed(what: &'static str) -> HeadError {
 #[derive(Debug)]
 pub struct Head {
     limits: HeadLimits,
-    /// How much of the buffer holds no end of a head.
+    /// Bytes of the buffer that have been searched for the end of the head.
     searched: usize,
 }
 
@@ -117,14 +117,15 @@ impl Head {
         Self { limits, searched: 0 }
     }
 
-    /// The parts of the request that `buffer` begins with, and how many bytes its head takes; what follows
-    /// is not touched. `None` while the head is incomplete.
+    /// The parts of the request at the beginning of `buffer`, and the bytes of its head. The bytes behind the
+    /// head are not read. `None` while the head is incomplete.
     ///
     /// The values of the headers share one allocation of the head's size.
     ///
     /// # Errors
     ///
-    /// A [`HeadError`] when the head is over a limit, which is known before its end, or malformed.
+    /// A [`HeadError`] when the head is malformed or over a limit. A head over a limit is refused before its
+    /// end.
     pub fn request(&mut self, buffer: &[u8]) -> Result<Option<(request::Parts, usize)>, HeadError> {
         let Some(head) = self.whole(buffer)? else { return Ok(None) };
         let mut lines = [const { MaybeUninit::uninit() }; MAX_HEADERS];
@@ -141,8 +142,8 @@ impl Head {
         Ok(Some((parts, head.len())))
     }
 
-    /// The parts of the response that `buffer` begins with, and how many bytes its head takes. `None` while
-    /// the head is incomplete.
+    /// The parts of the response at the beginning of `buffer`, and the bytes of its head. `None` while the
+    /// head is incomplete.
     ///
     /// # Errors
     ///
@@ -165,7 +166,7 @@ impl Head {
         Ok(Some((parts, head.len())))
     }
 
-    /// The whole head, copied into an allocation of its size, once its end is there.
+    /// The whole head, when its end has come. It is a copy in an allocation of its size.
     fn whole(&mut self, buffer: &[u8]) -> Result<Option<Bytes>, HeadError> {
         let limit = self.limits.max_bytes;
         let from = self.searched.saturating_sub(END.len() - 1);
@@ -187,8 +188,8 @@ fn lines_within<'a, 'b>(
     lines.get_mut(..max).unwrap_or_default()
 }
 
-/// A head must end where its empty line was found: the parser also takes bare line feeds, which other
-/// parsers do not, and what two read differently can be smuggled past one of them.
+/// A head must end where its empty line was found. The parser also takes bare line feeds, which other parsers
+/// do not take. A head that two parsers read differently can smuggle a request past one of them.
 fn check_end(status: httparse::Result<usize>, head: &Bytes, limits: HeadLimits) -> Result<(), HeadError> {
     match status {
         Ok(httparse::Status::Complete(len)) if len == head.len() => Ok(()),

@@ -1,9 +1,9 @@
-//! The opening handshake (RFC 6455 §4), over the parts of a request or response and without a socket:
+//! The opening handshake (RFC 6455 §4), on the parts of a request or response and without a socket:
 //!
-//! - [`head`] finds the end of a head among bytes that come in pieces, and reads it;
-//! - [`server`] judges a request and writes the answer;
-//! - [`origin`] says which pages may ask;
-//! - [`client`] writes a request and judges the answer.
+//! - [`head`] finds the end of a head among bytes that come in pieces, and parses it;
+//! - [`server`] checks a request and writes the answer;
+//! - [`origin`] decides which pages may ask;
+//! - [`client`] writes a request and checks the answer.
 
 pub mod client;
 pub mod head;
@@ -17,7 +17,7 @@ use sha1::{Digest, Sha1};
 /// The version of the protocol that RFC 6455 describes.
 pub const VERSION: &str = "13";
 
-/// What §1.3 appends to a key before it is hashed.
+/// The text that §1.3 appends to a key before the hash.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// The value of `Sec-WebSocket-Accept` that answers a `Sec-WebSocket-Key` (RFC 6455 §4.2.2).
@@ -34,13 +34,13 @@ pub fn accept_key(key: &[u8]) -> [u8; 28] {
     accept
 }
 
-/// Whether a header that is a list of tokens, over all its lines, has `token` in any case.
+/// Whether a header that is a list of tokens has `token` in one of its lines, in any case.
 pub(crate) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     list(headers, name).any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
 }
 
-/// The elements of a header that is a comma-separated list, over all its lines, without empty ones
-/// (RFC 9110 §5.6.1).
+/// The elements of a header that is a comma-separated list, from all its lines, without empty ones (RFC 9110
+/// §5.6.1).
 pub(crate) fn list<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,
@@ -58,8 +58,8 @@ pub(crate) fn is_token(bytes: &[u8]) -> bool {
         && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
 }
 
-/// Appends the lines of a request's head, each word of a name with a capital: case means nothing there (RFC 9110 §5.1),
-/// but some servers and proxies know names only as they are usually written.
+/// Appends the lines of a request's head. Each word of a name begins with a capital: case has no meaning
+/// there (RFC 9110 §5.1), but some servers and proxies know names only in this form.
 pub(crate) fn write_request_headers(out: &mut Vec<u8>, headers: &HeaderMap) {
     for (name, value) in headers {
         let mut begins = true;

@@ -1,5 +1,5 @@
-//! The server's side of the handshake: a request in, an answer out. Over HTTP/1.1 it is an upgrade
-//! (RFC 6455 §4.2), over HTTP/2 an extended CONNECT (RFC 8441 §5), over HTTP/3 the same (RFC 9220).
+//! The server's side of the handshake: a request in, an answer out. Over HTTP/1.1 it is an upgrade (RFC 6455
+//! §4.2), over HTTP/2 an extended CONNECT (RFC 8441 §5), and over HTTP/3 the same (RFC 9220).
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version,
@@ -23,43 +23,44 @@ use super::{
     write_headers,
 };
 
-/// Why a request does not become a WebSocket. [`response`](Self::response) is its answer.
+/// The reason why a request does not become a WebSocket. [`response`](Self::response) is its answer.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
-    /// The bytes made no request: 400, or 431 over a limit.
+    /// The bytes are no request: 400, or 431 over a limit.
     #[error(transparent)]
     Head(#[from] HeadError),
     /// Another method than GET: 405 with `Allow: GET`.
     #[error("a WebSocket is asked for with GET, not {method}")]
     Method {
-        /// The method that came.
+        /// The method of the request.
         method: Method,
     },
     /// Another method than CONNECT over HTTP/2 or later: 405 with `Allow: CONNECT`.
     #[error("a WebSocket over HTTP/2 is asked for with CONNECT, not {method}")]
     NotConnect {
-        /// The method that came.
+        /// The method of the request.
         method: Method,
     },
-    /// An extended CONNECT for another protocol than `websocket`, or a CONNECT for none: 501 (RFC 9220 §3).
+    /// An extended CONNECT for another protocol than `websocket`, or a CONNECT without a protocol: 501 (RFC
+    /// 9220 §3).
     #[error("the :protocol pseudo-header does not ask for websocket")]
     ConnectProtocol,
-    /// Another version than the handshake is for: 400.
+    /// Another version of HTTP than the handshake is for: 400.
     #[error(
         "a WebSocket is asked for over HTTP/1.1, or by an extended CONNECT over HTTP/2, not over {version:?}"
     )]
     HttpVersion {
-        /// The version that came.
+        /// The version of the request.
         version: Version,
     },
     /// No `Host`, or more than one: 400 (RFC 9112 §3.2).
     #[error("a request has one Host header")]
     Host,
-    /// The request has a body, so what follows its head would be taken for frames: 400.
+    /// The request has a body, whose bytes would be taken for frames: 400.
     #[error("a request for a WebSocket has no body")]
     Body,
-    /// A header that is of HTTP/1.1 connections only came over HTTP/2: 400 (RFC 9113 §8.2.2).
+    /// A header that belongs to HTTP/1.1 came over HTTP/2: 400 (RFC 9113 §8.2.2).
     #[error("a request over HTTP/2 has no Connection, Upgrade or Transfer-Encoding header")]
     ConnectionHeader,
     /// No `websocket` among the values of `Upgrade`: 400.
@@ -68,29 +69,30 @@ pub enum HandshakeError {
     /// No `upgrade` among the values of `Connection`: 400.
     #[error("the Connection header does not have upgrade")]
     Connection,
-    /// Another protocol version than those that are spoken here, or none: 426 with `Sec-WebSocket-Version`.
+    /// No protocol version, or one that is not supported: 426 with `Sec-WebSocket-Version`.
     #[error("the Sec-WebSocket-Version is not one of: {supported}")]
     WebSocketVersion {
-        /// The versions that are: `13`, with the [drafts](crate::drafts) `13, 8, 7`.
+        /// The supported versions: `13`, with the [drafts](crate::drafts) `13, 8, 7`.
         supported: &'static str,
     },
-    /// No key, several, or one that is not 16 bytes in base64: 400.
+    /// No key, several keys, or a key that is not 16 bytes in base64: 400.
     #[error("the Sec-WebSocket-Key is not one key of 16 bytes")]
     Key,
-    /// In [hixie-76](crate::drafts::hixie): not one each of two keys with spaces, whose number these divide: 400.
+    /// In [hixie-76](crate::drafts::hixie): the request has not one `Sec-WebSocket-Key1` and one `-Key2`, or
+    /// the number in a key is not divisible by its spaces: 400.
     #[error("Sec-WebSocket-Key1 and Sec-WebSocket-Key2 are not two keys whose numbers their spaces divide")]
     HixieKeys,
-    /// In the [hixie](crate::drafts::hixie) drafts: no `Origin`: 400.
+    /// In the [hixie](crate::drafts::hixie) drafts: the request has no `Origin`: 400.
     #[error("the Origin header is missing")]
     NoOrigin,
     /// A subprotocol's name that is not a token: 400.
     #[error("the Sec-WebSocket-Protocol header is not a list of tokens")]
     Protocol,
-    /// The HTTP server cannot give the connection away: it is to be served with upgrades, and an upgrade can
-    /// be taken once. 500.
+    /// The HTTP server cannot give the connection away: 500. It must serve the connection with upgrades, and
+    /// an upgrade can be taken once.
     #[error("the connection cannot be upgraded: the server does not serve it with upgrades")]
     NotUpgradable,
-    /// The [`OriginCheck`] said no: 403.
+    /// The [`OriginCheck`] did not let the origin in: 403.
     #[error("the origin is not allowed: see the option `origin` of the server")]
     Origin,
 }
@@ -109,7 +111,7 @@ impl HandshakeError {
         }
     }
 
-    /// The header that the status calls for, if any: `Allow` for 405, `Sec-WebSocket-Version` for 426.
+    /// The header that belongs to the status: `Allow` for 405, `Sec-WebSocket-Version` for 426.
     pub fn header(&self) -> Option<(HeaderName, HeaderValue)> {
         match self {
             Self::Method { .. } => Some((ALLOW, HeaderValue::from_static("GET"))),
@@ -121,8 +123,8 @@ impl HandshakeError {
         }
     }
 
-    /// The answer: status, headers, and the error's words as text. It has a `Connection` header, which is
-    /// to be taken off where the request came over HTTP/2.
+    /// The answer: the status, the headers, and the error's text. It has a `Connection` header, which must be
+    /// taken off for a request over HTTP/2.
     pub fn response(&self) -> Response<String> {
         let body = self.to_string();
         let length = HeaderValue::from(body.len());
@@ -136,7 +138,7 @@ impl HandshakeError {
         response
     }
 
-    /// Appends the answer as HTTP/1.1 bytes. The connection is to be closed after it.
+    /// Appends the answer as HTTP/1.1 bytes. Close the connection after it.
     pub fn write_response(&self, out: &mut Vec<u8>) {
         let response = self.response();
         let status = response.status();
@@ -151,7 +153,7 @@ impl HandshakeError {
     }
 }
 
-/// A request for a WebSocket that is in order, ready to be answered.
+/// A request for a WebSocket that is in order and can be answered.
 ///
 /// ```
 /// use switchboard_websocket::{OriginCheck, handshake::server::Upgrade};
@@ -174,27 +176,27 @@ impl HandshakeError {
 pub struct Upgrade<'a> {
     /// The value of `Sec-WebSocket-Accept`; `None` for an extended CONNECT, which has no key.
     accept: Option<[u8; 28]>,
-    /// The subprotocol the answer names: `None` until [`select`](Self::select) found one.
+    /// The subprotocol of the answer. `None` until [`select`](Self::select) has found one.
     protocol: Option<&'a str>,
-    /// The compression the answer names.
+    /// The compression of the answer.
     deflate: Option<deflate::Answer>,
-    /// That of the request's URI.
+    /// The authority of the request's URI.
     authority: Option<&'a str>,
     headers: &'a HeaderMap,
 }
 
 impl<'a> Upgrade<'a> {
-    /// Judges a request over HTTP/1.1 (RFC 6455 §4.2.1). The origin is for
-    /// [`check_origin`](Self::check_origin).
+    /// Checks a request over HTTP/1.1 (RFC 6455 §4.2.1). [`check_origin`](Self::check_origin) checks its
+    /// origin.
     ///
     /// # Errors
     ///
-    /// A [`HandshakeError`] that says what is missing and how to answer.
+    /// A [`HandshakeError`] that names the fault and has the answer.
     pub fn check(parts: &'a Parts) -> Result<Self, HandshakeError> {
         Self::check_versions(parts, is_standard, VERSION)
     }
 
-    /// As [`check`](Self::check), for the versions that are `known`.
+    /// As [`check`](Self::check), for the versions for which `known` is true.
     pub(crate) fn check_versions(
         parts: &'a Parts,
         known: impl FnOnce(&[u8]) -> bool,
@@ -209,16 +211,16 @@ impl<'a> Upgrade<'a> {
         Ok(Self { accept, protocol: None, deflate: None, authority, headers })
     }
 
-    /// Judges an extended CONNECT over HTTP/2 (RFC 8441 §5) or HTTP/3 (RFC 9220). `protocol` is the value of
-    /// the request's `:protocol`, which hyper and h2 keep in its extensions, as `ext::Protocol`. The server
-    /// must have told the client of `SETTINGS_ENABLE_CONNECT_PROTOCOL`.
+    /// Checks an extended CONNECT over HTTP/2 (RFC 8441 §5) or HTTP/3 (RFC 9220). `protocol` is the value of
+    /// the request's `:protocol`. hyper and h2 keep it in the request's extensions, as `ext::Protocol`. The
+    /// server must have sent the setting `SETTINGS_ENABLE_CONNECT_PROTOCOL`.
     ///
-    /// The rest is as for HTTP/1.1, but that there is no key and the [answer](Self::response) is 200:
-    /// what follows on the stream are frames, masked as ever.
+    /// There are two differences from HTTP/1.1: there is no key, and the [answer](Self::response) is 200. The
+    /// frames that follow on the stream are the same, and those of the client are masked.
     ///
     /// # Errors
     ///
-    /// A [`HandshakeError`] that says what is missing and how to answer.
+    /// A [`HandshakeError`] that names the fault and has the answer.
     ///
     /// ```
     /// use switchboard_websocket::handshake::server::Upgrade;
@@ -245,7 +247,7 @@ impl<'a> Upgrade<'a> {
             return Err(HandshakeError::ConnectionHeader);
         }
         check_host(parts)?;
-        // Its DATA frames are the WebSocket's: a length that is announced would be that of them all.
+        // The request's DATA frames carry the WebSocket. A length would bound all of it.
         if headers.contains_key(CONTENT_LENGTH) {
             return Err(HandshakeError::Body);
         }
@@ -255,48 +257,48 @@ impl<'a> Upgrade<'a> {
         Ok(Self { accept: None, protocol: None, deflate: None, authority, headers })
     }
 
-    /// Whether a request of HTTP/1.1 asks for a WebSocket at all, in order or not: whether its `Upgrade` names it. A server need not
-    /// hear of anything else that it names (RFC 9110 §7.8), such as the `h2c` of clients that would rather speak HTTP/2.
+    /// Whether a request of HTTP/1.1 asks for a WebSocket, in order or not: its `Upgrade` names `websocket`.
+    /// A server may ignore other names (RFC 9110 §7.8), such as the `h2c` of clients that prefer HTTP/2.
     pub fn is_asked_for(headers: &HeaderMap) -> bool {
         has_token(headers, &UPGRADE, "websocket")
     }
 
-    /// The `Origin` that a browser sends for a page (RFC 6455 §10.2), or the `Sec-WebSocket-Origin` of one that speaks
-    /// a [draft](crate::drafts); `None` is a program.
+    /// The `Origin` that a browser sends for a page (RFC 6455 §10.2), or the `Sec-WebSocket-Origin` of a
+    /// browser that speaks a [draft](crate::drafts). A program sends none.
     pub fn origin(&self) -> Option<&'a HeaderValue> {
         crate::drafts::origin(self.headers)
     }
 
-    /// Whether the request's [`origin`](Self::origin) is let in.
+    /// Fails if the request's [`origin`](Self::origin) is not let in.
     ///
     /// # Errors
     ///
-    /// [`HandshakeError::Origin`] when it is not.
+    /// [`HandshakeError::Origin`].
     pub fn check_origin(&self, origins: &OriginCheck) -> Result<(), HandshakeError> {
         let request = OriginRequest { authority: self.authority, ..OriginRequest::new(self.headers) };
         if origins.allows(self.origin(), &request) { Ok(()) } else { Err(HandshakeError::Origin) }
     }
 
-    /// The subprotocols that the client speaks, the one it likes best first.
+    /// The subprotocols that the client offers, the best one first.
     pub fn protocols(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         list(self.headers, &SEC_WEBSOCKET_PROTOCOL).filter_map(|name| std::str::from_utf8(name).ok())
     }
 
-    /// Selects the first of the client's subprotocols that is `supported`, and names it in the answer.
-    /// `None` leaves the answer without one, which a client that asked for some may refuse.
+    /// Selects the first of the client's subprotocols that is `supported`, and names it in the answer. `None`
+    /// leaves the answer without a subprotocol. A client that offered some may refuse that.
     pub fn select(&mut self, supported: &[impl AsRef<str>]) -> Option<&'a str> {
         self.protocol = self.protocols().find(|name| supported.iter().any(|known| known.as_ref() == *name));
         self.protocol
     }
 
-    /// Accepts the first of the client's offers of permessage-deflate that goes with `options`, and names it in
-    /// the answer. `None` leaves it out: the client offered none that can be kept, and nothing is compressed.
+    /// Accepts the client's first offer of permessage-deflate that fits `options`, and names it in the
+    /// answer. `None`: the client has sent no offer that can be kept, and nothing is compressed.
     pub fn accept_deflate(&mut self, options: &DeflateOptions) -> Option<DeflateParameters> {
         self.deflate = deflate::accept(self.headers, options);
         self.deflate.map(|answer| answer.parameters)
     }
 
-    /// The answer, for a host that writes it: 101 to an upgrade, 200 to an extended CONNECT.
+    /// The answer, for a host that writes it itself: 101 to an upgrade, 200 to an extended CONNECT.
     pub fn response(&self) -> Response<()> {
         let mut response = Response::new(());
         let protocol = self.protocol.and_then(|name| HeaderValue::from_str(name).ok());
@@ -313,8 +315,8 @@ impl<'a> Upgrade<'a> {
         response
     }
 
-    /// Appends the answer as HTTP/1.1 bytes, with `extra` headers (cookies and the like; none of the
-    /// handshake's own). An extended CONNECT is answered with [`response`](Self::response) instead.
+    /// Appends the answer as HTTP/1.1 bytes, with `extra` headers, such as cookies. The headers of the
+    /// handshake must not be among them. For an extended CONNECT use [`response`](Self::response) instead.
     pub fn write_response(&self, out: &mut Vec<u8>, extra: &HeaderMap) {
         let Some(accept) = &self.accept else {
             debug_assert!(false, "an extended CONNECT has no HTTP/1.1 answer");
@@ -342,7 +344,7 @@ fn is_standard(version: &[u8]) -> bool {
     version == VERSION.as_bytes()
 }
 
-/// The version must be one that is spoken here; over HTTP/2 too (RFC 8441 §5).
+/// Fails if the version is not supported; over HTTP/2 too (RFC 8441 §5).
 fn check_version(
     headers: &HeaderMap,
     known: impl FnOnce(&[u8]) -> bool,
@@ -354,7 +356,7 @@ fn check_version(
     Ok(())
 }
 
-/// What every request for a WebSocket has, whatever its version.
+/// Checks the headers that every version of the protocol has.
 pub(crate) fn check_upgrade(parts: &Parts) -> Result<(), HandshakeError> {
     let headers = &parts.headers;
     if parts.method != Method::GET {
@@ -388,8 +390,8 @@ fn check_protocols(headers: &HeaderMap) -> Result<(), HandshakeError> {
     if list(headers, &SEC_WEBSOCKET_PROTOCOL).all(is_token) { Ok(()) } else { Err(HandshakeError::Protocol) }
 }
 
-/// The request's one key, if it decodes to 16 bytes. A client of the drafts may be loose about that, as `ws` 0.4 from npm: its key of
-/// version 8 is 15 bytes.
+/// The request's one key, if it decodes to 16 bytes. Clients of the drafts may send another length: `ws` 0.4
+/// of npm sends a key of 15 bytes for version 8.
 fn single_key(headers: &HeaderMap) -> Result<&[u8], HandshakeError> {
     use base64::{Engine, engine::general_purpose::STANDARD};
 

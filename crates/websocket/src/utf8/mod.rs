@@ -1,11 +1,21 @@
-//! UTF-8 checked as it streams (RFC 6455 §8.1): a bad byte is known when the input it came in is used up, and a code point may be
-//! split between frames and between reads.
+//! UTF-8 checked as it streams (RFC 6455 §8.1). A bad byte is found when its input is used up. A code point
+//! may be split between frames and between reads.
 //!
-//! On x86-64 with AVX2 it is checked by vectors of our own ([`vectors`]), elsewhere, and where a text is bad, by `simdutf8`. In the
-//! pieces that it comes in, cut within code points, it is checked so many times as fast as `simdutf8` checks 64 KiB at once (AMD EPYC, Zen 5;
-//! `cargo bench --bench codec -- utf8`): ASCII 1.1 to 1.3 whole and in halves, 1.1 in pieces of 4 KiB, 0.95 to 1.0 of 1460 bytes and of 1 KiB, 0.6 of
-//! 256; Korean 1.35 whole and in halves, 1.3, 1.2 and 0.95. `simdutf8` on each such piece is slower in all of them: by a half at 1460 bytes
-//! of ASCII, by a tenth at 256, at half our speed or less below 130.
+//! On x86-64 with AVX2 our own vectors ([`vectors`]) check a text. `simdutf8` checks it on other processors,
+//! and finds the place where a text is bad.
+//!
+//! The table compares the speed of our vectors with that of `simdutf8` on 64 KiB at once, for a text in
+//! pieces that are cut within code points (AMD EPYC, Zen 5; `cargo bench --bench codec -- utf8`):
+//!
+//! | pieces | ASCII | Korean |
+//! |---|---|---|
+//! | whole, and in halves | 1.1 to 1.3 | 1.35 |
+//! | of 4 KiB | 1.1 | 1.3 |
+//! | of 1460 bytes, and of 1 KiB | 0.95 to 1.0 | 1.2 |
+//! | of 256 bytes | 0.6 | 0.95 |
+//!
+//! `simdutf8` on each such piece is slower in all of them: by a half for 1460 bytes of ASCII, by a tenth for
+//! 256 bytes, and it has half our speed or less below 130 bytes.
 
 use simdutf8::{basic, compat};
 
@@ -14,23 +24,24 @@ use crate::buffer::Buffer;
 #[cfg(target_arch = "x86_64")]
 mod vectors;
 
-/// Text that comes in pieces. They are checked together when the input ends or the text does: small ones are not
-/// worth a check each.
+/// Text that comes in pieces. The pieces are checked together when the input ends or the text ends, because a
+/// check of each small piece costs too much.
 #[derive(Debug, Default)]
 pub(crate) struct TextBuffer {
     buffer: Buffer,
     progress: Progress,
 }
 
-/// How far a text that grows is checked.
+/// The part of a growing text that is checked.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Progress {
-    /// Bytes that are checked: whole code points.
+    /// Bytes that are checked. They are whole code points.
     checked: usize,
 }
 
 impl Progress {
-    /// Fails if no text could begin with `text`, which is all that has come of it: what was checked before is not checked again.
+    /// Fails if no text begins with `text`, which has all bytes that have come. It does not check again the
+    /// bytes that were checked before.
     #[inline]
     pub(crate) fn check(&mut self, text: &[u8]) -> Result<(), BadUtf8> {
         #[cfg(target_arch = "x86_64")]
@@ -41,7 +52,7 @@ impl Progress {
         self.check_plain(text)
     }
 
-    /// The same where there are no vectors of ours, and the one that says where a text is bad.
+    /// The same check without our vectors. It also finds the place where a text is bad.
     #[inline(never)]
     fn check_plain(&mut self, text: &[u8]) -> Result<(), BadUtf8> {
         let rest = text.get(self.checked..).unwrap_or_default();
@@ -57,7 +68,7 @@ impl Progress {
     }
 }
 
-/// A whole text. What says where it is bad is slower, and so asked only when it is.
+/// Checks a whole text. The search for the place where it is bad is slower, and is only done for a bad text.
 #[inline]
 pub(crate) fn check_whole(bytes: &[u8]) -> Result<&str, BadUtf8> {
     #[cfg(target_arch = "x86_64")]
@@ -73,7 +84,7 @@ fn first_bad(bytes: &[u8]) -> usize {
     compat::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len)
 }
 
-/// Where in the text the first bad sequence begins.
+/// The place in the text where the first bad sequence begins.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct BadUtf8 {
     pub(crate) offset: usize,
@@ -85,7 +96,7 @@ impl TextBuffer {
         self.buffer.len()
     }
 
-    /// Memory that is held.
+    /// Bytes of memory that are held.
     pub(crate) fn capacity(&self) -> usize {
         self.buffer.capacity()
     }
@@ -95,19 +106,19 @@ impl TextBuffer {
         &mut self.buffer
     }
 
-    /// Fails if no text could begin with what has come so far.
+    /// Fails if no text begins with the bytes that have come.
     pub(crate) fn check(&mut self) -> Result<(), BadUtf8> {
         self.progress.check(self.buffer.as_slice())
     }
 
-    /// Checks the text, which is all there: it must not end within a code point.
+    /// Checks the whole text: it must not end within a code point.
     pub(crate) fn finish(&mut self) -> Result<(), BadUtf8> {
         self.check()?;
         let Progress { checked } = self.progress;
         if checked == self.len() { Ok(()) } else { Err(BadUtf8 { offset: checked }) }
     }
 
-    /// The text as far as it is checked: all of it behind [`finish`](Self::finish).
+    /// The part of the text that is checked. After [`finish`](Self::finish) this is all of it.
     pub(crate) fn text(&self) -> &str {
         let text = self.buffer.as_slice().get(..self.progress.checked).unwrap_or_default();
         // SAFETY: `checked` grows in `Progress` alone, by as many bytes as were found to be whole code points behind
@@ -118,7 +129,7 @@ impl TextBuffer {
         }
     }
 
-    /// Gives the text away, as far as it is checked.
+    /// Gives away the part of the text that is checked.
     pub(crate) fn into_text(self) -> String {
         let Self { buffer, progress: Progress { checked } } = self;
         let mut text = buffer.into_vec();
@@ -131,7 +142,7 @@ impl TextBuffer {
     }
 }
 
-/// How many bytes at the end may be the beginning of a code point that is not whole: 0 to 3.
+/// The number of bytes at the end that may be the beginning of a code point: 0 to 3.
 fn split_len(bytes: &[u8]) -> usize {
     let lead_of = |len: usize| match bytes.len().checked_sub(len).and_then(|at| bytes.get(at)) {
         Some(0xC0..) if len == 1 => true,
@@ -148,7 +159,7 @@ mod tests {
 
     use super::*;
 
-    /// The definition: the safe twin, which checks all that has come with each piece.
+    /// The definition, and the safe twin: it checks all bytes that have come, with each piece.
     fn checked_again(bytes: &[u8]) -> Result<usize, BadUtf8> {
         match std::str::from_utf8(bytes) {
             Ok(text) => Ok(text.len()),
@@ -209,7 +220,7 @@ mod tests {
         }
     }
 
-    /// Miri runs this: it knows no vectors, so that all of it goes through the scalar check.
+    /// Miri has no vectors, so that it runs the scalar check here.
     #[test]
     fn scalar_and_vector_checks_agree_on_texts_in_pieces_and_give_the_same_text() {
         for text in [
@@ -238,7 +249,7 @@ mod tests {
         let korean = "가나다라마바사아자차카타파하".repeat(8).into_bytes();
         let pairs = || KINDS.iter().flat_map(|a| KINDS.map(|b| [*a, b]));
         for (turn, [a, b]) in pairs().enumerate() {
-            // A code point begins here: about the ends of vectors and blocks.
+            // A code point begins here, near the ends of vectors and blocks.
             let at = [27, 30, 33, 60, 63, 66, 93, 126][turn % 8];
             let from = [0, at][turn / 8 % 2];
             for [c, d] in pairs() {
@@ -259,7 +270,7 @@ mod tests {
             .prop_map(|runs| runs.concat())
     }
 
-    /// Whether, where and how a byte of a text is to be changed.
+    /// Whether to change a byte of a text, its place, and the bits to change.
     type Flip = (bool, prop::sample::Index, u8);
 
     fn flipped(text: String, (flips, at, with): Flip) -> Vec<u8> {

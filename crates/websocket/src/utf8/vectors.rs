@@ -1,10 +1,12 @@
-//! UTF-8 checked 32 bytes at a time, from the middle of a text on: the lookup algorithm of Keiser and Lemire, "Validating UTF-8 in less
-//! than one instruction per byte" (<https://arxiv.org/abs/2010.03090>), which `simdutf8` is made of too.
+//! UTF-8 checked 32 bytes at a time, from the middle of a text on. This is the lookup algorithm of Keiser and
+//! Lemire, "Validating UTF-8 in less than one instruction per byte" (<https://arxiv.org/abs/2010.03090>),
+//! which `simdutf8` uses too.
 //!
-//! It is here once more because that crate begins each piece of a text anew, at a code point and with a copy of what is behind its last 64
-//! bytes: of pieces of 1 KiB that is a tenth and more of the time. A text that is all in memory needs neither: what came before a vector is
-//! loaded from where it lies, and the last vector overlaps the one before it. The safe twin is the check without vectors in [`super`],
-//! which the tests hold this to; so does the fuzz target `websocket_text`.
+//! `simdutf8` begins each piece of a text anew, at a code point, and copies the bytes behind its last 64
+//! bytes. For pieces of 1 KiB that is a tenth of the time and more. Our texts lie in memory as a whole and
+//! need neither: the bytes before a vector are loaded from their place, and the last vector overlaps the one
+//! before it. The safe twin is the check without vectors in [`super`]. The tests and the fuzz target
+//! `websocket_text` compare the two.
 
 use std::arch::x86_64::{
     __m256i, _mm256_and_si256, _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8,
@@ -18,11 +20,12 @@ const VECTOR: usize = 32;
 /// A code point begins at most so many bytes before its last one.
 const BEFORE: usize = 3;
 
-/// Bytes that are looked at together: where they are ASCII no more is asked.
+/// Bytes that are checked together. Where they are ASCII no further check is needed.
 const BLOCK: usize = 64;
 
-// What is wrong with two bytes that follow one another. Each is a bit of three table entries: that of the first byte's upper half, of its
-// lower half, and of the second byte's upper half. It is wrong where all three have the bit.
+// The errors of two bytes that follow one another. Each error is one bit in three tables: a table for the
+// upper half of the first byte, one for its lower half, and one for the upper half of the second byte. Two
+// bytes have the error where all three entries have its bit.
 /// A lead, then no continuation.
 const TOO_SHORT: u8 = 1 << 0;
 /// ASCII, then a continuation.
@@ -39,9 +42,10 @@ const OVERLONG_2: u8 = 1 << 5;
 const TOO_LARGE_1000: u8 = 1 << 6;
 /// F0, then 80 to 8F.
 const OVERLONG_4: u8 = 1 << 6;
-/// Two continuations: right where a lead two or three bytes before asks for them, and the highest bit for that.
+/// Two continuations. They are right where a lead two or three bytes before needs them. This is the highest
+/// bit, because the check for the leads gives that bit.
 const TWO_CONTINUATIONS: u8 = 1 << 7;
-/// What the first byte's lower half does not tell.
+/// The errors that the lower half of the first byte does not tell.
 const ANY_LOW: u8 = TOO_SHORT | TOO_LONG | TWO_CONTINUATIONS;
 
 const FIRST_HIGH: [u8; VECTOR] = {
@@ -79,7 +83,7 @@ const SECOND_HIGH: [u8; VECTOR] = {
     twice(table)
 };
 
-/// A table in both halves of a vector, each of which looks up in its own.
+/// A table in both halves of a vector, because each half of a vector looks up in its own.
 const fn twice(table: [u8; 16]) -> [u8; VECTOR] {
     let mut both = [0; VECTOR];
     let mut at = 0;
@@ -90,8 +94,9 @@ const fn twice(table: [u8; 16]) -> [u8; VECTOR] {
     both
 }
 
-/// As [`Progress::check`](super::Progress::check): how many bytes of `text` are whole code points, where `from` are known to be; `None` where
-/// no text could begin with it, and where this processor has no AVX2.
+/// As [`Progress::check`](super::Progress::check): returns the number of bytes of `text` that are whole code
+/// points, where `from` of them are known to be. `None` where no text begins with these bytes, and where this
+/// processor has no AVX2.
 #[inline]
 pub(super) fn check(text: &[u8], from: usize) -> Option<usize> {
     if !std::arch::is_x86_feature_detected!("avx2") {
@@ -123,7 +128,7 @@ fn check_avx2(text: &[u8], from: usize) -> Option<usize> {
     if rest_is_ascii { Some(text.len()) } else { goes_on(text, at.max(from)) }
 }
 
-/// The same of a piece of fewer bytes than two blocks.
+/// The same for a piece of fewer bytes than two blocks.
 #[target_feature(enable = "avx2")]
 #[inline(never)]
 fn check_short(text: &[u8], from: usize) -> Option<usize> {
@@ -146,11 +151,11 @@ fn is_ascii<const LEN: usize>(block: &[u8; LEN]) -> bool {
     _mm256_movemask_epi8(seen) == 0
 }
 
-/// The same of a text that is not all ASCII.
+/// The same for a text that is not all ASCII.
 #[target_feature(enable = "avx2")]
 #[inline(never)]
 fn goes_on(text: &[u8], from: usize) -> Option<usize> {
-    // Of the last byte nothing that follows tells whether it can begin a code point.
+    // The last byte has no byte behind it that would show the error.
     if matches!(text.last(), Some(0xC0 | 0xC1 | 0xF5..)) {
         return None;
     }
@@ -190,7 +195,7 @@ fn goes_on(text: &[u8], from: usize) -> Option<usize> {
     (_mm256_testz_si256(wrong, wrong) == 1).then_some(whole)
 }
 
-/// The same of a text of fewer bytes than a vector and what is before it.
+/// The same for a text that is shorter than a vector and the bytes before it.
 #[target_feature(enable = "avx2")]
 fn short_goes_on(text: &[u8]) -> bool {
     let mut wrong = wrongs(&behind_zeros(text));
@@ -200,7 +205,7 @@ fn short_goes_on(text: &[u8]) -> bool {
     _mm256_testz_si256(wrong, wrong) == 1
 }
 
-/// The bytes, of which there are at most as many as that, behind zeros, which are code points by themselves.
+/// At most a vector of bytes, behind zeros. A zero is a code point by itself.
 #[target_feature(enable = "avx2")]
 #[inline]
 fn behind_zeros(bytes: &[u8]) -> [u8; BEFORE + VECTOR] {
@@ -211,7 +216,7 @@ fn behind_zeros(bytes: &[u8]) -> [u8; BEFORE + VECTOR] {
     padded
 }
 
-/// What is wrong with each byte of a vector, by the three bytes before it.
+/// The errors of each byte of a vector, found with the three bytes before it.
 #[target_feature(enable = "avx2")]
 #[inline]
 fn wrongs(bytes: &[u8; BEFORE + VECTOR]) -> __m256i {
@@ -225,7 +230,8 @@ fn wrongs(bytes: &[u8; BEFORE + VECTOR]) -> __m256i {
         ),
         _mm256_shuffle_epi8(load(&SECOND_HIGH), _mm256_and_si256(_mm256_srli_epi16(byte, 4), low_half)),
     );
-    // The highest bit of what is left: the byte two before is E0 (60 and 80) or above, or the one three before F0 or above.
+    // The highest bit is set where the byte two before is E0 (60 and 80) or above, or the byte three before
+    // is F0 or above.
     let continues = _mm256_or_si256(
         _mm256_subs_epu8(second, _mm256_set1_epi8(0x60)),
         _mm256_subs_epu8(third, _mm256_set1_epi8(0x70)),

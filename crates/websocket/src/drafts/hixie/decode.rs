@@ -6,7 +6,7 @@ use crate::{
     utf8::{BadUtf8, TextBuffer},
 };
 
-/// Where in the stream of frames the decoder stands.
+/// The state of the decoder between two calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// Between frames.
@@ -15,15 +15,15 @@ enum Phase {
     Text,
     /// Behind the first byte of a close.
     Closing,
-    /// A close came, or an error: the rest of the stream means nothing.
+    /// A close or an error came. The rest of the stream means nothing.
     Ended,
 }
 
-/// Turns the bytes of one connection into messages, which are text or a close without a code.
+/// Turns the bytes of one connection into messages: texts, and a close without a code.
 ///
-/// The drafts also have frames of other types, which nobody sent and every receiver would skip. Here they are
-/// an error: a peer that sends one is no browser. So is text that is not UTF-8, for which the drafts would put
-/// replacement characters.
+/// The drafts have frames of other types too. Nobody sent them, and receivers were to skip them. Here they
+/// are an error, because the peer is no browser. Text that is not UTF-8 is an error too, where the drafts
+/// wanted replacement characters.
 ///
 /// ```
 /// use switchboard_websocket::{Limits, Message, drafts::hixie::Decoder};
@@ -37,12 +37,12 @@ enum Phase {
 /// ```
 #[derive(Debug)]
 pub struct Decoder {
-    /// Bytes that a message may have.
+    /// The most bytes of a message.
     limit: usize,
-    /// What has come of a text that is not whole, or the one that was delivered last.
+    /// The unfinished text, or the text that was returned last.
     text: TextBuffer,
     phase: Phase,
-    /// The text was delivered: it is freed with the next call.
+    /// The text was returned. The next call frees it.
     delivered: bool,
 }
 
@@ -60,17 +60,17 @@ enum Found {
 }
 
 impl Decoder {
-    /// A decoder for either end: both send the same. Of the limits the smaller one of the bytes of a message
-    /// and of a frame counts; there are no fragments.
+    /// A decoder for a server or a client, which send the same frames. A text is bounded by the smaller one
+    /// of the limits for a message and for a frame. There are no fragments.
     pub fn new(limits: Limits) -> Self {
         let limit = limits.max_message_bytes.min(limits.max_frame_bytes);
         Self { limit, text: TextBuffer::default(), phase: Phase::Boundary, delivered: false }
     }
 
     /// Decodes the next message from `input[*pos..]` and moves `*pos` behind it, as
-    /// [`Decoder::decode`](crate::Decoder::decode) does: `Ok(None)` means that all of `input` was taken.
+    /// [`Decoder::decode`](crate::Decoder::decode) does. `Ok(None)` means that all of `input` was taken.
     ///
-    /// Gives [`Message::Text`] and [`Message::Close`] only.
+    /// It returns [`Message::Text`] and [`Message::Close`] only.
     ///
     /// # Errors
     ///
@@ -84,8 +84,8 @@ impl Decoder {
         self.message(found, input)
     }
 
-    /// As [`decode`](Self::decode), but the message owns its payload. One that came in pieces is given away
-    /// without a copy.
+    /// As [`decode`](Self::decode), but the message owns its payload. A message that came in pieces is given
+    /// away without a copy.
     ///
     /// # Errors
     ///
@@ -103,19 +103,19 @@ impl Decoder {
         self.message(found, input).map(|message| message.map(OwnedMessage::from))
     }
 
-    /// Whether nothing is held: no part of a frame, and none delivered from memory that the next call of
-    /// [`decode`](Self::decode) would free.
+    /// Whether nothing is held: no part of a frame, and no text that was returned and that the next call of
+    /// [`decode`](Self::decode) frees.
     pub fn is_idle(&self) -> bool {
         !self.delivered && matches!(self.phase, Phase::Boundary | Phase::Ended)
     }
 
-    /// How many bytes have come of a text that has begun and is not whole, as
-    /// [`Decoder::unfinished_message`](crate::Decoder::unfinished_message) tells.
+    /// The bytes that have come of a text that has begun and is not whole: see
+    /// [`Decoder::unfinished_message`](crate::Decoder::unfinished_message).
     pub fn unfinished_message(&self) -> Option<usize> {
         (self.phase == Phase::Text).then(|| self.text.len())
     }
 
-    /// The memory, in bytes, that holds an unfinished text, or the one that was delivered last.
+    /// The bytes of memory that hold an unfinished text, or the text that was returned last.
     pub fn held_bytes(&self) -> usize {
         self.text.capacity()
     }
@@ -148,7 +148,7 @@ impl Decoder {
         })
     }
 
-    /// Frees what was delivered last, and finds the next frame that is whole.
+    /// Frees the text that was returned last, and finds the next frame that is whole.
     fn find(&mut self, input: &[u8], pos: &mut usize) -> Result<Option<Found>, ProtocolError> {
         if std::mem::take(&mut self.delivered) {
             self.text = TextBuffer::default();
@@ -189,7 +189,7 @@ impl Decoder {
                 }
                 Phase::Closing => {
                     *pos += 1;
-                    // Its length, which for a close is none.
+                    // A close has the length 0.
                     return if first == 0 {
                         Ok(Some(Found::Close))
                     } else {
@@ -205,12 +205,12 @@ impl Decoder {
         }
     }
 
-    /// Takes what `rest` has of a text, and says whether that was its end.
+    /// Takes the bytes of a text that `rest` has. Returns whether the text ends there.
     fn take(&mut self, rest: &[u8], pos: &mut usize) -> Result<bool, ProtocolError> {
         let end = memchr::memchr(END, rest);
         let piece = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
         let (fits, over) = piece.split_at(piece.len().min(self.limit.saturating_sub(self.text.len())));
-        // What is not UTF-8 is found before what is too much, as it would be in smaller pieces.
+        // A bad byte is found before the limit is met, as it would be if the text came in smaller pieces.
         self.text.buffer().push(fits);
         self.text.check()?;
         if !over.is_empty() {

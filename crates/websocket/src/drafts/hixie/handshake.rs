@@ -23,7 +23,7 @@ const KEY2: HeaderName = HeaderName::from_static("sec-websocket-key2");
 static PROTOCOL_75: HeaderName = HeaderName::from_static("websocket-protocol");
 static PROTOCOL_76: HeaderName = SEC_WEBSOCKET_PROTOCOL;
 
-/// Which of the two drafts.
+/// One of the two drafts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Version {
     /// hixie-75: no keys, and no close but the end of the connection.
@@ -32,7 +32,8 @@ pub enum Version {
     Hixie76,
 }
 
-/// What hixie-76 has a server prove: that it has read the request's two keys and the eight bytes behind it.
+/// The challenge of hixie-76. Its answer proves that the server has read the two keys of the request and the
+/// eight bytes behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Challenge {
     numbers: [u32; 2],
@@ -50,7 +51,7 @@ impl Challenge {
     }
 }
 
-/// A request for a WebSocket of hixie-75 or -76 that is in order, ready to be answered.
+/// A request for a WebSocket of hixie-75 or -76 that is in order and can be answered.
 #[derive(Clone, Debug)]
 pub struct Upgrade<'a> {
     challenge: Option<Challenge>,
@@ -62,8 +63,8 @@ pub struct Upgrade<'a> {
 }
 
 impl<'a> Upgrade<'a> {
-    /// Whether a request asks for one of these drafts: for a WebSocket, but with neither a version nor a key of
-    /// the later protocols.
+    /// Whether a request asks for one of these drafts: for a WebSocket, without a version and without a key
+    /// of the later protocols.
     pub fn is_asked_for(parts: &Parts) -> bool {
         let headers = &parts.headers;
         has_token(headers, &UPGRADE, "websocket")
@@ -71,11 +72,11 @@ impl<'a> Upgrade<'a> {
             && !headers.contains_key(SEC_WEBSOCKET_KEY)
     }
 
-    /// Judges a request. Its origin, which these drafts demand, is for the caller to check.
+    /// Checks a request. The caller checks the origin, which these drafts demand.
     ///
     /// # Errors
     ///
-    /// A [`HandshakeError`] that says what is missing and how to answer.
+    /// A [`HandshakeError`] that names the fault and has the answer.
     pub fn check(parts: &'a Parts) -> Result<Self, HandshakeError> {
         check_upgrade(parts)?;
         let headers = &parts.headers;
@@ -93,17 +94,18 @@ impl<'a> Upgrade<'a> {
         Ok(upgrade)
     }
 
-    /// Which draft the client speaks.
+    /// The draft that the client speaks.
     pub fn version(&self) -> Version {
         if self.challenge.is_some() { Version::Hixie76 } else { Version::Hixie75 }
     }
 
-    /// What the answer's body is made with; `None` in hixie-75, whose answer has none.
+    /// The challenge, whose answer is the body of the server's answer. `None` in hixie-75, where there is no
+    /// body.
     pub fn challenge(&self) -> Option<Challenge> {
         self.challenge
     }
 
-    /// The subprotocols that the client speaks, the one it likes best first.
+    /// The subprotocols that the client offers, the best one first.
     pub fn protocols(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         list(&self.parts.headers, self.protocol_header()).filter_map(|name| std::str::from_utf8(name).ok())
     }
@@ -114,22 +116,22 @@ impl<'a> Upgrade<'a> {
         self.protocol
     }
 
-    /// Says whether the client came over TLS, be it to a proxy: the answer names the URL that it asked for,
-    /// `ws://` or `wss://`, and a client compares it. Default: it did not.
+    /// Sets whether the client came over TLS, to this server or to a proxy. The answer names the URL that the
+    /// client asked for, `ws://` or `wss://`, and the client compares it. Default: without TLS.
     #[must_use]
     pub fn secure(mut self, secure: bool) -> Self {
         self.secure = secure;
         self
     }
 
-    /// Says which host and port the client asked for, where a proxy has put its own into `Host`.
+    /// Sets the host and port that the client asked for, where a proxy has changed `Host`.
     #[must_use]
     pub fn host(mut self, host: &'a str) -> Self {
         self.host = host;
         self
     }
 
-    /// The words behind the answer's 101, which clients of hixie-75 compare.
+    /// The reason phrase of the answer, behind 101. Clients of hixie-75 compare it.
     pub fn reason(&self) -> &'static str {
         match self.version() {
             Version::Hixie75 => "Web Socket Protocol Handshake",
@@ -137,8 +139,8 @@ impl<'a> Upgrade<'a> {
         }
     }
 
-    /// The head of the answer, for a host that writes it. Its reason and the case of its headers' names are
-    /// the host's, and lost to clients of hixie-75, which compare them.
+    /// The head of the answer, for a host that writes it itself. The host chooses the reason phrase and the
+    /// case of the headers' names. Clients of hixie-75, which compare both, do not accept it.
     pub fn response(&self) -> Response<()> {
         let mut response = Response::new(());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -154,12 +156,12 @@ impl<'a> Upgrade<'a> {
         response
     }
 
-    /// Appends the head of the answer, with `extra` headers. In hixie-76 the
-    /// [answer to the challenge](Challenge::answer) follows, once the client's eight bytes have come.
+    /// Appends the head of the answer, with `extra` headers. In hixie-76 the [answer to the
+    /// challenge](Challenge::answer) follows when the client's eight bytes have come.
     pub fn write_response(&self, out: &mut Vec<u8>, extra: &HeaderMap) {
         out.extend_from_slice(b"HTTP/1.1 101 ");
         out.extend_from_slice(self.reason().as_bytes());
-        // hixie-75 has these two first, and so written.
+        // hixie-75 demands these two lines first, and in this form.
         out.extend_from_slice(b"\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n");
         self.each_line(|name, value| {
             out.extend_from_slice(name.as_bytes());
@@ -194,7 +196,7 @@ impl<'a> Upgrade<'a> {
     }
 }
 
-/// The one value of a header, if there is any.
+/// The one value of a header; `None` where the header is missing.
 fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a [u8]>, HandshakeError> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
@@ -203,7 +205,7 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a [u
     }
 }
 
-/// The number in a key: its digits, read as one number, by the count of its spaces (hixie-76 §5.2).
+/// The number of a key: its digits, read as one number, divided by the number of its spaces (hixie-76 §5.2).
 fn number(key: &[u8]) -> Result<u32, HandshakeError> {
     let (mut digits, mut spaces) = (0_u32, 0_u32);
     for &byte in key {

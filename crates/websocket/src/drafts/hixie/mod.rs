@@ -1,11 +1,12 @@
-//! The earlier drafts, hixie-75 and hixie-76 (`draft-hixie-thewebsocketprotocol`, the latter also hybi-00).
+//! The earlier drafts, hixie-75 and hixie-76 (`draft-hixie-thewebsocketprotocol`; the latter is also
+//! hybi-00).
 //!
-//! - [`Upgrade`] judges a request and writes the answer. In hixie-76 the answer has a body, the
-//!   [`Challenge`]'s, for which the client sends eight bytes behind its head. The head of the answer is to be
-//!   sent before these come: some proxies hold them back until they have seen it.
-//! - [`Decoder`], [`encode_text`] and [`encode_close`] are the framing, which is the same in both: text
-//!   between `00` and `FF`, nothing but text, no pings, and `FF 00` for a close without a code (which
-//!   hixie-75 does not know: its connections just end).
+//! - [`Upgrade`] checks a request and writes the answer. In hixie-76 the answer has a body, which answers the
+//!   [`Challenge`]. The client sends eight bytes for it behind its head. Send the head of the answer before
+//!   these bytes come, because some proxies hold them back until they have seen it.
+//! - [`Decoder`], [`encode_text`] and [`encode_close`] are the framing of both drafts: text between `00` and
+//!   `FF`, no other messages, no pings, and `FF 00` for a close without a code. hixie-75 has no close: its
+//!   connections just end.
 
 mod decode;
 mod handshake;
@@ -15,7 +16,7 @@ pub use handshake::{Challenge, KEY_BODY_BYTES, Upgrade, Version};
 
 /// The byte that begins a text frame.
 const TEXT: u8 = 0x00;
-/// The byte that ends a text frame, which no UTF-8 has, and that begins a close.
+/// The byte that ends a text frame, and that begins a close. No UTF-8 has it.
 const END: u8 = 0xFF;
 
 /// Appends a text frame.

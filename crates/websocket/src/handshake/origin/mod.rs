@@ -1,5 +1,6 @@
-//! Which pages may open a WebSocket (RFC 6455 §10.2). A browser sends a page's cookies with the handshake of
-//! any other site's page too, so a server that asks nothing lets every page act as its user.
+//! The pages that may open a WebSocket (RFC 6455 §10.2). A browser sends the cookies of a site with the
+//! handshakes of other sites' pages too. So every page could act as the site's user on a server that does not
+//! check the origin.
 
 mod pattern;
 
@@ -51,7 +52,7 @@ enum Kind {
     Check(Arc<IsAllowed>),
 }
 
-/// The facts about a request by which its origin is judged.
+/// The facts about a request that decide on its origin.
 #[derive(Clone, Copy, Debug)]
 pub struct OriginRequest<'a> {
     /// The request's headers.
@@ -62,13 +63,13 @@ pub struct OriginRequest<'a> {
     /// port is then on port 443, and a page of `http://` without a port is of another origin. `false` where that is
     /// not known.
     pub secure: bool,
-    /// Whether a trusted proxy has handed the request on, whose `X-Forwarded-Host` and `Forwarded` (RFC 7239) may name
-    /// the request's host too. See [`OriginCheck::trust_forwarded_host`].
+    /// Whether a trusted proxy has handed the request on. Its `X-Forwarded-Host` and `Forwarded` (RFC 7239)
+    /// may name the request's host then. See [`OriginCheck::trust_forwarded_host`].
     pub proxied: bool,
 }
 
 impl<'a> OriginRequest<'a> {
-    /// A request of which nothing is known but its headers.
+    /// A request of which only the headers are known.
     pub const fn new(headers: &'a HeaderMap) -> Self {
         Self { headers, authority: None, secure: false, proxied: false }
     }
@@ -85,8 +86,8 @@ impl OriginCheck {
         Self { kind, forwarded: false }
     }
 
-    /// Lets in the host and port that the request was sent to, and programs. The scheme may differ, since a proxy may
-    /// have ended TLS.
+    /// Lets in pages of the host and port that the request was sent to, and programs. The scheme may differ,
+    /// because a proxy may have ended TLS.
     pub const fn same_host() -> Self {
         Self::of(Kind::SameHost)
     }
@@ -119,10 +120,10 @@ impl OriginCheck {
         Self::of(Kind::Check(Arc::new(allowed)))
     }
 
-    /// Lets in the host that a proxy names in `X-Forwarded-Host` or `Forwarded` (RFC 7239) too, as if each request
-    /// were [`proxied`](OriginRequest::proxied). Only for a server that clients reach through a proxy which sets that
-    /// header, and in no other way. A page can set neither header on a WebSocket, so that pages of other sites stay
-    /// out even where a proxy hands on a client's own header.
+    /// Lets in the host that a proxy names in `X-Forwarded-Host` or `Forwarded` (RFC 7239) too, as if each
+    /// request were [`proxied`](OriginRequest::proxied). This is for a server that clients reach only through
+    /// a proxy which sets that header. A page can set neither header on a WebSocket, so that pages of other
+    /// sites stay out even where a proxy hands on a client's own header.
     #[must_use]
     pub const fn trust_forwarded_host(mut self) -> Self {
         self.forwarded = true;
@@ -134,8 +135,8 @@ impl OriginCheck {
         matches!(self.kind, Kind::Any)
     }
 
-    /// Whether this origin is let in whatever the request's own host is: it is in the [`list`](Self::list), or the
-    /// function that was given is true for it. A server that answers by CORS asks this.
+    /// Whether this origin is let in for every host of a request: it is in the [`list`](Self::list), or the
+    /// function that was given is true for it. A server that answers by CORS calls this.
     pub fn is_listed(&self, origin: &HeaderValue) -> bool {
         match &self.kind {
             Kind::SameHost => false,
@@ -160,7 +161,7 @@ impl OriginCheck {
             || origin.to_str().is_ok_and(|origin| self.is_own(origin, request))
     }
 
-    /// Whether an origin is the host and port that a request was sent to.
+    /// Whether an origin has the host and port that a request was sent to.
     fn is_own(&self, origin: &str, request: &OriginRequest<'_>) -> bool {
         let Ok(origin) = Origin::split(origin) else { return false };
         if request.secure && origin.is_on_default_port_of_http() {
@@ -189,8 +190,8 @@ impl fmt::Debug for OriginCheck {
     }
 }
 
-/// Whether an origin of `http://` or `https://` is of this host and port (`example.org:8080`), whichever of the two
-/// schemes it has. Where one of them leaves the port out, that is the default port of the origin's scheme.
+/// Whether an origin of `http://` or `https://` has this host and port (`example.org:8080`). The scheme does
+/// not matter. A port that is left out is the default port of the origin's scheme.
 ///
 /// ```
 /// use switchboard_websocket::handshake::origin::is_same_host;
@@ -203,11 +204,12 @@ pub fn is_same_host(origin: &str, host: &str) -> bool {
     Origin::split(origin).is_ok_and(|origin| origin.is_at(host))
 }
 
-/// Whether a browser says that the request is one of a page to the page's own origin: `Sec-Fetch-Site: same-origin`
-/// ([Fetch Metadata](https://www.w3.org/TR/fetch-metadata/)). It compares the URL that it asked for, so that this holds
-/// behind a proxy that hands on another `Host`; and no page can set the header.
+/// Whether the browser says that a page sent the request to the page's own origin: `Sec-Fetch-Site:
+/// same-origin` ([Fetch Metadata](https://www.w3.org/TR/fetch-metadata/)). The browser compares the URL that
+/// it asked for, so that this is right behind a proxy that changes `Host`. No page can set the header.
 ///
-/// Browsers send it to `https://` and to their own machine; Chromium does not with WebSockets.
+/// Browsers send the header to `https://` and to their own machine. Chromium does not send it with
+/// WebSockets.
 ///
 /// ```
 /// use http::{HeaderMap, HeaderValue};
@@ -229,7 +231,7 @@ pub fn matches(pattern: &str, origin: &str) -> bool {
     pattern.parse::<OriginPattern>().is_ok_and(|pattern| pattern.matches(origin))
 }
 
-/// The hosts that proxies say a client asked for, in `X-Forwarded-Host` and in `Forwarded`.
+/// The hosts that clients asked for, as proxies name them in `X-Forwarded-Host` and in `Forwarded`.
 fn forwarded_hosts(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let hosts = list(headers, &X_FORWARDED_HOST).filter_map(|host| std::str::from_utf8(host).ok());
     let elements = list(headers, &FORWARDED).filter_map(|element| std::str::from_utf8(element).ok());
