@@ -1,4 +1,4 @@
-//! The time there is: a limit for each step, and one for all.
+//! The time limits of a client: one for each step, and one for all steps together.
 
 use std::time::Duration;
 
@@ -13,18 +13,18 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    /// Begins to run.
+    /// Starts the limit for all steps.
     pub(super) fn start(overall: Duration) -> Self {
         Self { end: after(overall), overall }
     }
 
-    /// When a step that begins now is to end, and which limit that is.
+    /// The end of a step that begins now, and the limit that gives this end.
     pub(super) fn end_of(&self, limit: Duration) -> (Instant, Duration) {
         let end = after(limit);
         if end <= self.end { (end, limit) } else { (self.end, self.overall) }
     }
 
-    /// Does `work` until `end_of` its limit.
+    /// Does `work` until its limit is over.
     pub(super) async fn step<T, E: From<ConnectError>>(
         &self,
         step: Step,
@@ -40,7 +40,7 @@ impl Clock {
     }
 }
 
-/// An instant that is far away where `limit` is beyond what the clock can say.
+/// The instant after `limit`. It is a year from now where the clock has no instant so late.
 fn after(limit: Duration) -> Instant {
     const FAR: Duration = Duration::from_secs(86_400 * 365);
     let now = Instant::now();
@@ -58,7 +58,7 @@ mod tests {
         const SECOND: Duration = Duration::from_secs(1);
         let start = Instant::now();
         let clock = Clock::start(3 * SECOND);
-        // Each step's limit, the one that it meets, and when.
+        // The limit of each step, the limit that is met, and the time of that.
         for (own, met, at) in
             [(2 * SECOND, 2 * SECOND, 2), (2 * SECOND, 3 * SECOND, 3), (SECOND, 3 * SECOND, 3)]
         {

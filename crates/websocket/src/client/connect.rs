@@ -1,4 +1,4 @@
-//! What a [`Client`] does, step by step.
+//! The steps of a [`Client`].
 
 use std::{io, net::SocketAddr};
 
@@ -15,10 +15,10 @@ use super::{
 use crate::{Config, Error, WebSocketStream, stream::ask};
 
 impl WebSocketStream<ClientIo> {
-    /// Opens a connection to a `ws://` or `wss://` URL, the plain way: [`Client`] has the options that [`Config`] has
-    /// not. Everything from resolving the name on is to be done within [`Config::handshake_timeout`].
+    /// Opens a connection to a `ws://` or `wss://` URL. [`Client`] has more options than [`Config`]. All
+    /// steps, from the resolution of the name on, have [`Config::handshake_timeout`] together.
     ///
-    /// Cancel safe: what a dropped call had opened is closed.
+    /// Cancel safe: a dropped call closes the connections that it has opened.
     ///
     /// # Errors
     ///
@@ -29,9 +29,9 @@ impl WebSocketStream<ClientIo> {
 }
 
 impl Client {
-    /// As [`connect`](Self::connect), and gives the server's answer too, with its headers.
+    /// As [`connect`](Self::connect), and returns the server's answer too, with its headers.
     ///
-    /// Cancel safe: what a dropped call had opened is closed.
+    /// Cancel safe: a dropped call closes the connections that it has opened.
     ///
     /// # Errors
     ///
@@ -63,7 +63,7 @@ impl Client {
         }
     }
 
-    /// A connection to the target, through the proxy and within TLS where they are due.
+    /// A connection to the target, through the proxy if there is one, and within TLS if the URL asks for it.
     async fn open(&self, target: &Target, to: &str, at: &At, clock: &Clock) -> Result<ClientIo, Error> {
         #[cfg(unix)]
         if let At::Unix(path) = at {
@@ -111,7 +111,7 @@ impl Client {
         Err(ConnectError::NoTls { to: to.to_owned() }.into())
     }
 
-    /// A connection to the target that a proxy opens.
+    /// A connection to the target through a proxy.
     async fn tunnel(
         &self,
         proxy: &Proxy,
@@ -140,7 +140,7 @@ impl Client {
         Ok(io)
     }
 
-    /// A TCP connection to the first address of a host that takes one.
+    /// A TCP connection to the first address of a host that accepts one.
     async fn tcp(&self, host: &Host, port: u16, to: &str, at: &At, clock: &Clock) -> Result<ClientIo, Error> {
         let (end, _) = clock.end_of(self.connect_timeout);
         let addresses = self.addresses(host, port, to, at, clock).await?;

@@ -1,4 +1,4 @@
-//! What can go wrong before a server is asked for a WebSocket, and where.
+//! The errors before a server is asked for a WebSocket.
 
 use std::{fmt, io, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -9,36 +9,37 @@ use super::{
     rejection::Rejection,
 };
 
-/// Why [`Client`](crate::client::Client) did not come to ask a server for a WebSocket, or was not answered.
+/// The reason why a [`Client`](crate::client::Client) could not ask a server for a WebSocket, or got no
+/// answer.
 ///
-/// A server's answer that is no WebSocket is [`Error::Rejected`](crate::Error::Rejected), with its head, or
+/// An answer that is no WebSocket is [`Error::Rejected`](crate::Error::Rejected), with its head, or
 /// [`Error::Handshake`](crate::Error::Handshake).
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The name of a host was not resolved.
+    /// The name of a host could not be resolved.
     #[error("cannot resolve {host}: {source}")]
     Resolve {
         /// The name.
         host: String,
-        /// What the system's resolver said.
+        /// The error of the system's resolver.
         source: io::Error,
     },
-    /// No address of the host took a connection.
+    /// No address of the host accepted a connection.
     #[error("cannot connect to {to}: {}", list(failures))]
     Tcp {
         /// The server or the proxy, as `host:port`.
         to: String,
-        /// Every address, and why it did not do. One that had not failed when the time was over has
+        /// Each address with its error. An address that had not failed when the time was over has
         /// [`io::ErrorKind::TimedOut`].
         failures: Vec<(SocketAddr, io::Error)>,
     },
-    /// A Unix-domain socket did not take a connection.
+    /// A Unix-domain socket did not accept a connection.
     #[error("cannot connect to {}: {source}", path.display())]
     Unix {
         /// The path of the socket.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         source: io::Error,
     },
     /// A proxy did not open a connection.
@@ -48,26 +49,26 @@ pub enum ConnectError {
         proxy: String,
         /// The server, as `host:port`.
         to: String,
-        /// What it said.
+        /// The reason.
         source: ProxyError,
     },
-    /// TLS did not come about: most often the server's certificate is not to be trusted. The source is a
-    /// `rustls::Error` if TLS was at fault and not the connection: see [`tls`](Self::tls).
-    #[error("no TLS with {to}: {source}")]
+    /// The handshake of TLS failed. Most often the server's certificate is not trusted. The source is a
+    /// `rustls::Error`, unless the connection failed: see [`tls`](Self::tls).
+    #[error("the TLS handshake with {to} failed: {source}")]
     Tls {
         /// The server or the proxy, as `host:port`.
         to: String,
-        /// Why not.
+        /// The reason.
         source: io::Error,
     },
-    /// There is no root certificate to trust.
+    /// There is no trusted root certificate.
     #[error("no root certificates: {what}")]
     Roots {
-        /// What was found in their place.
+        /// The reason.
         what: String,
     },
-    /// A `wss://` URL, and the crate was built without its feature `tls`.
-    #[error("{to} needs TLS, which this program was built without (feature `tls` of switchboard-websocket)")]
+    /// The URL is `wss://`, and the crate was built without its feature `tls`.
+    #[error("{to} needs TLS, and this program was built without it (feature `tls` of switchboard-websocket)")]
     NoTls {
         /// The server or the proxy, as `host:port`.
         to: String,
@@ -77,40 +78,40 @@ pub enum ConnectError {
     Io {
         /// The server, as `host:port`.
         to: String,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
-    /// A step took longer than it may.
+    /// A step took longer than its limit.
     #[error("{to}: {step} took longer than {limit:?}")]
     Timeout {
-        /// What was not done in time.
+        /// The step.
         step: Step,
         /// The server or the proxy, as `host:port`.
         to: String,
-        /// The limit that was met: the step's own, or the overall one.
+        /// The limit: that of the step, or that of all steps.
         limit: Duration,
     },
-    /// A redirect that is not followed, though redirects were asked for.
-    #[error("the server sends elsewhere with {answer}, which is not followed: {why}")]
+    /// The server answered with a redirect, and the client did not follow it, though redirects are enabled.
+    #[error("the client does not follow the redirect {answer}: {why}")]
     Redirect {
-        /// Why not.
+        /// The reason.
         why: RedirectError,
         /// The answer, with its `Location`.
         answer: Box<Rejection>,
     },
-    /// A proxy's URL that is none, given to the client or found in the environment.
+    /// The URL of a proxy is not valid. It was given to the client, or comes from the environment.
     #[error(transparent)]
     ProxyUrl(#[from] ProxyUrlError),
-    /// A header that was set on the client is none.
-    #[error("a header is none: {what}")]
+    /// A header that was set on the client is not valid.
+    #[error("a header is not valid: {what}")]
     Header {
-        /// What is wrong with it.
+        /// The fault.
         what: String,
     },
 }
 
 impl ConnectError {
-    /// What TLS has against the server, for instance `InvalidCertificate`.
+    /// The error of TLS, for instance `InvalidCertificate`.
     #[cfg(feature = "tls")]
     pub fn tls(&self) -> Option<&rustls::Error> {
         match self {
@@ -129,15 +130,15 @@ fn list(failures: &[(SocketAddr, io::Error)]) -> String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Step {
-    /// Resolving a name.
+    /// The resolution of a name.
     Resolve,
-    /// Connecting to a Unix-domain socket. (Of TCP, [`ConnectError::Tcp`] tells each address.)
+    /// The connection to a Unix-domain socket. (For TCP see [`ConnectError::Tcp`], which has each address.)
     Connect,
-    /// Having a proxy open a connection.
+    /// The connection of a proxy to the server.
     Proxy,
     /// The handshake of TLS.
     Tls,
-    /// Asking for a WebSocket, and being answered.
+    /// The request for a WebSocket, and its answer.
     Handshake,
 }
 
@@ -153,23 +154,23 @@ impl fmt::Display for Step {
     }
 }
 
-/// Why a redirect is not followed.
+/// The reason why a redirect is not followed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RedirectError {
-    /// There were as many already as were asked for.
-    #[error("{limit} redirects were followed already")]
+    /// The limit of redirects is reached.
+    #[error("the limit of {limit} redirects is reached")]
     TooMany {
-        /// How many were asked for.
+        /// The limit.
         limit: usize,
     },
-    /// It leads from TLS to a connection without.
+    /// It leads from TLS to a connection without TLS.
     #[error("it leads from wss:// to ws://")]
     Downgrade,
     /// It has no `Location`, several, or one that is no URL of a WebSocket.
     #[error("its Location {what}")]
     Location {
-        /// What is wrong with it.
+        /// The fault of the `Location`.
         what: &'static str,
     },
 }

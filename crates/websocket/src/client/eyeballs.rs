@@ -1,29 +1,29 @@
-//! Happy eyeballs (RFC 8305): when a name has several addresses, they are tried one after another without waiting for
-//! each to fail, the two families in turn, and the first that connects wins.
+//! Happy eyeballs (RFC 8305). Where a name has several addresses, they are tried one after another, IPv4 and
+//! IPv6 in turn, without waiting for each to fail. The first connection wins.
 //!
-//! The system's resolver is asked once, and gives both families together in the order of RFC 6724; so there is no
-//! resolution delay (§3) to keep.
+//! The system's resolver is asked once, and returns both families in the order of RFC 6724. So there is no
+//! resolution delay (§3).
 
 use std::{future::Future, io, net::SocketAddr, pin::pin, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::time::{Instant, sleep_until};
 
-/// How long an attempt has the field for itself (§5, "Connection Attempt Delay").
+/// The time before the next attempt starts (§5, "Connection Attempt Delay").
 const STAGGER: Duration = Duration::from_millis(250);
 
-/// An address, and why no connection came about there.
+/// An address, and the reason why there is no connection to it.
 pub(super) type Failure = (SocketAddr, io::Error);
 
-/// Makes one connection. TCP does, and what stands for it in tests.
+/// Makes one connection: over TCP, or over a network of a test.
 pub(super) trait Dial {
     type Io;
 
     fn dial(&self, address: SocketAddr) -> impl Future<Output = io::Result<Self::Io>> + Send;
 }
 
-/// The first connection to come about, or what went wrong at each address. Those that are still on their way are given
-/// up with it. The next address is tried when the one before failed or had [`STAGGER`].
+/// The first connection, or the failure of each address. The other attempts are dropped. The next address is
+/// tried when the one before has failed, or after [`STAGGER`].
 pub(super) async fn race<D: Dial>(
     dial: &D,
     addresses: Vec<SocketAddr>,
@@ -62,7 +62,7 @@ pub(super) async fn race<D: Dial>(
     Err(failures)
 }
 
-/// The families in turn, beginning with that of the first address, each in its own order (§4).
+/// The two families in turn, beginning with that of the first address. Each family keeps its order (§4).
 fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let first_is_ipv6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (first, second): (Vec<_>, Vec<_>) =
@@ -88,18 +88,19 @@ mod tests {
 
     const SIX: [&str; 3] = ["[2001:db8::1]:1", "[2001:db8::2]:1", "[2001:db8::3]:1"];
     const FOUR: [&str; 2] = ["192.0.2.1:1", "192.0.2.2:1"];
-    /// A time that no attempt here takes.
+    /// A time that no attempt in the tests takes.
     const NEVER: u64 = u64::MAX;
 
     fn address(text: &str) -> SocketAddr {
         text.parse().unwrap()
     }
 
-    /// A network: for each address after how many milliseconds it answers, and whether by a connection.
+    /// A network. It has, for each address, the milliseconds until its answer, and whether the answer is a
+    /// connection.
     struct Network {
         answers: HashMap<SocketAddr, (u64, bool)>,
         start: Instant,
-        /// When each address was tried.
+        /// The time at which each address was tried.
         tried: Mutex<Vec<(u128, SocketAddr)>>,
     }
 
@@ -116,7 +117,7 @@ mod tests {
 
     type Ran = (Result<SocketAddr, Vec<Failure>>, u128, Vec<(u128, SocketAddr)>);
 
-    /// Who won, when that was, and when each was tried.
+    /// The winner, its time, and the time at which each address was tried.
     async fn run(answers: &[(&str, u64, bool)], limit: Duration) -> Ran {
         let start = Instant::now();
         let addresses = answers.iter().map(|(text, ..)| address(text)).collect();

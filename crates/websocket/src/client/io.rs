@@ -1,4 +1,4 @@
-//! What a client's connection runs over: TCP or a Unix-domain socket, within TLS or not.
+//! The stream below a client's WebSocket: TCP or a Unix-domain socket, with TLS or without.
 
 use std::{
     io::{self, IoSlice},
@@ -17,10 +17,10 @@ use tokio_rustls::client::TlsStream;
 
 use crate::Split;
 
-/// What a connection of [`Client`](crate::client::Client) runs over.
+/// The stream below a WebSocket of a [`Client`](crate::client::Client).
 ///
-/// A WebSocket through a proxy is over the proxy's connection; one within TLS, which may be within TLS again if the
-/// proxy is `https://`, is over [`Tls`](Self::Tls).
+/// Through a proxy it is the connection to the proxy. With TLS it is [`Tls`](Self::Tls); where the proxy is
+/// `https://` too, this is TLS within TLS.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ClientIo {
@@ -29,13 +29,13 @@ pub enum ClientIo {
     /// A Unix-domain socket.
     #[cfg(unix)]
     Unix(UnixStream),
-    /// TLS over one of these. Boxed, so that a connection without it is not bigger for it.
+    /// TLS over one of the others. It is boxed, so that a connection without TLS is not larger because of it.
     #[cfg(feature = "tls")]
     Tls(Box<TlsStream<ClientIo>>),
 }
 
 impl ClientIo {
-    /// The TCP connection below everything, for its addresses and options. `None` over a Unix-domain socket.
+    /// The TCP connection at the bottom, for its addresses and options. `None` over a Unix-domain socket.
     pub fn tcp(&self) -> Option<&TcpStream> {
         match self {
             Self::Tcp(stream) => Some(stream),
@@ -56,7 +56,7 @@ impl ClientIo {
     }
 }
 
-/// Calls a method of what the enum holds, pinned.
+/// Calls a pinned method of the value in the enum.
 macro_rules! pinned {
     ($enum:ident, $self:expr, $stream:ident => $call:expr) => {
         match $self.get_mut() {
@@ -139,12 +139,12 @@ writes!(ClientIo);
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ClientReadHalf {
-    /// Of TCP.
+    /// TCP.
     Tcp(tcp::OwnedReadHalf),
-    /// Of a Unix-domain socket.
+    /// A Unix-domain socket.
     #[cfg(unix)]
     Unix(unix::OwnedReadHalf),
-    /// Of TLS: both directions share its state, so this half takes a lock for the time of a poll.
+    /// TLS. Both directions share its state, so that each poll of this half takes a lock.
     #[cfg(feature = "tls")]
     Tls(tokio::io::ReadHalf<Box<TlsStream<ClientIo>>>),
 }
@@ -153,12 +153,12 @@ pub enum ClientReadHalf {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ClientWriteHalf {
-    /// Of TCP.
+    /// TCP.
     Tcp(tcp::OwnedWriteHalf),
-    /// Of a Unix-domain socket.
+    /// A Unix-domain socket.
     #[cfg(unix)]
     Unix(unix::OwnedWriteHalf),
-    /// Of TLS: both directions share its state, so this half takes a lock for the time of a poll.
+    /// TLS. Both directions share its state, so that each poll of this half takes a lock.
     #[cfg(feature = "tls")]
     Tls(tokio::io::WriteHalf<Box<TlsStream<ClientIo>>>),
 }

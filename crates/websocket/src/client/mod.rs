@@ -1,9 +1,13 @@
-//! The client: from a URL to a WebSocket, over TLS and proxies where they are.
+//! The client: from a URL to a WebSocket, also over TLS and through proxies.
 //!
-//! [`Client`] says what to connect to and how. What it does then, in this order, each step with a limit of its own and all
-//! within one: resolve the name and connect to one of its addresses (`eyeballs`), or to the proxy's; ask the proxy (`proxy`);
-//! shake hands for TLS (`tls`); ask for the WebSocket (RFC 6455 §4.1); and begin anew where it is sent elsewhere, if that was
-//! asked for (`redirect`).
+//! A [`Client`] holds the options. It takes these steps, each with a limit of its own, and all within one
+//! limit:
+//!
+//! 1. It resolves the name, and connects to one of the addresses (`eyeballs`), or to the proxy.
+//! 2. It asks the proxy for a connection (`proxy`).
+//! 3. It does the handshake of TLS (`tls`).
+//! 4. It asks for the WebSocket (RFC 6455 §4.1).
+//! 5. It begins anew at the target of a redirect, if redirects are enabled (`redirect`).
 
 mod clock;
 mod connect;
@@ -51,8 +55,8 @@ use redirect::Redirects;
 /// # }
 /// ```
 ///
-/// It can be kept, and connected as often as need be. What is wrong with the URL or an option is said by
-/// [`connect`](Self::connect).
+/// A client can be kept, and can connect any number of times. [`connect`](Self::connect) reports a fault of
+/// the URL or of an option.
 #[derive(Clone, Debug)]
 #[must_use = "a client does nothing until `connect` is awaited"]
 pub struct Client {
@@ -69,7 +73,7 @@ pub struct Client {
     mistake: Option<Mistake>,
 }
 
-/// Through which proxy.
+/// The proxy to connect through.
 #[derive(Clone, Debug)]
 enum Via {
     None,
@@ -77,7 +81,7 @@ enum Via {
     Environment,
 }
 
-/// Where the host is.
+/// The address of the host.
 #[derive(Clone, Debug)]
 enum At {
     Resolved,
@@ -86,7 +90,7 @@ enum At {
     Unix(PathBuf),
 }
 
-/// The first option that was none, for [`Client::connect`] to say.
+/// The first option that is not valid. [`Client::connect`] reports it.
 #[derive(Clone, Debug)]
 enum Mistake {
     Header(String),
@@ -94,11 +98,13 @@ enum Mistake {
 }
 
 impl Client {
-    /// A client of `url`: `ws://` or `http://`, which mean the same, or `wss://` or `https://`, with TLS.
+    /// A client of `url`: `ws://` or `http://`, which mean the same, or `wss://` or `https://`, which mean
+    /// TLS.
     ///
-    /// A user and password in it go as Basic authorization (RFC 7617), unless there is a header `Authorization`. Path
-    /// and query may hold any text: what a URL does not allow there is percent-encoded as UTF-8. A host that is not
-    /// ASCII is to be given in Punycode. A fragment is refused (RFC 6455 §3).
+    /// A user and a password in the URL are sent as Basic authorization (RFC 7617), unless there is a header
+    /// `Authorization`. The path and the query may hold any text: characters that a URL does not allow are
+    /// percent-encoded as UTF-8. Write a host that is not ASCII in Punycode. A fragment is refused (RFC 6455
+    /// §3).
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
@@ -115,15 +121,15 @@ impl Client {
         }
     }
 
-    /// Sets everything that [`Config`] has: limits, buffers, time-outs, and also headers and subprotocols, in place of
-    /// those that were set before.
+    /// Sets all options of [`Config`]: limits, buffers, time-outs, headers and subprotocols. They replace the
+    /// options that were set before.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
         self
     }
 
-    /// Adds a header to the request. The handshake's own (`Host`, `Upgrade`, `Connection`, `Sec-WebSocket-*`) are an
-    /// error of [`connect`](Self::connect).
+    /// Adds a header to the request. A header of the handshake itself (`Host`, `Upgrade`, `Connection`,
+    /// `Sec-WebSocket-*`) is an error of [`connect`](Self::connect).
     pub fn header<N, V>(mut self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName, Error: Into<http::Error>>,
@@ -132,7 +138,7 @@ impl Client {
         let name = name.try_into().map_err(Into::into);
         match name.and_then(|name| Ok((name, value.try_into().map_err(Into::into)?))) {
             Ok((name, mut value)) => {
-                // Not to be shown by `Debug`.
+                // `Debug` does not show it.
                 if [header::AUTHORIZATION, header::COOKIE].contains(&name) {
                     value.set_sensitive(true);
                 }
@@ -143,22 +149,22 @@ impl Client {
         self
     }
 
-    /// Offers a subprotocol, after those that were offered before. Which one the server took is
-    /// [`WebSocketStream::protocol`]; one that was not offered is an error.
+    /// Offers a subprotocol, after those that were offered before. [`WebSocketStream::protocol`] is the one
+    /// that the server selected. A server that selects one that was not offered is an error.
     pub fn subprotocol(mut self, name: impl Into<String>) -> Self {
         self.config.protocols.push(name.into());
         self
     }
 
-    /// Offers to compress messages (permessage-deflate, RFC 7692): [`Config::deflate`]. Default not. Whether the server
-    /// took it is [`WebSocketStream::deflate`].
+    /// Offers to compress messages (permessage-deflate, RFC 7692): [`Config::deflate`]. Default: no offer.
+    /// [`WebSocketStream::deflate`] tells whether the server accepted.
     pub fn deflate(mut self, options: DeflateOptions) -> Self {
         self.config.deflate = Some(options);
         self
     }
 
-    /// Connects through a [`Proxy`], or one that is given by its URL. By default there is none, whatever the environment
-    /// says.
+    /// Connects through a [`Proxy`], or through the proxy of a URL. By default there is no proxy, whatever
+    /// the environment names.
     pub fn proxy<P: TryInto<Proxy, Error: Into<ProxyUrlError>>>(mut self, proxy: P) -> Self {
         match proxy.try_into() {
             Ok(proxy) => self.proxy = Via::Proxy(Box::new(proxy)),
@@ -167,9 +173,10 @@ impl Client {
         self
     }
 
-    /// Connects through the proxy that the environment names, if any: `https_proxy` for `wss`, `http_proxy` for `ws`, else
-    /// `all_proxy`; all but `http_proxy` in capitals too. Not to hosts that `no_proxy` lists (names with all below
-    /// them, addresses, networks as `10.0.0.0/8`, or `*`), and not to this machine.
+    /// Connects through the proxy that the environment names, if any: `https_proxy` for `wss`, `http_proxy`
+    /// for `ws`, otherwise `all_proxy`. All but `http_proxy` may be written in capitals too. There is no
+    /// proxy for this machine, and for hosts in the list `no_proxy`: names with all names below them,
+    /// addresses, networks such as `10.0.0.0/8`, or `*`.
     pub fn proxy_from_environment(mut self) -> Self {
         self.proxy = Via::Environment;
         self
@@ -182,16 +189,17 @@ impl Client {
         self
     }
 
-    /// Does TLS as `config` says, with a client's certificate or roots of one's own. Its ALPN is set to `http/1.1`.
+    /// Uses TLS with this `config`, for a client's certificate or for roots of one's own. Its ALPN is set to
+    /// `http/1.1`.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, config: std::sync::Arc<rustls::ClientConfig>) -> Self {
         self.trust = tls::Trust::config(config);
         self
     }
 
-    /// Connects to this address in place of those that the URL's host resolves to; given several times, to the first
-    /// of them that connects (RFC 8305). Everything else, TLS too, goes by the URL. Redirects to other origins are
-    /// resolved. A proxy that resolves names itself is not told of it.
+    /// Connects to this address instead of the addresses of the URL's host. Call it several times for several
+    /// addresses: the first one that connects is used (RFC 8305). The rest, TLS too, follows the URL.
+    /// Redirects to other origins are resolved. A proxy that resolves names itself does not get the address.
     pub fn address(mut self, address: SocketAddr) -> Self {
         match &mut self.at {
             At::Addresses(addresses) => addresses.push(address),
@@ -200,50 +208,50 @@ impl Client {
         self
     }
 
-    /// Connects to a Unix-domain socket, and through no proxy. Everything else, TLS too, goes by the URL, of which the
-    /// host need not exist (`ws://localhost/path`). A redirect to another origin is not followed there but resolved.
+    /// Connects to a Unix-domain socket, without a proxy. The rest, TLS too, follows the URL, whose host need
+    /// not exist (`ws://localhost/path`). The host of a redirect to another origin is resolved.
     #[cfg(unix)]
     pub fn unix_socket(mut self, path: impl Into<PathBuf>) -> Self {
         self.at = At::Unix(path.into());
         self
     }
 
-    /// Follows up to `limit` redirects, one after another. By default none: the answer is
-    /// [`Error::Rejected`].
+    /// Follows up to `limit` redirects, one after another. Default none: the answer is [`Error::Rejected`].
     ///
-    /// Never from `wss` to `ws`, see [`allow_downgrade`](Self::allow_downgrade). Once one has led to another origin, the
-    /// headers `Authorization` and `Cookie` and what the URL's user made of the former are not sent any more.
+    /// A redirect from `wss` to `ws` is not followed: see [`allow_downgrade`](Self::allow_downgrade). After a
+    /// redirect to another origin the client does not send the headers `Authorization` and `Cookie` any more,
+    /// nor the user of the URL.
     pub fn redirects(mut self, limit: usize) -> Self {
         self.redirects.limit = limit;
         self
     }
 
-    /// Lets a redirect lead from `wss` to `ws`. Default false.
+    /// Allows a redirect from `wss` to `ws`. Default false.
     pub fn allow_downgrade(mut self, allow: bool) -> Self {
         self.redirects.downgrade = allow;
         self
     }
 
-    /// How long resolving the name and connecting to one of its addresses may take together. Default 10 seconds.
+    /// The time to resolve the name and to connect to one of its addresses. Default 10 seconds.
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.connect_timeout = limit;
         self
     }
 
-    /// How long the handshake of TLS may take. Default 10 seconds.
+    /// The time of the handshake of TLS. Default 10 seconds.
     pub fn tls_timeout(mut self, limit: Duration) -> Self {
         self.tls_timeout = limit;
         self
     }
 
-    /// How long the server may take to answer the handshake, and a proxy to open a connection:
-    /// [`Config::handshake_timeout`]. Default 10 seconds.
+    /// The time in which the server must answer the handshake, and the time in which a proxy must open a
+    /// connection: [`Config::handshake_timeout`]. Default 10 seconds.
     pub fn handshake_timeout(mut self, limit: Duration) -> Self {
         self.config.handshake_timeout = limit;
         self
     }
 
-    /// How long everything may take together, redirects too. Default 30 seconds.
+    /// The time of all steps together, redirects too. Default 30 seconds.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = limit;
         self
@@ -263,14 +271,13 @@ impl Client {
 
     /// Opens a WebSocket.
     ///
-    /// Cancel safe: what a dropped call had opened is closed.
+    /// Cancel safe: a dropped call closes the connections that it has opened.
     ///
     /// # Errors
     ///
-    /// [`Error::Connect`] for everything up to asking for the WebSocket,
-    /// [`Error::Rejected`] for an HTTP answer that is none,
-    /// [`Error::Handshake`] for a WebSocket that is not the one asked for, and for a URL or an
-    /// option that cannot be.
+    /// [`Error::Connect`] for every step before the request for the WebSocket; [`Error::Rejected`] for an
+    /// HTTP answer that is no WebSocket; [`Error::Handshake`] for a WebSocket that does not fit the request,
+    /// and for a URL or an option that is not valid.
     pub async fn connect(&self) -> Result<WebSocketStream<ClientIo>, Error> {
         Ok(self.connect_response().await?.0)
     }

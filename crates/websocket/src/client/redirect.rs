@@ -1,4 +1,4 @@
-//! Redirects (RFC 9110 §15.4), which RFC 6455 §4.1 leaves to the client: whether one is followed, and what goes with it.
+//! Redirects (RFC 9110 §15.4). RFC 6455 §4.1 leaves it to the client to follow them.
 
 use http::{
     HeaderMap, StatusCode,
@@ -8,18 +8,18 @@ use http::{
 use super::{ConnectError, RedirectError, rejection::Rejection, url::Target};
 use crate::{Error, handshake::client::ClientError};
 
-/// Which redirects are followed.
+/// The redirects that are followed.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Redirects {
-    /// How many, one after another. None by default.
+    /// How many, one after another. Default none.
     pub(super) limit: usize,
-    /// Whether one may lead from `wss` to `ws`.
+    /// Whether a redirect may lead from `wss` to `ws`.
     pub(super) downgrade: bool,
 }
 
 impl Redirects {
-    /// Where an answer leads from `from`, `followed` redirects having been followed already. Any answer is an error if
-    /// redirects were not asked for, as is one that is no redirect.
+    /// The target of an answer to a request for `from`, after `followed` redirects. It is an error if
+    /// redirects are not enabled, and if the answer is no redirect.
     pub(super) fn follow(
         self,
         from: &Target,
@@ -29,16 +29,16 @@ impl Redirects {
         if self.limit == 0 || !is_redirect(answer.status()) {
             return Err(Error::Rejected(answer));
         }
-        let judged = location(from, &answer).and_then(|to| match () {
+        let checked = location(from, &answer).and_then(|to| match () {
             () if followed >= self.limit => Err(RedirectError::TooMany { limit: self.limit }),
             () if from.secure && !to.secure && !self.downgrade => Err(RedirectError::Downgrade),
             () => Ok(to),
         });
-        judged.map_err(|why| ConnectError::Redirect { why, answer }.into())
+        checked.map_err(|why| ConnectError::Redirect { why, answer }.into())
     }
 }
 
-/// Those that keep a GET a GET.
+/// Whether a redirect keeps the method GET.
 fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
@@ -57,7 +57,7 @@ fn location(from: &Target, answer: &Rejection) -> Result<Target, RedirectError> 
     })
 }
 
-/// Takes out what was meant for another origin alone.
+/// Removes the headers that were for another origin only.
 pub(super) fn forget_secrets(headers: &mut HeaderMap) {
     for name in [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION] {
         headers.remove(name);

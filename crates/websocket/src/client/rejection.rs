@@ -1,5 +1,5 @@
-//! An HTTP answer that is not the one asked for, kept for whoever wants to know why: its head, and the first bytes of its
-//! body (RFC 9112 §6).
+//! An HTTP answer that was not asked for. Its head and the first bytes of its body (RFC 9112 §6) are kept to
+//! tell the reason.
 
 use std::{error::Error, fmt, time::Duration};
 
@@ -14,11 +14,11 @@ use tokio::{
     time::timeout,
 };
 
-/// Bytes kept of a body.
+/// The most bytes of a body that are kept.
 const MAX_BODY: usize = 4096;
-/// Bytes of a body in an error's words.
+/// The most bytes of a body in an error's text.
 const SHOWN: usize = 200;
-/// How long is waited for a body that does not end.
+/// The most time to wait for the end of a body.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A server's answer with another status than 101, or a proxy's with another than 2xx.
@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub struct Rejection {
     /// The status and headers.
     pub head: Parts,
-    /// The first bytes of the body, at most 4096, and not more than came within a second.
+    /// The first bytes of the body: at most 4096, and those that came within a second.
     pub body: Vec<u8>,
 }
 
@@ -42,7 +42,7 @@ impl Rejection {
         &self.head.headers
     }
 
-    /// Reads of the body what there is; `body` is what came with the head.
+    /// Reads the body as far as it comes. `body` has the bytes that came with the head.
     pub(crate) async fn read<S: AsyncRead + Unpin>(head: Parts, mut body: BytesMut, io: &mut S) -> Self {
         let chunked = head.headers.contains_key(TRANSFER_ENCODING);
         let announced = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
@@ -54,7 +54,7 @@ impl Rejection {
                 }
             }
         };
-        // A body that is cut short or late is still better than none.
+        // A body that is cut short or late is better than none.
         let _ = timeout(PATIENCE, reading).await;
         body.truncate(want);
         let body = if chunked { without_chunks(&body).0 } else { body.to_vec() };
@@ -70,7 +70,7 @@ impl fmt::Display for Rejection {
         if shown.is_empty() {
             return Ok(());
         }
-        // What a peer wrote does not get to move a terminal's cursor.
+        // The text of a peer must not move a terminal's cursor.
         write!(f, ": {}", shown.replace(char::is_control, " "))?;
         if self.body.len() > SHOWN { f.write_str("…") } else { Ok(()) }
     }
@@ -78,12 +78,12 @@ impl fmt::Display for Rejection {
 
 impl Error for Rejection {}
 
-/// Whether a chunked body has come whole. Its chunks are only gone through where it may end.
+/// Whether a chunked body is whole. Its chunks are only parsed where it may end.
 fn is_last_chunk_in(body: &[u8]) -> bool {
     body.ends_with(b"\r\n\r\n") && without_chunks(body).1
 }
 
-/// The data of a chunked body (RFC 9112 §7.1), as far as it came and makes sense, and whether its last chunk is there.
+/// The data of a chunked body (RFC 9112 §7.1), as far as it is in order, and whether its last chunk has come.
 fn without_chunks(mut rest: &[u8]) -> (Vec<u8>, bool) {
     let mut out = Vec::new();
     while let Some(end) = memchr::memchr(b'\n', rest) {
@@ -153,7 +153,7 @@ mod tests {
         for cut in 0..whole.len() {
             assert_eq!(read(&chunked, &whole[..cut], &whole[cut..]).await.body, b"ab0\r\n\r\nc", "{cut}");
         }
-        // A connection that is kept is not waited for, once the last chunk is there.
+        // The read ends with the last chunk, also where the connection stays open.
         let (mut io, _open) = tokio::io::duplex(64);
         let (mut head, ()) = http::Response::builder().status(404).body(()).unwrap().into_parts();
         head.headers.insert(TRANSFER_ENCODING, http::HeaderValue::from_static("chunked"));

@@ -1,4 +1,4 @@
-//! TLS by rustls: whom to trust, and the handshake.
+//! TLS by rustls: the trusted certificates, and the handshake.
 
 use std::{
     io,
@@ -14,20 +14,20 @@ use super::{ClientIo, ConnectError, url::Host};
 /// A WebSocket begins as HTTP/1.1 (RFC 7301).
 const ALPN: &[u8] = b"http/1.1";
 
-/// Whose certificates are trusted.
+/// The root certificates that are trusted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Roots {
-    /// What the system trusts, or the files and folders that `SSL_CERT_FILE` and `SSL_CERT_DIR` name. Read once
-    /// for the life of the program.
+    /// The certificates that the system trusts, or the files and folders that `SSL_CERT_FILE` and
+    /// `SSL_CERT_DIR` name. They are read once in the life of the program.
     #[default]
     Platform,
-    /// What Mozilla trusted when the program was built, whatever the system does.
+    /// The certificates that Mozilla trusted when the program was built. The system has no effect.
     #[cfg(feature = "webpki-roots")]
     Mozilla,
 }
 
-/// Whom a client trusts, and by which rules.
+/// The certificates that a client trusts, and the rules.
 #[derive(Clone, Debug)]
 pub(super) enum Trust {
     Roots(Roots),
@@ -41,7 +41,7 @@ impl Default for Trust {
 }
 
 impl Trust {
-    /// A configuration of the caller's, which is not to promise HTTP/2.
+    /// A configuration of the caller. It must not promise HTTP/2.
     pub(super) fn config(mut config: Arc<ClientConfig>) -> Self {
         if config.alpn_protocols != [ALPN] {
             Arc::make_mut(&mut config).alpn_protocols = vec![ALPN.to_vec()];
@@ -62,7 +62,7 @@ impl Trust {
         }
     }
 
-    /// Shakes hands over `io`. `to` is who is there, for errors.
+    /// Does the handshake over `io`. `to` names the peer in errors.
     pub(super) async fn connect(
         &self,
         io: ClientIo,
@@ -71,10 +71,10 @@ impl Trust {
     ) -> Result<ClientIo, ConnectError> {
         let failed = |source| ConnectError::Tls { to: to.to_owned(), source };
         let name = match host {
-            // A name's last dot is for the resolver alone (RFC 6066 §3).
+            // The last dot of a name is for the resolver only (RFC 6066 §3).
             Host::Name(name) => ServerName::try_from(name.trim_end_matches('.').to_owned())
                 .map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidInput, error)))?,
-            // There is no SNI for an address, but its certificate is checked for it.
+            // An address has no SNI, but the certificate must be for the address.
             Host::Ip(address) => ServerName::IpAddress(IpAddr::into(*address)),
         };
         let connector = TlsConnector::from(self.get().await?);
@@ -83,7 +83,8 @@ impl Trust {
     }
 }
 
-/// Trusts what the system trusts. Shared, so that sessions are resumed; and read aside, for it is files.
+/// Trusts the certificates that the system trusts. The configuration is shared, so that sessions are resumed.
+/// It is read in another thread, because it reads files.
 async fn platform() -> Result<Arc<ClientConfig>, ConnectError> {
     static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
     if let Some(config) = CONFIG.get() {
@@ -93,7 +94,7 @@ async fn platform() -> Result<Arc<ClientConfig>, ConnectError> {
     let found = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs).await;
     let found = found.map_err(|error| missing(error.to_string()))?;
     let mut roots = RootCertStore::empty();
-    // Some systems ship certificates that cannot be read: the others do.
+    // Some systems have certificates that cannot be read. The others are enough.
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
         let errors: Vec<_> = found.errors.iter().map(ToString::to_string).collect();

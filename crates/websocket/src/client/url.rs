@@ -1,4 +1,4 @@
-//! What a URL says (RFC 6455 §3, RFC 3986): where to connect, by TLS or not, what to ask for, and as whom.
+//! The URL of a WebSocket (RFC 6455 §3, RFC 3986): its host and port, TLS or not, the path, and the user.
 
 use std::{
     fmt,
@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Uri, header::AUTHORIZATION};
 
 use crate::handshake::client::ClientError;
 
-/// A host as a connection needs it.
+/// The host of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Host {
     /// A name, in lower case.
@@ -19,7 +19,7 @@ pub(super) enum Host {
 }
 
 impl fmt::Display for Host {
-    /// As a URL has it: an IPv6 address in brackets.
+    /// In the form of a URL: an IPv6 address is in brackets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Name(name) => f.write_str(name),
@@ -29,7 +29,7 @@ impl fmt::Display for Host {
     }
 }
 
-/// A user and a password. They are not shown.
+/// A user and a password. `Debug` does not show them.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Credentials {
     pub(super) user: Vec<u8>,
@@ -71,7 +71,7 @@ pub(super) struct Pieces<'a> {
 impl<'a> Pieces<'a> {
     pub(super) fn parse(url: &'a str) -> Result<Self, ClientError> {
         let (scheme, rest) = url.split_once("://").ok_or(bad("has no scheme"))?;
-        // A fragment is no part of a WebSocket's URL (RFC 6455 §3).
+        // The URL of a WebSocket has no fragment (RFC 6455 §3).
         if rest.contains('#') {
             return Err(bad("has a fragment"));
         }
@@ -133,7 +133,8 @@ fn parse_host(host: &str) -> Result<Host, ClientError> {
     if !host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)) {
         return Err(bad("has a host that is no name"));
     }
-    // What ends in a number is meant as an IPv4 address, and would be taken for one (0x7f.1) by some resolvers.
+    // A host that ends in a number is meant as an IPv4 address. Some resolvers would take it for one
+    // (0x7f.1).
     let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
     let hex = last.strip_prefix("0x").or(last.strip_prefix("0X"));
     if hex.is_some_and(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
@@ -165,8 +166,8 @@ fn percent_decode(text: &str) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Encodes what may not stand in a path or query: whoever writes `/räume` means its UTF-8. What is encoded
-/// already stays.
+/// Percent-encodes the characters that a path or query does not allow, as UTF-8: `/räume`. Characters that
+/// are encoded already stay as they are.
 fn percent_encode(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -182,13 +183,13 @@ fn percent_encode(text: &str) -> String {
     out
 }
 
-/// Where a WebSocket is asked for.
+/// The target of a request for a WebSocket.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub(super) secure: bool,
     pub(super) host: Host,
     pub(super) port: u16,
-    /// What the user and password of the URL make.
+    /// The header for the user and the password of the URL.
     pub(super) authorization: Option<HeaderValue>,
     /// The URL without user and default port, for the request.
     pub(super) uri: Uri,
@@ -223,7 +224,8 @@ impl Target {
         Ok(Self { secure, host, port, authorization, uri: uri.map_err(|_| bad("is malformed"))? })
     }
 
-    /// What to ask for, and with which headers: `headers`, and who the URL says we are unless they do.
+    /// The URI and the headers of the request: `headers`, and the user of the URL unless the headers name
+    /// one.
     pub(crate) fn request(self, headers: &HeaderMap) -> (Uri, HeaderMap) {
         let mut headers = headers.clone();
         if let Some(authorization) = self.authorization {
@@ -232,18 +234,18 @@ impl Target {
         (self.uri, headers)
     }
 
-    /// Whether both have scheme, host and port in common (RFC 6454 §5).
+    /// Whether both have the same scheme, host and port (RFC 6454 §5).
     pub(super) fn is_same_origin(&self, other: &Self) -> bool {
         (self.secure, &self.host, self.port) == (other.secure, &other.host, other.port)
     }
 
-    /// What `reference` names from here (RFC 3986 §5.2), as a `Location` does. Its fragment means nothing to
-    /// a WebSocket.
+    /// The target of the `reference` of a `Location`, seen from here (RFC 3986 §5.2). Its fragment has no
+    /// meaning for a WebSocket.
     pub(super) fn join(&self, reference: &str) -> Result<Self, ClientError> {
         let reference = reference.split('#').next().unwrap_or_default();
         if has_scheme(reference) {
             let there = Self::parse(reference)?;
-            // A server has no say in who we are.
+            // A server does not choose our user.
             return if there.authorization.is_some() { Err(bad("has a user")) } else { Ok(there) };
         }
         if let Some(rest) = reference.strip_prefix("//") {
@@ -422,7 +424,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Whatever a URL or a `Location` is made of, it is read or refused; and what is read can be asked for.
+        /// Any URL and any `Location` is parsed or refused, and a parsed one can be asked for.
         #[test]
         fn any_text_is_read_or_refused(text in "(wss?://)?([a-z0-9.:@%\\[\\]]{0,12})([/?#.%:a\u{e4} \r\n]{0,12})", any in ".*") {
             let base = target("wss://a.example:8443/b/c?d");

@@ -49,7 +49,7 @@ pub enum ClientError {
         name: String,
     },
     /// A header to be sent belongs to the handshake.
-    #[error("the header {name} is the handshake's own")]
+    #[error("the header {name} belongs to the handshake")]
     Header {
         /// Its name.
         name: HeaderName,
@@ -70,7 +70,7 @@ pub enum ClientError {
     #[error("the answer does not upgrade to websocket")]
     Upgrade,
     /// The answer's `Connection` has no `upgrade`.
-    #[error("the answer's Connection header does not have upgrade")]
+    #[error("the answer's Connection header does not contain upgrade")]
     Connection,
     /// `Sec-WebSocket-Accept` does not answer the key that was sent.
     #[error("the answer's Sec-WebSocket-Accept does not match the key")]
@@ -79,7 +79,7 @@ pub enum ClientError {
     #[error("the server selected a subprotocol that was not offered")]
     Protocol,
     /// The server uses an extension that was not offered, or in a way that was not offered.
-    #[error("the server uses an extension that was not offered, or not so")]
+    #[error("the server uses an extension that was not offered, or in another way than offered")]
     Extension,
 }
 

@@ -31,13 +31,13 @@ pub enum HandshakeError {
     #[error(transparent)]
     Head(#[from] HeadError),
     /// Another method than GET: 405 with `Allow: GET`.
-    #[error("a WebSocket is asked for with GET, not {method}")]
+    #[error("a request for a WebSocket has the method GET, not {method}")]
     Method {
         /// The method of the request.
         method: Method,
     },
     /// Another method than CONNECT over HTTP/2 or later: 405 with `Allow: CONNECT`.
-    #[error("a WebSocket over HTTP/2 is asked for with CONNECT, not {method}")]
+    #[error("a request for a WebSocket over HTTP/2 has the method CONNECT, not {method}")]
     NotConnect {
         /// The method of the request.
         method: Method,
@@ -67,7 +67,7 @@ pub enum HandshakeError {
     #[error("the Upgrade header does not ask for websocket")]
     Upgrade,
     /// No `upgrade` among the values of `Connection`: 400.
-    #[error("the Connection header does not have upgrade")]
+    #[error("the Connection header does not contain upgrade")]
     Connection,
     /// No protocol version, or one that is not supported: 426 with `Sec-WebSocket-Version`.
     #[error("the Sec-WebSocket-Version is not one of: {supported}")]
@@ -80,7 +80,9 @@ pub enum HandshakeError {
     Key,
     /// In [hixie-76](crate::drafts::hixie): the request has not one `Sec-WebSocket-Key1` and one `-Key2`, or
     /// the number in a key is not divisible by its spaces: 400.
-    #[error("Sec-WebSocket-Key1 and Sec-WebSocket-Key2 are not two keys whose numbers their spaces divide")]
+    #[error(
+        "Sec-WebSocket-Key1 and Sec-WebSocket-Key2 are not one key each with a number that its spaces divide"
+    )]
     HixieKeys,
     /// In the [hixie](crate::drafts::hixie) drafts: the request has no `Origin`: 400.
     #[error("the Origin header is missing")]

@@ -1,4 +1,4 @@
-//! WebSockets in axum: an extractor with the names of axum's own.
+//! WebSockets in axum: an extractor with the names of axum's own extractor.
 //!
 //! ```
 //! use axum::{Router, response::Response, routing::any};
@@ -31,17 +31,18 @@ use http::{Request, Version, request::Parts};
 use hyper::upgrade::OnUpgrade;
 
 pub use super::WebSocket;
-use super::{asks, connect_protocol, hyper::Upgrading, judge, refuse};
+use super::{asks, check, connect_protocol, hyper::Upgrading, refuse};
 use crate::{
     Config, Error, Limits, OriginCheck, WhenFull,
     deflate::DeflateOptions,
     handshake::server::{HandshakeError, Upgrade},
 };
 
-/// Extracts a request for a WebSocket, over HTTP/1.1 (GET) or HTTP/2 (extended CONNECT): route it with `any`, to have
-/// both. As `Option<WebSocketUpgrade>` it is `None` for a request that asks for none.
+/// Extracts a request for a WebSocket, over HTTP/1.1 (GET) or HTTP/2 (extended CONNECT). Route it with `any`
+/// to have both. `Option<WebSocketUpgrade>` is `None` for a request that asks for no WebSocket.
 ///
-/// Set what differs from the default [`Config`], then return what [`on_upgrade`](Self::on_upgrade) gives.
+/// Set the options that differ from the default [`Config`], then return the response of
+/// [`on_upgrade`](Self::on_upgrade).
 #[must_use]
 pub struct WebSocketUpgrade<F = IgnoreFailedUpgrade> {
     request: Parts,
@@ -70,7 +71,7 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for WebSocketUpgrade {
 }
 
 fn extract(parts: &mut Parts) -> Result<WebSocketUpgrade, HandshakeError> {
-    // The rest, which the configuration has a say in, is judged by `on_upgrade`.
+    // `on_upgrade` checks the rest, which depends on the configuration.
     match parts.version {
         Version::HTTP_2 | Version::HTTP_3 => {
             Upgrade::check_connect(parts, connect_protocol(&parts.extensions))?
@@ -90,20 +91,21 @@ fn extract(parts: &mut Parts) -> Result<WebSocketUpgrade, HandshakeError> {
 }
 
 impl<F> WebSocketUpgrade<F> {
-    /// Takes a whole configuration at once. What was set before is replaced.
+    /// Sets a whole configuration. It replaces the options that were set before.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
         self
     }
 
-    /// Pages of which origins may connect. Default: those of the request's own host and port. Others are
-    /// answered 403 by [`on_upgrade`](Self::on_upgrade).
+    /// The origins whose pages may connect. Default: pages of the request's own host and port.
+    /// [`on_upgrade`](Self::on_upgrade) answers other pages with 403.
     pub fn origin(mut self, origin: OriginCheck) -> Self {
         self.config.origin = origin;
         self
     }
 
-    /// The subprotocols that are spoken here. The answer names the first of the client's that is among them. Default: none.
+    /// The subprotocols that the server supports. The answer names the client's first one that is among them.
+    /// Default: none.
     pub fn protocols<I>(mut self, protocols: I) -> Self
     where
         I: IntoIterator,
@@ -113,7 +115,7 @@ impl<F> WebSocketUpgrade<F> {
         self
     }
 
-    /// The subprotocols that the client speaks, the one it likes best first.
+    /// The subprotocols that the client offers, the best one first.
     pub fn requested_protocols(&self) -> impl Iterator<Item = &str> {
         self.upgrade().into_iter().flat_map(|upgrade| upgrade.protocols())
     }
@@ -152,7 +154,7 @@ impl<F> WebSocketUpgrade<F> {
         self
     }
 
-    /// Bytes asked for in one read. The buffer is there only while something is read. Default 16 KiB.
+    /// Bytes that one read asks for. The buffer exists only while something is read. Default 16 KiB.
     pub fn read_buffer_size(mut self, bytes: usize) -> Self {
         self.config.read_buffer_bytes = bytes;
         self
@@ -164,13 +166,13 @@ impl<F> WebSocketUpgrade<F> {
         self
     }
 
-    /// What happens to a message that is fed beyond that. Default: [`WhenFull::Refuse`], it is given back.
+    /// The action for a message without room. Default: [`WhenFull::Refuse`], which gives the message back.
     pub fn when_full(mut self, when_full: WhenFull) -> Self {
         self.config.when_full = when_full;
         self
     }
 
-    /// A function that is told when the connection ended before it was a WebSocket. Default: nobody is told.
+    /// Sets a function that is called when the connection ends before it is a WebSocket. Default: none.
     pub fn on_failed_upgrade<C>(self, callback: C) -> WebSocketUpgrade<C>
     where
         C: FnOnce(Error) + Send + 'static,
@@ -179,8 +181,8 @@ impl<F> WebSocketUpgrade<F> {
         WebSocketUpgrade { request, on_upgrade, config, failed: callback }
     }
 
-    /// Answers the request, and gives the connection to `callback` in a task of its own. The callback is not called where
-    /// the answer is a refusal, as for an [`origin`](Self::origin) that is not let in.
+    /// Answers the request, and calls `callback` with the connection in a task of its own. The callback is
+    /// not called where the answer is a refusal, as for an [`origin`](Self::origin) that is not let in.
     #[must_use = "the connection is a WebSocket when this response was returned"]
     pub fn on_upgrade<C, Fut>(self, callback: C) -> Response
     where
@@ -189,8 +191,8 @@ impl<F> WebSocketUpgrade<F> {
         F: OnFailedUpgrade,
     {
         let Self { request, on_upgrade, config, failed } = self;
-        let (response, agreed) = match judge(&request, &config) {
-            Ok(judged) => judged,
+        let (response, agreed) = match check(&request, &config) {
+            Ok(checked) => checked,
             Err(error) => return refuse(&error, request.version).map(Body::from),
         };
         let upgrading = Upgrading::new(on_upgrade, agreed, &config);
@@ -214,10 +216,10 @@ impl<F> fmt::Debug for WebSocketUpgrade<F> {
     }
 }
 
-/// What is told when the connection ended before it was a WebSocket: a function, for
+/// A function that is called when the connection ends before it is a WebSocket: see
 /// [`WebSocketUpgrade::on_failed_upgrade`].
 pub trait OnFailedUpgrade: Send + 'static {
-    /// Tells it.
+    /// Calls the function.
     fn call(self, error: Error);
 }
 
@@ -227,7 +229,7 @@ impl<C: FnOnce(Error) + Send + 'static> OnFailedUpgrade for C {
     }
 }
 
-/// Tells nobody.
+/// Does nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct IgnoreFailedUpgrade;
 
@@ -235,7 +237,7 @@ impl OnFailedUpgrade for IgnoreFailedUpgrade {
     fn call(self, _error: Error) {}
 }
 
-/// A request that is none for a WebSocket, or not in order.
+/// A request that asks for no WebSocket, or is not in order.
 #[derive(Clone, Debug)]
 pub struct WebSocketUpgradeRejection {
     error: HandshakeError,
@@ -243,7 +245,7 @@ pub struct WebSocketUpgradeRejection {
 }
 
 impl WebSocketUpgradeRejection {
-    /// What is wrong with it.
+    /// The fault of the request.
     pub fn error(&self) -> &HandshakeError {
         &self.error
     }

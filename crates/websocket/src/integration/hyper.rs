@@ -13,8 +13,8 @@ use hyper::upgrade::OnUpgrade;
 use super::{Upgraded, WebSocket};
 use crate::{Config, Error, Role, handshake::server::HandshakeError, stream::Agreed};
 
-/// Judges a request over HTTP/1.1 or HTTP/2, and gives the answer and a future of the connection. Once the answer was
-/// returned from the service the future is ready; await it in a task of its own.
+/// Checks a request over HTTP/1.1 or HTTP/2, and returns the answer and a future of the connection. The
+/// future is ready after the service has returned the answer, so await it in a task of its own.
 ///
 /// hyper must serve with upgrades (`with_upgrades()`, `serve_connection_with_upgrades`), and for HTTP/2 with
 /// `enable_connect_protocol()`.
@@ -48,12 +48,12 @@ use crate::{Config, Error, Role, handshake::server::HandshakeError, stream::Agre
 ///
 /// # Errors
 ///
-/// A [`HandshakeError`] that says what is missing and how to [answer](HandshakeError::response).
+/// A [`HandshakeError`] that names the fault and has the [answer](HandshakeError::response).
 pub fn upgrade<B>(
     request: &mut Request<B>,
     config: &Config,
 ) -> Result<(Response<String>, Upgrading), HandshakeError> {
-    // The parts are lent out of the request, and put back.
+    // The parts are taken out of the request for the check, and put back.
     let (mut parts, ()) = Request::new(()).into_parts();
     parts.method = request.method().clone();
     parts.uri = request.uri().clone();
@@ -66,14 +66,14 @@ pub fn upgrade<B>(
     accepted
 }
 
-/// A connection that becomes a [`WebSocket`] once its request is answered.
+/// A connection that becomes a [`WebSocket`] when its request is answered.
 ///
-/// Cancel safe: it may be polled again after it was not ready. Dropped, it ends the connection.
+/// Cancel safe: poll it again after it was not ready. When it is dropped the connection ends.
 ///
 /// # Errors
 ///
-/// [`Error::Io`] when the connection ended before, or the answer was not the one that came with this;
-/// [`Error::Closed`] when it has been ready before.
+/// [`Error::Io`] when the connection ended before, or when another answer was sent than the one that came
+/// with this; [`Error::Closed`] when it has been ready before.
 #[derive(Debug)]
 #[must_use = "a connection is a WebSocket when this was awaited"]
 pub struct Upgrading {

@@ -1,12 +1,13 @@
-//! WebSockets within an HTTP server that is somebody else's: [`hyper`], [`tower`] or [`axum`], each behind the
-//! Cargo feature of its name, all of them over HTTP/1.1 and HTTP/2.
+//! WebSockets within the HTTP server of another crate: [`hyper`], [`tower`] or [`axum`]. Each has a Cargo
+//! feature of its name, and each works over HTTP/1.1 and HTTP/2.
 //!
-//! One function judges requests for all three, by one [`Config`]. A request that is not in order is
-//! refused: 400 for what is malformed, 403 for an origin that is not let in ([`OriginCheck`](crate::OriginCheck), on by
+//! One function checks requests for all three, by one [`Config`]. A request that is not in order is refused:
+//! 400 for a malformed one, 403 for an origin that is not let in ([`OriginCheck`](crate::OriginCheck), on by
 //! default), 405 with `Allow`, 426 with `Sec-WebSocket-Version`, 501 for another `:protocol`.
 //!
-//! HTTP/2 clients are told that they may ask for WebSockets (RFC 8441) by `enable_connect_protocol()` of hyper's and
-//! hyper-util's HTTP/2 builders; `axum::serve` does that by itself, with axum's feature `http2`.
+//! HTTP/2 clients must be told that they may ask for WebSockets (RFC 8441). hyper's and hyper-util's HTTP/2
+//! builders do it with `enable_connect_protocol()`. `axum::serve` does it by itself, with axum's feature
+//! `http2`.
 
 #[cfg(feature = "axum")]
 pub mod axum;
@@ -25,25 +26,25 @@ pub use self::upgraded::{ReadHalf, Upgraded, WriteHalf};
 use crate::handshake::server::Upgrade;
 use crate::{Config, WebSocketStream, handshake::server::HandshakeError, stream::Agreed};
 
-/// A WebSocket connection that an HTTP server took.
+/// A WebSocket connection that came to an HTTP server.
 pub type WebSocket = WebSocketStream<Upgraded>;
 
-/// Judges a request, and gives the answer and what becomes of the connection.
+/// Checks a request, and returns the answer and the future of the connection.
 fn accept(parts: &mut Parts, config: &Config) -> Result<(Response<String>, Upgrading), HandshakeError> {
     let on_upgrade = parts.extensions.remove::<::hyper::upgrade::OnUpgrade>();
-    let (response, agreed) = judge(parts, config)?;
+    let (response, agreed) = check(parts, config)?;
     let on_upgrade = on_upgrade.ok_or(HandshakeError::NotUpgradable)?;
     Ok((response, Upgrading::new(on_upgrade, agreed, config)))
 }
 
-fn judge(parts: &Parts, config: &Config) -> Result<(Response<String>, Agreed), HandshakeError> {
+fn check(parts: &Parts, config: &Config) -> Result<(Response<String>, Agreed), HandshakeError> {
     let (upgrade, agreed) = Agreed::check(parts, connect_protocol(&parts.extensions), config)?;
     let mut response = upgrade.response().map(|()| String::new());
     response.headers_mut().extend(config.headers.clone());
     Ok((response, agreed))
 }
 
-/// What an extended CONNECT asks for.
+/// The `:protocol` of an extended CONNECT.
 fn connect_protocol(extensions: &Extensions) -> Option<&str> {
     extensions.get::<::hyper::ext::Protocol>().map(::hyper::ext::Protocol::as_str)
 }
@@ -53,13 +54,13 @@ fn connect_protocol(extensions: &Extensions) -> Option<&str> {
 fn refuse(error: &HandshakeError, version: Version) -> Response<String> {
     let mut response = error.response();
     if version > Version::HTTP_11 {
-        // It is of HTTP/1.1 only (RFC 9113 §8.2.2).
+        // HTTP/1.1 alone has this header (RFC 9113 §8.2.2).
         response.headers_mut().remove(CONNECTION);
     }
     response
 }
 
-/// Whether a request asks for a WebSocket at all, in order or not.
+/// Whether a request asks for a WebSocket, in order or not.
 #[cfg(any(feature = "axum", feature = "tower"))]
 fn asks(parts: &Parts) -> bool {
     match parts.version {

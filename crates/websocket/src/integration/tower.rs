@@ -37,9 +37,9 @@ use tower_service::Service;
 use super::{WebSocket, accept, asks, refuse};
 use crate::{Config, Error};
 
-/// Answers every request that is in order by a WebSocket, and gives it to a handler in a task of its own; refuses
-/// all others. The handler also gets the request's parts, with their extensions (the path's parameters, what middleware
-/// put there).
+/// Makes a WebSocket of every request that is in order, and calls a handler with it in a task of its own. All
+/// other requests are refused. The handler also gets the request's parts with their extensions, such as the
+/// parameters of the path and the values of middleware.
 #[derive(Clone)]
 pub struct WebSocketService<H> {
     handler: H,
@@ -63,15 +63,15 @@ impl<H> WebSocketService<H> {
         self
     }
 
-    /// The same with a function that is told of connections that ended before they were a WebSocket.
-    /// Default: nobody is told.
+    /// The same with a function that is called for each connection that ends before it is a WebSocket.
+    /// Default: none.
     #[must_use]
     pub fn on_failed_upgrade(mut self, failed: impl Fn(Error) + Send + Sync + 'static) -> Self {
         self.failed = Some(Arc::new(failed));
         self
     }
 
-    /// The same as a layer: requests for a WebSocket are answered by it, all others by the service behind.
+    /// The same as a layer: it answers requests for a WebSocket. All other requests go to the inner service.
     pub fn into_layer(self) -> WebSocketLayer<H> {
         WebSocketLayer { sockets: self, path: None }
     }
@@ -123,7 +123,7 @@ where
     }
 }
 
-/// Puts a [`WebSocketService`] in front of another service. Made by [`WebSocketService::into_layer`].
+/// Puts a [`WebSocketService`] in front of another service: see [`WebSocketService::into_layer`].
 #[derive(Clone, Debug)]
 pub struct WebSocketLayer<H> {
     sockets: WebSocketService<H>,
@@ -147,14 +147,14 @@ impl<H: Clone, S> Layer<S> for WebSocketLayer<H> {
     }
 }
 
-/// A service with a [`WebSocketService`] in front of it. Made by a [`WebSocketLayer`].
+/// A service with a [`WebSocketService`] in front of it: see [`WebSocketLayer`].
 #[derive(Clone, Debug)]
 pub struct WebSocketOr<H, S> {
     layer: WebSocketLayer<H>,
     inner: S,
 }
 
-/// The body of an answer: our own, or the inner service's.
+/// The body of an answer: ours, or that of the inner service.
 pub type ResponseBody<R> = Either<String, R>;
 
 type Wrap<R> = fn(Response<R>) -> Response<ResponseBody<R>>;

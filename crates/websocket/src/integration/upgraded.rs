@@ -1,4 +1,4 @@
-//! What a connection runs over that hyper gave up.
+//! The stream below a connection that came from hyper.
 
 use std::{
     fmt,
@@ -16,11 +16,11 @@ use tokio::{
 
 use crate::Split;
 
-/// A connection that hyper gave up: the TCP connection itself where that is what hyper served over HTTP/1.1,
-/// else what hyper makes of it (TLS, a Unix socket, a stream of HTTP/2).
+/// A connection that came from hyper. It is the TCP connection itself where hyper served plain HTTP/1.1.
+/// Otherwise it is hyper's own stream (TLS, a Unix socket, a stream of HTTP/2).
 ///
-/// [Split](crate::WebSocketStream::split), TCP has no lock between its halves; the others share one, which is held only while
-/// one of them is polled.
+/// [Split](crate::WebSocketStream::split), the halves of a TCP connection have no lock between them. The
+/// halves of other streams share a lock, which is held only while one of them is polled.
 pub struct Upgraded(Kind);
 
 enum Kind {
@@ -29,10 +29,10 @@ enum Kind {
 }
 
 impl Upgraded {
-    /// Takes the connection, and what hyper has read of it behind the request. TCP is set to send small
-    /// writes without delay (`TCP_NODELAY`).
+    /// Takes the connection, and the bytes that hyper has read behind the request. A TCP connection is set to
+    /// send small writes without delay (`TCP_NODELAY`).
     pub(super) fn new(upgraded: hyper::upgrade::Upgraded) -> (Self, BytesMut) {
-        // hyper-util's builder for both versions wraps the connection, hyper's own does not.
+        // hyper-util's builder for both versions wraps the connection. hyper's own does not.
         let upgraded = match auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
             Ok(parts) => return (Self::tcp(parts.io), parts.read_buf.into()),
             Err(upgraded) => upgraded,
@@ -100,7 +100,7 @@ impl Split for Upgraded {
     }
 }
 
-/// Implements a trait by passing each call on to whichever stream it is.
+/// Implements a trait with calls to the inner stream.
 macro_rules! pass_on_reads {
     ($name:ty, $kind:ident) => {
         impl AsyncRead for $name {

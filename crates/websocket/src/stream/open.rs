@@ -73,17 +73,17 @@ where
     let mut head = Head::new(config.head_limits);
     let request = read_head(&mut io, &mut buffer, |bytes| head.request(bytes)).await?;
     let mut answer = Vec::new();
-    let judged = request.map_err(HandshakeError::Head).and_then(|parts| {
+    let checked = request.map_err(HandshakeError::Head).and_then(|parts| {
         let (upgrade, agreed) = Agreed::check(&parts, None, config)?;
         upgrade.write_response(&mut answer, &config.headers);
         Ok((parts, agreed))
     });
-    if let Err(error) = &judged {
+    if let Err(error) = &checked {
         error.write_response(&mut answer);
     }
     io.write_all(&answer).await?;
     io.flush().await?;
-    match judged {
+    match checked {
         Ok((parts, agreed)) => Ok((agreed.into_stream(io, buffer, Role::Server, config), parts)),
         Err(error) => {
             io.shutdown().await?;

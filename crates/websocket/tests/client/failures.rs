@@ -85,11 +85,11 @@ async fn what_cannot_be_asked_for_is_an_error_before_anything_is_sent() {
     let (address, heard) = echo_server().await;
     let client = || Client::new(format!("ws://{address}/"));
     let table = [
-        (client().header("Host", "x"), "the header host is the handshake's own"),
-        (client().header("sec-websocket-key", "x"), "the header sec-websocket-key is the handshake's own"),
-        (client().header("Content-Length", "3"), "the header content-length is the handshake's own"),
-        (client().header("a b", "x"), "a header is none: invalid HTTP header name"),
-        (client().header("a", "x\r\ny: z"), "a header is none: failed to parse header value"),
+        (client().header("Host", "x"), "the header host belongs to the handshake"),
+        (client().header("sec-websocket-key", "x"), "the header sec-websocket-key belongs to the handshake"),
+        (client().header("Content-Length", "3"), "the header content-length belongs to the handshake"),
+        (client().header("a b", "x"), "a header is not valid: invalid HTTP header name"),
+        (client().header("a", "x\r\ny: z"), "a header is not valid: failed to parse header value"),
         (client().subprotocol("a b"), "the subprotocol \"a b\" is not a token"),
         (client().proxy("ftp://x"), "the proxy's URL is not http://, https://, socks5:// or socks5h://"),
         (client().proxy("http://x/path"), "the proxy's URL has a path"),

@@ -1,17 +1,18 @@
-//! The proxy that the environment names, as curl and others read it: `https_proxy` for `wss`, `http_proxy` for `ws`,
-//! `all_proxy` for both, and `no_proxy` for hosts that need none; the first and the last two in capitals too.
+//! The proxy that the environment names, in the way of curl and others: `https_proxy` for `wss`, `http_proxy`
+//! for `ws`, `all_proxy` for both, and `no_proxy` for hosts without a proxy. All but `http_proxy` may be in
+//! capitals too.
 
 use std::net::IpAddr;
 
 use super::{Proxy, ProxyUrlError};
 use crate::client::url::{Host, Target};
 
-/// The proxy for `target`, by the variables that `lookup` knows.
+/// The proxy for `target`. `lookup` returns the values of variables.
 pub(super) fn proxy(
     lookup: impl Fn(&str) -> Option<String>,
     target: &Target,
 ) -> Result<Option<Proxy>, ProxyUrlError> {
-    // HTTP_PROXY in capitals is what a CGI program gets from a request's `Proxy` header.
+    // A CGI program gets HTTP_PROXY in capitals from the `Proxy` header of a request.
     let names: &[&str] = if target.secure { &["https_proxy", "HTTPS_PROXY"] } else { &["http_proxy"] };
     let mut values = names.iter().chain(&["all_proxy", "ALL_PROXY"]).filter_map(|name| lookup(name));
     let Some(url) = values.find(|url| !url.trim().is_empty()) else { return Ok(None) };
@@ -23,7 +24,7 @@ pub(super) fn proxy(
     if url.contains("://") { url.parse() } else { format!("http://{url}").parse() }.map(Some)
 }
 
-/// This machine, which a proxy would take for itself.
+/// This machine. A proxy would take these names for itself.
 fn is_local(host: &Host) -> bool {
     match host {
         Host::Name(name) => name.trim_end_matches('.') == "localhost",
@@ -31,8 +32,8 @@ fn is_local(host: &Host) -> bool {
     }
 }
 
-/// Whether the list in `no_proxy` has the target: `*`, names with all below them, addresses and networks, each of
-/// the first two also with a port.
+/// Whether the list in `no_proxy` has the target: `*`, names with all names below them, addresses and
+/// networks. A name and an address may have a port.
 fn is_listed(list: &str, target: &Target) -> bool {
     list.split([',', ' ']).map(str::trim).filter(|entry| !entry.is_empty()).any(|entry| {
         if entry == "*" {
@@ -63,7 +64,7 @@ fn is_at_or_below(name: &str, domain: &str) -> bool {
         && name.strip_suffix(domain.as_str()).is_some_and(|below| below.is_empty() || below.ends_with('.'))
 }
 
-/// Whether an address is `network`: an address, or one with the length of a prefix behind a slash.
+/// Whether an address is `network`: an address, or one with a prefix length behind a slash.
 fn is_within(address: IpAddr, network: &str) -> bool {
     let (network, length) =
         network.split_once('/').map_or((network, None), |(network, length)| (network, Some(length)));
@@ -75,7 +76,7 @@ fn is_within(address: IpAddr, network: &str) -> bool {
     let Ok(network) = network else { return false };
     let ((address, width), (network, network_width)) = (bits(address), bits(network));
     let Some(length) = length.map_or(Some(width), |length| length.parse::<u32>().ok()) else { return false };
-    // A shift by all 128 bits, of a prefix of none, leaves nothing to differ.
+    // A prefix of length 0 shifts all 128 bits out: no bit is left that could differ.
     width == network_width
         && length <= width
         && (address ^ network).checked_shr(128 - length).unwrap_or_default() == 0

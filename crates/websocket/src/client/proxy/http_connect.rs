@@ -33,7 +33,7 @@ pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
     if !response.status.is_success() {
         return Err(ProxyError::Refused(Box::new(Rejection::read(response, buffer, io).await)));
     }
-    // Neither TLS nor a WebSocket begins with the server.
+    // The server's first byte comes after ours, with TLS and with a WebSocket.
     if buffer.is_empty() { Ok(()) } else { Err(ProxyError::Trailing) }
 }
 
@@ -44,7 +44,8 @@ mod tests {
 
     use super::*;
 
-    /// What became of asking a proxy that says `answer` and then nothing, and what it was told.
+    /// The result of a request to a proxy that sends `answer` and nothing more, and the request that the
+    /// proxy got.
     async fn talk(answer: &[u8]) -> (Result<(), ProxyError>, String) {
         let (mut ours, mut proxy) = duplex(4096);
         proxy.write_all(answer).await.unwrap();

@@ -1,4 +1,4 @@
-//! Proxies: a connection to one, on which it is asked for a connection to the server.
+//! Proxies. A client connects to a proxy, and asks it for a connection to the server.
 
 mod environment;
 mod http_connect;
@@ -29,8 +29,8 @@ use crate::handshake::{
 /// | `socks5://[user:password@]host[:port]` | SOCKS5; port 1080 by default | this machine |
 /// | `socks5h://[user:password@]host[:port]` | SOCKS5; port 1080 by default | the proxy |
 ///
-/// User and password are percent-decoded, and go as Basic authorization (RFC 7617) or as RFC 1929 has it for SOCKS5. They
-/// are not shown by `Debug` nor in errors.
+/// The user and the password are percent-decoded. They are sent as Basic authorization (RFC 7617), or by RFC
+/// 1929 for SOCKS5. `Debug` and errors do not show them.
 ///
 /// ```
 /// use switchboard_websocket::client::Proxy;
@@ -57,29 +57,29 @@ enum Kind {
 }
 
 impl Proxy {
-    /// Adds a header to what an HTTP proxy is asked: its own kind of authorization, for instance.
+    /// Adds a header to the request to an HTTP proxy, for instance another kind of authorization.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.append(name, value);
         self
     }
 
-    /// Whether the proxy itself is spoken to within TLS.
+    /// Whether the connection to the proxy uses TLS.
     pub(super) fn is_secure(&self) -> bool {
         self.kind == Kind::Https
     }
 
-    /// Whether this machine is to resolve the server's name.
+    /// Whether this machine resolves the server's name.
     pub(super) fn resolves_here(&self) -> bool {
         self.kind == Kind::Socks5
     }
 
-    /// The proxy's place for messages, as `host:port`.
+    /// The proxy as `host:port`, for messages.
     pub(super) fn place(&self) -> String {
         format!("{}:{}", self.host, self.port)
     }
 
-    /// Asks for a connection to `host` and `port` over one to the proxy.
+    /// Asks for a connection to `host` and `port`, over a connection to the proxy.
     pub(super) async fn open(
         &self,
         io: &mut ClientIo,
@@ -111,7 +111,8 @@ impl FromStr for Proxy {
 
     /// # Errors
     ///
-    /// [`ProxyUrlError`] for a URL that is none, has another scheme or a path, or a user that cannot be sent.
+    /// [`ProxyUrlError`] for a text that is no URL, for another scheme, for a path, and for a user that
+    /// cannot be sent.
     fn from_str(url: &str) -> Result<Self, ProxyUrlError> {
         let bad = |what| ProxyUrlError { what };
         let pieces = Pieces::parse(url).map_err(|error| match error {
@@ -158,12 +159,12 @@ impl TryFrom<String> for Proxy {
     }
 }
 
-/// A proxy's URL that is none.
+/// The URL of a proxy is not valid.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("the proxy's URL {what}")]
 #[non_exhaustive]
 pub struct ProxyUrlError {
-    /// What is wrong with it.
+    /// The fault.
     pub what: &'static str,
 }
 
@@ -186,36 +187,37 @@ impl fmt::Display for Proxy {
     }
 }
 
-/// Why a proxy did not open a connection.
+/// The reason why a proxy did not open a connection.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ProxyError {
     /// The connection to the proxy failed.
     #[error(transparent)]
     Io(io::Error),
-    /// The proxy ended the connection before its answer was whole, as some do instead of a refusal.
+    /// The proxy ended the connection before its answer was whole. Some do this instead of a refusal.
     #[error("it ended the connection")]
     Ended,
-    /// An HTTP proxy answered with another status than 2xx: 407 if it wants a user and password.
+    /// An HTTP proxy answered with another status than 2xx: 407 if it requires a user and a password.
     #[error("it answered {0}")]
     Refused(Box<Rejection>),
     /// An HTTP proxy's answer is no response.
     #[error(transparent)]
     Head(#[from] HeadError),
-    /// The proxy spoke for the server, which has not been asked anything yet.
+    /// The proxy sent bytes behind its answer. The server cannot have sent them, because nothing was asked of
+    /// it yet.
     #[error("it sent bytes behind its answer")]
     Trailing,
-    /// A SOCKS5 proxy's bytes are not SOCKS5: most often it is another kind of proxy.
+    /// The answer is not SOCKS5. Most often it is another kind of proxy.
     #[error("it does not speak SOCKS5")]
     NotSocks5,
-    /// A SOCKS5 proxy takes none of the ways of authorization that it was offered.
-    #[error("{}", if *.offered { "it takes no user and password" } else { "it wants a user and password" })]
+    /// A SOCKS5 proxy accepts no way of authorization that was offered.
+    #[error("{}", if *.offered { "it does not accept a user and a password" } else { "it requires a user and a password" })]
     Method {
         /// Whether a user and password were offered.
         offered: bool,
     },
-    /// A SOCKS5 proxy refused the user and password.
-    #[error("it refused the user and password")]
+    /// A SOCKS5 proxy refused the user and the password.
+    #[error("it refused the user and the password")]
     Credentials,
     /// A SOCKS5 proxy did not open the connection.
     #[error("{}", socks5::reply(*.code))]

@@ -1,4 +1,4 @@
-//! SOCKS5 (RFC 1928), without authorization or with user and password (RFC 1929).
+//! SOCKS5 (RFC 1928), without authorization, or with a user and a password (RFC 1929).
 
 use std::net::IpAddr;
 
@@ -43,11 +43,11 @@ pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
     if version != VERSION {
         return Err(ProxyError::NotSocks5);
     }
-    // The code comes first: some proxies send no more than these bytes with a refusal.
+    // The code is checked first, because some proxies send only these bytes with a refusal.
     if code != 0 {
         return Err(ProxyError::Reply { code });
     }
-    // Where the proxy connects from is of no use here, and followed by the server's bytes.
+    // The address that the proxy connects from is skipped. The server's bytes follow it.
     let rest = match address {
         IPV4 => 4,
         IPV6 => 16,
@@ -59,7 +59,7 @@ pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
     Ok(())
 }
 
-/// Whether user and password can be sent: each has a length of one byte that is not 0 (RFC 1929 §2).
+/// Whether the user and the password can be sent. The length of each is one byte that is not 0 (RFC 1929 §2).
 pub(super) fn fits(credentials: &Credentials) -> bool {
     [&credentials.user, &credentials.password].iter().all(|text| (1..=255).contains(&text.len()))
 }
@@ -75,7 +75,7 @@ where
     }
     send(io, &bytes).await?;
     match receive(io).await? {
-        // Some proxies answer with the version of SOCKS here.
+        // Some proxies send the version of SOCKS here.
         [1 | VERSION, 0] => Ok(()),
         [1 | VERSION, _] => Err(ProxyError::Credentials),
         _ => Err(ProxyError::NotSocks5),
@@ -103,7 +103,7 @@ fn request(host: &Host, port: u16) -> Result<Vec<u8>, ProxyError> {
     Ok(bytes)
 }
 
-/// What a reply says (§6).
+/// The meaning of a reply (§6).
 pub(super) fn reply(code: u8) -> String {
     let said = match code {
         1 => "it failed",
@@ -138,7 +138,8 @@ mod tests {
 
     type User<'a> = Option<(&'a str, &'a str)>;
 
-    /// What became of asking for `host`, port 258, when the proxy says `answers` and then nothing, and what it was told.
+    /// The result of a request for `host`, port 258, to a proxy that sends `answers` and nothing more, and
+    /// the request that the proxy got.
     async fn talk(answers: &[u8], host: &str, user: User<'_>) -> (Result<(), ProxyError>, Vec<u8>) {
         let (mut ours, mut proxy) = duplex(4096);
         proxy.write_all(answers).await.unwrap();
@@ -203,9 +204,9 @@ mod tests {
     async fn a_refusal_says_why() {
         let user = Some(("me", "secret"));
         let table: [(&[u8], User<'_>, &str); 10] = [
-            (b"\x05\xff", None, "it wants a user and password"),
-            (b"\x05\xff", user, "it takes no user and password"),
-            (b"\x05\x02\x01\x01", user, "it refused the user and password"),
+            (b"\x05\xff", None, "it requires a user and a password"),
+            (b"\x05\xff", user, "it does not accept a user and a password"),
+            (b"\x05\x02\x01\x01", user, "it refused the user and the password"),
             (b"\x05\x02", None, "it does not speak SOCKS5"),
             (b"\x05\x01", user, "it does not speak SOCKS5"),
             (b"HTTP/1.1 400 Bad Request\r\n\r\n", None, "it does not speak SOCKS5"),
