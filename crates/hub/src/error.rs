@@ -12,8 +12,11 @@ pub enum HubError {
     /// among them) has been sent. The connection whose handler met this is not read again until there is room.
     #[error("the inbox of worker {0} is full")]
     InboxFull(WorkerId),
-    /// Some of the workers that were asked did not answer: they have stopped meanwhile.
-    #[error("{missing} of those that were asked did not answer")]
+    /// The bus to the other nodes is full. Nothing was sent to them; the request was executed on this node.
+    #[error("the bus to the other nodes is full")]
+    BusFull,
+    /// Some of the workers and nodes that were asked did not answer: workers that have stopped meanwhile, nodes whose time is over.
+    #[error("{missing} of the workers and nodes that were asked did not answer")]
     NoReply {
         /// How many.
         missing: usize,

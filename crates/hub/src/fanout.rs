@@ -28,6 +28,9 @@ pub trait Payload: Send + Sync + 'static {
 
     /// Bytes that it holds, for the bound of the inboxes that it waits in.
     fn bytes(&self) -> usize;
+
+    /// Appends the message in a form that another process's [`Remote::read_payload`](crate::Remote::read_payload) reads.
+    fn write(&self, out: &mut Vec<u8>);
 }
 
 /// Broadcasts that wait for the end of the turn at most; more are added to the outboxes at once, which have their own bounds.

@@ -4,11 +4,16 @@ use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
+use arc_swap::ArcSwap;
+
+use crate::bus::Attached;
 use crate::command::Command;
 use crate::inbox::{Inbox, InboxReceiver};
 use crate::member::ScopeId;
+use crate::watch::WatchHandle;
 use crate::worker::{Worker, WorkerId};
 use crate::{HubError, NodeId};
 
@@ -27,12 +32,21 @@ pub struct HubOptions {
     pub max_rooms: usize,
     /// This process's number among those that a [`Bus`](crate::Bus) connects. Default 0.
     pub node: NodeId,
+    /// How long [`Hub::ask`] awaits the answers of other nodes. Default 5 s. Answers that miss are [`HubError::NoReply`].
+    pub reply_timeout: Duration,
 }
 
 impl Default for HubOptions {
     fn default() -> Self {
         let workers = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { workers, inbox_capacity: 65_536, inbox_bytes: 64 << 20, max_rooms: 10_000, node: NodeId(0) }
+        Self {
+            workers,
+            inbox_capacity: 65_536,
+            inbox_bytes: 64 << 20,
+            max_rooms: 10_000,
+            node: NodeId(0),
+            reply_timeout: Duration::from_secs(5),
+        }
     }
 }
 
@@ -44,9 +58,16 @@ const STACK: usize = 8 << 20;
 #[derive(Debug)]
 pub struct Hub {
     pub(crate) inboxes: Box<[Inbox]>,
-    scopes: Mutex<HashMap<Box<str>, ScopeId>>,
+    scopes: Mutex<HashMap<Arc<str>, ScopeId>>,
+    /// The scopes' names, by their numbers. Replaced as a whole while the scopes are locked.
+    scope_names: ArcSwap<Vec<Arc<str>>>,
     pub(crate) max_rooms: usize,
     pub(crate) node: NodeId,
+    pub(crate) reply_timeout: Duration,
+    /// The connection to other nodes.
+    pub(crate) attached: OnceLock<Attached>,
+    /// Is told who joins and leaves rooms.
+    pub(crate) watch: OnceLock<WatchHandle>,
     /// A room was joined whose name is an id of this node, or a member is on another worker than its id names: a room's name does not tell
     /// the worker any more.
     pub(crate) rooms_like_ids: AtomicBool,
@@ -100,8 +121,12 @@ impl Hub {
         let hub = Self {
             inboxes: inboxes.into_boxed_slice(),
             scopes: Mutex::default(),
+            scope_names: ArcSwap::default(),
             max_rooms: options.max_rooms,
             node: options.node,
+            reply_timeout: options.reply_timeout,
+            attached: OnceLock::new(),
+            watch: OnceLock::new(),
             rooms_like_ids: AtomicBool::new(false),
             turn: AtomicUsize::new(0),
         };
@@ -116,8 +141,20 @@ impl Hub {
     /// The scope of this name, made at the first call.
     pub fn scope(&self, name: &str) -> ScopeId {
         let mut scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = ScopeId(scopes.len() as u32);
-        *scopes.entry(name.into()).or_insert(next)
+        if let Some(&scope) = scopes.get(name) {
+            return scope;
+        }
+        let (scope, name) = (ScopeId(scopes.len() as u32), Arc::<str>::from(name));
+        let mut names = Vec::clone(&self.scope_names.load());
+        names.push(Arc::clone(&name));
+        self.scope_names.store(Arc::new(names));
+        scopes.insert(name, scope);
+        scope
+    }
+
+    /// The name of a scope, if it is this hub's.
+    pub fn scope_name(&self, scope: ScopeId) -> Option<Arc<str>> {
+        self.scope_names.load().get(scope.0 as usize).cloned()
     }
 
     /// The worker of this hub whose thread this is. A process may hold several hubs: the thread of another one's worker is

@@ -12,6 +12,8 @@
 
 #![forbid(unsafe_code)]
 
+mod bus;
+mod codec;
 mod command;
 mod error;
 mod fanout;
@@ -29,9 +31,11 @@ mod rooms;
 mod sessions;
 mod stats;
 mod timers;
+mod watch;
 mod worker;
 mod writing;
 
+pub use bus::{Bus, BusFull, Remote, ReplyTo};
 pub use command::{Command, Work};
 pub use error::HubError;
 pub use fanout::{Payload, Variant};
@@ -47,4 +51,5 @@ pub use rooms::RoomName;
 pub use sessions::{Session, SessionKey};
 pub use stats::{Count, Stats};
 pub use timers::Timers;
+pub use watch::Watch;
 pub use worker::{Worker, WorkerId};

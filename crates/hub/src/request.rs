@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use crate::{MemberId, Payload, RoomName, ScopeId};
+use crate::{MemberId, Payload, Reply, RoomName, ScopeId};
 
 /// Which members are meant: those in any of `rooms` (all of the scope where it is empty) but those in any of `except`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,6 +110,16 @@ impl Request {
         match self {
             Request::Emit(event) => event.scope,
             _ => self.target().map_or(ScopeId(0), |target| target.scope),
+        }
+    }
+
+    /// The reply of those who have nothing to tell; `None`: such a request is not answered.
+    pub(crate) fn empty_reply(&self) -> Option<Reply> {
+        match self {
+            Request::Fetch(_) => Some(Reply::Sockets(Vec::new())),
+            Request::Count(_) => Some(Reply::Count(0)),
+            Request::Emit(_) => Some(Reply::Values(Vec::new())),
+            _ => None,
         }
     }
 

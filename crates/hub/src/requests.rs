@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use crate::command::Command;
 use crate::hub::Hub;
-use crate::reply::{Reply, ReplySender};
+use crate::reply::{Replies, Reply, ReplySender};
 use crate::request::{Broadcast, Request, Target};
 use crate::worker::{Worker, WorkerId};
 use crate::{HubError, MemberId, RoomName};
@@ -20,64 +20,87 @@ impl Hub {
         self.request(Request::Broadcast(Arc::new(broadcast)))
     }
 
-    /// Has a request executed by all workers that it concerns. This thread's own executes it at once; the others get it by their inboxes,
-    /// in the order of the calls of one thread.
+    /// Has a request executed by all workers that it concerns, and by the other nodes, where there are any. This thread's worker executes it
+    /// at once; the others get it by their inboxes, in the order of the calls of one thread.
     ///
     /// A request for the one room that is a member's [id](MemberId::random) concerns that member's worker alone.
+    /// [`Request::Emit`] concerns other nodes alone.
     ///
     /// # Errors
-    /// The first one met. The other workers have been sent to.
+    /// The first one met. The other workers and nodes have been sent to.
     pub fn request(&self, request: Request) -> Result<(), HubError> {
-        self.request_workers(request, None).1
+        let published = self.publish(&request);
+        published.and(self.request_workers(request, None))
     }
 
-    /// Has a request executed as [`request`](Self::request) does, and awaits the replies, which are put together to one. Cancel safe: dropped
-    /// before it is ready, the request is executed all the same.
+    /// Has a request executed as [`request`](Self::request) does, and awaits the replies, which are put together to one: of the workers, and
+    /// for [a time](crate::HubOptions::reply_timeout) of the other nodes. Needs a tokio runtime with time where there are other nodes. Cancel safe:
+    /// dropped before it is ready, the request is executed all the same.
     ///
     /// # Errors
-    /// Those of [`request`](Self::request); [`HubError::NoReply`].
+    /// Those of [`request`](Self::request); [`HubError::NoReply`], also for requests that are not answered.
     pub async fn ask(&self, request: Request) -> Result<Reply, HubError> {
-        let (sender, replies) = ReplySender::channel();
-        let (asked, sent) = self.request_workers(request, Some(sender));
-        sent?;
-        let replies = replies.await.unwrap_or_default();
-        let missing = asked.saturating_sub(replies.count);
-        match replies.reply {
-            Some(reply) if missing == 0 => Ok(reply),
-            _ => Err(HubError::NoReply { missing }),
+        let (sender, mut replies) = ReplySender::channel();
+        let nodes = self.ask_nodes(&request, &sender)?;
+        let here = if matches!(request, Request::Emit(_)) { 0 } else { self.concerned(&request) };
+        let expected = here + nodes.as_ref().map_or(0, |nodes| nodes.nodes);
+        let empty = request.empty_reply();
+        self.request_workers(request, Some(sender))?;
+        if let Some(nodes) = nodes {
+            let in_time = tokio::time::timeout(self.reply_timeout, &mut replies).await;
+            drop(nodes);
+            if let Ok(replies) = in_time {
+                return together(expected, replies.unwrap_or_default(), empty);
+            }
+        }
+        together(expected, replies.await.unwrap_or_default(), empty)
+    }
+
+    /// How many workers of this node a request concerns; of an event, that of its application.
+    pub(crate) fn concerned(&self, request: &Request) -> usize {
+        match request.target() {
+            Some(target) if self.home_of(target).is_none() => self.workers(),
+            _ => 1,
         }
     }
 
-    /// Sends a request to the workers that it concerns. Returns how many these are.
-    fn request_workers(&self, request: Request, reply: Option<ReplySender>) -> (usize, Result<(), HubError>) {
-        if let Request::Join(_, rooms) = &request {
-            for room in rooms {
-                self.announce_room(room);
+    /// Sends a request to the workers that it concerns.
+    pub(crate) fn request_workers(
+        &self,
+        request: Request,
+        reply: Option<ReplySender>,
+    ) -> Result<(), HubError> {
+        match &request {
+            Request::Emit(_) => return Ok(()),
+            Request::Join(_, rooms) => {
+                for room in rooms {
+                    self.announce_room(room);
+                }
             }
+            _ => {}
         }
         let home = request.target().and_then(|target| self.home_of(target));
         if let Request::Broadcast(broadcast) = &request
             && broadcast.ordered
         {
-            return (0, self.broadcast_in_order(Arc::clone(broadcast), home));
+            return self.broadcast_in_order(Arc::clone(broadcast), home);
         }
         let here = self.here_in_order();
         if let Some(home) = home {
             let command = Command::Request(request, reply);
-            let sent = match here.filter(|worker| worker.id() == home) {
+            return match here.filter(|worker| worker.id() == home) {
                 Some(worker) => {
                     worker.execute(command);
                     Ok(())
                 }
                 None => self.send(home, command),
             };
-            return (1, sent);
         }
         let sent = self.send_all_but(here.as_deref(), || Command::Request(request.clone(), reply.clone()));
         if let Some(worker) = here {
             worker.execute(Command::Request(request, reply));
         }
-        (self.workers(), sent)
+        sent
     }
 
     /// The worker that a target's one room names as its home, where that room is a member's id.
@@ -104,6 +127,12 @@ impl Hub {
             self.rooms_like_ids.store(true, Ordering::Release);
         }
     }
+}
+
+/// The replies as one, if so many have come.
+fn together(expected: usize, replies: Replies, empty: Option<Reply>) -> Result<Reply, HubError> {
+    let missing = expected.saturating_sub(replies.count);
+    replies.reply.or(empty).filter(|_| missing == 0).ok_or(HubError::NoReply { missing })
 }
 
 impl Worker {

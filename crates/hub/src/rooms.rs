@@ -60,12 +60,18 @@ impl Rooms {
         self.members.get(index as usize).filter(|member| member.generation == generation)
     }
 
-    pub(crate) fn remove(&mut self, index: u32, generation: u32) -> Option<Member> {
+    /// Removes a member; `left` is called with each room that it was in, and whether it was the last one there.
+    pub(crate) fn remove(
+        &mut self,
+        index: u32,
+        generation: u32,
+        mut left: impl FnMut(&RoomName, bool),
+    ) -> Option<Member> {
         self.get(index, generation)?;
         let entries = std::mem::take(&mut self.members.get_mut(index as usize)?.entries);
         for entry in entries {
             let scope = self.members.get(index as usize)?.scope;
-            self.remove_entry(scope, entry);
+            self.remove_entry(scope, entry, &mut left);
         }
         let member = self.members.try_remove(index as usize)?;
         if let Some(scope) = self.scopes.get_mut(member.scope.0 as usize) {
@@ -82,19 +88,20 @@ impl Rooms {
         Some(member)
     }
 
+    /// Adds a member to a room. Returns whether it is the first one there; `None`: it was there before.
     pub(crate) fn join(
         &mut self,
         index: u32,
         generation: u32,
         room: &str,
         limit: usize,
-    ) -> Result<bool, HubError> {
+    ) -> Result<Option<bool>, HubError> {
         let Self { members, scopes, .. } = self;
         let member = members.get_mut(index as usize).filter(|member| member.generation == generation);
         let member = member.ok_or(HubError::Gone)?;
         let scope = scopes.get_mut(member.scope.0 as usize).ok_or(HubError::Gone)?;
         let number = match scope.names.get(room) {
-            Some(&number) if member.entries.iter().any(|entry| entry.room == number) => return Ok(false),
+            Some(&number) if member.entries.iter().any(|entry| entry.room == number) => return Ok(None),
             Some(&number) => number,
             None if member.entries.len() >= limit => return Err(HubError::TooManyRooms(limit)),
             None => {
@@ -110,30 +117,36 @@ impl Rooms {
         let room = scope.rooms.get_mut(number as usize).ok_or(HubError::Gone)?;
         member.entries.push(RoomEntry { room: number, position: room.members.len() as u32 });
         room.members.push(index);
-        Ok(true)
+        Ok(Some(room.members.len() == 1))
     }
 
-    pub(crate) fn leave(&mut self, index: u32, generation: u32, room: &str) -> Result<bool, HubError> {
+    /// Takes a member out of a room. Returns whether it was the last one there; `None`: it was not there.
+    pub(crate) fn leave(
+        &mut self,
+        index: u32,
+        generation: u32,
+        room: &str,
+    ) -> Result<Option<bool>, HubError> {
         let member = self.get(index, generation).ok_or(HubError::Gone)?;
         let scope_id = member.scope;
         let number = self.scopes.get(scope_id.0 as usize).and_then(|scope| scope.names.get(room).copied());
         let Some(at) = number.and_then(|number| member.entries.iter().position(|entry| entry.room == number))
         else {
-            return Ok(false);
+            return Ok(None);
         };
-        if let Some(member) = self.members.get_mut(index as usize) {
-            let entry = member.entries.swap_remove(at);
-            self.remove_entry(scope_id, entry);
-        }
-        Ok(true)
+        let entry = self.members.get_mut(index as usize).ok_or(HubError::Gone)?.entries.swap_remove(at);
+        let mut was_last = false;
+        self.remove_entry(scope_id, entry, &mut |_, last| was_last = last);
+        Ok(Some(was_last))
     }
 
     /// Takes a member out of a room's list; its own list of entries is the caller's.
-    fn remove_entry(&mut self, scope: ScopeId, entry: RoomEntry) {
+    fn remove_entry(&mut self, scope: ScopeId, entry: RoomEntry, left: &mut impl FnMut(&RoomName, bool)) {
         let Some(scope) = self.scopes.get_mut(scope.0 as usize) else { return };
         let Some(room) = scope.rooms.get_mut(entry.room as usize) else { return };
         room.members.swap_remove(entry.position as usize);
         let moved = room.members.get(entry.position as usize).copied();
+        left(&room.name, room.members.is_empty());
         if room.members.is_empty() {
             let room = scope.rooms.remove(entry.room as usize);
             scope.names.remove(&room.name);
@@ -223,7 +236,18 @@ impl Worker {
     /// Takes a member out of its scope and all its rooms. Returns whether it was there.
     pub fn remove_member(&self, key: MemberKey) -> bool {
         self.apply_deferred();
-        let removed = self.rooms.borrow_mut().remove(key.index, key.generation);
+        let mut left = Vec::new();
+        let watched = self.hub().is_watched();
+        let removed = self.rooms.borrow_mut().remove(key.index, key.generation, |room, last| {
+            if watched {
+                left.push((Arc::clone(room), last));
+            }
+        });
+        if let Some(member) = &removed {
+            for (room, last) in left {
+                self.tell_watch(|watch| watch.left(self, member.scope, &room, member.id, last));
+            }
+        }
         removed.is_some()
     }
 
@@ -244,7 +268,9 @@ impl Worker {
         if let Err(HubError::TooManyRooms(_)) = joined {
             metrics::counter!("switchboard_joins_refused_total").increment(1);
         }
-        joined
+        let Some(first) = joined? else { return Ok(false) };
+        self.tell_watch_of(key, |watch, scope, id| watch.joined(self, scope, room, id, first));
+        Ok(true)
     }
 
     /// Lets a member leave a room. Returns whether it was in it.
@@ -253,7 +279,10 @@ impl Worker {
     /// [`HubError::Gone`].
     pub fn leave(&self, key: MemberKey, room: &str) -> Result<bool, HubError> {
         self.apply_deferred();
-        self.rooms.borrow_mut().leave(key.index, key.generation, room)
+        let left = self.rooms.borrow_mut().leave(key.index, key.generation, room)?;
+        let Some(last) = left else { return Ok(false) };
+        self.tell_watch_of(key, |watch, scope, id| watch.left(self, scope, room, id, last));
+        Ok(true)
     }
 
     /// The rooms a member has joined (that of its own id is not among them).

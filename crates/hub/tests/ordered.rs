@@ -97,6 +97,8 @@ impl Payload for Slow {
         }
         0
     }
+
+    fn write(&self, _out: &mut Vec<u8>) {}
 }
 
 #[test]

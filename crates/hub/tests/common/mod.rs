@@ -239,6 +239,8 @@ impl Payload for Broken {
     fn bytes(&self) -> usize {
         0
     }
+
+    fn write(&self, _out: &mut Vec<u8>) {}
 }
 
 /// Members of this variant have no use for a [`Text`].
@@ -253,6 +255,10 @@ impl Payload for Text {
 
     fn bytes(&self) -> usize {
         self.text.len()
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.text.as_bytes());
     }
 }
 

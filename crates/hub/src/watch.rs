@@ -1,0 +1,58 @@
+//! Watching rooms: who joins them and who leaves, for presence, and for a bus that subscribes to rooms.
+
+use std::sync::Arc;
+
+use crate::hub::Hub;
+use crate::member::MemberKey;
+use crate::worker::Worker;
+use crate::{MemberId, ScopeId};
+
+/// Is told who joins and leaves rooms. Its methods are called on the worker's thread, when it is done and with nothing borrowed; they may
+/// call the worker. The room that a member's id is, is not told of.
+pub trait Watch: Send + Sync + 'static {
+    /// A member has joined a room. `first`: none of this worker's members was in it before.
+    fn joined(&self, worker: &Worker, scope: ScopeId, room: &str, member: MemberId, first: bool);
+
+    /// A member has left a room, or its scope. `last`: none of this worker's members is in the room any more.
+    fn left(&self, worker: &Worker, scope: ScopeId, room: &str, member: MemberId, last: bool);
+}
+
+/// The one who watches.
+pub(crate) struct WatchHandle(Arc<dyn Watch>);
+
+impl std::fmt::Debug for WatchHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WatchHandle").finish_non_exhaustive()
+    }
+}
+
+impl Hub {
+    /// Has rooms watched; to be called before members come. `false`: they are watched by another one already, which stays.
+    pub fn watch(&self, watch: Arc<dyn Watch>) -> bool {
+        self.watch.set(WatchHandle(watch)).is_ok()
+    }
+
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watch.get().is_some()
+    }
+}
+
+impl Worker {
+    pub(crate) fn tell_watch(&self, tell: impl FnOnce(&dyn Watch)) {
+        if let Some(WatchHandle(watch)) = self.hub().watch.get() {
+            self.catch_panic("a watch of rooms", || tell(&**watch));
+        }
+    }
+
+    /// Tells of a member that is still there.
+    pub(crate) fn tell_watch_of(&self, key: MemberKey, tell: impl FnOnce(&dyn Watch, ScopeId, MemberId)) {
+        if !self.hub().is_watched() {
+            return;
+        }
+        let member =
+            self.rooms.borrow().get(key.index, key.generation).map(|member| (member.scope, member.id));
+        if let Some((scope, id)) = member {
+            self.tell_watch(|watch| tell(watch, scope, id));
+        }
+    }
+}
