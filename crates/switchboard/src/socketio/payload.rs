@@ -10,6 +10,7 @@ use switchboard_protocol::socketio::{
     Binary, PacketType, WriteError, event_name, from_args, write_args, write_head,
 };
 
+use super::server::SocketIo;
 use crate::engineio::session::PAYLOAD;
 use crate::transport::wire::{HIXIE, uncompressed, write_binary, write_text};
 
@@ -44,6 +45,28 @@ impl EventPayload {
         let mut attachments = Vec::new();
         write_args(&mut json, &mut attachments, Some(event), args)?;
         Ok(Self { namespace: Arc::clone(namespace), json, attachments, view, compress })
+    }
+
+    /// Reads an event that another node has [written](Payload::write). `None`: it is none, or its namespace is not known here.
+    pub(crate) fn read(bytes: &[u8], server: &SocketIo) -> Option<Self> {
+        let (&compress, rest) = bytes.split_first()?;
+        let (name, rest) = take_part(rest)?;
+        let (json, mut rest) = take_part(rest)?;
+        let mut attachments = Vec::new();
+        while !rest.is_empty() {
+            let attachment;
+            (attachment, rest) = take_part(rest)?;
+            attachments.push(Bytes::copy_from_slice(attachment));
+        }
+        let namespace = server.namespace(std::str::from_utf8(name).ok()?)?;
+        let (event, _) = event_name(std::str::from_utf8(json).ok()?).ok()?;
+        Some(Self {
+            namespace: Arc::clone(&namespace.name),
+            json: json.to_vec(),
+            attachments,
+            view: namespace.view(&event),
+            compress: compress != 0,
+        })
     }
 
     fn encode_socketio(&self, framing: Framing, out: &mut Vec<u8>) {
@@ -99,6 +122,27 @@ impl Payload for EventPayload {
     fn bytes(&self) -> usize {
         self.json.len() + self.attachments.iter().map(Bytes::len).sum::<usize>()
     }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.push(u8::from(self.compress));
+        put_part(out, self.namespace.as_bytes());
+        put_part(out, &self.json);
+        for attachment in &self.attachments {
+            put_part(out, attachment);
+        }
+    }
+}
+
+/// Appends a part of an event between nodes: its length in 8 bytes, then its bytes.
+fn put_part(out: &mut Vec<u8>, part: &[u8]) {
+    out.extend((part.len() as u64).to_le_bytes());
+    out.extend_from_slice(part);
+}
+
+/// The first part, and the bytes behind it.
+fn take_part(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)
 }
 
 /// Appends an event's packet text.

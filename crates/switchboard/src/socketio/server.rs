@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
-use switchboard_hub::{Hub, Worker};
+use switchboard_hub::{Hub, Payload, Remote, ReplySender, ServerEvent, Worker};
 
 use super::client::Client;
+use super::payload::EventPayload;
 use crate::api::namespace::NamespaceInner;
 use crate::api::options::SocketIoOptions;
 use crate::engineio::application::{Application, Conversation};
@@ -54,6 +55,20 @@ impl SocketIo {
         namespaces.insert(Arc::clone(&namespace.name), Arc::clone(&namespace));
         self.namespaces.store(Arc::new(namespaces));
         namespace
+    }
+}
+
+/// The way requests of other nodes reach the server. The hub holds it, and the server holds the hub.
+pub(crate) struct FromNodes(pub(crate) Weak<SocketIo>);
+
+impl Remote for FromNodes {
+    fn read_payload(&self, bytes: &[u8]) -> Option<Arc<dyn Payload>> {
+        Some(Arc::new(EventPayload::read(bytes, &*self.0.upgrade()?)?))
+    }
+
+    fn on_event(&self, _event: ServerEvent, _reply: Option<ReplySender>) {
+        metrics::counter!("switchboard_server_events_unhandled_total").increment(1);
+        tracing::debug!("another node's event has no handler here");
     }
 }
 

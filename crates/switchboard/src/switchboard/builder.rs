@@ -8,7 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use http::HeaderValue;
 use http::request::Parts;
-use switchboard_hub::{Hub, HubOptions};
+use switchboard_hub::{Hub, HubOptions, NodeId};
 use switchboard_websocket::deflate::DeflateOptions;
 use tokio::sync::watch;
 
@@ -69,6 +69,12 @@ impl Builder {
     /// Worker threads, 1 to 256. Default: the number of cores.
     pub fn workers(mut self, workers: usize) -> Self {
         self.hub.workers = workers;
+        self
+    }
+
+    /// This process's number among those that a [bus](crate::Switchboard::attach_bus) connects. Default 0. Ids of sockets name it.
+    pub fn node(mut self, node: u16) -> Self {
+        self.hub.node = NodeId(node);
         self
     }
 

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use switchboard_hub::{Bus, Hub};
 use tokio::net::ToSocketAddrs;
 
 pub use builder::Builder;
@@ -19,7 +20,7 @@ use crate::http::body::Fallback;
 use crate::http::service::{NotFound, SwitchboardLayer, SwitchboardService};
 use crate::listener::{ListenAddress, Listening};
 use crate::server::{KeepAlive, Server, shut_down};
-use crate::socketio::server::{SocketIo, SocketIoApplication};
+use crate::socketio::server::{FromNodes, SocketIo, SocketIoApplication};
 use crate::websocket::{RawService, WebSocketOptions, WebSocketService};
 
 /// A realtime server: namespaces of Socket.IO, bare Engine.IO services and raw WebSocket services, on one port, in one set of rooms.
@@ -58,6 +59,20 @@ impl Switchboard {
     fn add_engine(&self, options: EngineOptions, application: Arc<dyn Application>) {
         let engine = Arc::new(EngineServer { options, application, hub: Arc::clone(&self.server.hub) });
         self.server.add_route(|routes| routes.add_engine(Arc::clone(&engine)));
+    }
+
+    /// Connects this server to other nodes by a bus: from then on broadcasts, joins, leaves and disconnects go to the sockets of all nodes,
+    /// unless they are [local](crate::BroadcastOperator::local). Each node of a bus has a [number](Builder::node) of its own. `false`: there is a
+    /// bus already, which stays.
+    ///
+    /// The bus hands messages of other nodes to the [hub](Self::hub).
+    pub fn attach_bus(&self, bus: Arc<dyn Bus>) -> bool {
+        self.server.hub.attach(bus, Arc::new(FromNodes(Arc::downgrade(&self.socketio))))
+    }
+
+    /// The workers, as a bus and other crates of Switchboard know them.
+    pub fn hub(&self) -> &Arc<Hub> {
+        &self.server.hub
     }
 
     /// The namespace of this name, made at the first call. A missing leading slash is added.

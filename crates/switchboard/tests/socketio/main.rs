@@ -11,6 +11,7 @@ mod events;
 #[allow(dead_code, reason = "the tests of leaks use the rest")]
 mod harness;
 mod misbehaving;
+mod nodes;
 mod order;
 mod ordered;
 mod outbox;
