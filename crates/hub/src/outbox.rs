@@ -170,6 +170,12 @@ impl Outbox {
         self.bytes.get()
     }
 
+    /// How many bytes may wait.
+    #[inline]
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Whether nothing waits.
     #[inline]
     pub fn is_empty(&self) -> bool {

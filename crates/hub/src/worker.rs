@@ -174,6 +174,12 @@ impl Worker {
         tokio::time::Instant::now().into_std()
     }
 
+    /// The moment that is `after` from now. What is further away than 30 years is 30 years away, so that `Duration::MAX` is never.
+    pub fn deadline(after: Duration) -> Instant {
+        const NEVER: Duration = Duration::from_secs(30 * 365 * 86_400);
+        Self::clock() + after.min(NEVER)
+    }
+
     /// When the worker started: the moment that sans-I/O machines count time from.
     pub fn origin(&self) -> Instant {
         self.origin

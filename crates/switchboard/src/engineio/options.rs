@@ -60,6 +60,12 @@ pub struct EngineOptions {
     /// Pieces in which the body of a POST may arrive (`maxBufferedChunks`). Default 10 000; a body in more of them gets a 413, and closes the
     /// session.
     pub max_body_pieces: usize,
+    /// How long a message may take to arrive over WebSocket, from its first byte to its last; one of which 64 KiB more have come has
+    /// the whole time again. Default 60 s; then the connection is closed with 1008. `None`: any time.
+    pub message_timeout: Option<Duration>,
+    /// How long a client of a closing WebSocket may take none of the bytes that wait for it, and how long it may take to answer the
+    /// close after them. Default 30 s; then its connection is cut. `None`: any time.
+    pub close_timeout: Option<Duration>,
     /// Bytes of a POST's body, or of a WebSocket message. Default 1 000 000. A larger POST gets a 413, a larger WebSocket message closes
     /// the connection with 1009.
     pub max_payload: usize,
@@ -112,6 +118,8 @@ impl EngineOptions {
             upgrade_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             max_body_pieces: 10_000,
+            message_timeout: Some(Duration::from_secs(60)),
+            close_timeout: Some(Duration::from_secs(30)),
             max_payload: 1_000_000,
             max_outbox_bytes: 16 << 20,
             full_outbox: FullOutbox::default(),

@@ -15,7 +15,7 @@ use switchboard_websocket::Message;
 
 use super::EngineServer;
 use super::session::{EngineSession, Registry};
-use crate::transport::connection::{Connection, ConnectionEnd, ConnectionOwner, Opened};
+use crate::transport::connection::{Connection, ConnectionEnd, ConnectionOwner, Opened, Timeouts};
 use crate::transport::wire::write_text;
 
 /// A probe sends a pong and a close frame, and no more.
@@ -133,6 +133,13 @@ impl ConnectionOwner for Probe {
             ProbeStep::Fail => self.fail(worker),
         }
     }
+
+    fn timeouts(&self) -> Timeouts {
+        // A probe as a whole has its time.
+        Timeouts { message: None, close: self.session.server.options.close_timeout }
+    }
+
+    fn arm(&self, _worker: &Worker, _deadline: Instant) {}
 
     fn on_connection_end(self: Rc<Self>, worker: &Rc<Worker>, _link: &Rc<Connection>, _end: ConnectionEnd) {
         self.fail(worker);

@@ -108,6 +108,20 @@ impl Builder {
         self
     }
 
+    /// How long a message may take to arrive over WebSocket, from its first byte to its last; one of which 64 KiB more have come has
+    /// the whole time again. Default 60 s; then the connection is closed with 1008. `None`: any time.
+    pub fn message_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.engine.message_timeout = timeout;
+        self
+    }
+
+    /// How long a client of a closing WebSocket may take none of the bytes that wait for it, and how long it may take to answer the
+    /// close after them. Default 30 s; then its connection is cut. `None`: any time.
+    pub fn close_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.engine.close_timeout = timeout;
+        self
+    }
+
     /// Bytes of a POST's body or of a WebSocket message (`maxHttpBufferSize`). Default 1 000 000.
     pub fn max_payload(mut self, bytes: usize) -> Self {
         self.engine.max_payload = bytes;

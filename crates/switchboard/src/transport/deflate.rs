@@ -42,6 +42,11 @@ impl Compression {
         Some(Self { form: form?, parameters })
     }
 
+    #[cfg(test)]
+    pub(crate) fn agreed(parameters: DeflateParameters, options: &DeflateOptions) -> Option<Self> {
+        Some(Self { form: number(parameters, options)?, parameters })
+    }
+
     /// The framing of packets for its outbox.
     pub(crate) fn framing(self) -> Framing {
         Framing { id: FIRST_ID + self.form, separator: None }
@@ -147,7 +152,7 @@ mod tests {
     fn a_message_to_one_client_refers_to_nothing_before_a_broadcast() {
         let options = DeflateOptions::default().threshold(0).context_takeover(true);
         let agreed = parameters(true, 15);
-        let compression = Compression { form: number(agreed, &options).unwrap(), parameters: agreed };
+        let compression = Compression::agreed(agreed, &options).unwrap();
         let own = compression.own().expect("a context");
         let outbox = Outbox::new(1000, compression.framing());
         let text = b"the same words, said to this client alone".repeat(4);

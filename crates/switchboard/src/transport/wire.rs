@@ -43,6 +43,11 @@ impl Wire {
         }
     }
 
+    /// Whether messages may come in fewer bytes than they have.
+    pub(crate) fn is_compressed(self) -> bool {
+        matches!(self, Wire::Deflate(_))
+    }
+
     /// What compresses what is sent to one client alone, where that has a context.
     pub(crate) fn own_deflater(self) -> Option<Box<OwnDeflater>> {
         match self {

@@ -37,6 +37,12 @@ pub struct WebSocketOptions {
     pub per_message_deflate: Option<DeflateOptions>,
     /// How often a client is pinged; one of which nothing has come since the ping before, not even a pong, is cut. Default 30 s.
     pub ping_interval: Duration,
+    /// How long a message may take to arrive, from its first byte to its last; one of which 64 KiB more have come has the whole time
+    /// again. Default 60 s; then the connection is closed with 1008. `None`: any time.
+    pub message_timeout: Option<Duration>,
+    /// How long a client of a closing connection may take none of the bytes that wait for it, and how long it may take to answer the
+    /// close after them. Default 30 s; then its connection is cut. `None`: any time.
+    pub close_timeout: Option<Duration>,
     /// Pages of which origins may connect. Default: those of the server's own host.
     pub origins: Origins,
     /// A check of one's own on each handshake. Default: none.
@@ -54,6 +60,8 @@ impl Default for WebSocketOptions {
             max_outbox_bytes: 128 << 20,
             per_message_deflate: None,
             ping_interval: Duration::from_secs(30),
+            message_timeout: Some(Duration::from_secs(60)),
+            close_timeout: Some(Duration::from_secs(30)),
             origins: Origins::default(),
             allow_request: None,
             keep_headers: KeepHeaders::default(),

@@ -20,11 +20,10 @@ use crate::functions::guarded;
 use crate::handshake::Handshake;
 use crate::message::Message;
 use crate::rooms::Rooms;
-use crate::transport::connection::{Connection, ConnectionEnd, ConnectionOwner, Opened};
+use crate::transport::connection::{Connection, ConnectionEnd, ConnectionOwner, Opened, Timeouts};
 use crate::transport::wire::{Wire, write_own};
 
-/// A client of which so many bytes wait that its connection does not take is not read until it has taken some: whoever is
-/// answered cannot ask faster than it listens. Answers to one read at most pass this.
+/// A client whose socket takes no more is not read while so many bytes wait for it.
 const HOLD_BACK_AT: usize = 256 << 10;
 
 /// Messages from this length on are written from where they lie rather than copied, where nothing waits before them. Several shorter
@@ -328,22 +327,25 @@ impl ConnectionOwner for RawSession {
         self.settle(worker, outcome);
     }
 
-    fn holds_back(&self) -> bool {
-        self.outbox.bytes() >= HOLD_BACK_AT
+    fn hold_back_at(&self) -> usize {
+        HOLD_BACK_AT.min(self.outbox.limit() / 2)
+    }
+
+    fn timeouts(&self) -> Timeouts {
+        let options = &self.functions.settings.options;
+        Timeouts { message: options.message_timeout, close: options.close_timeout }
+    }
+
+    fn arm(&self, worker: &Worker, deadline: Instant) {
+        if let Some(socket) = self.socket.get() {
+            worker.arm(socket.session, deadline);
+        }
     }
 
     fn on_connection_end(self: Rc<Self>, worker: &Rc<Worker>, _link: &Rc<Connection>, end: ConnectionEnd) {
-        let (reason, code) = match end {
-            ConnectionEnd::Closed { code } => ("closed", code),
-            ConnectionEnd::Protocol(error) => {
-                tracing::debug!(%error, "not a WebSocket peer");
-                ("protocol error", None)
-            }
-            ConnectionEnd::Io(error) => {
-                tracing::debug!(%error, "a connection failed");
-                ("connection lost", None)
-            }
-        };
+        end.trace();
+        let reason = end.as_str();
+        let code = if let ConnectionEnd::Closed { code } = end { code } else { None };
         if let Some(socket) = self.socket.get() {
             let _panicked = guarded(|| self.functions.on_close(socket, code));
             if let Some(member) = &socket.member {

@@ -26,6 +26,7 @@ async fn a_raw_websocket_whose_peer_is_silent_is_pinged_then_cut() {
 #[tokio::test]
 async fn a_session_whose_peer_is_silent_ends_by_its_heartbeat() {
     let builder = Switchboard::builder().workers(1).ping_interval(SHORT).ping_timeout(SHORT);
+    let builder = builder.close_timeout(Some(SHORT));
     let server = Server::start(builder).await;
     let before = metric("switchboard_sessions_closed_total", "ping timeout");
     let mut silent = server.send(upgrade("/socket.io/?EIO=4&transport=websocket")).await;

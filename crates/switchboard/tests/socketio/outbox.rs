@@ -1,6 +1,7 @@
 //! More than fits: what a client is sent faster than it reads.
 
 use switchboard::{Binary, Data, DisconnectReason, EmitError, FullOutbox, HubError, Socket, Switchboard};
+use switchboard_websocket::{Config, WebSocketStream};
 
 use crate::harness::{Polling, Server, Signal, log, soon};
 
@@ -182,10 +183,43 @@ async fn those_who_await_room_are_told_of_the_end() {
         client.send(r#"42["wait"]"#).await;
         assert_eq!(told.next().await, "full");
         if leave {
-            client.send("41").await;
+            // A client that does not read is not read either: it is the server that ends this.
+            server.io.root().except("nobody").disconnect(false).expect("there is room");
         } else {
             client.reset();
         }
         assert_eq!(told.next().await, "Err(Disconnected)");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_asks_much_and_is_answered_as_much_gets_all_answers() {
+    const EVENTS: usize = 60;
+    let echo = "x".repeat(500_000);
+    let server = Server::workers(2, |io| {
+        let root = io.root();
+        root.on("ack", |Data(text): Data<String>| text);
+        let all = root.clone();
+        root.on("all", move |Data(text): Data<String>| all.emit("all", text));
+    })
+    .await;
+    for kind in ["ack", "all"] {
+        let url = format!("ws://{}/socket.io/?EIO=4&transport=websocket", server.address);
+        let stream = WebSocketStream::connect(&url, &Config::default()).await.expect("a handshake");
+        let (mut reader, mut writer) = stream.split();
+        let asking = async {
+            writer.send("40").await.expect("it is read");
+            for n in 0..EVENTS {
+                writer.send(format!(r#"42{n}["{kind}","{echo}"]"#)).await.expect("it is read");
+            }
+        };
+        let reading = async {
+            let mut answers = 0;
+            while answers < EVENTS {
+                let packet = reader.recv().await.expect("the connection lives").expect("it is kept");
+                answers += usize::from(packet.as_bytes().len() > echo.len());
+            }
+        };
+        soon("all answers", async { tokio::join!(asking, reading) }).await;
     }
 }

@@ -326,6 +326,14 @@ impl ServerSession {
         was_paused
     }
 
+    /// The owner reads nothing for now, though the session is not [paused](Self::pause). If the client's silence would end the session
+    /// at `now`, it is excused where `is_alive` says that the client does something else.
+    pub fn excuse_silence(&mut self, now: Duration, is_alive: impl FnOnce() -> bool) {
+        if self.heartbeat.is_overdue(now) && is_alive() {
+            self.heartbeat.excuse(now);
+        }
+    }
+
     /// Whether the session takes no input.
     pub fn is_paused(&self) -> bool {
         self.paused

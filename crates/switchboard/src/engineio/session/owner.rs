@@ -12,7 +12,7 @@ use switchboard_websocket::{CloseCode, Message, Opcode};
 use super::{EngineSession, Registry, Sending, Transport};
 use crate::DisconnectReason;
 use crate::engineio::FullOutbox;
-use crate::transport::connection::{Connection, ConnectionEnd, ConnectionOwner};
+use crate::transport::connection::{Connection, ConnectionEnd, ConnectionOwner, Timeouts};
 
 impl Session for EngineSession {
     fn outbox(&self) -> &Outbox {
@@ -69,10 +69,11 @@ impl Session for EngineSession {
 
     fn on_timer(&self, worker: &Rc<Worker>, now: Instant) -> Option<Instant> {
         let me = worker.extension::<Registry>().get(&self.sid)?;
+        let message_due = me.check_connection(worker, now);
         me.keep_rules(worker, now);
         let application = self.conversation().and_then(|conversation| conversation.on_timer(worker, now));
         let own = self.deadline(worker)?;
-        Some(application.map_or(own, |deadline| deadline.min(own)))
+        Some([application, message_due].into_iter().flatten().fold(own, Instant::min))
     }
 
     fn shut_down(&self, worker: &Rc<Worker>) {
@@ -111,6 +112,20 @@ impl EngineSession {
         }
     }
 
+    /// Looks after the time of a message that has begun, and of a client that is not read. Returns when to look again.
+    fn check_connection(&self, worker: &Rc<Worker>, now: Instant) -> Option<Instant> {
+        let connection = match &*self.transport.borrow() {
+            Transport::WebSocket(connection) => Rc::clone(connection),
+            Transport::Polling(_) | Transport::None => return None,
+        };
+        if connection.is_unread() {
+            // One that does not take its answers has to take some.
+            let elapsed = now.saturating_duration_since(worker.origin());
+            self.rules.borrow_mut().excuse_silence(elapsed, || connection.take_alive());
+        }
+        connection.check_time(worker, now)
+    }
+
     /// A session that does not read looks whether its connection is still there.
     fn check_peer(self: &Rc<Self>, worker: &Rc<Worker>) {
         let lost = match &*self.transport.borrow() {
@@ -147,17 +162,20 @@ impl ConnectionOwner for EngineSession {
         }
     }
 
+    fn timeouts(&self) -> Timeouts {
+        let options = &self.server.options;
+        Timeouts { message: options.message_timeout, close: options.close_timeout }
+    }
+
+    fn arm(&self, worker: &Worker, deadline: Instant) {
+        self.arm(worker, deadline);
+    }
+
     fn on_connection_end(self: Rc<Self>, worker: &Rc<Worker>, _link: &Rc<Connection>, end: ConnectionEnd) {
+        end.trace();
         let reason = match end {
             ConnectionEnd::Closed { .. } => DisconnectReason::TransportClose,
-            ConnectionEnd::Protocol(error) => {
-                tracing::debug!(%error, "not a WebSocket peer");
-                DisconnectReason::TransportError
-            }
-            ConnectionEnd::Io(error) => {
-                tracing::debug!(%error, "a connection failed");
-                DisconnectReason::TransportError
-            }
+            _ => DisconnectReason::TransportError,
         };
         self.close(worker, reason);
     }

@@ -1,18 +1,22 @@
 //! The end of a connection: both ends' closes ([RFC 6455, 7](https://www.rfc-editor.org/rfc/rfc6455#section-7)).
 
 use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use switchboard_hub::Worker;
 use switchboard_websocket::{CloseCode, CloseFrame, Message};
 use tokio::sync::Notify;
+use tokio::time::sleep;
 
-use super::{Connection, ConnectionEnd, Phase};
+use super::turn::TURN_BYTES;
+use super::{Connection, ConnectionEnd, Flag, Phase, end_turn};
 
-/// How long a peer has to answer a close before its connection is cut.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a peer has to end its stream once both ends have closed, and ours has ended.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Tells the connections of a worker that are closing to wait no more.
 #[derive(Default)]
@@ -24,7 +28,7 @@ pub(crate) fn cut_closing(worker: &Rc<Worker>) {
 }
 
 impl Connection {
-    /// Queues a close frame behind what waits; the connection ends when the peer has answered, or after 5 seconds.
+    /// Queues a close frame behind what waits; the connection ends when the peer has answered, or has taken too long.
     pub(crate) fn close(&self, worker: &Rc<Worker>, code: Option<CloseCode>, reason: &str) {
         if self.phase.get() != Phase::Open {
             return;
@@ -34,15 +38,15 @@ impl Connection {
         worker.write_more(&owner.as_session(), |out| self.wire.encode_close(out, code, reason));
         self.phase.set(Phase::Closing);
         if !self.wire.answers_closes() {
-            self.peer_closed.set(true);
+            self.set(Flag::PeerClosed, true);
         }
         self.wake();
     }
 
     pub(super) fn on_close(&self, worker: &Rc<Worker>, frame: Option<&CloseFrame<'_>>) {
-        self.peer_closed.set(true);
+        self.set(Flag::PeerClosed, true);
         self.peer_code.set(frame.map(|frame| frame.code));
-        self.read_out.set(true);
+        self.set(Flag::ReadOut, true);
         // The answer carries the peer's code, as RFC 6455 5.5.1 asks.
         self.close(worker, frame.map(|frame| frame.code), "");
     }
@@ -51,7 +55,9 @@ impl Connection {
     /// closed then, with no more ado. A peer may send nothing behind its close; of one that does not, there is nothing for the kernel to answer
     /// with a reset.
     pub(super) fn end_at_once(&self, worker: &Rc<Worker>, cx: &mut Context<'_>) -> Option<ConnectionEnd> {
-        if !self.read_out.get() || self.phase.get() != Phase::Closing || !self.io.borrow().ends_when_closed()
+        if !self.is(Flag::ReadOut)
+            || self.phase.get() != Phase::Closing
+            || !self.io.borrow().ends_when_closed()
         {
             return None;
         }
@@ -62,21 +68,45 @@ impl Connection {
         }
     }
 
-    /// Writes what is left and awaits the peer's close, for a while, or until the server cuts what is left.
+    /// Closes because of what the peer did: nothing that it sends behind that is looked at.
+    pub(super) fn refuse(&self, worker: &Rc<Worker>, code: CloseCode) {
+        self.close(worker, Some(code), "");
+        self.set(Flag::PeerClosed, true);
+        self.peer_code.set(Some(code));
+    }
+
+    /// Writes what is left and awaits the peer's close, until the peer takes too long, or the server cuts what is left.
     pub(super) async fn close_down(&self, worker: &Rc<Worker>) -> ConnectionEnd {
-        let mut shut = false;
-        let closing = poll_fn(|cx| self.poll_closing(worker, &mut shut, cx));
-        let cut = worker.extension::<Cut>();
-        tokio::select! {
-            closed = tokio::time::timeout(CLOSE_TIMEOUT, closing) => closed.unwrap_or_else(|_late| {
+        let owner = self.owner();
+        let timeout = owner.as_ref().and_then(|owner| owner.timeouts().close);
+        let waits = || owner.as_ref().map_or(0, |owner| owner.outbox().bytes());
+        self.skip_unread();
+        let (mut shut, mut before) = (false, (waits(), false));
+        let mut late = pin!(sleep(timeout.unwrap_or(Duration::MAX)));
+        let closing = poll_fn(|cx| {
+            if let Poll::Ready(end) = self.poll_closing(worker, &mut shut, cx) {
+                return Poll::Ready(end);
+            }
+            // The peer's time begins anew with all that it takes, last with the close.
+            let after = (waits(), shut);
+            if after != before {
+                let most = if shut { END_TIMEOUT } else { Duration::MAX };
+                late.set(sleep(timeout.unwrap_or(most).min(most)));
+            }
+            before = after;
+            late.as_mut().poll(cx).map(|()| {
                 metrics::counter!("switchboard_websocket_close_timeouts_total").increment(1);
                 ConnectionEnd::Closed { code: self.peer_code.get() }
-            }),
+            })
+        });
+        let cut = worker.extension::<Cut>();
+        tokio::select! {
+            end = closing => end,
             () = cut.0.notified() => ConnectionEnd::Closed { code: self.peer_code.get() },
         }
     }
 
-    /// Writes what is left, then waits for the peer's close, or for the end of its stream. `shut`: whether our end of the stream is closed.
+    /// Writes what is left, and waits for the peer's close, or for the end of its stream. `shut`: whether our end of the stream is closed.
     fn poll_closing(
         &self,
         worker: &Rc<Worker>,
@@ -88,23 +118,35 @@ impl Connection {
             return Poll::Ready(done);
         }
         let Some(owner) = self.owner() else { return Poll::Ready(done) };
-        if let Err(error) = ready!(self.poll_write_out(worker, owner.outbox(), cx)) {
-            return Poll::Ready(ConnectionEnd::Io(error));
+        match self.poll_write_out(worker, owner.outbox(), cx) {
+            Poll::Ready(Ok(())) if self.is(Flag::PeerClosed) && !*shut => {
+                // What a shutdown met, reading meets too.
+                *shut = self.io.borrow_mut().poll_shutdown(cx).is_ready();
+            }
+            Poll::Ready(Err(error)) => return Poll::Ready(ConnectionEnd::Io(error)),
+            Poll::Ready(Ok(())) | Poll::Pending => {}
         }
-        if self.peer_closed.get() && !*shut {
-            // What a shutdown met, reading meets too.
-            let _met = ready!(self.io.borrow_mut().poll_shutdown(cx));
-            *shut = true;
-        }
-        // The rest of what the peer sends is read and dropped up to its own end, so that the kernel has no unread bytes
-        // to answer with a reset, which could overtake our close frame.
+        self.poll_skip(worker, cx).map(|end| end.map_or_else(ConnectionEnd::Io, |()| done))
+    }
+
+    /// Reads and drops what the peer sends, up to its own end, so that the kernel has no unread bytes to answer with a reset, which
+    /// could overtake our close frame. A peer that writes before it reads gets on with it.
+    fn poll_skip(&self, worker: &Rc<Worker>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut buffer = worker.take_read_buffer();
+        let mut left = TURN_BYTES;
         let end = loop {
-            let polled = self.io.borrow_mut().poll_read(cx, &mut buffer);
+            if left == 0 {
+                break end_turn(cx);
+            }
+            let room = buffer.get_mut(..left).unwrap_or_default();
+            let polled = self.io.borrow_mut().poll_read(cx, room);
             match polled {
-                Poll::Ready(Ok(0)) => break Poll::Ready(done),
-                Poll::Ready(Ok(n)) => self.look_for_close(buffer.get_mut(..n).unwrap_or_default()),
-                Poll::Ready(Err(error)) => break Poll::Ready(ConnectionEnd::Io(error)),
+                Poll::Ready(Ok(0)) => break Poll::Ready(Ok(())),
+                Poll::Ready(Ok(n)) => {
+                    self.look_for_close(room.get_mut(..n).unwrap_or_default());
+                    left -= n;
+                }
+                Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
                 Poll::Pending => break Poll::Pending,
             }
         };
@@ -116,17 +158,17 @@ impl Connection {
     pub(super) fn look_for_close(&self, bytes: &mut [u8]) {
         let mut at = 0;
         let mut decoder = self.decoder.borrow_mut();
-        while !self.peer_closed.get() {
+        while !self.is(Flag::PeerClosed) {
             match decoder.decode(bytes, &mut at) {
                 Ok(Some(Message::Close(frame))) => {
-                    self.peer_closed.set(true);
+                    self.set(Flag::PeerClosed, true);
                     self.peer_code.set(frame.map(|frame| frame.code));
                     self.wake();
                 }
                 Ok(Some(_)) => {}
                 Ok(None) => return,
                 Err(_) => {
-                    self.peer_closed.set(true);
+                    self.set(Flag::PeerClosed, true);
                     self.wake();
                 }
             }

@@ -6,13 +6,19 @@
 mod closing;
 mod read;
 mod task;
+#[cfg(test)]
+mod tests;
+mod timing;
+mod turn;
 mod write;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::mem;
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use switchboard_hub::{Session, Worker, WorkerId};
@@ -20,6 +26,9 @@ use switchboard_websocket::drafts::AnyDecoder;
 use switchboard_websocket::{CloseCode, Limits, Message, Opcode};
 use tracing::{Instrument, Span};
 
+use self::read::Unread;
+use self::timing::Due;
+use self::turn::Turn;
 use super::deflate::OwnDeflater;
 use super::io::Io;
 use super::wire::Wire;
@@ -34,10 +43,17 @@ pub(crate) trait ConnectionOwner: Session {
     /// A text or binary message. Nothing of the worker is borrowed meanwhile but the bytes themselves.
     fn on_message(self: Rc<Self>, worker: &Rc<Worker>, connection: &Rc<Connection>, message: Message<'_>);
 
-    /// Whether what its answers wait for is reason not to read on. Asked while the socket takes no more.
-    fn holds_back(&self) -> bool {
-        false
+    /// A peer that lets so many bytes wait which its socket does not take is not read until it has taken some: it cannot ask faster
+    /// than it reads the answers. The answers to one message at most pass this. Asked while the socket takes no more.
+    fn hold_back_at(&self) -> usize {
+        self.outbox().limit() / 2
     }
+
+    /// How long the peer may take.
+    fn timeouts(&self) -> Timeouts;
+
+    /// Makes sure that the owner's timer, which asks [`Connection::check_time`], is called at `deadline` at the latest.
+    fn arm(&self, worker: &Worker, deadline: Instant);
 
     /// The connection has ended. Called once, for its last owner.
     fn on_connection_end(
@@ -54,6 +70,16 @@ pub(crate) trait ConnectionOwner: Session {
     fn as_session(self: Rc<Self>) -> Rc<dyn Session>;
 }
 
+/// How long the peer of a connection may take. `None`: as long as it likes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Timeouts {
+    /// From the first byte of a message to its last.
+    pub(crate) message: Option<Duration>,
+    /// To take what waits for it once the connection is closing, counted from the last bytes that it took; and to answer the close
+    /// then.
+    pub(crate) close: Option<Duration>,
+}
+
 /// How a connection came to its end.
 #[derive(Debug)]
 pub(crate) enum ConnectionEnd {
@@ -64,8 +90,40 @@ pub(crate) enum ConnectionEnd {
     },
     /// The peer broke its protocol, or a bound.
     Protocol(switchboard_websocket::ProtocolError),
+    /// A message was not complete in time.
+    MessageTimeout,
+    /// The peer pings and does not read the pongs.
+    PingFlood,
     /// The byte stream failed.
     Io(io::Error),
+    /// Our own code panicked.
+    Panicked,
+}
+
+impl ConnectionEnd {
+    /// In a word, as metrics count it.
+    pub(crate) fn as_str(&self) -> &'static str {
+        match self {
+            Self::Closed { .. } => "closed",
+            Self::Protocol(_) => "protocol error",
+            Self::MessageTimeout => "message timeout",
+            Self::PingFlood => "ping flood",
+            Self::Io(_) => "connection lost",
+            Self::Panicked => "panic",
+        }
+    }
+
+    /// Traces what is worth it.
+    pub(crate) fn trace(&self) {
+        match self {
+            Self::Closed { .. } => {}
+            Self::Protocol(error) => tracing::debug!(%error, "not a WebSocket peer"),
+            Self::Io(error) => tracing::debug!(%error, "a connection failed"),
+            Self::MessageTimeout | Self::PingFlood | Self::Panicked => {
+                tracing::debug!("a connection was cut: {}", self.as_str());
+            }
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,30 +165,45 @@ pub(crate) struct Connection {
     /// Wakes its task; there from that one's first turn on.
     waker: OnceCell<Waker>,
     /// What few connections have.
-    rare: Option<Box<Rare>>,
+    rare: OnceCell<Box<Rare>>,
+    /// When the message that has begun must be complete.
+    message_due: Cell<Due>,
     wire: Wire,
     phase: Cell<Phase>,
-    /// The socket would block: its task waits for it.
-    blocked: Cell<bool>,
-    /// The owner wants no more input for now.
-    paused: Cell<bool>,
-    /// The peer's close has come.
-    peer_closed: Cell<bool>,
+    /// A bit for each [`Flag`].
+    flags: Cell<u8>,
+    /// Pongs in the outbox, since it was empty or some time has passed.
+    pongs: Cell<u8>,
     peer_code: Cell<Option<CloseCode>>,
+}
+
+/// What is so of a connection, or not.
+#[derive(Debug, Clone, Copy)]
+#[repr(u8)]
+enum Flag {
+    /// The socket would block: its task waits for it.
+    Blocked = 1,
+    /// The owner wants no more input for now.
+    Paused = 2,
+    /// A handler met a full inbox: nothing is read before there is room.
+    AwaitsInbox = 4,
+    /// The peer's close has come.
+    PeerClosed = 8,
     /// It has come last: nothing is left to be read.
-    read_out: Cell<bool>,
+    ReadOut = 16,
     /// The owner has been told of the end.
-    told: Cell<bool>,
+    EndTold = 32,
     /// Bytes have come, or gone that the peer had to take before it was read on, since that was asked last.
-    alive: Cell<bool>,
+    Alive = 64,
 }
 
 /// What few connections have.
+#[derive(Default)]
 struct Rare {
     /// Compresses what is sent to this client alone, where that has a context.
     own_deflater: Option<Box<OwnDeflater>>,
-    /// Bytes that came behind the handshake.
-    unread: Cell<Vec<u8>>,
+    /// Bytes that came behind the handshake, or with a message after which the connection was not to handle more.
+    unread: RefCell<Unread>,
 }
 
 impl Connection {
@@ -145,9 +218,10 @@ impl Connection {
         if !wire.has_pings() {
             io.keep_alive();
         }
-        let own_deflater = wire.own_deflater();
-        let rare = (own_deflater.is_some() || !unread.is_empty())
-            .then(|| Box::new(Rare { own_deflater, unread: Cell::new(unread.into()) }));
+        let rare = OnceCell::new();
+        if let Some(own_deflater) = wire.own_deflater() {
+            rare.get_or_init(|| Box::new(Rare { own_deflater: Some(own_deflater), ..Rare::default() }));
+        }
         let session = Rc::clone(&owner).as_session();
         let span = owner.span();
         let connection = Rc::new(Self {
@@ -156,16 +230,16 @@ impl Connection {
             owner: Cell::new(Some(owner)),
             waker: OnceCell::new(),
             rare,
+            message_due: Cell::default(),
             wire,
             phase: Cell::new(Phase::Open),
-            blocked: Cell::new(false),
-            paused: Cell::new(false),
-            peer_closed: Cell::new(false),
+            flags: Cell::new(Flag::Alive as u8),
+            pongs: Cell::new(0),
             peer_code: Cell::new(None),
-            read_out: Cell::new(false),
-            told: Cell::new(false),
-            alive: Cell::new(true),
         });
+        if !unread.is_empty() {
+            connection.rare().unread.replace(Unread::copy(&unread));
+        }
         if !answer.is_empty() {
             // An outbox that is new is not full.
             let _full = worker.write(&session, |out| out.extend_from_slice(answer));
@@ -192,24 +266,53 @@ impl Connection {
 
     /// Compresses what is sent to this client alone, where that has a context.
     pub(crate) fn own_deflater(&self) -> Option<&OwnDeflater> {
-        self.rare.as_deref()?.own_deflater.as_deref()
+        self.rare.get()?.own_deflater.as_deref()
     }
 
-    /// Some time has passed: what was not used in it is given back.
-    pub(crate) fn rest(&self) {
-        if let Some(deflater) = self.own_deflater() {
-            deflater.rest();
+    #[inline]
+    fn is(&self, flag: Flag) -> bool {
+        self.flags.get() & flag as u8 != 0
+    }
+
+    #[inline]
+    fn set(&self, flag: Flag, so: bool) {
+        let others = self.flags.get() & !(flag as u8);
+        self.flags.set(others | if so { flag as u8 } else { 0 });
+    }
+
+    fn replace(&self, flag: Flag, so: bool) -> bool {
+        let before = self.is(flag);
+        self.set(flag, so);
+        before
+    }
+
+    fn rare(&self) -> &Rare {
+        self.rare.get_or_init(Box::default)
+    }
+
+    /// Whether the peer was heard of since this was asked last, or since it has connected. A peer that is not read, for a
+    /// reason that is not its own, counts as heard of; of one that does not take its answers it counts that it takes some.
+    pub(crate) fn take_alive(&self) -> bool {
+        self.replace(Flag::Alive, false) || self.is(Flag::Paused) || self.is(Flag::AwaitsInbox)
+    }
+
+    /// Whether the peer is not read for now: its owner wants no input, an inbox is full, or it does not take its answers.
+    #[inline]
+    pub(crate) fn is_unread(&self) -> bool {
+        const MAYBE: u8 = Flag::Paused as u8 | Flag::AwaitsInbox as u8 | Flag::Blocked as u8;
+        match self.flags.get() & MAYBE {
+            0 => false,
+            maybe => maybe != Flag::Blocked as u8 || self.is_held_back(),
         }
     }
 
-    /// Whether the peer was heard of since this was asked last, or since it has connected.
-    pub(crate) fn take_alive(&self) -> bool {
-        self.alive.replace(false)
+    fn is_held_back(&self) -> bool {
+        self.owner().is_some_and(|owner| owner.outbox().bytes() >= owner.hold_back_at())
     }
 
     /// Whether a packet would be written at once.
     pub(crate) fn writable(&self) -> bool {
-        self.phase.get() == Phase::Open && !self.blocked.get()
+        self.phase.get() == Phase::Open && !self.is(Flag::Blocked)
     }
 
     /// Whether the peer is known to have closed its end. A connection that is paused does not read, and so is not told.
@@ -219,12 +322,12 @@ impl Connection {
 
     /// Stops reading until [`resume`](Self::resume): the peer is held back by TCP.
     pub(crate) fn pause(&self) {
-        self.paused.set(true);
+        self.set(Flag::Paused, true);
     }
 
     /// Reads on.
     pub(crate) fn resume(&self) {
-        if self.paused.replace(false) {
+        if self.replace(Flag::Paused, false) {
             self.wake();
         }
     }
@@ -258,45 +361,45 @@ impl Connection {
         shared
     }
 
-    /// Reads and handles until there is nothing to read.
+    /// Reads and handles until there is nothing to read, or until others have their turn.
     fn poll_open(self: &Rc<Self>, worker: &Rc<Worker>, cx: &mut Context<'_>) -> Poll<Step> {
+        let mut turn = Turn::new();
         let first = self.waker.get().is_none();
-        let (mut full_inbox, mut read_all) = (None, false);
+        let mut read_all = false;
         if first {
             // A task has the same waker all its life.
             let _unset_before = self.waker.set(cx.waker().clone());
-            if let Some(rare) = &self.rare {
-                full_inbox = worker.handle_input(|| self.feed(worker, &mut rare.unread.take())).1;
-            }
+            // The answers to what came with the handshake go out with its own.
+            self.handle_unread(worker, &mut turn);
         }
-        if (first || self.blocked.get())
-            && let Some(owner) = self.owner()
+        if (first || self.is(Flag::Blocked))
+            && let Poll::Ready(Err(error)) = self.poll_write_waiting(worker, cx)
         {
-            let before = owner.outbox().bytes();
-            if let Poll::Ready(Err(error)) = self.poll_write_out(worker, owner.outbox(), cx) {
-                return Poll::Ready(Step::End(ConnectionEnd::Io(error)));
-            }
-            if owner.outbox().bytes() < before {
-                self.alive.set(true);
-            }
+            return Poll::Ready(Step::End(ConnectionEnd::Io(error)));
         }
         loop {
-            if let Some(inbox) = full_inbox {
+            match self.phase.get() {
+                Phase::Closing | Phase::Ended => return Poll::Ready(Step::Closing),
+                Phase::Open => {}
+            }
+            if let Some(inbox) = turn.full_inbox {
                 return Poll::Ready(Step::Full(inbox));
             }
-            match self.phase.get() {
-                Phase::Open if self.paused.get() => return Poll::Pending,
-                Phase::Open if self.blocked.get() && self.owner().is_some_and(|owner| owner.holds_back()) => {
-                    return Poll::Pending;
-                }
-                // Cheaper than a read that brings nothing, which is how nearly every turn ends.
-                Phase::Open if read_all && self.io.borrow().is_read_out(cx) => return Poll::Pending,
-                Phase::Open => {}
-                Phase::Closing | Phase::Ended => return Poll::Ready(Step::Closing),
+            if self.is_unread() {
+                return Poll::Pending;
             }
-            let (received, full) = worker.handle_input(|| self.poll_receive(worker, cx));
-            full_inbox = full;
-            match ready!(received) {
+            if turn.is_over() {
+                return end_turn(cx);
+            }
+            if self.has_unread() {
+                self.handle_unread(worker, &mut turn);
+                continue;
+            }
+            // Cheaper than a read that brings nothing, which is how nearly every turn ends.
+            if read_all && self.io.borrow().is_read_out(cx) {
+                return Poll::Pending;
+            }
+            match ready!(self.poll_receive(worker, &mut turn, cx)) {
                 Ok(Received { bytes: 0, .. }) => {
                     return Poll::Ready(Step::End(ConnectionEnd::Closed { code: self.peer_code.get() }));
                 }
@@ -307,10 +410,16 @@ impl Connection {
     }
 
     fn tell_end(self: &Rc<Self>, worker: &Rc<Worker>, end: ConnectionEnd) {
-        if !self.told.replace(true)
+        if !self.replace(Flag::EndTold, true)
             && let Some(owner) = self.owner()
         {
             owner.on_connection_end(worker, self, end);
         }
     }
+}
+
+/// Has the task polled again when others had their turn: those that are ready, and those that the reactor knows of by then.
+fn end_turn<T>(cx: &mut Context<'_>) -> Poll<T> {
+    let _deferred = pin!(tokio::task::yield_now()).poll(cx);
+    Poll::Pending
 }

@@ -5,9 +5,29 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use switchboard_hub::Worker;
-use switchboard_websocket::{Message, Opcode};
+use switchboard_websocket::{Message, ProtocolError};
 
-use super::{Connection, ConnectionEnd, Phase};
+use super::turn::{TURN_BYTES, Turn};
+use super::{Connection, ConnectionEnd, Flag, Phase};
+
+/// Bytes that were read and are not decoded yet.
+#[derive(Default)]
+pub(super) struct Unread {
+    bytes: Vec<u8>,
+    /// Up to where they are decoded.
+    at: usize,
+}
+
+impl Unread {
+    /// A copy: what stays may not keep the buffer that it was read into.
+    pub(super) fn copy(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.to_vec(), at: 0 }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.at >= self.bytes.len()
+    }
+}
 
 /// What one read brought.
 #[derive(Clone, Copy)]
@@ -23,26 +43,30 @@ impl Connection {
     pub(super) fn poll_receive(
         self: &Rc<Self>,
         worker: &Rc<Worker>,
+        turn: &mut Turn,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Received>> {
         let mut decoder = self.decoder.borrow_mut();
+        turn.message_before = decoder.unfinished_message();
         if let Some(room) = decoder.room() {
             let room_for = room.len();
             let n = ready!(self.io.borrow_mut().poll_read(cx, room))?;
             decoder.fill(n);
             drop(decoder);
             let received = Received { bytes: n, full: n == room_for };
-            self.received(worker, received, &mut []);
+            self.received(worker, turn, received, &mut []);
             return Poll::Ready(Ok(received));
         }
         drop(decoder);
         let mut buffer = worker.take_read_buffer();
-        let polled = self.io.borrow_mut().poll_read(cx, &mut buffer);
-        let polled = polled.map_ok(|bytes| Received { bytes, full: bytes == buffer.len() });
+        // No more than a turn's, so that little has to be kept where a turn ends amid it.
+        let room = buffer.get_mut(..TURN_BYTES).unwrap_or_default();
+        let polled = self.io.borrow_mut().poll_read(cx, room);
+        let polled = polled.map_ok(|bytes| Received { bytes, full: bytes == room.len() });
         if let Poll::Ready(Ok(received)) = polled {
-            self.received(worker, received, buffer.get_mut(..received.bytes).unwrap_or_default());
+            self.received(worker, turn, received, room.get_mut(..received.bytes).unwrap_or_default());
             if received.full {
-                self.read_out.set(false);
+                self.set(Flag::ReadOut, false);
             }
         }
         worker.put_read_buffer(buffer);
@@ -50,63 +74,119 @@ impl Connection {
     }
 
     /// Handles what has come, of which `bytes` are not decoded yet.
-    fn received(self: &Rc<Self>, worker: &Rc<Worker>, received: Received, bytes: &mut [u8]) {
-        if received.bytes > 0 {
-            worker.stats().bytes_received.add(received.bytes as u64);
-            self.alive.set(true);
-            self.feed(worker, bytes);
-            if !received.full
-                && let Some(owner) = self.owner()
-            {
-                self.write_early(worker, owner.outbox());
-            }
+    fn received(self: &Rc<Self>, worker: &Rc<Worker>, turn: &mut Turn, received: Received, bytes: &mut [u8]) {
+        if received.bytes == 0 {
+            return;
+        }
+        worker.stats().bytes_received.add(received.bytes as u64);
+        self.set(Flag::Alive, true);
+        let mut at = 0;
+        self.feed(worker, turn, bytes, &mut at);
+        turn.count_read(received.bytes);
+        let rest = bytes.get(at..).unwrap_or_default();
+        if !rest.is_empty() {
+            self.rare().unread.replace(Unread::copy(rest));
+        }
+        if !received.full
+            && let Some(owner) = self.owner()
+        {
+            self.write_early(worker, owner.outbox());
         }
     }
 
-    /// Handles all messages that are complete in `bytes`.
-    pub(super) fn feed(self: &Rc<Self>, worker: &Rc<Worker>, bytes: &mut [u8]) {
-        let mut at = 0;
-        if let Some(end) = self.handle_messages(worker, bytes, &mut at) {
+    /// Whether bytes were read and are not decoded yet. Nothing is read before they are.
+    pub(super) fn has_unread(&self) -> bool {
+        self.rare.get().is_some_and(|rare| !rare.unread.borrow().is_empty())
+    }
+
+    /// Handles bytes that were read earlier.
+    pub(super) fn handle_unread(self: &Rc<Self>, worker: &Rc<Worker>, turn: &mut Turn) {
+        let Some(rare) = self.rare.get() else { return };
+        let mut unread = rare.unread.take();
+        turn.message_before = self.decoder.borrow().unfinished_message();
+        self.feed(worker, turn, &mut unread.bytes, &mut unread.at);
+        if !unread.is_empty() {
+            rare.unread.replace(unread);
+        }
+    }
+
+    /// Handles the messages that are complete in `bytes`, from `at` on. Where it stops before the end, the rest is to be kept.
+    fn feed(self: &Rc<Self>, worker: &Rc<Worker>, turn: &mut Turn, bytes: &mut [u8], at: &mut usize) {
+        turn.completed_message = false;
+        if let Some(end) = self.handle_messages(worker, turn, bytes, at) {
             self.tell_end(worker, end);
-        } else if self.phase.get() != Phase::Open {
+        }
+        if self.phase.get() == Phase::Open {
+            self.time_message(worker, turn);
+        } else {
             // A message made us close: the peer's close may have come in the same read.
+            self.look_for_close(bytes.get_mut(*at..).unwrap_or_default());
+            *at = bytes.len();
+        }
+    }
+
+    /// Looks for the peer's close in bytes that were read earlier: nothing else of them is handled any more.
+    pub(super) fn skip_unread(&self) {
+        if let Some(rare) = self.rare.get() {
+            let Unread { mut bytes, at } = rare.unread.take();
             self.look_for_close(bytes.get_mut(at..).unwrap_or_default());
         }
     }
 
-    /// Handles messages up to `at`, as long as the connection is open. Returns an end that the peer has brought about.
+    /// Handles messages up to `at`, as long as they may be handled. Returns an end that the peer has brought about.
     fn handle_messages(
         self: &Rc<Self>,
         worker: &Rc<Worker>,
+        turn: &mut Turn,
         bytes: &mut [u8],
         at: &mut usize,
     ) -> Option<ConnectionEnd> {
         let mut decoder = self.decoder.borrow_mut();
-        while self.phase.get() == Phase::Open {
+        let inflates = self.wire.is_compressed();
+        while self.phase.get() == Phase::Open && !turn.is_over() && !self.is_unread() {
             match decoder.decode(bytes, at) {
                 Ok(Some(message @ (Message::Text(_) | Message::Binary(_)))) => {
                     worker.stats().messages_received.add(1);
+                    turn.count_frame(if inflates { len(message) } else { 0 });
+                    turn.completed_message = true;
                     let Some(owner) = self.owner() else { break };
                     self.write_pieces(worker, owner.outbox());
-                    owner.on_message(worker, self, message);
+                    turn.full_inbox = worker.handle_input(|| owner.on_message(worker, self, message)).1;
                 }
-                Ok(Some(Message::Ping(payload))) => self.write_control(worker, Opcode::Pong, payload),
-                Ok(Some(Message::Pong(_))) => {}
+                Ok(Some(Message::Ping(payload))) => {
+                    turn.count_frame(0);
+                    if let Some(end) = self.answer_ping(worker, payload) {
+                        return Some(end);
+                    }
+                }
+                Ok(Some(Message::Pong(_))) => turn.count_frame(0),
                 Ok(Some(Message::Close(frame))) => {
                     self.on_close(worker, frame.as_ref());
                     return Some(ConnectionEnd::Closed { code: self.peer_code.get() });
                 }
                 Ok(None) => break,
-                Err(error) => {
-                    metrics::counter!("switchboard_websocket_protocol_errors_total").increment(1);
-                    self.close(worker, Some(error.close_code()), "");
-                    // What the peer sends behind an error is not looked at.
-                    self.peer_closed.set(true);
-                    self.peer_code.set(Some(error.close_code()));
-                    return Some(ConnectionEnd::Protocol(error));
-                }
+                Err(error) => return Some(self.fail(worker, error)),
             }
         }
+        if *at < bytes.len() && !decoder.is_idle() {
+            // The message that was handled last is not held for as long as the next one waits.
+            let _no_more_came = decoder.decode(&mut [], &mut 0);
+        }
         None
+    }
+
+    /// The peer broke its protocol, or a bound of it: nothing behind that is looked at.
+    fn fail(&self, worker: &Rc<Worker>, error: ProtocolError) -> ConnectionEnd {
+        metrics::counter!("switchboard_websocket_protocol_errors_total").increment(1);
+        self.refuse(worker, error.close_code());
+        ConnectionEnd::Protocol(error)
+    }
+}
+
+fn len(message: Message<'_>) -> usize {
+    match message {
+        Message::Text(text) => text.len(),
+        Message::Binary(bytes) => bytes.len(),
+        _ => 0,
     }
 }

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use switchboard_hub::{Worker, WorkerId};
 
-use super::{Connection, ConnectionEnd, Phase, Step};
+use super::{Connection, ConnectionEnd, Flag, Phase, Step};
 use crate::transport::io::Io;
 
 /// A connection's one task: no larger than what tokio's own part of a task leaves of a block of 128 bytes. What it seldom waits for is boxed,
@@ -17,25 +17,59 @@ pub(crate) struct ConnectionTask {
     waiting: Option<Box<Waiting>>,
 }
 
-/// What a task waits for instead of reading: the connection's end, or, where it is not for that, to read on.
-type Waiting = Pin<Box<dyn Future<Output = Option<ConnectionEnd>>>>;
+/// What a task waits for instead of reading.
+enum Waiting {
+    /// The connection's end.
+    End(Pin<Box<dyn Future<Output = ConnectionEnd>>>),
+    /// Room in a worker's inbox.
+    Room(Pin<Box<dyn Future<Output = ()>>>),
+}
+
+impl Waiting {
+    fn end(connection: &Rc<Connection>, worker: &Rc<Worker>) -> Self {
+        let (connection, worker) = (Rc::clone(connection), Rc::clone(worker));
+        Self::End(Box::pin(async move { connection.close_down(&worker).await }))
+    }
+
+    fn room(worker: &Rc<Worker>, inbox: WorkerId) -> Self {
+        let worker = Rc::clone(worker);
+        Self::Room(Box::pin(async move { worker.room(inbox).await }))
+    }
+}
 
 impl ConnectionTask {
     pub(super) fn new(connection: Rc<Connection>, worker: Rc<Worker>) -> Self {
         Self { connection, worker, waiting: None }
     }
 
-    fn closing(&self) -> Waiting {
-        let (connection, worker) = (Rc::clone(&self.connection), Rc::clone(&self.worker));
-        Box::pin(async move { Some(connection.close_down(&worker).await) })
-    }
-
-    fn room(&self, inbox: WorkerId) -> Waiting {
-        let worker = Rc::clone(&self.worker);
-        Box::pin(async move {
-            worker.room(inbox).await;
-            None
-        })
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionEnd> {
+        let Self { connection, worker, waiting } = self;
+        loop {
+            match waiting.as_deref_mut() {
+                Some(Waiting::End(end)) => return end.as_mut().poll(cx),
+                Some(Waiting::Room(room)) => {
+                    // Its output goes on, and so does its end.
+                    if connection.phase.get() == Phase::Open && room.as_mut().poll(cx).is_pending() {
+                        return connection.poll_write_only(worker, cx);
+                    }
+                    connection.set(Flag::AwaitsInbox, false);
+                    *waiting = None;
+                }
+                None => {}
+            }
+            match ready!(connection.poll_open(worker, cx)) {
+                Step::End(end) => return Poll::Ready(end),
+                Step::Closing => match connection.end_at_once(worker, cx) {
+                    Some(end) => return Poll::Ready(end),
+                    None => *waiting = Some(Box::new(Waiting::end(connection, worker))),
+                },
+                // A handler met a full inbox: this peer is read again when there is room.
+                Step::Full(inbox) => {
+                    connection.set(Flag::AwaitsInbox, true);
+                    *waiting = Some(Box::new(Waiting::room(worker, inbox)));
+                }
+            }
+        }
     }
 }
 
@@ -43,23 +77,7 @@ impl Future for ConnectionTask {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let end = loop {
-            if let Some(waiting) = &mut self.waiting {
-                match ready!(Pin::new(waiting).poll(cx)) {
-                    Some(end) => break end,
-                    None => self.waiting = None,
-                }
-            }
-            match ready!(self.connection.poll_open(&self.worker, cx)) {
-                Step::End(end) => break end,
-                Step::Closing => match self.connection.end_at_once(&self.worker, cx) {
-                    Some(end) => break end,
-                    None => self.waiting = Some(Box::new(self.closing())),
-                },
-                // A handler met a full inbox: this peer is read again when there is room.
-                Step::Full(inbox) => self.waiting = Some(Box::new(self.room(inbox))),
-            }
-        };
+        let end = ready!(self.poll_end(cx));
         self.connection.phase.set(Phase::Ended);
         self.connection.tell_end(&self.worker, end);
         Poll::Ready(())
@@ -67,11 +85,16 @@ impl Future for ConnectionTask {
 }
 
 impl Drop for ConnectionTask {
-    /// Closes the stream when its task ends, or is dropped with its runtime: whoever still holds the connection does not hold the connection.
+    /// Closes the stream when its task ends, or is dropped with its runtime: a handle to the connection does not keep it open.
     fn drop(&mut self) {
         let stream = self.connection.io.replace(Io::Closed);
         self.connection.phase.set(Phase::Ended);
         drop(stream);
+        if std::thread::panicking() {
+            // The session must not stay without its connection. What its owner calls of users' is guarded.
+            tracing::error!("the task of a connection panicked");
+            self.connection.tell_end(&self.worker, ConnectionEnd::Panicked);
+        }
     }
 }
 
