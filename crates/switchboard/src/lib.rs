@@ -23,6 +23,7 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod door;
 mod engineio;
 mod error;
 mod functions;
@@ -32,6 +33,7 @@ mod interned;
 mod listener;
 mod message;
 mod metrics;
+pub mod protocol;
 mod proxies;
 mod reason;
 mod rooms;
@@ -55,12 +57,13 @@ pub use api::operator::BroadcastOperator;
 pub use api::options::SocketIoOptions;
 pub use api::report::ErrorContext;
 pub use api::socket::Socket;
-pub use engineio::{AllowRequest, ClientFile, EngineOptions, EngineService, EngineSocket, FullOutbox};
+pub use door::service::{NotFound, SwitchboardLayer, SwitchboardService};
+pub use engineio::{AllowRequest, EngineOptions, EngineService, EngineSocket, FullOutbox};
 pub use error::{AckError, EmitError, Error, EventsDropped, Reply, Result};
 pub use handshake::{Handshake, KeepHeaders, Peer};
 pub use http::body::ResponseBody;
 pub use http::cors::Origins;
-pub use http::service::{NotFound, SwitchboardLayer, SwitchboardService};
+pub use http::files::ClientFile;
 pub use listener::{ListenAddress, Listening};
 pub use message::{IntoResult, Message};
 pub use proxies::{InvalidNetwork, TrustedProxies};

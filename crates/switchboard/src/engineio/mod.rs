@@ -2,8 +2,11 @@
 //!
 //! [`EngineOptions`] are its options; a bare Engine.IO service is made by [`Switchboard::engine`](crate::Switchboard::engine).
 
+mod answers;
 pub(crate) mod application;
 pub(crate) mod bare;
+mod decide;
+mod exchange;
 mod options;
 pub(crate) mod polling;
 pub(crate) mod probe;
@@ -16,7 +19,7 @@ use switchboard_websocket::Limits;
 
 pub(crate) use application::Application;
 pub use bare::{EngineService, EngineSocket};
-pub use options::{AllowRequest, ClientFile, EngineOptions, FullOutbox};
+pub use options::{AllowRequest, EngineOptions, FullOutbox};
 
 /// One Engine.IO endpoint.
 pub(crate) struct EngineServer {

@@ -4,31 +4,18 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::HeaderValue;
 use http::request::Parts;
 use switchboard_websocket::deflate::DeflateOptions;
 
 use crate::handshake::{KeepHeaders, Peer};
 use crate::http::cors::Origins;
+use crate::http::files::ClientFile;
 
 /// Decides whether a conversation may begin. Its error is the message that the peer gets, with a 403.
 ///
 /// A WebSocket over HTTP/2 is asked for with `CONNECT` rather than `GET`; `Host` and `Cookie` are there as over HTTP/1.1.
 pub type AllowRequest = Arc<dyn Fn(&Parts, Peer) -> Result<(), String> + Send + Sync>;
-
-/// A file served below the path of an endpoint, such as the client's bundle `socket.io.js`.
-#[derive(Debug, Clone)]
-pub struct ClientFile {
-    /// Its name below the path.
-    pub name: &'static str,
-    /// The `Content-Type`.
-    pub content_type: &'static str,
-    /// The `ETag`, quotes included.
-    pub etag: HeaderValue,
-    /// The content.
-    pub body: Bytes,
-}
 
 /// What becomes of a client whose outbox is full, when something is sent to it. What was sent is refused in either case: the sender has
 /// [`EmitError::Hub`](crate::EmitError::Hub), and `switchboard_outbox_overflow_total` counts it, also for broadcasts, which have no error for

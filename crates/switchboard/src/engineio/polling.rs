@@ -5,16 +5,17 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use http::StatusCode;
-use switchboard_hub::{Session, Worker};
-use switchboard_protocol::engineio::{Admission, ErrorCode, GetAnswer, payload};
-use tokio::sync::oneshot;
+use switchboard_hub::{Session, Worker, WorkerId};
+use switchboard_protocol::engineio::{Admission, ErrorCode, GetAnswer, SessionId, payload};
 
+use super::answers::engine_error;
 use super::session::{EngineSession, Registry, Transport};
 use crate::DisconnectReason;
-use crate::http::{Answer, Uncompressed, answer, engine_error, refused, text};
+use crate::http::finish::Uncompressed;
+use crate::http::mount::{Abandoned, SessionKeyBytes};
+use crate::http::{Answer, answer, refused, text};
 
-/// Where the answer to a request goes.
-pub(crate) type Reply = oneshot::Sender<Answer>;
+pub(crate) use crate::http::mount::Reply;
 
 /// The requests of one session that wait. Which there may be is for the session's rules to say.
 #[derive(Default)]
@@ -101,7 +102,6 @@ impl EngineSession {
     }
 
     /// The head of a POST has come, its body has not. The error is what it is answered.
-    #[expect(clippy::result_large_err, reason = "the error is the answer, passed on once")]
     pub(crate) fn begin_post(self: &Rc<Self>, worker: &Rc<Worker>) -> Result<(), Answer> {
         let admission = self.rules.borrow_mut().on_post_head();
         if admission == Admission::Overlap {
@@ -208,8 +208,19 @@ pub(crate) fn on_refused_post(worker: &Rc<Worker>, session: &Rc<EngineSession>) 
     session.close(worker, DisconnectReason::TransportError);
 }
 
+/// What is done if the caller of a session's request goes away.
+pub(super) fn abandoned_by(sid: &SessionId) -> Abandoned {
+    let key = sid.as_str().as_bytes().first_chunk().copied().unwrap_or_default();
+    let tell = |worker: &Rc<Worker>, key: &SessionKeyBytes| {
+        if let Some(sid) = std::str::from_utf8(key).ok().and_then(SessionId::parse) {
+            abandoned(worker, &sid);
+        }
+    };
+    Abandoned::Session { worker: WorkerId(sid.worker()), key, tell }
+}
+
 /// The caller of a request went away before it had its answer: its session is closed, as Node does.
-pub(crate) fn abandoned(worker: &Rc<Worker>, sid: &switchboard_protocol::engineio::SessionId) {
+pub(crate) fn abandoned(worker: &Rc<Worker>, sid: &SessionId) {
     let session = worker.extension::<Registry>().get(sid);
     if let Some(session) = session.filter(|session| session.rules.borrow().is_polling()) {
         metrics::counter!("switchboard_requests_abandoned_total").increment(1);

@@ -6,7 +6,6 @@ use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::io::Write;
 
-use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, VARY};
@@ -66,17 +65,19 @@ impl Coding {
 
 /// Compresses an answer from the threshold on.
 pub(super) fn compress(threshold: usize, coding: Coding, mut answer: Answer) -> Answer {
-    if answer.body().len() < threshold || answer.headers().contains_key(CONTENT_ENCODING) {
+    // One in pieces is of messages that are not to wait for each other.
+    let Some(body) = answer.body().as_whole() else { return answer };
+    if body.len() < threshold || answer.headers().contains_key(CONTENT_ENCODING) {
         return answer;
     }
-    let (level, body) = (Compression::fast(), answer.body());
+    let level = Compression::fast();
     let compressed = match coding {
         Coding::Gzip => write(GzEncoder::new(Vec::new(), level), body, GzEncoder::finish),
         // HTTP's `deflate` is zlib's format (RFC 9110, 8.4.1.2).
         Coding::Deflate => write(ZlibEncoder::new(Vec::new(), level), body, ZlibEncoder::finish),
     };
     if let Ok(body) = compressed {
-        *answer.body_mut() = Bytes::from(body);
+        *answer.body_mut() = body.into();
         answer.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
         answer.headers_mut().append(VARY, HeaderValue::from_static("Accept-Encoding"));
     }
@@ -175,11 +176,15 @@ mod tests {
         for coding in [Coding::Gzip, Coding::Deflate] {
             let answer = compress(1024, coding, plain(StatusCode::OK, words.clone()));
             assert_eq!(answer.headers()[CONTENT_ENCODING], coding.name());
-            assert!(answer.body().len() < words.len() / 10);
+            assert!(answer.body().as_whole().unwrap().len() < words.len() / 10);
             let mut read = String::new();
             let done = match coding {
-                Coding::Gzip => GzDecoder::new(&answer.body()[..]).read_to_string(&mut read),
-                Coding::Deflate => ZlibDecoder::new(&answer.body()[..]).read_to_string(&mut read),
+                Coding::Gzip => {
+                    GzDecoder::new(&answer.body().as_whole().unwrap()[..]).read_to_string(&mut read)
+                }
+                Coding::Deflate => {
+                    ZlibDecoder::new(&answer.body().as_whole().unwrap()[..]).read_to_string(&mut read)
+                }
             };
             assert!(done.is_ok_and(|_| read == words), "{coding:?}");
         }

@@ -10,10 +10,11 @@ use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_REQUEST_HEADERS, HOST, ORIGIN, VARY,
 };
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use switchboard_websocket::drafts;
 use switchboard_websocket::handshake::origin::{is_of_own_page, is_same_host, matches};
 
+use super::{Answer, Body};
 use crate::Peer;
 use crate::functions::guarded;
 use crate::proxies::forwarded_hosts;
@@ -95,6 +96,12 @@ impl Origins {
         self.is_listed(origin) || is_of_own_page(&parts.headers) || is_same(origin, parts, peer)
     }
 
+    /// The origin of a request that is not let in by it.
+    pub(crate) fn stranger<'a>(&self, parts: &'a Parts, peer: Peer) -> Option<&'a str> {
+        let origin = drafts::origin(&parts.headers).and_then(|origin| origin.to_str().ok());
+        (!self.allow(parts, peer)).then(|| origin.unwrap_or("(not text)"))
+    }
+
     fn is_listed(&self, origin: &str) -> bool {
         match &self.kind {
             Kind::Same => false,
@@ -123,8 +130,15 @@ impl Origins {
         }
     }
 
-    /// Adds the answer to a preflight request.
-    pub(crate) fn add_preflight_headers(&self, request: &HeaderMap, answer: &mut HeaderMap) {
+    /// The answer to a preflight request.
+    pub(crate) fn preflight(&self, request: &HeaderMap) -> Answer {
+        let mut answer = Response::new(Body::default());
+        *answer.status_mut() = StatusCode::NO_CONTENT;
+        self.add_preflight_headers(request, answer.headers_mut());
+        answer
+    }
+
+    fn add_preflight_headers(&self, request: &HeaderMap, answer: &mut HeaderMap) {
         self.add_headers(request.get(ORIGIN), answer);
         if answer.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
             answer.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET,POST,OPTIONS"));

@@ -1,38 +1,57 @@
-//! The last touch to the answer of a polling request: CORS headers and compression.
-
-use std::sync::Arc;
+//! The last touch to the answer of a request that a worker answers: CORS headers, further headers, compression.
 
 use http::header::ORIGIN;
 use http::{HeaderMap, HeaderValue};
 
+use super::Answer;
 use super::compress::{Coding, compress};
-use super::decide::{PollKind, PollRequest};
-use super::{Answer, Uncompressed};
-use crate::engineio::EngineServer;
+use super::cors::Origins;
 
-/// What the answer to a polling request still needs to know of the request.
-pub(super) struct Finish {
-    server: Arc<EngineServer>,
+/// Marks an answer that is not to be compressed.
+#[derive(Clone, Copy)]
+pub(crate) struct Uncompressed;
+
+/// What an answer is given on its way out. Default: nothing.
+#[derive(Debug, Default)]
+pub struct Finish {
+    origins: Origins,
     origin: Option<HeaderValue>,
-    coding: Option<Coding>,
+    /// From how many bytes on it is compressed, and how.
+    compress: Option<(usize, Coding)>,
+    headers: Option<Box<HeaderMap>>,
 }
 
 impl Finish {
-    pub(super) fn of(poll: &PollRequest, request: &HeaderMap) -> Self {
-        let server = Arc::clone(&poll.server);
+    /// CORS headers for the answer to a request with these headers, where its page is of listed origins.
+    #[must_use]
+    pub fn new(origins: &Origins, request: &HeaderMap) -> Self {
         // A copy: the value itself may share a buffer with all the others.
         let origin = request.get(ORIGIN).and_then(|origin| HeaderValue::from_bytes(origin.as_bytes()).ok());
-        // The answer to a POST says nothing that is worth it.
-        let compresses = server.options.http_compression.is_some() && !matches!(poll.kind, PollKind::Post(_));
-        let coding = compresses.then(|| Coding::of(request)).flatten();
-        Self { server, origin, coding }
+        let origins = if origin.is_some() { origins.clone() } else { Origins::default() };
+        Self { origins, origin, ..Self::default() }
     }
 
-    pub(super) fn answer(self, mut answer: Answer) -> Answer {
-        let options = &self.server.options;
-        options.origins.add_headers(self.origin.as_ref(), answer.headers_mut());
-        match (options.http_compression, self.coding) {
-            (Some(threshold), Some(coding)) if answer.extensions_mut().remove::<Uncompressed>().is_none() => {
+    /// The same, which compresses the answer from so many bytes on, if the client takes that.
+    #[must_use]
+    pub fn compress(mut self, threshold: Option<usize>, request: &HeaderMap) -> Self {
+        self.compress = threshold.and_then(|threshold| Some((threshold, Coding::of(request)?)));
+        self
+    }
+
+    /// The same with further headers.
+    #[must_use]
+    pub fn headers(mut self, headers: HeaderMap) -> Self {
+        self.headers = (!headers.is_empty()).then(|| Box::new(headers));
+        self
+    }
+
+    pub(crate) fn answer(self, mut answer: Answer) -> Answer {
+        self.origins.add_headers(self.origin.as_ref(), answer.headers_mut());
+        if let Some(headers) = self.headers {
+            answer.headers_mut().extend(*headers);
+        }
+        match self.compress {
+            Some((threshold, coding)) if answer.extensions_mut().remove::<Uncompressed>().is_none() => {
                 compress(threshold, coding, answer)
             }
             _ => answer,

@@ -7,6 +7,14 @@ use bytes::Bytes;
 use switchboard_websocket::drafts::hixie::{Challenge, KEY_BODY_BYTES};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+/// The answer to a request of the drafts hixie-75 and -76.
+pub(crate) struct DraftAnswer {
+    /// The head byte for byte: clients compare it.
+    pub(crate) head: Vec<u8>,
+    /// What the answer's body is made with.
+    pub(crate) challenge: Option<Challenge>,
+}
+
 /// Reads the eight bytes, the first of which may be in `unread` already, and answers them. What follows them is not read.
 pub(crate) async fn prove<S>(stream: &mut S, challenge: Challenge, unread: &mut Bytes) -> io::Result<()>
 where

@@ -1,32 +1,30 @@
-//! The HTTP side: which requests are ours, what is answered to them, and the ways in (own listener, tower, hyper).
+//! Reading and answering requests. It knows no protocol: these are mounted at paths ([`mount`]).
 
 pub(crate) mod body;
 mod compress;
 pub(crate) mod cors;
-pub(crate) mod decide;
-pub(crate) mod etag;
-mod finish;
+mod etag;
+pub(crate) mod files;
+pub(crate) mod finish;
 pub(crate) mod hixie;
 pub(crate) mod http2;
-pub(crate) mod routes;
-pub(crate) mod serve;
-pub(crate) mod service;
+pub(crate) mod mount;
+pub(crate) mod request_body;
+pub(crate) mod streams;
+pub(crate) mod upgrade;
 pub(crate) mod wire;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
-use switchboard_protocol::engineio::ErrorCode;
 
-/// A whole answer.
-pub(crate) type Answer = Response<Bytes>;
+pub use body::Body;
 
-/// Marks an answer to a poll that is not to be compressed.
-#[derive(Clone, Copy)]
-pub(crate) struct Uncompressed;
+/// An answer.
+pub type Answer = Response<Body>;
 
-pub(crate) fn answer(status: StatusCode, content_type: &'static str, body: Bytes) -> Answer {
-    let mut answer = Response::new(body);
+pub(crate) fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -> Answer {
+    let mut answer = Response::new(body.into());
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     answer
@@ -39,31 +37,14 @@ pub(crate) fn text(body: Bytes) -> Answer {
     answer
 }
 
-/// An error of Engine.IO, as Node words it.
-pub(crate) fn engine_error(code: ErrorCode) -> Answer {
-    refused("engine", code.message());
-    engine_answer(code, Bytes::from_static(code.json_body().as_bytes()))
-}
-
-/// An error of Engine.IO with a message of its own.
-pub(crate) fn engine_error_with(code: ErrorCode, message: &str) -> Answer {
-    refused("engine", code.message());
-    engine_answer(code, code.json_body_with(message).into())
-}
-
-fn engine_answer(code: ErrorCode, body: Bytes) -> Answer {
-    let status = StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::BAD_REQUEST);
-    answer(status, "application/json", body)
-}
-
 /// An error in plain words.
-pub(crate) fn plain(status: StatusCode, body: impl Into<Bytes>) -> Answer {
-    answer(status, "text/plain; charset=UTF-8", body.into())
+pub(crate) fn plain(status: StatusCode, body: impl Into<Body>) -> Answer {
+    answer(status, "text/plain; charset=UTF-8", body)
 }
 
 /// An answer without a body to a request whose own is not read to its end: the connection ends with it.
 pub(crate) fn body_refused(status: StatusCode) -> Answer {
-    let mut answer = Response::new(Bytes::new());
+    let mut answer = Response::new(Body::default());
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     answer

@@ -1,6 +1,7 @@
 //! Answers as bytes of HTTP/1.1, for the ways that do without hyper.
 
 use std::cell::RefCell;
+use std::io::Write;
 use std::time::{Duration, SystemTime};
 
 use http::Response;
@@ -23,7 +24,8 @@ pub(crate) fn write_head<B>(response: &Response<B>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n\r\n");
 }
 
-/// An answer as it goes out, with its length, the date, and for how long the connection is kept; `None`: it ends with the answer.
+/// An answer as it goes out, with its date and its length; a body in pieces follows as chunks. `kept_for`: how long the connection is kept, if
+/// it does not end with the answer.
 pub(crate) fn write_answer(answer: &Answer, kept_for: Option<Duration>, out: &mut Vec<u8>) {
     write_head(answer, out);
     // The head's empty line comes behind these.
@@ -42,13 +44,29 @@ pub(crate) fn write_answer(answer: &Answer, kept_for: Option<Duration>, out: &mu
         with_date(|date| out.extend_from_slice(date));
         out.extend_from_slice(b"\r\n");
     }
+    let Some(body) = answer.body().as_whole() else {
+        return out.extend_from_slice(b"transfer-encoding: chunked\r\n\r\n");
+    };
     if !answer.headers().contains_key(CONTENT_LENGTH) {
         out.extend_from_slice(b"content-length: ");
-        out.extend_from_slice(itoa::Buffer::new().format(answer.body().len()).as_bytes());
+        out.extend_from_slice(itoa::Buffer::new().format(body.len()).as_bytes());
         out.extend_from_slice(b"\r\n");
     }
     out.extend_from_slice(b"\r\n");
-    out.extend_from_slice(answer.body());
+    out.extend_from_slice(body);
+}
+
+/// The end of a body in pieces ([RFC 9112, 7.1](https://www.rfc-editor.org/rfc/rfc9112#section-7.1)).
+pub(crate) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
+/// A piece of a body, as a chunk. An empty one would be the last.
+pub(crate) fn write_chunk(piece: &[u8], out: &mut Vec<u8>) {
+    if !piece.is_empty() {
+        // Writing to a vector does not fail.
+        let _written = write!(out, "{:x}\r\n", piece.len());
+        out.extend_from_slice(piece);
+        out.extend_from_slice(b"\r\n");
+    }
 }
 
 /// The date as HTTP has it, which is put into words once a second.

@@ -11,8 +11,9 @@ use std::time::Duration;
 use switchboard_hub::{Command, Worker, WorkerId};
 use tracing::Instrument;
 
+use super::ListenAddress;
+use super::connection::{self, Accepted};
 use super::sockets::{self, Bound, StdListener};
-use super::{ListenAddress, connection};
 use crate::Peer;
 use crate::server::Server;
 use crate::transport::connection::ConnectionTask;
@@ -84,14 +85,15 @@ fn admit(worker: &Rc<Worker>, inner: &Arc<Server>, stream: Stream, peer: Peer, t
     let permit = match inner.connections.enter() {
         Ok(permit) => permit,
         Err(refusal) => {
-            super::count_refused(refusal);
+            refusal.count();
             return tracing::debug!(peer = %Shown(peer), reason = refusal.as_str(), "connection refused");
         }
     };
     metrics::counter!("switchboard_connections_accepted_total").increment(1);
     let span = tracing::debug_span!("connection", peer = %Shown(peer), worker = %worker.id());
-    let serve = connection::serve(Rc::clone(worker), Arc::clone(inner), stream, peer, permit, tls.cloned());
-    let serve = Accepted::Opening(Box::pin(serve));
+    let (worker, server) = (Rc::clone(worker), Arc::clone(inner));
+    let accepted = Accepted { worker, server, stream, peer, permit };
+    let serve = AcceptedTask::Opening(Box::pin(connection::serve(accepted, tls.cloned())));
     // A task that nobody traces does not carry a span about.
     if span.is_disabled() {
         tokio::task::spawn_local(serve);
@@ -101,22 +103,22 @@ fn admit(worker: &Rc<Worker>, inner: &Arc<Server>, stream: Stream, peer: Peer, t
 }
 
 /// The task of a connection, which is one for all its life. What a WebSocket needs no more is not kept.
-enum Accepted {
+enum AcceptedTask {
     Opening(Pin<Box<dyn Future<Output = Option<ConnectionTask>>>>),
     Open(ConnectionTask),
 }
 
-impl Future for Accepted {
+impl Future for AcceptedTask {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             match &mut *self {
                 Self::Opening(opening) => match ready!(opening.as_mut().poll(cx)) {
-                    Some(driver) => *self = Self::Open(driver),
+                    Some(task) => *self = Self::Open(task),
                     None => return Poll::Ready(()),
                 },
-                Self::Open(driver) => return Pin::new(driver).poll(cx),
+                Self::Open(task) => return Pin::new(task).poll(cx),
             }
         }
     }
@@ -149,6 +151,6 @@ mod tests {
     #[test]
     fn the_task_of_a_connection_is_small() {
         // tokio puts 104 bytes beside it, and rounds up to 128.
-        assert!(size_of::<Accepted>() <= 24, "{} bytes", size_of::<Accepted>());
+        assert!(size_of::<AcceptedTask>() <= 24, "{} bytes", size_of::<AcceptedTask>());
     }
 }

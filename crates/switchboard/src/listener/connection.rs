@@ -2,28 +2,29 @@
 //! kind to its own function, and every other request of HTTP to hyper.
 
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Response;
+use http::StatusCode;
+use http_body_util::Empty;
 use switchboard_hub::Worker;
 use switchboard_websocket::handshake::head;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
 use super::first::Speaks;
-use super::opening::{First, Lost, first_bytes, first_request};
+use super::opening::{First, Later, Lost};
 use super::{flash, http2, polls, requests};
 use crate::Peer;
-use crate::http::Answer;
-use crate::http::decide::{Attach, HixieUpgrade};
-use crate::http::hixie::prove;
-use crate::http::serve::{check_probe, land, lost_on_its_way};
-use crate::http::wire;
+use crate::door::resolve;
+use crate::door::serve::{Served, serve_decided};
+use crate::door::upgrade::{check, land, lost_on_its_way, start};
+use crate::http::hixie::{DraftAnswer, prove};
+use crate::http::mount::{Decision, Upgrade, Upgraded};
+use crate::http::{Answer, plain, wire};
 use crate::server::Server;
 use crate::server::options::after;
 use crate::transport::connection::ConnectionTask;
@@ -37,30 +38,30 @@ use crate::transport::tls::Acceptor;
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: u64 = 256 << 10;
 
-/// Serves a connection from its first byte, until it is a WebSocket: its task is to go on as that one's. `peer`: whom it comes from, as the
-/// socket has it.
-pub(super) async fn serve(
-    worker: Rc<Worker>,
-    inner: Arc<Server>,
-    mut stream: Stream,
-    mut peer: Peer,
-    mut permit: Permit,
-    tls: Option<Arc<Acceptor>>,
-) -> Option<ConnectionTask> {
-    let deadline = after(Instant::now(), inner.listener.head_timeout);
-    let first = {
-        let opening = first_bytes(&worker, &inner, &mut stream, &mut peer, &mut permit, tls.as_deref());
-        in_time(&inner, deadline, pin!(opening)).await
-    };
+/// A connection that was accepted.
+pub(super) struct Accepted {
+    pub(super) worker: Rc<Worker>,
+    pub(super) server: Arc<Server>,
+    pub(super) stream: Stream,
+    /// Whom it comes from: as the socket has it, or as the PROXY protocol says.
+    pub(super) peer: Peer,
+    pub(super) permit: Permit,
+}
+
+/// Serves a connection from its first byte, until it is a WebSocket: its task is to go on as that one's.
+pub(super) async fn serve(mut accepted: Accepted, tls: Option<Arc<Acceptor>>) -> Option<ConnectionTask> {
+    let server = Arc::clone(&accepted.server);
+    let deadline = after(Instant::now(), server.listener.head_timeout);
+    let first = in_time(&server, deadline, pin!(accepted.first_bytes(tls.as_deref()))).await;
     match (first, tls) {
         // What is not the fast path does not make every connection's opening as large as itself.
         (Ok(First::Other(Speaks::Tls, hello)), Some(tls)) => {
-            Box::pin(serve_tls(worker, inner, stream, peer, permit, tls, hello, deadline)).await
+            Box::pin(accepted.serve_tls(tls, hello, deadline)).await
         }
-        (Ok(First::Upgrade { response, attach, unread }), _) if !matches!(attach, Attach::Probe { .. }) => {
-            upgrade(&worker, stream, permit, &response, attach, unread)
+        (Ok(First::Upgrade(upgrade, unread)), _) if is_of_any_worker(&upgrade) => {
+            accepted.start(upgrade, unread)
         }
-        (Ok(first), _) => Box::pin(go_on(worker, inner, stream, peer, permit, first)).await,
+        (Ok(first), _) => Box::pin(accepted.go_on(first)).await,
         (Err(lost), _) => {
             lost.count();
             None
@@ -68,91 +69,19 @@ pub(super) async fn serve(
     }
 }
 
-/// Shakes hands, then serves what is inside.
-#[expect(clippy::too_many_arguments, reason = "they are a connection, taken apart")]
-async fn serve_tls(
-    worker: Rc<Worker>,
-    inner: Arc<Server>,
-    stream: Stream,
-    mut peer: Peer,
-    permit: Permit,
-    tls: Arc<Acceptor>,
-    hello: Bytes,
-    deadline: Instant,
-) -> Option<ConnectionTask> {
-    let opening = async {
-        let mut stream = tls.accept(stream, hello).await?;
-        peer.secure = true;
-        if stream.speaks_http2() {
-            return Ok((stream, First::Other(Speaks::Http2, Bytes::new())));
-        }
-        let first = first_request(&worker, &inner, &mut stream, &peer, true).await?;
-        Ok((stream, first))
-    };
-    let opened = in_time(&inner, deadline, pin!(opening)).await;
-    match opened {
-        Ok((stream, first)) => Box::pin(go_on(worker, inner, stream, peer, permit, first)).await,
-        Err(lost) => {
-            lost.count();
-            None
-        }
-    }
-}
-
-/// Does what the first bytes ask for.
-async fn go_on(
-    worker: Rc<Worker>,
-    inner: Arc<Server>,
-    mut stream: Stream,
-    peer: Peer,
-    permit: Permit,
-    first: First,
-) -> Option<ConnectionTask> {
-    match first {
-        First::Upgrade { response, attach: attach @ Attach::Probe { .. }, unread } => {
-            return Box::pin(upgrade_probe(&worker, &inner, stream, permit, &response, attach, unread)).await;
-        }
-        // A new session begins on the worker that accepted it.
-        First::Upgrade { response, attach, unread } => {
-            return upgrade(&worker, stream, permit, &response, attach, unread);
-        }
-        First::UpgradeHixie(upgrade, unread) => {
-            Box::pin(upgrade_hixie(&worker, &inner, stream, permit, *upgrade, unread)).await;
-        }
-        First::Answer(answer) => Box::pin(write_answer(stream, permit, *answer)).await,
-        First::Other(speaks, unread) => {
-            let unread = match speaks {
-                Speaks::Http1 => polls::serve(&worker, &inner, &mut stream, unread, peer).await,
-                _ => Some(unread),
-            };
-            let unread = unread?;
-            let stream = Rewind::new(stream, encode_target(unread), permit);
-            match speaks {
-                Speaks::FlashPolicy if inner.drafts => {
-                    flash::answer(&inner.listener.flash_policy, stream).await;
-                }
-                Speaks::Http2 if inner.listener.http2.enabled => {
-                    Box::pin(http2::serve(&inner, stream, peer)).await;
-                }
-                // hyper refuses what is not HTTP/1.
-                Speaks::Http1 | Speaks::Http2 | Speaks::FlashPolicy | Speaks::Tls => {
-                    let stream = stream.with_write_timeout(inner.listener.write_timeout);
-                    Box::pin(requests::serve(&inner, stream, peer)).await;
-                }
-            }
-        }
-    }
-    None
+/// Whether the upgraded connection may begin where it was accepted, with its answer.
+fn is_of_any_worker(upgrade: &Upgrade) -> bool {
+    upgrade.draft.is_none() && upgrade.target.worker().is_none()
 }
 
 /// Opens a connection within the time that there is for a head, and while the server is not shutting down.
 async fn in_time<T>(
-    inner: &Server,
+    server: &Server,
     deadline: Instant,
     opening: Pin<&mut impl Future<Output = Result<T, Lost>>>,
 ) -> Result<T, Lost> {
     let opening = async {
-        let mut closed = inner.closed.subscribe();
+        let mut closed = server.closed.subscribe();
         tokio::select! {
             biased;
             opened = opening => opened,
@@ -163,91 +92,161 @@ async fn in_time<T>(
     tokio::time::timeout_at(deadline, opening).await.unwrap_or(Err(Lost::Late))
 }
 
-/// Turns the connection into a WebSocket one of this worker's.
-fn upgrade(
-    worker: &Rc<Worker>,
-    stream: Stream,
-    permit: Permit,
-    response: &Response<()>,
-    attach: Attach,
-    unread: Bytes,
-) -> Option<ConnectionTask> {
-    let driver = Cell::new(None);
-    // The answer goes out with the session's first packet, in one write.
-    worker.with_scratch(|head| {
-        wire::write_head(response, head);
-        attach.land(worker, Io::Own(stream, permit), unread, head, Some(&driver));
-    });
-    driver.into_inner()
-}
-
-/// As [`upgrade`], of a connection that belongs to a session which is there already, be it another worker's.
-async fn upgrade_probe(
-    worker: &Rc<Worker>,
-    inner: &Arc<Server>,
-    mut stream: Stream,
-    permit: Permit,
-    response: &Response<()>,
-    attach: Attach,
-    unread: Bytes,
-) -> Option<ConnectionTask> {
-    if let Err(answer) = check_probe(&inner.hub, &attach).await {
-        write_answer(stream, permit, answer).await;
-        return None;
-    }
-    if attach.worker(&inner.hub) == worker.id() {
-        return upgrade(worker, stream, permit, response, attach, unread);
-    }
-    let mut head = Vec::with_capacity(256);
-    wire::write_head(response, &mut head);
-    // An empty send buffer takes the head at once.
-    let handover = match stream.write_all(&head).await {
-        Ok(()) => Handover::own(stream, unread, permit),
-        Err(error) => Err(error),
-    };
-    match handover {
-        Ok(handover) => land(&inner.hub, attach, handover).await,
-        Err(error) => lost_on_its_way(&error),
-    }
-    None
-}
-
-/// Turns the connection into a WebSocket one of hixie-75 or -76, of this worker or, where its session is another's, of that one.
-async fn upgrade_hixie(
-    worker: &Rc<Worker>,
-    inner: &Arc<Server>,
-    mut stream: Stream,
-    permit: Permit,
-    upgrade: HixieUpgrade,
-    mut unread: Bytes,
-) {
-    let HixieUpgrade { head, challenge, attach, .. } = upgrade;
-    if let Err(answer) = check_probe(&inner.hub, &attach).await {
-        return write_answer(stream, permit, answer).await;
-    }
-    let shake_hands = async {
-        stream.write_all(&head).await?;
-        match challenge {
-            Some(challenge) => prove(&mut stream, challenge, &mut unread).await,
-            None => Ok(()),
+impl Accepted {
+    /// Shakes hands, then serves what is inside.
+    async fn serve_tls(self, tls: Arc<Acceptor>, hello: Bytes, deadline: Instant) -> Option<ConnectionTask> {
+        let server = Arc::clone(&self.server);
+        let opening = async {
+            let Self { worker, server, stream, mut peer, permit } = self;
+            let stream = tls.accept(stream, hello).await?;
+            peer.secure = true;
+            let mut accepted = Self { worker, server, stream, peer, permit };
+            if accepted.stream.speaks_http2() {
+                return Ok((accepted, First::Other(Speaks::Http2, Bytes::new())));
+            }
+            let first = accepted.first_request(true).await?;
+            Ok((accepted, first))
+        };
+        match in_time(&server, deadline, pin!(opening)).await {
+            Ok((accepted, first)) => Box::pin(accepted.go_on(first)).await,
+            Err(lost) => {
+                lost.count();
+                None
+            }
         }
-    };
-    let mut closed = inner.closed.subscribe();
-    let shaken = tokio::select! {
-        shaken = tokio::time::timeout(inner.listener.head_timeout, shake_hands) => shaken,
-        _ = closed.wait_for(|closed| *closed) => return Lost::ShuttingDown.count(),
-    };
-    match shaken {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => return Lost::Io(error).count(),
-        Err(_late) => return Lost::Late.count(),
     }
-    if !matches!(attach, Attach::Probe { .. }) || attach.worker(&inner.hub) == worker.id() {
-        return attach.land(worker, Io::Own(stream, permit), unread, &[], None);
+
+    /// Does what the first bytes ask for.
+    async fn go_on(self, first: First) -> Option<ConnectionTask> {
+        match first {
+            First::Upgrade(upgrade, unread) if is_of_any_worker(&upgrade) => {
+                return self.start(upgrade, unread);
+            }
+            First::Upgrade(upgrade, unread) => return Box::pin(self.upgrade(upgrade, unread)).await,
+            First::Answer(answer) => Box::pin(self.write_answer(*answer)).await,
+            First::Later(later) => return Box::pin(self.decide_later(*later)).await,
+            First::Other(speaks, unread) => self.serve_other(speaks, unread).await,
+        }
+        None
     }
-    match Handover::own(stream, unread, permit) {
-        Ok(handover) => land(&inner.hub, attach, handover).await,
-        Err(error) => lost_on_its_way(&error),
+
+    /// Serves what is not the fast path's.
+    async fn serve_other(mut self, speaks: Speaks, unread: Bytes) {
+        let unread = match speaks {
+            Speaks::Http1 => {
+                polls::serve(&self.worker, &self.server, &mut self.stream, unread, self.peer).await
+            }
+            _ => Some(unread),
+        };
+        let Some(unread) = unread else { return };
+        let Self { server, stream, peer, permit, .. } = self;
+        let stream = Rewind::new(stream, encode_target(unread), permit);
+        match speaks {
+            Speaks::FlashPolicy if server.drafts => {
+                flash::answer(&server.listener.flash_policy, stream).await;
+            }
+            Speaks::Http2 if server.listener.http2.enabled => {
+                Box::pin(http2::serve(&server, stream, peer)).await;
+            }
+            // hyper refuses what is not HTTP/1.
+            Speaks::Http1 | Speaks::Http2 | Speaks::FlashPolicy | Speaks::Tls => {
+                let stream = stream.with_write_timeout(server.listener.write_timeout);
+                Box::pin(requests::serve(&server, stream, peer)).await;
+            }
+        }
+    }
+
+    /// Awaits the decision on a request for an upgrade.
+    async fn decide_later(self, later: Later) -> Option<ConnectionTask> {
+        let Later { decision, parts, unread } = later;
+        match resolve(&self.server, decision).await {
+            Decision::Upgrade(upgrade) => self.upgrade(upgrade, unread).await,
+            decision => {
+                let answer = match serve_decided(&self.server, parts, Empty::new(), decision).await {
+                    Served::Answer(answer) => answer,
+                    Served::Pass(_) => plain(StatusCode::NOT_FOUND, "not found\n"),
+                };
+                self.write_answer(answer).await;
+                None
+            }
+        }
+    }
+
+    /// Turns the connection into one of this worker's. The answer goes out with the session's first packet, in one write.
+    fn start(self, upgrade: Upgrade, unread: Bytes) -> Option<ConnectionTask> {
+        let Self { worker, stream, permit, .. } = self;
+        worker.with_scratch(|head| {
+            wire::write_head(&upgrade.response, head);
+            let io = Io::Own(stream, permit);
+            start(upgrade.target, &worker, Upgraded { io, unread, answer: head })
+        })
+    }
+
+    /// As [`start`](Self::start), of a connection whose session may be another worker's, or whose handshake takes longer.
+    async fn upgrade(mut self, mut upgrade: Upgrade, mut unread: Bytes) -> Option<ConnectionTask> {
+        if let Err(answer) = check(&self.server.hub, &*upgrade.target).await {
+            self.write_answer(answer).await;
+            return None;
+        }
+        let is_here = upgrade.target.worker().is_none_or(|worker| worker == self.worker.id());
+        if is_here && upgrade.draft.is_none() {
+            return self.start(upgrade, unread);
+        }
+        let head = upgrade.draft.take().map_or_else(
+            || {
+                let mut head = Vec::with_capacity(256);
+                wire::write_head(&upgrade.response, &mut head);
+                DraftAnswer { head, challenge: None }
+            },
+            |draft| *draft,
+        );
+        if let Err(lost) = self.shake_hands(head, &mut unread).await {
+            lost.count();
+            return None;
+        }
+        let Self { worker, server, stream, permit, .. } = self;
+        if is_here {
+            let io = Io::Own(stream, permit);
+            return start(upgrade.target, &worker, Upgraded { io, unread, answer: &[] });
+        }
+        match Handover::own(stream, unread, permit) {
+            Ok(handover) => land(&server.hub, upgrade.target, handover).await,
+            Err(error) => lost_on_its_way(&error),
+        }
+        None
+    }
+
+    /// Writes the head of an answer, and proves to a client of hixie-76 that it was read.
+    async fn shake_hands(&mut self, answer: DraftAnswer, unread: &mut Bytes) -> Result<(), Lost> {
+        let deadline = after(Instant::now(), self.server.listener.head_timeout);
+        let stream = &mut self.stream;
+        let shake_hands = async {
+            stream.write_all(&answer.head).await?;
+            match answer.challenge {
+                Some(challenge) => Ok(prove(stream, challenge, unread).await?),
+                None => Ok(stream.flush().await?),
+            }
+        };
+        in_time(&self.server, deadline, pin!(shake_hands)).await
+    }
+
+    /// Answers the connection's only request.
+    async fn write_answer(self, answer: Answer) {
+        let Self { mut stream, permit, .. } = self;
+        let mut bytes = Vec::with_capacity(512);
+        wire::write_answer(&answer, None, &mut bytes);
+        let write = async {
+            stream.write_all(&bytes).await?;
+            stream.shutdown().await?;
+            // Closing with bytes unread would make the kernel answer with a reset, which may overtake the answer.
+            let mut rest = stream.take(LINGER_BYTES);
+            tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
+        };
+        if let Ok(Err(error)) = tokio::time::timeout(LINGER, write).await {
+            tracing::debug!(%error, "an answer was not written");
+        }
+        // The connection has its place until it is closed.
+        drop(permit);
     }
 }
 
@@ -262,28 +261,12 @@ fn encode_target(bytes: Bytes) -> Bytes {
     [around(0..begin + 1), &encoded, around(end..bytes.len())].concat().into()
 }
 
-/// Answers the connection's only request. `_permit` is given back when the connection is closed.
-async fn write_answer(mut stream: Stream, _permit: Permit, answer: Answer) {
-    let mut bytes = Vec::with_capacity(512);
-    wire::write_answer(&answer, None, &mut bytes);
-    let write = async {
-        stream.write_all(&bytes).await?;
-        stream.shutdown().await?;
-        // Closing with bytes unread would make the kernel answer with a reset, which may overtake the answer.
-        let mut rest = stream.take(LINGER_BYTES);
-        tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
-    };
-    if let Ok(Err(error)) = tokio::time::timeout(LINGER, write).await {
-        tracing::debug!(%error, "an answer was not written");
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn size_of_future<A, B, C, D, E, F, G>(_: impl FnOnce(A, B, C, D, E, F) -> G) -> usize {
-        size_of::<G>()
+    fn size_of_future<A, B, F>(_: impl FnOnce(A, B) -> F) -> usize {
+        size_of::<F>()
     }
 
     #[test]

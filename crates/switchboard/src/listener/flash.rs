@@ -60,7 +60,7 @@ async fn run(inner: Arc<Server>, listener: TcpListener) {
         match accepted {
             Ok((stream, address)) => match admit(&inner, address) {
                 Ok(permit) => drop(tokio::task::spawn_local(serve(Arc::clone(&inner), stream, permit))),
-                Err(refusal) => super::count_refused(refusal),
+                Err(refusal) => refusal.count(),
             },
             Err(error) => {
                 metrics::counter!("switchboard_accept_errors_total", "reason" => "flash policy").increment(1);

@@ -32,8 +32,8 @@ use tracing::Instrument;
 
 use super::keep_alive::Patience;
 use super::requests::{answer, own};
-use super::streams::{OpenStream, StreamBody, StreamPlace, Streams};
 use crate::Peer;
+use crate::http::streams::{OpenStream, StreamBody, StreamPlace, Streams};
 use crate::http::{Answer, plain, refused};
 use crate::server::Server;
 use crate::server::options::after;
@@ -163,7 +163,7 @@ where
         }
         watching = true;
         while timer.as_mut().poll(cx).is_ready() {
-            match streams.next_look(&patience) {
+            match patience.next_look(streams.idle_since(), streams.had_any()) {
                 Some(next) => {
                     streams.forget_abandoned();
                     timer.as_mut().reset(next);

@@ -1,5 +1,5 @@
 //! The server's own listener: each worker accepts on a socket of its own (`SO_REUSEPORT`), or on one that all share, takes a WebSocket upgrade
-//! that comes first on a fast path, and leaves every other request to hyper. Both ways ask the same [`decide`](crate::http::decide).
+//! that comes first on a fast path, and leaves every other request to hyper. Both ways ask the same [`decide`](crate::door).
 
 mod accept;
 pub(crate) mod address;
@@ -13,7 +13,6 @@ mod polls;
 mod proxy_protocol;
 mod requests;
 pub(crate) mod sockets;
-pub(crate) mod streams;
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,11 +21,6 @@ pub use address::ListenAddress;
 use sockets::Bound;
 
 use crate::server::KeepAlive;
-use crate::transport::connection_limit::Refusal;
-
-pub(crate) fn count_refused(refusal: Refusal) {
-    metrics::counter!("switchboard_connections_refused_total", "reason" => refusal.as_str()).increment(1);
-}
 
 fn count_tls_error(reason: &'static str) {
     metrics::counter!("switchboard_tls_handshake_errors_total", "reason" => reason).increment(1);

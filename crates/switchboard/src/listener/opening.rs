@@ -6,20 +6,23 @@ use std::io;
 use std::pin::Pin;
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::StatusCode;
+use http::request::Parts;
 use switchboard_hub::Worker;
 use switchboard_websocket::handshake::head::{Head, HeadLimits};
-use switchboard_websocket::handshake::server::Upgrade;
+use switchboard_websocket::handshake::server::Upgrade as Rfc6455;
 use thiserror::Error;
 use tokio::io::{AsyncRead, ReadBuf};
 
+use super::connection::Accepted;
 use super::first::Speaks;
 use super::proxy_protocol::{self, ProxyError, Source};
 use crate::Peer;
-use crate::http::decide::{Attach, Decision, HixieUpgrade, decide};
+use crate::door::decide;
+use crate::http::mount::{Decision, LaterDecision, Upgrade};
 use crate::http::{Answer, plain};
 use crate::server::Server;
-use crate::transport::connection_limit::{Permit, Refusal};
+use crate::transport::connection_limit::Refusal;
 use crate::transport::stream::Stream;
 use crate::transport::tls::{Acceptor, HandshakeError};
 
@@ -48,7 +51,7 @@ impl Lost {
         match self {
             Lost::Late => metrics::counter!("switchboard_head_timeouts_total").increment(1),
             Lost::Proxy(_) => metrics::counter!("switchboard_proxy_protocol_errors_total").increment(1),
-            Lost::Refused(refusal) => super::count_refused(*refusal),
+            Lost::Refused(refusal) => refusal.count(),
             Lost::Tls(error) => super::count_tls_error(error.reason()),
             Lost::Closed | Lost::ShuttingDown | Lost::Io(_) => {}
         }
@@ -58,15 +61,20 @@ impl Lost {
 
 /// What the first bytes of a connection are.
 pub(super) enum First {
-    Upgrade {
-        response: Response<()>,
-        attach: Attach,
-        unread: Bytes,
-    },
-    UpgradeHixie(Box<HixieUpgrade>, Bytes),
+    /// A request for an upgrade, and what came behind it.
+    Upgrade(Upgrade, Bytes),
     Answer(Box<Answer>),
+    /// A request for an upgrade on which it takes time to decide.
+    Later(Box<Later>),
     /// What does not go the fast path, and its bytes so far.
     Other(Speaks, Bytes),
+}
+
+/// A request for an upgrade on which it takes time to decide.
+pub(super) struct Later {
+    pub(super) decision: LaterDecision,
+    pub(super) parts: Parts,
+    pub(super) unread: Bytes,
 }
 
 /// The first bytes so far: too few to tell what they are, or to decide on.
@@ -91,91 +99,70 @@ fn ends_head(bytes: &[u8]) -> bool {
         .any(|at| matches!(bytes.get(at + 1..), Some([b'\n', ..] | [b'\r', b'\n', ..])))
 }
 
-/// Reads until it is clear what the first bytes are, those behind the PROXY protocol's header where it is on.
-pub(super) async fn first_bytes(
-    worker: &Worker,
-    inner: &Server,
-    stream: &mut Stream,
-    peer: &mut Peer,
-    permit: &mut Permit,
-    tls: Option<&Acceptor>,
-) -> Result<First, Lost> {
-    let may_request = tls.is_none_or(Acceptor::plain_too);
-    if inner.listener.proxy_protocol {
-        return Box::pin(behind_proxy(worker, inner, stream, peer, permit, may_request)).await;
+impl Accepted {
+    /// Reads until it is clear what the first bytes are, those behind the PROXY protocol's header where it is on.
+    pub(super) async fn first_bytes(&mut self, tls: Option<&Acceptor>) -> Result<First, Lost> {
+        let may_request = tls.is_none_or(Acceptor::plain_too);
+        if self.server.listener.proxy_protocol {
+            return Box::pin(self.behind_proxy(may_request)).await;
+        }
+        self.count_for_address()?;
+        self.first_request(may_request).await
     }
-    count_for(permit, peer)?;
-    first_request(worker, inner, stream, peer, may_request).await
-}
 
-/// Reads until it is clear what the first bytes are. `may_request`: whether requests are answered here.
-pub(super) async fn first_request(
-    worker: &Worker,
-    inner: &Server,
-    stream: &mut Stream,
-    peer: &Peer,
-    may_request: bool,
-) -> Result<First, Lost> {
-    match read_some(worker, stream, |bytes| look(inner, bytes, peer, may_request)).await? {
-        Ok(first) => Ok(first),
-        Err(few) => Box::pin(more(worker, inner, stream, peer, may_request, few)).await,
+    /// Reads until it is clear what the first bytes are. `may_request`: whether requests are answered here.
+    pub(super) async fn first_request(&mut self, may_request: bool) -> Result<First, Lost> {
+        let Self { worker, server, stream, peer, .. } = self;
+        match read_some(worker, stream, |bytes| look(server, bytes, peer, may_request)).await? {
+            Ok(first) => Ok(first),
+            Err(few) => Box::pin(self.more(may_request, few)).await,
+        }
     }
-}
 
-/// As [`first_request`], where some bytes came before.
-async fn more(
-    worker: &Worker,
-    inner: &Server,
-    stream: &mut Stream,
-    peer: &Peer,
-    may_request: bool,
-    mut few: TooFew,
-) -> Result<First, Lost> {
-    loop {
-        let before = few.begun.len();
-        read_some(worker, stream, |bytes| few.begun.extend_from_slice(bytes)).await?;
-        if few.tells_more(before, inner.listener.max_head_bytes) {
-            match look(inner, &few.begun, peer, may_request) {
-                Ok(first) => return Ok(first),
-                Err(still) => few = still,
+    /// As [`first_request`](Self::first_request), where some bytes came before.
+    async fn more(&mut self, may_request: bool, mut few: TooFew) -> Result<First, Lost> {
+        let Self { worker, server, stream, peer, .. } = self;
+        loop {
+            let before = few.begun.len();
+            read_some(worker, stream, |bytes| few.begun.extend_from_slice(bytes)).await?;
+            if few.tells_more(before, server.listener.max_head_bytes) {
+                match look(server, &few.begun, peer, may_request) {
+                    Ok(first) => return Ok(first),
+                    Err(still) => few = still,
+                }
             }
         }
     }
-}
 
-/// Reads the proxy's header, then the first request.
-async fn behind_proxy(
-    worker: &Worker,
-    inner: &Server,
-    stream: &mut Stream,
-    peer: &mut Peer,
-    permit: &mut Permit,
-    may_request: bool,
-) -> Result<First, Lost> {
-    if !inner.proxies.is_empty() && !inner.proxies.trusts_peer(*peer) {
-        return Err(ProxyError::Untrusted.into());
-    }
-    let mut begun = Vec::new();
-    let (source, len) = loop {
-        read_some(worker, stream, |bytes| begun.extend_from_slice(bytes)).await?;
-        if let Some(parsed) = proxy_protocol::parse(&begun)? {
-            break parsed;
+    /// Reads the proxy's header, then the first request.
+    async fn behind_proxy(&mut self, may_request: bool) -> Result<First, Lost> {
+        if !self.server.proxies.is_empty() && !self.server.proxies.trusts_peer(self.peer) {
+            return Err(ProxyError::Untrusted.into());
         }
-    };
-    if let Source::Client(client) = source {
-        *peer = Peer::new(client);
+        let mut begun = Vec::new();
+        let (source, len) = loop {
+            let see = |bytes: &[u8]| begun.extend_from_slice(bytes);
+            read_some(&self.worker, &mut self.stream, see).await?;
+            if let Some(parsed) = proxy_protocol::parse(&begun)? {
+                break parsed;
+            }
+        };
+        if let Source::Client(client) = source {
+            self.peer = Peer::new(client);
+        }
+        self.peer.named = true;
+        self.count_for_address()?;
+        match look(&self.server, begun.get(len..).unwrap_or_default(), &self.peer, may_request) {
+            Ok(first) => Ok(first),
+            Err(few) => self.more(may_request, few).await,
+        }
     }
-    peer.named = true;
-    count_for(permit, peer)?;
-    match look(inner, begun.get(len..).unwrap_or_default(), peer, may_request) {
-        Ok(first) => Ok(first),
-        Err(few) => more(worker, inner, stream, peer, may_request, few).await,
-    }
-}
 
-/// Counts the connection for its peer's address, where that is known.
-fn count_for(permit: &mut Permit, peer: &Peer) -> Result<(), Lost> {
-    peer.ip().map_or(Ok(()), |address| permit.count_for(address)).map_err(Lost::Refused)
+    /// Counts the connection for its peer's address, where that is known.
+    fn count_for_address(&mut self) -> Result<(), Lost> {
+        let Some(address) = self.peer.ip() else { return Ok(()) };
+        self.permit.count_for(address).map_err(Lost::Refused)
+    }
 }
 
 /// Reads once, into the worker's buffer, and shows that to `see`.
@@ -200,7 +187,7 @@ async fn read_some<T>(
 }
 
 /// Decides on the first bytes: on the request, if its head is whole and asks for an upgrade.
-fn look(inner: &Server, bytes: &[u8], peer: &Peer, may_request: bool) -> Result<First, TooFew> {
+fn look(server: &Server, bytes: &[u8], peer: &Peer, may_request: bool) -> Result<First, TooFew> {
     let other = |speaks| Ok(First::Other(speaks, Bytes::copy_from_slice(bytes)));
     match Speaks::of(bytes) {
         Some(Speaks::Tls) => return other(Speaks::Tls),
@@ -212,7 +199,7 @@ fn look(inner: &Server, bytes: &[u8], peer: &Peer, may_request: bool) -> Result<
     if !bytes.starts_with(b"GET ") {
         return other(Speaks::Http1);
     }
-    let options = &inner.listener;
+    let options = &server.listener;
     let limits = HeadLimits::default().max_bytes(options.max_head_bytes).max_headers(options.max_headers);
     let (parts, len) = match Head::new(limits).request(bytes) {
         Ok(Some(whole)) => whole,
@@ -223,17 +210,17 @@ fn look(inner: &Server, bytes: &[u8], peer: &Peer, may_request: bool) -> Result<
         // What is malformed or too long is hyper's to refuse.
         Ok(None) | Err(_) => return other(Speaks::Http1),
     };
-    if !Upgrade::is_asked_for(&parts.headers) {
+    if !Rfc6455::is_asked_for(&parts.headers) {
         return other(Speaks::Http1);
     }
-    let peer = inner.proxies.resolve(*peer, &parts.headers);
+    let peer = server.proxies.resolve(*peer, &parts.headers);
     let unread = || Bytes::copy_from_slice(bytes.get(len..).unwrap_or_default());
-    Ok(match decide(inner, &parts, peer) {
-        Decision::Upgrade(response, attach) => First::Upgrade { response, attach, unread: unread() },
-        Decision::UpgradeHixie(upgrade) => First::UpgradeHixie(upgrade, unread()),
+    Ok(match decide(server, &parts, peer) {
+        Decision::Upgrade(upgrade) => First::Upgrade(upgrade, unread()),
         Decision::Answer(answer) => First::Answer(Box::new(answer)),
-        // None of a user's functions was asked for these: an upgrade of a path that is not ours, and no request of polling asks for one.
-        Decision::Pass | Decision::Poll(_) => return other(Speaks::Http1),
+        Decision::Later(decision) => First::Later(Box::new(Later { decision, unread: unread(), parts })),
+        // None of a user's functions was asked for these: an upgrade of a path that is not ours, and no exchange asks for one.
+        Decision::Pass | Decision::Exchange(_) => return other(Speaks::Http1),
     })
 }
 

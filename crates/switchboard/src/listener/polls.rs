@@ -1,6 +1,6 @@
 //! Long polls on a connection of our own listener, without hyper: what a poll and a short POST need of
 //! [RFC 9112](https://www.rfc-editor.org/rfc/rfc9112), and no more. A request of any other kind is not touched: hyper has its bytes, and the
-//! connection from there on. Both ask the same function what to do (`http/serve.rs`).
+//! connection from there on. Both ask the same function what to do (`door/`).
 //!
 //! A poll that waits keeps no buffer and no part of its request, and its answer goes out in one write.
 
@@ -20,12 +20,14 @@ use http_body_util::Full;
 use switchboard_hub::Worker;
 use switchboard_websocket::handshake::head::{Head, HeadLimits};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
 
 use crate::Peer;
-use crate::http::routes::Route;
-use crate::http::serve::{Served, serve_parts};
-use crate::http::wire::write_answer;
+use crate::door::serve::{Served, serve_found};
+use crate::http::body::BodyKind;
+use crate::http::mount::Found;
+use crate::http::wire::{LAST_CHUNK, write_answer, write_chunk};
 use crate::http::{Answer, plain};
 use crate::server::Server;
 use crate::server::options::{ListenerOptions, after};
@@ -52,17 +54,17 @@ where
         } else {
             take(inner, &bytes)
         };
-        let Poll { parts, body, is_last, behind } = match read {
+        let Poll { found, parts, body, is_last, behind } = match read {
             Read::Poll(poll) => *poll,
             Read::Other(bytes) => return Some(bytes),
         };
         let peer = inner.proxies.resolve(peer, &parts.headers);
-        let (answer, ahead) = {
-            let serving = pin!(serve_parts(inner, parts, body, peer));
+        let (answer, mut ahead) = {
+            let serving = pin!(serve_found(inner, found, parts, body, peer));
             answered(worker, stream, serving, behind).await?
         };
         let is_last = is_last || inner.closing.load(Ordering::Acquire);
-        let goes_on = write(worker, stream, &answer, is_last, &inner.listener).await;
+        let goes_on = write(worker, stream, answer, is_last, &mut ahead, &inner.listener).await;
         if !goes_on.is_ok_and(|goes_on| goes_on) {
             return None;
         }
@@ -80,6 +82,7 @@ enum Read {
 
 /// A poll, or a POST whose body came with it.
 struct Poll {
+    found: Found,
     parts: Parts,
     body: Full<Bytes>,
     /// The client wants the connection closed behind the answer.
@@ -100,10 +103,10 @@ fn poll_of(inner: &Server, bytes: &[u8]) -> Option<Box<Poll>> {
     let limits = HeadLimits::default().max_bytes(options.max_head_bytes).max_headers(options.max_headers);
     let (parts, len) = Head::new(limits).request(bytes).ok()??;
     let (length, is_last) = framing(&parts)?;
-    let Some(Route::Engine(_)) = inner.routes.load().find(&parts.uri) else { return None };
+    let found = inner.mounts.load().find(&parts.uri)?;
     let (body, behind) = bytes.get(len..)?.split_at_checked(length)?;
     let body = Full::new(Bytes::copy_from_slice(body));
-    Some(Box::new(Poll { parts, body, is_last, behind: behind.to_vec() }))
+    Some(Box::new(Poll { found, parts, body, is_last, behind: behind.to_vec() }))
 }
 
 /// The length of a request's body, and whether the request is the connection's last, as its head has it. `None`: it is for hyper to say.
@@ -161,13 +164,8 @@ where
         if let task::Poll::Ready(served) = serving.as_mut().poll(cx) {
             return task::Poll::Ready(Some(served));
         }
-        while ahead.len() < AHEAD {
-            match ready!(poll_read(worker, stream, cx, |bytes| ahead.extend_from_slice(bytes))) {
-                Some(()) => {}
-                None => return task::Poll::Ready(None),
-            }
-        }
-        task::Poll::Pending
+        ready!(poll_ahead(worker, stream, &mut ahead, cx));
+        task::Poll::Ready(None)
     });
     let answer = match served.await? {
         Served::Answer(answer) => answer,
@@ -175,6 +173,20 @@ where
         Served::Pass(_) => plain(StatusCode::NOT_FOUND, "not found\n"),
     };
     Some((answer, ahead))
+}
+
+/// Keeps what a client sends ahead of its time. Ready when the connection has ended.
+fn poll_ahead<S>(worker: &Worker, stream: &mut S, ahead: &mut Vec<u8>, cx: &mut Context<'_>) -> task::Poll<()>
+where
+    S: AsyncRead + Unpin,
+{
+    while ahead.len() < AHEAD {
+        match ready!(poll_read(worker, stream, cx, |bytes| ahead.extend_from_slice(bytes))) {
+            Some(()) => {}
+            None => return task::Poll::Ready(()),
+        }
+    }
+    task::Poll::Pending
 }
 
 /// Reads once, into the worker's buffer, and shows that to `see`. `None`: the connection has ended.
@@ -270,17 +282,18 @@ impl<'a> Idle<'a> {
 async fn write<S>(
     worker: &Worker,
     stream: &mut S,
-    answer: &Answer,
+    answer: Answer,
     is_last: bool,
+    ahead: &mut Vec<u8>,
     options: &ListenerOptions,
 ) -> io::Result<bool>
 where
-    S: AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin,
 {
     let is_last = is_last || answer.headers().contains_key(CONNECTION);
-    let mut rest = poll_fn(|cx| {
+    let rest = poll_fn(|cx| {
         task::Poll::Ready(worker.with_scratch(|bytes| {
-            write_answer(answer, (!is_last).then_some(options.keep_alive_timeout), bytes);
+            write_answer(&answer, (!is_last).then_some(options.keep_alive_timeout), bytes);
             let written = match Pin::new(&mut *stream).poll_write(cx, bytes) {
                 task::Poll::Ready(written) => written?,
                 task::Poll::Pending => 0,
@@ -289,22 +302,64 @@ where
         }))
     })
     .await?;
-    while !rest.is_empty() {
-        let written = in_time(options, stream.write(&rest)).await?;
-        if written == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        rest.drain(..written);
-    }
-    // Mostly there is nothing left to flush, and then no need of a timer.
-    match poll_fn(|cx| task::Poll::Ready(Pin::new(&mut *stream).poll_flush(cx))).await {
-        task::Poll::Ready(flushed) => flushed?,
-        task::Poll::Pending => in_time(options, stream.flush()).await?,
+    write_all(stream, &rest, options).await?;
+    if let BodyKind::Pieces(pieces) = answer.into_body().0 {
+        write_pieces(worker, stream, pieces, ahead, options).await?;
     }
     if is_last {
         stream.shutdown().await?;
     }
     Ok(!is_last)
+}
+
+/// Writes bytes to their end.
+async fn write_all<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    mut bytes: &[u8],
+    options: &ListenerOptions,
+) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match in_time(options, stream.write(bytes)).await? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            written => bytes = bytes.get(written..).unwrap_or_default(),
+        }
+    }
+    // Mostly there is nothing left to flush, and then no need of a timer.
+    match poll_fn(|cx| task::Poll::Ready(Pin::new(&mut *stream).poll_flush(cx))).await {
+        task::Poll::Ready(flushed) => flushed,
+        task::Poll::Pending => in_time(options, stream.flush()).await,
+    }
+}
+
+/// Writes the pieces of a body as they come, each as a chunk, and listens for the end of the client meanwhile.
+async fn write_pieces<S>(
+    worker: &Worker,
+    stream: &mut S,
+    mut pieces: mpsc::Receiver<Bytes>,
+    ahead: &mut Vec<u8>,
+    options: &ListenerOptions,
+) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut chunk = Vec::new();
+    loop {
+        let piece = poll_fn(|cx| {
+            if let task::Poll::Ready(piece) = pieces.poll_recv(cx) {
+                return task::Poll::Ready(Some(piece));
+            }
+            ready!(poll_ahead(worker, stream, ahead, cx));
+            task::Poll::Ready(None)
+        });
+        match piece.await {
+            Some(Some(piece)) => write_chunk(&piece, &mut chunk),
+            Some(None) => return write_all(stream, LAST_CHUNK, options).await,
+            None => return Err(io::ErrorKind::ConnectionAborted.into()),
+        }
+        write_all(stream, &chunk, options).await?;
+        // A stream that is silent keeps no buffer.
+        chunk = Vec::new();
+    }
 }
 
 /// A write of which the client is to take something in time.

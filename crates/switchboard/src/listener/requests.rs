@@ -12,7 +12,6 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -20,8 +19,8 @@ use tokio::time::Instant;
 
 use super::keep_alive::{KeepAliveHeader, Patience};
 use crate::Peer;
+use crate::door::serve::{Served, serve as serve_request};
 use crate::http::body::{BoxError, FallbackBody, ResponseBody};
-use crate::http::serve::{Served, serve as serve_request};
 use crate::http::{Answer, plain};
 use crate::server::Server;
 use crate::server::options::after;
@@ -193,7 +192,7 @@ pub(super) fn answer(
 }
 
 pub(super) fn own(answer: Answer) -> Response<ResponseBody<FallbackBody>> {
-    answer.map(|body| Either::Left(Full::new(body)))
+    answer.map(ResponseBody::own)
 }
 
 async fn fallback(inner: &Server, request: Request<Incoming>) -> Response<ResponseBody<FallbackBody>> {
@@ -201,7 +200,7 @@ async fn fallback(inner: &Server, request: Request<Incoming>) -> Response<Respon
         return own(plain(StatusCode::NOT_FOUND, "not found\n"));
     };
     match fallback.call(request).await {
-        Ok(response) => response.map(Either::Right),
+        Ok(response) => response.map(ResponseBody::inner),
         Err(error) => {
             metrics::counter!("switchboard_fallback_errors_total").increment(1);
             tracing::warn!(%error, "the fallback service failed");

@@ -17,7 +17,7 @@ use self::options::ListenerOptions;
 use self::socket_file::SocketFile;
 use crate::functions::replace;
 use crate::http::body::Fallback;
-use crate::http::routes::Routes;
+use crate::http::mount::{Mount, Mounts};
 use crate::proxies::TrustedProxies;
 use crate::transport::connection::cut_closing;
 use crate::transport::connection_limit::ConnectionLimit;
@@ -25,7 +25,7 @@ use crate::transport::connection_limit::ConnectionLimit;
 /// What all parts of a server share.
 pub(crate) struct Server {
     pub(crate) hub: Arc<Hub>,
-    pub(crate) routes: ArcSwap<Routes>,
+    pub(crate) mounts: ArcSwap<Mounts>,
     pub(crate) proxies: TrustedProxies,
     pub(crate) listener: ListenerOptions,
     /// Whether the drafts before RFC 6455 are spoken.
@@ -57,8 +57,9 @@ impl Server {
         self.closed.send_replace(true);
     }
 
-    pub(crate) fn add_route(&self, add: impl Fn(&mut Routes)) {
-        replace(&self.routes, add);
+    /// Mounts protocols at a path, in place of those that were there.
+    pub(crate) fn mount(&self, path: &str, protocols: &[Arc<dyn Mount>]) {
+        replace(&self.mounts, |mounts| mounts.add(path, protocols));
     }
 }
 

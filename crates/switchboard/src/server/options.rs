@@ -20,6 +20,9 @@ pub struct ListenerOptions {
     pub keep_alive_timeout: Duration,
     /// How long a client of HTTP/1 may take nothing of an answer. Default 30 s; then its connection is closed.
     pub write_timeout: Duration,
+    /// How long a request waits for a decision that takes time, such as that of an asynchronous
+    /// [`allow_request`](crate::Builder::allow_request_async). Default 30 s; then it gets a 503.
+    pub decision_timeout: Duration,
     /// Bytes of the head of a request. Default 16 KiB; a larger one gets a 431.
     pub max_head_bytes: usize,
     /// Header lines of a request. Default 100; more get a 431.
@@ -54,6 +57,7 @@ impl Default for ListenerOptions {
             head_timeout: Duration::from_secs(10),
             keep_alive_timeout: Duration::from_secs(65),
             write_timeout: Duration::from_secs(30),
+            decision_timeout: Duration::from_secs(30),
             max_head_bytes: 16 << 10,
             max_headers: 100,
             max_connections: usize::MAX,

@@ -14,9 +14,10 @@ use tokio::sync::watch;
 
 use super::Switchboard;
 use crate::api::options::SocketIoOptions;
-use crate::engineio::{ClientFile, EngineOptions, FullOutbox};
+use crate::engineio::{EngineOptions, FullOutbox};
 use crate::handshake::{KeepHeaders, Peer};
 use crate::http::cors::Origins;
+use crate::http::files::ClientFile;
 use crate::proxies::TrustedProxies;
 use crate::server::Server;
 use crate::server::options::ListenerOptions;
@@ -340,7 +341,7 @@ impl Builder {
             ConnectionLimit::new(self.listener.max_connections, self.listener.max_connections_per_address);
         let server = Server {
             hub,
-            routes: ArcSwap::default(),
+            mounts: ArcSwap::default(),
             proxies: self.proxies,
             listener: self.listener,
             drafts: self.drafts,

@@ -15,9 +15,11 @@ pub use builder::Builder;
 use extract::WeakSwitchboard;
 
 use crate::api::namespace::Namespace;
+use crate::door::service::{NotFound, SwitchboardLayer, SwitchboardService};
 use crate::engineio::{Application, EngineOptions, EngineServer, EngineService};
 use crate::http::body::Fallback;
-use crate::http::service::{NotFound, SwitchboardLayer, SwitchboardService};
+use crate::http::files::Files;
+use crate::http::mount::Mount;
 use crate::listener::{ListenAddress, Listening};
 use crate::server::{KeepAlive, Server, shut_down};
 use crate::socketio::server::{FromNodes, SocketIo, SocketIoApplication};
@@ -58,7 +60,10 @@ impl Switchboard {
 
     fn add_engine(&self, options: EngineOptions, application: Arc<dyn Application>) {
         let engine = Arc::new(EngineServer { options, application, hub: Arc::clone(&self.server.hub) });
-        self.server.add_route(|routes| routes.add_engine(Arc::clone(&engine)));
+        let options = &engine.options;
+        let files = Files { files: Arc::clone(&options.client_files), origins: options.origins.clone() };
+        let path = options.path.clone();
+        self.server.mount(&path, &[Arc::new(files), engine]);
     }
 
     /// Connects this server to other nodes by a bus: from then on broadcasts, joins, leaves and disconnects go to the sockets of all nodes,
@@ -124,7 +129,7 @@ impl Switchboard {
     /// A raw WebSocket service at a path.
     pub fn websocket_with(&self, path: &str, options: WebSocketOptions) -> WebSocketService {
         let service = RawService::new(path, options);
-        self.server.add_route(|routes| routes.add_websocket(Arc::clone(&service)));
+        self.server.mount(path, &[Arc::clone(&service) as Arc<dyn Mount>]);
         WebSocketService::new(service)
     }
 
@@ -139,6 +144,12 @@ impl Switchboard {
         let service = EngineService::new(&self.server.hub);
         self.add_engine(options, Arc::new(service.clone()));
         service
+    }
+
+    /// Mounts protocols of one's own at a path, in place of whatever was there; of several the first that
+    /// [takes](crate::protocol::Mount::takes) a request has it. See [`protocol`](crate::protocol).
+    pub fn mount(&self, path: &str, protocols: &[Arc<dyn Mount>]) {
+        self.server.mount(path, protocols);
     }
 
     /// The options that Engine.IO has here, to derive others from.

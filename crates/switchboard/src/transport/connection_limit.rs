@@ -48,6 +48,11 @@ impl Refusal {
             Refusal::Address => "too many connections from one address",
         }
     }
+
+    /// Counts a connection that was refused.
+    pub(crate) fn count(self) {
+        metrics::counter!("switchboard_connections_refused_total", "reason" => self.as_str()).increment(1);
+    }
 }
 
 impl ConnectionLimit {

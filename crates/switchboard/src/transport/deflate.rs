@@ -23,7 +23,7 @@ static KNOWN: [OnceLock<(DeflateParameters, DeflateOptions)>; FORMS] = [const { 
 
 /// What was agreed on with a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Compression {
+pub struct Compression {
     form: u8,
     parameters: DeflateParameters,
 }

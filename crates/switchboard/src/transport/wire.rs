@@ -15,12 +15,14 @@ pub(crate) const HIXIE: Framing = Framing { id: 2, separator: None };
 
 /// What was agreed on in the handshake of a WebSocket connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Wire {
+#[non_exhaustive]
+pub enum Wire {
     /// RFC 6455, or a draft with the same frames.
     #[default]
     Rfc6455,
     /// The same with compressed messages.
     Deflate(Compression),
+    /// The drafts hixie-75 and -76: text only, and no pings.
     Hixie(hixie::Version),
 }
 

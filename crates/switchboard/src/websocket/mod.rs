@@ -1,5 +1,6 @@
 //! Raw WebSocket services: messages as they are, and rooms shared with Socket.IO.
 
+mod decide;
 mod service;
 mod session;
 

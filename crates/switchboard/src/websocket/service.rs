@@ -124,10 +124,6 @@ impl RawService {
         Arc::new(Self { settings, functions: ArcSwap::from_pointee(none) })
     }
 
-    pub(crate) fn path(&self) -> &str {
-        &self.settings.path
-    }
-
     pub(crate) fn options(&self) -> &WebSocketOptions {
         &self.settings.options
     }

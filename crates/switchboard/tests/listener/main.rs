@@ -17,6 +17,7 @@ mod mounted;
 mod origins;
 mod pieces;
 mod places;
+mod protocols;
 mod proxies;
 mod sockets;
 mod tls;

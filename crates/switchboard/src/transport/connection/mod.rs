@@ -36,7 +36,7 @@ use super::wire::Wire;
 use read::Received;
 
 pub(crate) use closing::cut_closing;
-pub(crate) use task::ConnectionTask;
+pub use task::ConnectionTask;
 
 /// Whose connection it is: a session, or a probe that may become one's.
 pub(crate) trait ConnectionOwner: Session {

@@ -11,7 +11,7 @@ use crate::transport::io::Io;
 
 /// A connection's one task: no larger than what tokio's own part of a task leaves of a block of 128 bytes. What it seldom waits for is boxed,
 /// as the task lives as long as the connection does.
-pub(crate) struct ConnectionTask {
+pub struct ConnectionTask {
     connection: Rc<Connection>,
     worker: Rc<Worker>,
     waiting: Option<Box<Waiting>>,

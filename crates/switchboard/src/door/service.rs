@@ -10,14 +10,14 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body::Body;
-use http_body_util::{Either, Full};
+use http_body_util::Full;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::body::ResponseBody;
-use super::plain;
 use super::serve::{Served, serve};
 use crate::handshake::Peer;
+use crate::http::body::ResponseBody;
+use crate::http::plain;
 use crate::server::KeepAlive;
 
 /// Puts Switchboard in front of a service: requests to its paths are answered by it, all others by the service.
@@ -110,10 +110,10 @@ where
         let serving = serve(&io, request, peer);
         Box::pin(async move {
             match serving.await {
-                Served::Answer(answer) => Ok(answer.map(|body| Either::Left(Full::new(body)))),
+                Served::Answer(answer) => Ok(answer.map(ResponseBody::own)),
                 Served::Pass(request) => {
                     drop(guest);
-                    Ok(inner.call(request).await?.map(Either::Right))
+                    Ok(inner.call(request).await?.map(ResponseBody::inner))
                 }
             }
         })
@@ -139,6 +139,6 @@ impl<B> Service<Request<B>> for NotFound {
     }
 
     fn call(&mut self, _request: Request<B>) -> Self::Future {
-        ready(Ok(plain(StatusCode::NOT_FOUND, "not found\n").map(Full::new)))
+        ready(Ok(plain(StatusCode::NOT_FOUND, "not found\n").map(|_words| Full::from("not found\n"))))
     }
 }

@@ -12,13 +12,12 @@ use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
-use super::keep_alive::Patience;
-use crate::http::body::{BoxError, FallbackBody, ResponseBody};
+use super::body::{BoxError, FallbackBody, ResponseBody};
 use crate::transport::connection_limit::{ConnectionLimit, Permit, Refusal};
 
 /// What is counted of a connection. A WebSocket's stream may be another worker's than the connection is: hence atomics.
 #[derive(Debug)]
-pub(super) struct Streams {
+pub(crate) struct Streams {
     begun: Instant,
     /// Requests whose answer is not sent, and WebSockets.
     open: AtomicUsize,
@@ -31,7 +30,7 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    pub(super) fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             begun: Instant::now(),
             open: AtomicUsize::new(0),
@@ -41,28 +40,32 @@ impl Streams {
         })
     }
 
-    /// When to look again whether the connection is idle; `None` where it has been for too long.
-    pub(super) fn next_look(&self, patience: &Patience) -> Option<Instant> {
-        let millis = self.idle_since.load(Ordering::Acquire);
-        let idle_since = self.begun + Duration::from_millis(millis);
-        patience.next_look((!self.are_open()).then_some(idle_since), millis > 0)
+    /// Since when no stream is open; `None` while one is.
+    pub(crate) fn idle_since(&self) -> Option<Instant> {
+        let since = self.begun + Duration::from_millis(self.idle_since.load(Ordering::Acquire));
+        (!self.are_open()).then_some(since)
     }
 
-    pub(super) fn are_open(&self) -> bool {
+    /// Whether any stream has ended.
+    pub(crate) fn had_any(&self) -> bool {
+        self.idle_since.load(Ordering::Acquire) > 0
+    }
+
+    pub(crate) fn are_open(&self) -> bool {
         self.open.load(Ordering::Acquire) > 0
     }
 
     /// Requests that were taken back since [`forget_abandoned`](Self::forget_abandoned).
-    pub(super) fn abandoned(&self) -> usize {
+    pub(crate) fn abandoned(&self) -> usize {
         self.abandoned.load(Ordering::Acquire)
     }
 
-    pub(super) fn forget_abandoned(&self) {
+    pub(crate) fn forget_abandoned(&self) {
         self.abandoned.store(0, Ordering::Release);
     }
 
     /// Bytes of answers that are not sent.
-    pub(super) fn unsent(&self) -> usize {
+    pub(crate) fn unsent(&self) -> usize {
         self.unsent.load(Ordering::Acquire)
     }
 }
@@ -77,13 +80,13 @@ pub(crate) struct OpenStream {
 
 impl OpenStream {
     /// A request that has come.
-    pub(super) fn asking(streams: &Arc<Streams>) -> Self {
+    pub(crate) fn asking(streams: &Arc<Streams>) -> Self {
         streams.open.fetch_add(1, Ordering::AcqRel);
         Self { streams: Arc::clone(streams), asking: true }
     }
 
     /// Its answer is there.
-    pub(super) fn answered(mut self) -> Self {
+    pub(crate) fn answered(mut self) -> Self {
         self.asking = false;
         self
     }
@@ -110,7 +113,7 @@ pub(crate) struct StreamPlace {
 }
 
 impl StreamPlace {
-    pub(super) fn new(streams: &Arc<Streams>, address: Option<IpAddr>) -> Self {
+    pub(crate) fn new(streams: &Arc<Streams>, address: Option<IpAddr>) -> Self {
         Self { streams: Arc::clone(streams), address }
     }
 
@@ -126,13 +129,13 @@ impl StreamPlace {
 }
 
 /// The body of an answer, whose stream is open until all of it is sent.
-pub(super) struct StreamBody {
+pub(crate) struct StreamBody {
     body: ResponseBody<FallbackBody>,
     stream: Arc<OpenStream>,
 }
 
 impl StreamBody {
-    pub(super) fn new(body: ResponseBody<FallbackBody>, stream: OpenStream) -> Self {
+    pub(crate) fn new(body: ResponseBody<FallbackBody>, stream: OpenStream) -> Self {
         Self { body, stream: Arc::new(stream) }
     }
 }
@@ -159,7 +162,7 @@ impl Body for StreamBody {
 }
 
 /// Bytes of an answer on their way.
-pub(super) struct Piece {
+pub(crate) struct Piece {
     bytes: Bytes,
     stream: Arc<OpenStream>,
 }

@@ -1,0 +1,31 @@
+//! What Engine.IO answers to requests that it refuses.
+
+use bytes::Bytes;
+use http::StatusCode;
+use switchboard_protocol::engineio::ErrorCode;
+
+use crate::http::{Answer, answer, refused};
+
+/// An error of Engine.IO, as Node words it.
+pub(crate) fn engine_error(code: ErrorCode) -> Answer {
+    refused("engine", code.message());
+    engine_answer(code, Bytes::from_static(code.json_body().as_bytes()))
+}
+
+/// An error of Engine.IO with a message of its own.
+pub(crate) fn engine_error_with(code: ErrorCode, message: &str) -> Answer {
+    refused("engine", code.message());
+    engine_answer(code, code.json_body_with(message).into())
+}
+
+fn engine_answer(code: ErrorCode, body: Bytes) -> Answer {
+    let status = StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::BAD_REQUEST);
+    answer(status, "application/json", body)
+}
+
+/// The answer to a page whose origin is not let in.
+pub(crate) fn refuse_origin(origin: &str) -> Answer {
+    refused("http", "origin");
+    let words = format!("origin {origin} is not allowed: see the option `origins`");
+    engine_error_with(ErrorCode::Forbidden, &words)
+}

@@ -1,0 +1,187 @@
+//! What Engine.IO decides on a request: its checks, in Node's order.
+
+use std::sync::Arc;
+
+use http::header::{CONTENT_TYPE, ORIGIN, SEC_WEBSOCKET_PROTOCOL, SET_COOKIE};
+use http::{HeaderMap, Method, Uri};
+use switchboard_hub::WorkerId;
+use switchboard_protocol::engineio::{ErrorCode, Query, SessionId};
+use switchboard_websocket::handshake::server::Upgrade;
+
+use super::answers::{engine_error, engine_error_with, refuse_origin};
+use super::exchange::{Get, Open, Post, ProbeTarget, SessionTarget};
+use super::{EngineServer, polling};
+use crate::handshake::Handshake;
+use crate::http::finish::Finish;
+use crate::http::mount::{Abandoned, Decision, Exchange, ExchangeTarget, Mount, RequestHead, UpgradeTarget};
+use crate::http::request_body::BodyLimits;
+use crate::http::{Answer, upgrade};
+use crate::transport::wire::Wire;
+
+impl Mount for EngineServer {
+    /// All that is below its path, as in Node, unless it is no request of a client of Engine.IO.
+    fn takes(&self, rest: &str, target: &Uri) -> bool {
+        rest.is_empty() || target.query().is_some_and(|query| query.contains("transport="))
+    }
+
+    fn decide(self: Arc<Self>, head: &RequestHead<'_>) -> Decision {
+        match Asked::of(&self, head).and_then(|asked| asked.decide()) {
+            Ok(Decision::Answer(mut answer)) | Err(mut answer) => {
+                self.options.origins.add_headers(head.parts.headers.get(ORIGIN), answer.headers_mut());
+                Decision::Answer(answer)
+            }
+            Ok(decision) => decision,
+        }
+    }
+}
+
+/// A request to an endpoint.
+struct Asked<'a> {
+    engine: &'a Arc<EngineServer>,
+    head: &'a RequestHead<'a>,
+    /// The origin of a page that is not let in by it.
+    stranger: Option<&'a str>,
+    query: Query<'a>,
+    method: &'a Method,
+    /// It asks for a WebSocket.
+    upgrade: bool,
+}
+
+impl<'a> Asked<'a> {
+    /// Reads what is asked. A page of another origin may ask for nothing but to go on with a session over WebSocket: whoever knows a
+    /// session's id has read what its first request was answered. Whether that was for a page of ours, the session knows.
+    fn of(engine: &'a Arc<EngineServer>, head: &'a RequestHead<'a>) -> Result<Self, Answer> {
+        let parts = head.parts;
+        let query = Query::parse(parts.uri.query().unwrap_or_default());
+        // An extended CONNECT is to HTTP/2 what a GET with `Upgrade` is to HTTP/1.1.
+        let connect = parts.method == Method::CONNECT;
+        let method = if connect { &Method::GET } else { &parts.method };
+        let upgrade = connect || Upgrade::is_asked_for(&parts.headers);
+        let stranger = engine.options.origins.stranger(parts, head.peer);
+        match stranger {
+            Some(origin) if !upgrade || query.session().is_none() => Err(refuse_origin(origin)),
+            _ => Ok(Self { engine, head, stranger, query, method, upgrade }),
+        }
+    }
+
+    fn decide(&self) -> Result<Decision, Answer> {
+        let decision = self.decide_let_in();
+        // What another page is told does not depend on what it asked for.
+        decision.map_err(|answer| self.stranger.map_or(answer, refuse_origin))
+    }
+
+    fn decide_let_in(&self) -> Result<Decision, Answer> {
+        let (options, parts) = (&self.engine.options, self.head.parts);
+        if parts.method == Method::OPTIONS && parts.headers.contains_key(ORIGIN) {
+            return Ok(Decision::Answer(options.origins.preflight(&parts.headers)));
+        }
+        let websocket = match self.query.transport.as_deref() {
+            Some("websocket") if options.websocket => true,
+            Some("polling") if options.polling => false,
+            _ => return Err(engine_error(ErrorCode::TransportUnknown)),
+        };
+        match self.query.session() {
+            None if *self.method != Method::GET => Err(engine_error(ErrorCode::BadHandshakeMethod)),
+            _ if websocket != self.upgrade => Err(engine_error(ErrorCode::BadRequest)),
+            None => self.open(),
+            Some(sid) => self.go_on(self.session(sid)?),
+        }
+    }
+
+    /// A request that opens a session.
+    fn open(&self) -> Result<Decision, Answer> {
+        let (engine, parts) = (self.engine, self.head.parts);
+        let options = &engine.options;
+        if let Some(allow) = &options.allow_request {
+            allow(parts, self.head.peer).map_err(|words| engine_error_with(ErrorCode::Forbidden, &words))?;
+        }
+        if self.query.protocol() != 4 {
+            return Err(engine_error(ErrorCode::UnsupportedProtocolVersion));
+        }
+        let protocol = if self.upgrade { self.subprotocol() } else { None };
+        let handshake = Handshake::new(parts, self.head.peer, &options.keep_headers, protocol);
+        let cookie: HeaderMap = options.cookie.iter().map(|cookie| (SET_COOKIE, cookie.clone())).collect();
+        if self.upgrade {
+            let engine = Arc::clone(engine);
+            return self.websocket(cookie, |wire| SessionTarget { engine, handshake, wire });
+        }
+        let (open, abandoned) = Open::new(engine, handshake);
+        let finish = self.finish(true).headers(cookie);
+        Ok(Decision::Exchange(Exchange { abandoned, finish, ..exchange(None, Box::new(open)) }))
+    }
+
+    /// A request of a session.
+    fn go_on(&self, sid: SessionId) -> Result<Decision, Answer> {
+        let (engine, options) = (self.engine, &self.engine.options);
+        let worker = WorkerId(sid.worker());
+        match *self.method {
+            Method::GET if !self.upgrade => {
+                let exchange = exchange(Some(worker), Box::new(Get { sid }));
+                let abandoned = polling::abandoned_by(&sid);
+                Ok(Decision::Exchange(Exchange { abandoned, finish: self.finish(true), ..exchange }))
+            }
+            Method::GET if options.upgrades() => {
+                let (engine, stranger) = (Arc::clone(engine), self.stranger.map(Into::into));
+                self.websocket(HeaderMap::new(), |wire| ProbeTarget { engine, sid, wire, stranger })
+            }
+            Method::POST if !self.upgrade => {
+                // Protocol 4 has no binary payloads.
+                let kind = self.head.parts.headers.get(CONTENT_TYPE);
+                let binary = kind.is_some_and(|kind| kind.as_bytes() == b"application/octet-stream");
+                let limits = BodyLimits {
+                    max_bytes: options.max_payload,
+                    max_pieces: options.max_body_pieces,
+                    timeout: options.body_timeout,
+                };
+                let exchange = exchange(Some(worker), Box::new(Post { sid, binary, begun: false }));
+                let (body, abandoned) = ((!binary).then_some(limits), polling::abandoned_by(&sid));
+                Ok(Decision::Exchange(Exchange { body, abandoned, finish: self.finish(false), ..exchange }))
+            }
+            _ => Err(engine_error(ErrorCode::BadRequest)),
+        }
+    }
+
+    fn session(&self, sid: &str) -> Result<SessionId, Answer> {
+        let workers = self.engine.hub.workers();
+        let sid = SessionId::parse(sid).filter(|sid| usize::from(sid.worker()) < workers);
+        sid.ok_or_else(|| engine_error(ErrorCode::SessionIdUnknown))
+    }
+
+    /// What an answer is given on its way out. `tells`: it says something that is worth compressing.
+    fn finish(&self, tells: bool) -> Finish {
+        let (options, headers) = (&self.engine.options, &self.head.parts.headers);
+        let threshold = options.http_compression.filter(|_| tells);
+        Finish::new(&options.origins, headers).compress(threshold, headers)
+    }
+
+    fn websocket<T: UpgradeTarget + 'static>(
+        &self,
+        extra: HeaderMap,
+        target: impl FnOnce(Wire) -> T,
+    ) -> Result<Decision, Answer> {
+        let mut asked = upgrade::check(self.head)?;
+        asked.select(self.subprotocol().as_slice());
+        let deflate = self.engine.options.per_message_deflate.as_ref();
+        Ok(Decision::Upgrade(upgrade::accept(asked, extra, deflate, target)))
+    }
+
+    /// The subprotocol of a WebSocket: the client's first that the options have, or the client's first where these have none.
+    fn subprotocol(&self) -> Option<&'a str> {
+        let known = &self.engine.options.subprotocols;
+        let offers = self.head.parts.headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+        let offers = offers.filter_map(|offer| offer.to_str().ok()).flat_map(|offer| offer.split(','));
+        offers.map(str::trim).find(|offer| known.is_empty() || known.iter().any(|known| known == offer))
+    }
+}
+
+/// A request that a worker answers, without what differs.
+fn exchange(worker: Option<WorkerId>, target: Box<dyn ExchangeTarget>) -> Exchange {
+    Exchange {
+        worker,
+        body: None,
+        abandoned: Abandoned::Ignored,
+        finish: Finish::default(),
+        unanswered: || engine_error(ErrorCode::SessionIdUnknown),
+        target,
+    }
+}

@@ -1,0 +1,309 @@
+//! Where protocols meet HTTP: a protocol is mounted at a path, and decides on each request there by its head.
+//!
+//! A decision is data: an [`Answer`], an [`Upgrade`] with the one whom the connection will belong to, or an [`Exchange`] with the one who
+//! will answer. Whoever brought the request in carries it out (`door/`): the listener's fast path, hyper, an outer server. So no check is
+//! skipped on any way in, and no protocol knows them.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Response, Uri};
+use switchboard_hub::{Hub, Worker, WorkerId};
+use tokio::sync::oneshot;
+
+use super::Answer;
+use super::finish::Finish;
+use super::hixie::DraftAnswer;
+use super::request_body::{BodyLimits, BodyRefusal};
+use crate::Peer;
+use crate::transport::connection::{ConnectionTask, Opened};
+use crate::transport::io::Io;
+use crate::transport::wire::Wire;
+
+/// A protocol at its path.
+pub trait Mount: Send + Sync + 'static {
+    /// Whether a request at or below its path is its own. `rest`: the path below it. Default: nothing below.
+    fn takes(&self, rest: &str, _target: &Uri) -> bool {
+        rest.is_empty()
+    }
+
+    /// Decides on a request by its head. Called on any thread; a panic in it is a 500 for that request.
+    fn decide(self: Arc<Self>, head: &RequestHead<'_>) -> Decision;
+}
+
+/// The head of a request, as protocols judge it.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct RequestHead<'a> {
+    /// Method, target, version, headers, and what the way in knows (`extensions`).
+    pub parts: &'a Parts,
+    /// The path below that of the mount, without a slash before it.
+    pub rest: &'a str,
+    /// Where it came from.
+    pub peer: Peer,
+    /// Whether the WebSocket drafts before RFC 6455 are spoken.
+    pub drafts: bool,
+}
+
+/// What is to be done with a request.
+pub enum Decision {
+    /// It is the application's.
+    Pass,
+    /// It is answered at once.
+    Answer(Answer),
+    /// Its connection becomes another's than HTTP's.
+    Upgrade(Upgrade),
+    /// It is answered by a worker.
+    Exchange(Exchange),
+    /// It takes time to decide. The future is dropped where the client leaves.
+    Later(LaterDecision),
+}
+
+/// A decision that takes time.
+pub type LaterDecision = Pin<Box<dyn Future<Output = Decision> + Send>>;
+
+/// What is asked on a worker before something goes on there. Its error is the answer.
+pub type Check = Box<dyn FnOnce(&Rc<Worker>) -> Result<(), Answer> + Send>;
+
+/// A request whose connection becomes a WebSocket.
+pub struct Upgrade {
+    /// The answer: 101, or 200 to an extended CONNECT.
+    pub response: Response<()>,
+    /// The answer of a draft whose handshake is not over with that.
+    pub(crate) draft: Option<Box<DraftAnswer>>,
+    /// Whom the connection belongs to.
+    pub target: Box<dyn UpgradeTarget>,
+}
+
+/// Whom an upgraded connection belongs to.
+pub trait UpgradeTarget: Send {
+    /// The worker that must drive the connection. Default: any.
+    fn worker(&self) -> Option<WorkerId> {
+        None
+    }
+
+    /// What is asked on that worker before the connection is upgraded. Default: nothing.
+    fn check(&self) -> Option<Check> {
+        None
+    }
+
+    /// Starts the connection, on its worker's thread. Returns its task, which the caller runs, unless it runs already.
+    fn start(self: Box<Self>, worker: &Rc<Worker>, upgraded: Upgraded<'_>) -> Option<ConnectionTask>;
+}
+
+/// A connection that was just upgraded.
+pub struct Upgraded<'a> {
+    pub(crate) io: Io,
+    /// Bytes that came behind the head of the request.
+    pub(crate) unread: Bytes,
+    /// The head of the answer, where it is still to be written.
+    pub(crate) answer: &'a [u8],
+}
+
+impl Upgraded<'_> {
+    /// Starts a WebSocket connection, and returns its task unless it runs already.
+    pub(crate) fn start(self, wire: Wire, start: impl FnOnce(Opened<'_>)) -> Option<ConnectionTask> {
+        let Self { io, unread, answer } = self;
+        let task = Cell::new(None);
+        start(Opened { io, wire, unread, answer, adopt: Some(&task) });
+        task.into_inner()
+    }
+}
+
+/// A request that a worker answers, now or when there is something to say.
+pub struct Exchange {
+    /// The worker that answers. `None`: any.
+    pub worker: Option<WorkerId>,
+    /// How much of its body is read. `None`: nothing.
+    pub body: Option<BodyLimits>,
+    /// What is done if the client leaves before it has its answer.
+    pub abandoned: Abandoned,
+    /// What the answer is given on its way out.
+    pub finish: Finish,
+    /// The answer where the target drops its [`Reply`].
+    pub unanswered: fn() -> Answer,
+    /// Who answers.
+    pub target: Box<dyn ExchangeTarget>,
+}
+
+/// Who answers a request, on its worker's thread.
+pub trait ExchangeTarget: Send {
+    /// What is asked on the worker before a body is waited for that did not come with its head. Default: nothing.
+    fn begin(&mut self) -> Option<Check> {
+        None
+    }
+
+    /// Answers, now or later.
+    fn run(self: Box<Self>, worker: &Rc<Worker>, body: Bytes, reply: Reply);
+
+    /// The body was refused. Default: the answer says so, and that is all.
+    fn refuse(self: Box<Self>, _worker: &Rc<Worker>, refusal: BodyRefusal, reply: Reply) {
+        let _gone = reply.send(refusal.answer());
+    }
+}
+
+/// Where the answer to a request goes. Dropped, the answer is what [`Exchange::unanswered`] says.
+#[derive(Debug)]
+pub struct Reply(oneshot::Sender<Answer>);
+
+impl Reply {
+    pub(crate) fn channel() -> (Self, oneshot::Receiver<Answer>) {
+        let (reply, answer) = oneshot::channel();
+        (Self(reply), answer)
+    }
+
+    /// Answers.
+    ///
+    /// # Errors
+    /// The answer, where the client has left.
+    pub fn send(self, answer: Answer) -> Result<(), Answer> {
+        self.0.send(answer)
+    }
+
+    /// Whether the client has left.
+    pub fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+}
+
+/// What is done if a client leaves before it has its answer.
+pub enum Abandoned {
+    /// Nothing.
+    Ignored,
+    /// A worker is told the key of a session.
+    Session {
+        /// The worker.
+        worker: WorkerId,
+        /// The key.
+        key: SessionKeyBytes,
+        /// Is called on the worker.
+        tell: fn(&Rc<Worker>, &SessionKeyBytes),
+    },
+    /// Something else.
+    Other(Box<AbandonedFn>),
+}
+
+/// A function that is called when a client has left, on any thread.
+pub type AbandonedFn = dyn FnOnce(&Arc<Hub>) + Send;
+
+/// Bytes that name a session among those of its protocol.
+pub type SessionKeyBytes = [u8; 20];
+
+/// The protocols by their paths. Replaced as a whole when one is added.
+#[derive(Clone, Default)]
+pub(crate) struct Mounts {
+    /// Those with the longest paths come first.
+    mounts: Vec<(Box<str>, Arc<dyn Mount>)>,
+}
+
+impl Mounts {
+    /// Mounts protocols at a path, of which the first that takes a request has it, in place of those that were there.
+    pub(crate) fn add(&mut self, path: &str, protocols: &[Arc<dyn Mount>]) {
+        self.mounts.retain(|(other, _)| !segments(other).eq(segments(path)));
+        self.mounts.extend(protocols.iter().map(|protocol| (path.into(), Arc::clone(protocol))));
+        self.mounts.sort_by_key(|(path, _)| std::cmp::Reverse(segments(path).count()));
+    }
+
+    /// The protocol that a request is for.
+    pub(crate) fn find(&self, target: &Uri) -> Option<Found> {
+        self.mounts.iter().find_map(|(path, mount)| {
+            let rest = below(path, target.path()).filter(|rest| mount.takes(rest, target))?;
+            Some(Found { mount: Arc::clone(mount), rest_len: rest.len() })
+        })
+    }
+}
+
+/// The protocol that a request is for.
+pub(crate) struct Found {
+    mount: Arc<dyn Mount>,
+    /// The path below the mount's is what the request's ends with.
+    rest_len: usize,
+}
+
+impl Found {
+    /// Lets the protocol decide on the request that it was found for.
+    pub(crate) fn decide(self, parts: &Parts, peer: Peer, drafts: bool) -> Decision {
+        let path = parts.uri.path();
+        let rest = path.get(path.len().saturating_sub(self.rest_len)..).unwrap_or_default();
+        self.mount.decide(&RequestHead { parts, rest, peer, drafts })
+    }
+}
+
+/// The names between the slashes of a path. Slashes at its ends, and several in a row, make no difference.
+fn segments(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter(|segment| !segment.is_empty())
+}
+
+/// The part of `path` below another. Below `/` there is nothing but itself: everything else would be.
+fn below<'a>(mount: &str, path: &'a str) -> Option<&'a str> {
+    let mut rest = path.trim_start_matches('/');
+    for segment in segments(mount) {
+        rest = rest.strip_prefix(segment).filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
+        rest = rest.trim_start_matches('/');
+    }
+    (rest.is_empty() || segments(mount).next().is_some()).then_some(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_protocol_has_what_is_below_its_path_whatever_the_slashes() {
+        for (mount, path, rest) in [
+            ("/socket.io", "/socket.io", Some("")),
+            ("/socket.io", "/socket.io/", Some("")),
+            ("/socket.io", "/socket.io//", Some("")),
+            ("/socket.io", "//socket.io/", Some("")),
+            ("/socket.io/", "/socket.io", Some("")),
+            ("/socket.io", "/socket.io/socket.io.js", Some("socket.io.js")),
+            ("/socket.io", "/socket.io//socket.io.js", Some("socket.io.js")),
+            ("/socket.io", "/socket.io/any/thing", Some("any/thing")),
+            ("/a//b/", "/a/b", Some("")),
+            ("/a/b", "/a//b/c", Some("c")),
+            ("/", "/", Some("")),
+            ("/", "/socket.io", None),
+            ("/socket.io", "/", None),
+            ("/socket.io", "/socket.io2/", None),
+            ("/socket.io", "/socket", None),
+            ("/socket.io", "/Socket.io/", None),
+            ("/a/b", "/ab", None),
+            ("/a/b", "/a", None),
+            ("/socket.io", "*", None),
+        ] {
+            assert_eq!(below(mount, path), rest, "{mount} {path}");
+        }
+    }
+
+    struct Named(&'static str);
+
+    impl Mount for Named {
+        fn decide(self: Arc<Self>, head: &RequestHead<'_>) -> Decision {
+            assert_eq!(head.rest, "");
+            let mut answer = Response::new(Bytes::new().into());
+            answer.extensions_mut().insert(self.0);
+            Decision::Answer(answer)
+        }
+    }
+
+    #[test]
+    fn the_longest_path_counts_and_the_last_that_was_mounted_there() {
+        let mut mounts = Mounts::default();
+        for (path, name) in [("/a", "first"), ("/a/b", "below"), ("/a/", "second")] {
+            mounts.add(path, &[Arc::new(Named(name))]);
+        }
+        for (path, found) in [("/a", Some("second")), ("/a/b", Some("below")), ("/a/c", None), ("/", None)] {
+            let (parts, ()) = http::Request::get(path).body(()).unwrap().into_parts();
+            let name =
+                mounts.find(&parts.uri).map(|found| match found.decide(&parts, Peer::default(), false) {
+                    Decision::Answer(answer) => *answer.extensions().get::<&str>().unwrap(),
+                    _ => unreachable!("it answers"),
+                });
+            assert_eq!(name, found, "{path}");
+        }
+    }
+}

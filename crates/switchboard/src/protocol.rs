@@ -1,0 +1,37 @@
+//! What a protocol is written with that is not here: a folder of its own, and a line that [mounts](crate::Switchboard::mount) it.
+//!
+//! # The door
+//!
+//! A protocol is [mounted](Mount) at a path and judges each request there by its [head](RequestHead). Its [`Decision`] is data, carried out
+//! by whichever way the request came in: the server's own listener, hyper, or an outer server such as axum; HTTP/1.1 and HTTP/2.
+//!
+//! - [`Answer`]: the request is answered at once, with a [`Body`] that is whole, or written in [pieces](Body::pieces) by a [`BodyWriter`].
+//! - [`Upgrade`]: the connection becomes a WebSocket. [`websocket::check`] and [`websocket::accept`] are its handshake; the
+//!   [target](UpgradeTarget) starts it on its worker.
+//! - [`Exchange`]: a worker answers, when there is something to say: polls, and requests whose body is wanted. The
+//!   [target](ExchangeTarget) runs there; what it does if the client leaves is said beforehand ([`Abandoned`]).
+//! - [`Later`](Decision::Later): it takes time to decide.
+//! - [`Pass`](Decision::Pass): the request is the application's.
+//!
+//! # Bounds
+//!
+//! Heads and times of requests are bounded by [`ListenerOptions`](crate::ListenerOptions), bodies by [`BodyLimits`]. At most 256 KiB of an
+//! answer in pieces wait for its client; the writer sees that, and may drop, wait or close. A decision has
+//! [`decision_timeout`](crate::ListenerOptions::decision_timeout). A function of a protocol that panics while it decides is a 500 for that
+//! request.
+
+pub use crate::http::body::{BodyError, BodyWriter};
+pub use crate::http::finish::Finish;
+pub use crate::http::mount::{
+    Abandoned, AbandonedFn, Check, Decision, Exchange, ExchangeTarget, LaterDecision, Mount, Reply,
+    RequestHead, SessionKeyBytes, Upgrade, UpgradeTarget, Upgraded,
+};
+pub use crate::http::request_body::{BodyLimits, BodyRefusal};
+pub use crate::http::{Answer, Body};
+pub use crate::transport::connection::ConnectionTask;
+pub use crate::transport::wire::Wire;
+
+/// The handshake of a WebSocket.
+pub mod websocket {
+    pub use crate::http::upgrade::{accept, check};
+}
