@@ -1,8 +1,10 @@
-//! What the codec costs on one core: `cargo bench -p switchboard-websocket --bench codec`, `-- utf8` for a part of it.
+//! The time of the codec on one core: `cargo bench -p switchboard-websocket --bench codec`; `-- utf8` for a
+//! part of it.
 //!
-//! `utf8` is the check of a text by itself, as it is there to be checked with each piece that comes, beside `simdutf8` on the whole of it
-//! at once; beside pieces of 256 bytes and less also `simdutf8` on each of them. `text` is the decoder with that check, which also
-//! puts together what is split: that is measured by the same row of `binary`.
+//! `utf8` is the check of a text alone. Our check runs with each piece that comes, and `simdutf8` on the
+//! whole text at once. For pieces of at most 256 bytes there is also a row of `simdutf8` on each piece.
+//! `text` is the decoder with that check. The decoder also puts pieces together, and the same row of `binary`
+//! measures that.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -12,7 +14,7 @@ use switchboard_websocket::{
     Decoder, FrameHeader, Limits, Message, Opcode, Role, encode_frame, encode_frame_masked, mask, mask_scalar,
 };
 
-// The check is no part of the crate's interface.
+// The crate does not export the check.
 #[allow(dead_code, unused_imports)]
 #[path = "../src/buffer.rs"]
 mod buffer;
@@ -61,7 +63,7 @@ fn encoding(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Whole frames, as many as a read of 64 KiB brings.
+/// Whole frames, as many as one read of 64 KiB has.
 fn decoding(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("decode");
     for (name, opcode, payload) in [
@@ -88,7 +90,7 @@ fn decoding(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// 64 KiB, which is more than the cache of the first level holds.
+/// 64 KiB do not fit into the first level of the cache.
 const TEXT: usize = 64 << 10;
 
 fn texts() -> [(&'static str, String); 2] {
@@ -145,7 +147,7 @@ fn checking(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Where pieces of these sizes by turns end.
+/// The ends of pieces of these sizes in turn.
 fn ends(len: usize, sizes: &[usize]) -> impl Iterator<Item = usize> {
     let mut sizes = sizes.iter().cycle();
     std::iter::successors(Some(0), move |end| {
@@ -176,14 +178,14 @@ fn text(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// What a connection brings, by its reads.
+/// The reads of a connection.
 struct Stream {
     role: Role,
     pieces: Vec<Vec<u8>>,
 }
 
 impl Stream {
-    /// A message to a client in fragments of these sizes by turns, read in pieces of those sizes by turns.
+    /// A message to a client in fragments of these sizes in turn, read in pieces of these sizes in turn.
     fn fragmented(opcode: Opcode, payload: &[u8], fragments: &[usize], reads: &[usize]) -> Self {
         let mut bytes = Vec::new();
         let (mut rest, mut opcode) = (payload, opcode);
@@ -209,7 +211,8 @@ impl Stream {
         Self { role: Role::Client, pieces }
     }
 
-    /// How long it takes to decode all of it so often. Where that unmasks in place, the bytes are put back, which is not counted.
+    /// The time to decode all reads so many times. Where the decoder unmasks in place, the bytes are put
+    /// back, and that time does not count.
     fn decode(&self, times: u64) -> Duration {
         let mut decoder = Decoder::new(self.role, Limits::default());
         let mut input = self.pieces.clone();

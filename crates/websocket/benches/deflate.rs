@@ -1,7 +1,7 @@
-//! Microseconds for each message compressed and inflated, and what is left of it, on one core:
+//! The microseconds to compress and to inflate a message, and the size that is left of it, on one core:
 //! `cargo bench -p switchboard-websocket --bench deflate`.
 //!
-//! Each figure is the fastest of some rounds: what the code costs when nothing else runs.
+//! Each figure is the fastest of several rounds, which is the time of the code when nothing else runs.
 
 #![allow(clippy::cast_precision_loss, reason = "figures for reading")]
 
@@ -71,7 +71,7 @@ fn measure(messages: &[String], takeover: bool, level: u8) -> (f64, f64, f64) {
     (each(deflating), each(inflating), frames.len() as f64 / bytes as f64)
 }
 
-/// An array of records as services send them, of about this length.
+/// An array of records of about this length, such as services send.
 fn json(len: usize, seed: u64) -> String {
     let mut state = seed.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let mut next = || {

@@ -1,4 +1,4 @@
-//! Runs every case of an Autobahn fuzzing server with the client end, then has it write its report:
+//! Runs every case of an Autobahn fuzzing server with a client, and has the server write its report:
 //!
 //! ```text
 //! cargo run --release -p switchboard-websocket --example autobahn_client -- ws://127.0.0.1:9002 --agent NAME
@@ -15,13 +15,13 @@ use switchboard_websocket::{
 struct Args {
     /// The fuzzing server, as `ws://host:port`.
     url: String,
-    /// The name the report is filed under.
+    /// The name in the report.
     #[arg(long, default_value = "switchboard-websocket")]
     agent: String,
     /// Offer compression (permessage-deflate), and compress every message.
     #[arg(long)]
     deflate: bool,
-    /// With context taken over from message to message.
+    /// Take context over from message to message.
     #[arg(long, requires = "deflate")]
     takeover: bool,
 }
@@ -30,7 +30,7 @@ struct Args {
 async fn main() -> Result<(), Box<dyn Error>> {
     let Args { url, agent, deflate, takeover } = Args::parse();
     let mut config = Config::default();
-    // There are cases of 4 MiB in frames of 64 bytes.
+    // Some cases send 4 MiB in frames of 64 bytes.
     config.limits = Limits::default().max_fragments(1 << 17);
     config.deflate = deflate.then(|| DeflateOptions::default().context_takeover(takeover).threshold(0));
     let mut socket = WebSocketStream::connect(&format!("{url}/getCaseCount"), &Config::default()).await?;
@@ -49,7 +49,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Sends every message back until the connection ends. Errors are what many cases are about.
+/// Sends every message back until the connection ends. Many cases end with an error.
 async fn echo(url: &str, config: &Config) -> Result<(), SocketError> {
     let mut socket = WebSocketStream::connect(url, config).await?;
     while let Some(message) = socket.recv().await? {

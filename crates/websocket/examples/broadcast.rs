@@ -1,5 +1,5 @@
-//! A WebSocket server that sends every message to everyone connected, encoded once for all of them, and compressed once for those that
-//! took compression without context:
+//! A WebSocket server that sends each message to all clients. The message is encoded once for all of them,
+//! and compressed once for the clients that agreed on compression without context:
 //!
 //! ```text
 //! cargo run --release -p switchboard-websocket --example broadcast -- --addr 127.0.0.1:9001 --deflate
@@ -16,15 +16,17 @@ use tokio::{
     sync::broadcast::{self, Sender, error::RecvError},
 };
 
-/// Messages that a client may be behind by. One that reads more slowly is closed, rather than everyone's messages kept for it.
+/// The most messages that may wait for a client. A client that reads more slowly is closed, so that the
+/// messages of all need not be kept for it.
 const BEHIND: usize = 1024;
 
 #[derive(Parser)]
 struct Args {
-    /// Where to listen; port 0 takes a free one.
+    /// The address to listen on; port 0 takes a free port.
     #[arg(long, default_value = "127.0.0.1:9001")]
     addr: String,
-    /// Compress messages for clients that offer it (permessage-deflate), without context, so that once is enough.
+    /// Compress messages for clients that offer it (permessage-deflate), without context, so that each
+    /// message is compressed once.
     #[arg(long)]
     deflate: bool,
 }
@@ -40,7 +42,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("listening on {}", listener.local_addr()?);
     loop {
         let Ok((stream, peer)) = listener.accept().await else {
-            // Out of file descriptors, as a rule: some will come back.
+            // Most often there are no file descriptors left. Some will be closed soon.
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
@@ -62,7 +64,7 @@ async fn serve(
     let mut socket = WebSocketStream::accept(stream, config).await?;
     let mut said = everyone.subscribe();
     loop {
-        // Both may be dropped half way and lose nothing.
+        // Both calls may be dropped while they wait, and lose nothing.
         tokio::select! {
             message = socket.recv() => {
                 let prepared = match message? {
@@ -71,7 +73,7 @@ async fn serve(
                     Some(_) => continue,
                     None => return Ok(()),
                 };
-                // It fails if nobody listens; this connection does.
+                // It fails where nobody receives. This connection receives.
                 let _heard = everyone.send(Arc::new(prepared));
             }
             message = said.recv() => match message {

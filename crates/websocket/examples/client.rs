@@ -1,11 +1,12 @@
-//! A WebSocket client for the terminal: sends each line that is typed and prints what comes.
+//! A WebSocket client for the terminal. It sends each line that is typed, and prints each message that comes.
 //! With `--send TEXT` it sends that, prints one answer, and closes.
 //!
 //! ```text
 //! cargo run -p switchboard-websocket --example client -- wss://example.org/chat --protocol chat --header 'Cookie: a=b'
 //! ```
 //!
-//! A server whose certificate the system does not trust is trusted if `SSL_CERT_FILE` names its authority's.
+//! To trust a server whose certificate the system does not trust, name the certificate of its authority in
+//! `SSL_CERT_FILE`.
 
 use std::{error::Error, io::Write, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -15,37 +16,37 @@ use tokio::sync::mpsc;
 
 #[derive(Parser)]
 struct Args {
-    /// Where to connect: ws:// or wss://.
+    /// The URL to connect to: ws:// or wss://.
     url: String,
     /// Send this, print one answer, and close.
     #[arg(long)]
     send: Option<String>,
-    /// Send binary messages, of the bytes of each line.
+    /// Send the bytes of each line as a binary message.
     #[arg(long)]
     binary: bool,
     /// A subprotocol to offer; may be given several times.
     #[arg(long)]
     protocol: Vec<String>,
-    /// Offer to compress messages, each by itself or in the context of those before it.
+    /// Offer to compress messages, each by itself or with the context of the messages before it.
     #[arg(long, value_enum)]
     deflate: Option<Deflate>,
     /// A header of the request, as `Name: value`; may be given several times.
     #[arg(long)]
     header: Vec<String>,
-    /// Connect through a proxy: http://, https://, socks5:// or socks5h://, with a user if need be.
+    /// Connect through a proxy: http://, https://, socks5:// or socks5h://, with a user where it needs one.
     #[arg(long)]
     proxy: Option<String>,
-    /// Connect through the proxy that the environment names (`https_proxy` and the like).
+    /// Connect through the proxy that the environment names, as in `https_proxy`.
     #[arg(long, conflicts_with = "proxy")]
     env_proxy: bool,
-    /// Follow so many redirects.
+    /// Follow at most so many redirects.
     #[arg(long, default_value_t = 0)]
     redirects: usize,
-    /// Connect to this Unix-domain socket, whatever host the URL names.
+    /// Connect to this Unix-domain socket instead of the host of the URL.
     #[cfg(unix)]
     #[arg(long)]
     unix: Option<PathBuf>,
-    /// Give up connecting after so many seconds.
+    /// Stop connecting after so many seconds.
     #[arg(long, default_value_t = 30)]
     timeout: u64,
 }
@@ -139,7 +140,8 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What is typed. Read by a thread, which does not hold the program up when the server ends the connection first.
+/// The lines that are typed. A thread reads them, so that the program can end when the server ends the
+/// connection.
 fn lines() -> mpsc::Receiver<String> {
     let (sender, lines) = mpsc::channel(16);
     std::thread::spawn(move || {
@@ -152,7 +154,7 @@ fn lines() -> mpsc::Receiver<String> {
     lines
 }
 
-/// Prints a message, and says whether it was one of data.
+/// Prints a message. Returns whether it was a text or binary message.
 fn print(message: &OwnedMessage) -> Result<bool, std::io::Error> {
     match message {
         OwnedMessage::Text(_) | OwnedMessage::Binary(_) => {

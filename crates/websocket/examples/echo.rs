@@ -1,4 +1,4 @@
-//! A WebSocket server that sends every message back as it came:
+//! A WebSocket server that sends every message back:
 //!
 //! ```text
 //! cargo run --release -p switchboard-websocket --example echo -- --addr 127.0.0.1:9001
@@ -14,13 +14,13 @@ use tokio::net::{TcpListener, TcpStream};
 
 #[derive(Parser)]
 struct Args {
-    /// Where to listen; port 0 takes a free one.
+    /// The address to listen on; port 0 takes a free port.
     #[arg(long, default_value = "127.0.0.1:9001")]
     addr: String,
     /// Compress messages for clients that offer it (permessage-deflate).
     #[arg(long)]
     deflate: bool,
-    /// With context taken over from message to message.
+    /// Take context over from message to message.
     #[arg(long, requires = "deflate")]
     takeover: bool,
 }
@@ -29,7 +29,7 @@ struct Args {
 async fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
     let mut config = Config::default();
-    // Autobahn, which this is also tested with, sends 4 MiB in frames of 64 bytes.
+    // Autobahn, which tests this server too, sends 4 MiB in frames of 64 bytes.
     config.limits = Limits::default().max_fragments(1 << 17);
     config.deflate = args.deflate.then(|| DeflateOptions::default().context_takeover(args.takeover));
     let config = Arc::new(config);
@@ -37,7 +37,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("listening on {}", listener.local_addr()?);
     loop {
         let Ok((stream, peer)) = listener.accept().await else {
-            // Out of file descriptors, as a rule: some will come back.
+            // Most often there are no file descriptors left. Some will be closed soon.
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
@@ -55,7 +55,8 @@ async fn echo(stream: TcpStream, config: &Config) -> Result<(), SocketError> {
     let mut socket = WebSocketStream::accept(stream, config).await?;
     while let Some(message) = socket.recv().await? {
         if let OwnedMessage::Text(_) | OwnedMessage::Binary(_) = message {
-            // `feed` refuses when much waits to be written already; `recv` flushes what was fed.
+            // `feed` gives the message back where much waits to be written. `recv` flushes the messages that
+            // were fed.
             match socket.feed(message) {
                 Err(SocketError::WriteBufferFull { message, .. }) => socket.send(*message).await?,
                 fed => fed?,

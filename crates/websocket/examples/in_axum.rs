@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 
 #[derive(Parser)]
 struct Args {
-    /// Where to listen; port 0 takes a free one.
+    /// The address to listen on; port 0 takes a free port.
     #[arg(long, default_value = "127.0.0.1:9001")]
     addr: String,
 }
@@ -35,9 +35,9 @@ const PAGE: &str = r#"<!doctype html><title>echo</title><input autofocus><pre></
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args = Args::parse();
-    // Our own page may connect, as by default, and one that a development server shows.
+    // Our own page may connect, as by default, and the page of a development server.
     let origins = OriginCheck::list(["http://localhost:5173"])?;
-    // `any`: a WebSocket is asked for with GET over HTTP/1.1, with CONNECT over HTTP/2.
+    // `any`, because a WebSocket comes with GET over HTTP/1.1, and with CONNECT over HTTP/2.
     let app = Router::new().route("/", get(Html(PAGE))).route("/echo", any(upgrade)).with_state(origins);
     let listener = TcpListener::bind(&args.addr).await?;
     println!("listening on {}", listener.local_addr()?);

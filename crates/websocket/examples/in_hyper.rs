@@ -22,7 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 #[derive(Parser)]
 struct Args {
-    /// Where to listen; port 0 takes a free one.
+    /// The address to listen on; port 0 takes a free port.
     #[arg(long, default_value = "127.0.0.1:9001")]
     addr: String,
 }
@@ -34,7 +34,7 @@ async fn main() -> std::io::Result<()> {
     println!("listening on {}", listener.local_addr()?);
     loop {
         let Ok((stream, peer)) = listener.accept().await else {
-            // Out of file descriptors, as a rule: some will come back.
+            // Most often there are no file descriptors left. Some will be closed soon.
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
@@ -56,7 +56,7 @@ async fn serve(stream: TcpStream) -> Result<(), Box<dyn std::error::Error + Send
 async fn answer(mut request: Request<Incoming>) -> Result<Response<String>, Infallible> {
     Ok(match upgrade(&mut request, &Config::default()) {
         Ok((response, upgrading)) => {
-            // The connection is a WebSocket once this response is sent, so it cannot be awaited here.
+            // The connection is a WebSocket after this response was sent, so that it cannot be awaited here.
             tokio::spawn(async move {
                 if let Err(error) = echo(upgrading).await {
                     eprintln!("{error}");

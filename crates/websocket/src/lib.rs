@@ -1,5 +1,5 @@
-//! WebSockets ([RFC 6455](https://www.rfc-editor.org/rfc/rfc6455)) for servers and clients. They run over tokio, or
-//! over bytes alone.
+//! WebSockets ([RFC 6455](https://www.rfc-editor.org/rfc/rfc6455)) for servers and clients. They run over
+//! tokio, or over bytes alone.
 //!
 //! ```no_run
 //! use switchboard_websocket::{Config, Error, WebSocketStream};
@@ -34,20 +34,20 @@
 //! [`recv`](WebSocketStream::recv). So call `recv` also where the program only sends. There is more:
 //!
 //! - **Many messages in one write**: [`feed`](WebSocketStream::feed) queues a message,
-//!   [`flush`](WebSocketStream::flush) writes all of them, and `recv` flushes before it waits. The stream is also a
-//!   [`Stream`](futures_core::Stream) and a [`Sink`](futures_sink::Sink).
-//! - **Two tasks**: [`split`](WebSocketStream::split) gives a [`Reader`] and a [`Writer`], without a lock between
-//!   them.
+//!   [`flush`](WebSocketStream::flush) writes all of them, and `recv` flushes before it waits. The stream is
+//!   also a [`Stream`](futures_core::Stream) and a [`Sink`](futures_sink::Sink).
+//! - **Two tasks**: [`split`](WebSocketStream::split) gives a [`Reader`] and a [`Writer`], without a lock
+//!   between them.
 //! - **One message for many clients**: a [`Prepared`] message is encoded once and compressed once.
-//! - **Compression** ([RFC 7692](https://www.rfc-editor.org/rfc/rfc7692)): [`Config::deflate`], off by default. The
-//!   module [`deflate`] tells its costs.
-//! - **A slow peer**: the bytes that wait to be written are bounded, and [`WhenFull`] says what happens at the
-//!   bound.
+//! - **Compression** ([RFC 7692](https://www.rfc-editor.org/rfc/rfc7692)): [`Config::deflate`], off by
+//!   default. The module [`deflate`] tells its costs.
+//! - **A slow peer**: the bytes that wait to be written are bounded, and [`WhenFull`] says what happens at
+//!   the bound.
 //!
 //! Everything that a peer controls has a limit with a default. [`Config`], [`Limits`] and
-//! [`HeadLimits`](handshake::head::HeadLimits) have all of them. A peer over a limit is an [`Error`] that names the
-//! limit. Each call that waits says in its documentation what happens when the call is dropped. The calls of an open
-//! connection lose nothing and tear no frame.
+//! [`HeadLimits`](handshake::head::HeadLimits) have all of them. A peer over a limit is an [`Error`] that
+//! names the limit. Each call that waits says in its documentation what happens when the call is dropped. The
+//! calls of an open connection lose nothing and tear no frame.
 //!
 //! # Features
 //!
@@ -59,8 +59,8 @@
 //! | `tower` | no | a service and a layer, `integration::tower` |
 //! | `hyper` | no | a function, `integration::hyper::upgrade` |
 //!
-//! With each of the last three a WebSocket may come over HTTP/1.1, and over HTTP/2 by
-//! [RFC 8441](https://www.rfc-editor.org/rfc/rfc8441).
+//! With each of the last three a WebSocket may come over HTTP/1.1, and over HTTP/2 by [RFC
+//! 8441](https://www.rfc-editor.org/rfc/rfc8441).
 
 mod buffer;
 pub mod client;

@@ -1,5 +1,5 @@
-//! What a peer can make the decoder hold, measured at the allocator. One test to a program: the count is
-//! of the whole of it.
+//! The memory that a peer can make the decoder hold, measured at the allocator. The program has one test,
+//! because the allocator counts for all of it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics says why")]
 #![allow(unsafe_code, reason = "an allocator that counts")]
@@ -17,19 +17,19 @@ static HELD: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 static CALLS: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: all is passed on to the system's allocator as it came.
+// SAFETY: each call is passed on to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let held = HELD.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
         PEAK.fetch_max(held, Ordering::Relaxed);
         CALLS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promise.
+        // SAFETY: as the caller promises.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         HELD.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promise.
+        // SAFETY: as the caller promises.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -57,7 +57,7 @@ fn decode(decoder: &mut Decoder, input: &mut [u8]) -> usize {
     messages
 }
 
-/// Bytes that `work` held at most, and how often it allocated.
+/// The most bytes that `work` held, and the number of its allocations.
 fn measure(work: impl FnOnce()) -> (usize, usize) {
     let (held, calls) = (HELD.load(Ordering::Relaxed), CALLS.load(Ordering::Relaxed));
     PEAK.store(held, Ordering::Relaxed);
@@ -117,7 +117,7 @@ fn tiny_fragments_hold_at_most_twice_their_bytes() {
 }
 
 fn a_message_that_waits_for_the_peer_holds_at_most_twice_its_bytes() {
-    // An earlier message leaves a large buffer, in which later ones are put together.
+    // An earlier message leaves a large buffer, which later messages use.
     let mut decoder = Decoder::new(Role::Server, Limits::default());
     let mut large = Vec::new();
     encode_frame_masked(&mut large, Opcode::Binary, &vec![7; 4 << 20], KEY);

@@ -1,4 +1,4 @@
-//! What happens when a peer reads more slowly than it is sent to; in virtual time.
+//! A peer that reads more slowly than messages are sent to it; in virtual time.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics says why")]
 
@@ -14,7 +14,7 @@ use tokio::{
 
 const LIMIT: usize = 1000;
 
-/// Two ends with a network of 64 bytes between them, of which the server holds to `when_full`.
+/// Two ends with a network of 64 bytes between them. The server follows `when_full`.
 fn pair(when_full: WhenFull) -> (WebSocketStream<DuplexStream>, WebSocketStream<DuplexStream>) {
     let (server, client) = duplex(64);
     (
@@ -69,7 +69,7 @@ async fn the_newest_is_dropped_and_counted() {
         }
         received
     });
-    sent.expect("which waits for room whatever the policy");
+    sent.expect("waits for room under every policy");
     let expected = (0..9).map(|number| vec![number; 100].into()).chain(["last".into()]);
     assert_eq!(received, expected.collect::<Vec<OwnedMessage>>());
 }
@@ -143,7 +143,7 @@ async fn a_writer_holds_to_the_same_policies() {
 
 #[tokio::test(start_paused = true)]
 async fn write_buffers_stay_within_their_limit_and_one_message() {
-    // A server whose client reads one byte in a while, and which sends for ever.
+    // A server that sends for ever, and a client that reads one byte from time to time.
     let (server, mut client) = duplex(64);
     let mut server = WebSocketStream::from_raw(server, Role::Server, &config(WhenFull::DropNewest));
     let (mut fed, mut read) = (0, 0);

@@ -1,5 +1,5 @@
-//! Framing (RFC 6455 §5), rule by rule. Every rule is held to a stream that comes in one read and to one
-//! that comes byte by byte.
+//! Framing (RFC 6455 §5), rule by rule. Each rule is checked with a stream that comes in one read, and with
+//! one that comes byte by byte.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics says why")]
 
@@ -21,7 +21,7 @@ fn binary(bytes: &[u8]) -> OwnedMessage {
     OwnedMessage::from(bytes)
 }
 
-/// A frame as a client sends it, with FIN as given.
+/// A frame of a client, with FIN as given.
 fn frame(fin: bool, opcode: Opcode, payload: &[u8]) -> Vec<u8> {
     let mut out = FrameHeader::new(opcode, payload.len()).fin(fin).masked(KEY).as_bytes().to_vec();
     let start = out.len();
@@ -30,7 +30,7 @@ fn frame(fin: bool, opcode: Opcode, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// What both ways of coming give a server.
+/// The outcome at a server, the same for both kinds of reads.
 fn served(limits: Limits, bytes: &[u8]) -> (Vec<OwnedMessage>, Option<ProtocolError>) {
     let whole = decode(Role::Server, limits, bytes);
     assert_eq!(decode_trickle(Role::Server, limits, bytes), whole, "byte by byte is the same");
@@ -43,7 +43,7 @@ fn refused(limits: Limits, bytes: &[u8]) -> ProtocolError {
 
 #[test]
 fn the_examples_of_the_standard_are_read() {
-    // RFC 6455 §5.7, as they stand there.
+    // The examples of RFC 6455 §5.7.
     let client: [(&[u8], OwnedMessage); 4] = [
         (b"\x81\x05Hello", text("Hello")),
         (b"\x01\x03Hel\x80\x02lo", text("Hello")),
@@ -202,7 +202,7 @@ fn a_close_is_encoded_with_what_may_be_sent() {
     assert_eq!(encoded(1000, ""), b"\x88\x02\x03\xe8");
     assert_eq!(encoded(4001, "bye"), b"\x88\x05\x0f\xa1bye");
     assert_eq!(encoded(1005, "never said"), b"\x88\x00", "1005 stands for no code");
-    // 41 characters of three bytes are 123 bytes, which just fit; one letter before them leaves room for 40.
+    // 41 characters of three bytes are 123 bytes, which just fit. A letter before them leaves room for 40.
     assert_eq!(encoded(1000, &"가".repeat(60)), [b"\x88\x7d\x03\xe8", "가".repeat(41).as_bytes()].concat());
     assert_eq!(encoded(1000, &format!("a{}", "가".repeat(60))).len(), 2 + 2 + 1 + 120, "cut at a character");
 }
@@ -252,7 +252,7 @@ fn a_character_may_be_split_between_fragments() {
 
 #[test]
 fn text_is_refused_at_its_first_bad_byte() {
-    // What begins a text, the byte that makes it bad, and where the bad sequence begins.
+    // The beginning of a text, the byte that makes it bad, and the place where the bad sequence begins.
     let table: [(&[u8], u8, usize); 8] = [
         (b"", 0x80, 0),
         (b"ok", 0xFF, 2),
@@ -264,7 +264,7 @@ fn text_is_refused_at_its_first_bad_byte() {
         (b"\xf0\x9f\x92", b'a', 0),
     ];
     for (good, bad, offset) in table {
-        // A frame that announces far more, of which nothing comes behind the bad byte.
+        // A frame that announces many more bytes, of which none comes after the bad byte.
         let mut bytes = FrameHeader::new(Opcode::Text, 1000).masked(KEY).as_bytes().to_vec();
         let mut payload = [good, &[bad]].concat();
         mask_scalar(&mut payload, KEY, 0);
@@ -328,11 +328,11 @@ fn lengths_that_overflow_together_are_refused_by_the_limits_or_wait_for_their_by
     const LONGEST: u64 = (1 << 63) - 1;
     let none = Limits::default().max_frame_bytes(usize::MAX).max_message_bytes(usize::MAX);
     let long = |first: u8| [&[first, 0xFF][..], &LONGEST.to_be_bytes(), &KEY, b"some"].concat();
-    // Its end is behind the end of all memory.
+    // The frame would end behind the end of all memory.
     assert_eq!(served(none, &long(0x82)), (vec![], None));
     let first = frame(false, Opcode::Binary, b"first");
     assert_eq!(served(none, &[&first[..], &long(0x80)].concat()), (vec![], None));
-    // The sum is over 64 bits with a third one only.
+    // Only a third frame could make the sum larger than 64 bits.
     let limits = none.max_message_bytes(LONGEST as usize);
     let error = refused(limits, &[&first[..], &long(0x00)].concat());
     assert_eq!(error, ProtocolError::MessageTooLarge { length: LONGEST + 5, limit: LONGEST as usize });

@@ -1,4 +1,4 @@
-//! What holds for every message and every split of a stream.
+//! Properties of every message and every split of a stream.
 
 mod common;
 
@@ -47,7 +47,7 @@ fn other(role: Role) -> Role {
     if role == Role::Server { Role::Client } else { Role::Server }
 }
 
-/// `bytes` in pieces, cut where the indexes fall.
+/// `bytes` in pieces that are cut at the indexes.
 fn split<'a>(bytes: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
     let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
     cuts.sort_unstable();
@@ -60,7 +60,7 @@ fn split<'a>(bytes: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
     pieces
 }
 
-/// One step of a stream: frames as they should be, or bytes as they should not.
+/// A part of a stream: good frames, or random bytes.
 fn stream() -> impl Strategy<Value = Vec<u8>> {
     let fragment = (any::<bool>(), 0u8..3, vec(any::<u8>(), 0..40), any::<[u8; 4]>()).prop_map(
         |(fin, opcode, mut payload, key)| {

@@ -1,5 +1,5 @@
-//! Compressed messages (RFC 7692 §6 and §7.2), rule by rule. What is read is held to a stream that comes in one
-//! read and to one that comes byte by byte.
+//! Compressed messages (RFC 7692 §6 and §7.2), rule by rule. Each message is read from a stream that comes in
+//! one read, and from one that comes byte by byte.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics says why")]
 
@@ -30,12 +30,12 @@ fn deflater(role: Role, takeover: bool, threshold: usize) -> Deflater {
     Deflater::new(role, parameters(takeover), &DeflateOptions::default().threshold(threshold))
 }
 
-/// A client's decoder, which takes frames that are not masked.
+/// A client's decoder, for frames without a mask.
 fn decoder(takeover: bool, limits: Limits) -> Decoder {
     Decoder::new(Role::Client, limits).with_inflater(Inflater::new(Role::Client, parameters(takeover)))
 }
 
-/// What both ways of coming give a client.
+/// The outcome at a client, the same for both kinds of reads.
 fn read(takeover: bool, limits: Limits, bytes: &[u8]) -> (Vec<OwnedMessage>, Option<ProtocolError>) {
     let whole = decode_pieces(&mut decoder(takeover, limits), [bytes]);
     let trickle = decode_pieces(&mut decoder(takeover, limits), bytes.chunks(1));
@@ -47,7 +47,7 @@ fn refused(takeover: bool, limits: Limits, bytes: &[u8]) -> ProtocolError {
     read(takeover, limits, bytes).1.expect("to be refused")
 }
 
-/// A frame as a server sends it.
+/// A frame of a server.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut out = FrameHeader::new(Opcode::Text, payload.len()).as_bytes().to_vec();
     out[0] = first;
@@ -84,7 +84,7 @@ fn the_examples_of_the_standard_are_read() {
         // §7.2.3.1: one block; in two frames.
         (&b"\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\x00"[..], 1),
         (b"\x41\x03\xf2\x48\xcd\x80\x04\xc9\xc9\x07\x00", 1),
-        // §7.2.3.2: the second refers to the first, or not.
+        // §7.2.3.2: the second one refers to the first one, or it does not.
         (b"\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\x00\xc1\x05\xf2\x00\x11\x00\x00", 2),
         (b"\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\x00\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\x00", 2),
         // §7.2.3.3: a block that is not compressed.
@@ -138,7 +138,7 @@ fn a_compressor_that_was_told_to_forget_goes_on_without_a_word_to_the_peer() {
     deflater.encode_frame(&mut out, Opcode::Text, text.as_bytes(), None);
     deflater.forget();
     assert!(!deflater.holds_state());
-    // Another compressor's message in between is no harm then.
+    // A message of another compressor may come in between then.
     let shared = Prepared::text(&text);
     let once = self::deflater(Role::Server, false, 0);
     out.extend_from_slice(once.prepared(&shared).unwrap());
@@ -183,7 +183,7 @@ fn a_message_whose_sender_left_the_flush_at_its_end_is_read_and_so_is_the_next()
         ] {
             let mut deflater = deflater(Role::Server, takeover, 0);
             let mut stream = Vec::new();
-            // The sender takes context over in between.
+            // A sender with takeover refers to earlier messages meanwhile.
             for left in [true, false, true, true, false] {
                 let mut whole = Vec::new();
                 deflater.encode_frame(&mut whole, Opcode::Text, text.as_bytes(), None);
@@ -202,7 +202,8 @@ fn a_message_whose_sender_left_the_flush_at_its_end_is_read_and_so_is_the_next()
 
 #[test]
 fn a_message_that_only_seems_to_end_with_a_flush_is_read_whole() {
-    // A block that is stored as it is, and behind it the first byte of the block that is left out at the end.
+    // A block that is stored without compression, and behind it the first byte of the block that is left out
+    // at the end.
     let data = [b"as it is ".as_slice(), &[0x00, 0x00, 0xFF, 0xFF]].concat();
     let len = data.len() as u16;
     let stored = [&[0][..], &len.to_le_bytes(), &(!len).to_le_bytes(), &data].concat();
@@ -231,7 +232,7 @@ fn rsv1_is_refused_where_it_means_nothing() {
             "{bytes:x?}"
         );
     }
-    // Where it was not negotiated it means nothing at all.
+    // Without negotiation the bit has no meaning at all.
     let plain = decode_pieces(&mut Decoder::new(Role::Client, Limits::default()), [&b"\xc1\x01\x00"[..]]);
     assert_eq!(plain, (vec![], Some(ProtocolError::ReservedBits { bits: 4 })));
 }
@@ -286,7 +287,7 @@ fn a_client_masks_what_it_has_compressed() {
     let mut server = Decoder::new(Role::Server, Limits::default())
         .with_inflater(Inflater::new(Role::Server, parameters(false)));
     assert_eq!(decode_pieces(&mut server, [out.as_slice()]), (vec![OwnedMessage::Text(text.clone())], None));
-    // What was masked is what a server would have sent.
+    // Without its mask this is the frame of a server.
     let mut plain = Vec::new();
     deflater(Role::Server, false, 0).encode_frame(&mut plain, Opcode::Text, text.as_bytes(), None);
     let start = out.len() - (plain.len() - 2);
@@ -301,7 +302,8 @@ fn every_window_is_kept_to_and_read() {
         for level in [1, 2, 4, 6, 9] {
             let options = DeflateOptions::default().threshold(0).level(level);
             let window = 1 << bits;
-            // Noise that comes again is shorter only if it is within the window; zlib needs some of that for itself.
+            // Noise that comes again is shorter only if it is within the window. zlib needs some bytes of the
+            // window for itself.
             for (again_after, fits) in [(window - 300, true), (window, false)] {
                 let message = noise(again_after).repeat(2);
                 let mut out = Vec::new();
@@ -349,7 +351,7 @@ fn text_is_checked_as_it_is_inflated() {
         refused(false, Limits::default(), &frame(TEXT, &whole)),
         ProtocolError::InvalidUtf8 { offset }
     );
-    // A bad byte is known before its message is whole: what follows it has not come.
+    // A bad byte is found before its message is whole: the bytes behind it have not come.
     let mut encoder = flate2::Compress::new(Compression::fast(), false);
     let mut half = Vec::with_capacity(2000);
     encoder.compress_vec(&bad[..=offset], &mut half, flate2::FlushCompress::Sync).unwrap();
@@ -357,13 +359,13 @@ fn text_is_checked_as_it_is_inflated() {
         refused(false, Limits::default(), &frame(TEXT & 0x7F, &half)),
         ProtocolError::InvalidUtf8 { offset }
     );
-    // A code point that is cut off by the end of the message.
+    // A code point that the end of the message cuts off.
     let cut = finished(&good.as_bytes()[..good.len() - 2]);
     assert!(matches!(
         refused(false, Limits::default(), &frame(TEXT, &cut)),
         ProtocolError::InvalidUtf8 { .. }
     ));
-    // As binary it is nobody's business.
+    // In a binary message it is not checked.
     assert_eq!(read(false, Limits::default(), &frame(BINARY, &whole)).0, [OwnedMessage::Binary(bad)]);
 }
 
@@ -377,7 +379,7 @@ fn what_is_no_deflate_data_is_refused() {
             assert_eq!(error.close_code(), CloseCode::InvalidPayload);
         }
     }
-    // Without context it is noticed, too, that a message was cut short.
+    // Without context a message that was cut short is refused too.
     assert_eq!(refused(false, Limits::default(), b"\xc1\x03\xf2\x48\xcd"), ProtocolError::InvalidDeflate);
 }
 
@@ -398,7 +400,7 @@ fn a_message_is_bounded_as_it_is_inflated() {
                 "{len} bytes"
             );
         }
-        // Over fragments, each of which inflates to less.
+        // In fragments, each of which inflates to less.
         let mut encoder = flate2::Compress::new(Compression::best(), false);
         let mut bytes = Vec::new();
         for first in [0x42, 0x00, 0x00] {
@@ -409,7 +411,7 @@ fn a_message_is_bounded_as_it_is_inflated() {
         assert_eq!(refused(takeover, limits, &bytes), too_large);
     }
     assert_eq!(too_large.close_code(), CloseCode::MessageTooBig);
-    // What does not shrink may take a few bytes more than its length on the wire.
+    // A message that does not compress may be a few bytes longer in its frame.
     let stored = [&b"\x01\x10\x27\xef\xd8"[..], &[9; 10_000]].concat();
     assert_eq!(
         read(false, limits, &frame(BINARY, &stored)),
@@ -430,7 +432,8 @@ fn a_prepared_message_is_compressed_once_for_each_window() {
     for frame in [&shared, small.prepared(&news).unwrap()] {
         assert_eq!(read(true, Limits::default(), frame), (vec![OwnedMessage::Text(text.clone())], None));
     }
-    // Below the threshold, and where it would not be smaller, it goes as it is; where context is kept it is nobody else's.
+    // A message below the threshold, and one that would not be smaller, is sent without compression. Where
+    // context is kept its frame is not shared.
     let mut plain = Vec::new();
     encode_frame(&mut plain, Opcode::Text, text.as_bytes());
     assert_eq!(deflater(Role::Server, false, 10_000).prepared(&news).unwrap(), &plain);

@@ -1,5 +1,5 @@
-//! What compression holds, measured at the allocator: the figures of the documentation of `deflate`. One test to a
-//! program: the count is of the whole of it.
+//! The memory that compression holds, measured at the allocator: the figures in the documentation of
+//! `deflate`. The program has one test, because the allocator counts for all of it.
 //!
 //! ```text
 //! cargo test -p switchboard-websocket --test deflate_memory -- --nocapture
@@ -52,17 +52,18 @@ fn ends(count: usize, parameters: DeflateParameters, options: DeflateOptions) ->
         decoder: Decoder::new(Role::Client, Limits::default())
             .with_inflater(Inflater::new(Role::Client, parameters)),
     };
-    // What the vector itself takes is what a decoder and a deflater take within a connection.
+    // The vector has the size that a decoder and a deflater have within a connection.
     let mut ends = Vec::with_capacity(count);
     ends.extend((0..count).map(|_| end()));
     ends
 }
 
-/// Bytes that each connection holds besides the decoder: agreed, having sent, having received too, having done so often.
+/// Bytes that each connection holds besides the decoder: after the agreement, after sending, after receiving
+/// too, and after doing both often.
 fn measure(parameters: DeflateParameters, options: DeflateOptions) -> [usize; 4] {
     let text = b"a message that is worth its compression ".repeat(30);
     let mut frame = Vec::with_capacity(4000);
-    // Theirs are the states that the thread keeps, as many at any time.
+    // The thread keeps their states, as many as it keeps at any time.
     let mut others = ends(12, parameters, options);
     for _ in 0..3 {
         for end in &mut others {
@@ -99,7 +100,8 @@ fn what_connections_hold() {
         client_max_window_bits: bits,
     };
     let options = DeflateOptions::default().threshold(0);
-    // Without context the first connection makes what all use: measured at the second time it is nothing.
+    // Without context the first connection makes the states that all use. The second measurement counts
+    // nothing for them.
     let pool = held();
     measure(parameters(false, 15), options);
     println!("a thread's pool, without context: {} bytes", held() - pool);

@@ -1,4 +1,4 @@
-//! Agreeing on permessage-deflate (RFC 7692 §5 and §7.1), rule by rule, at both ends.
+//! The agreement on permessage-deflate (RFC 7692 §5 and §7.1), rule by rule, at both ends.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics says why")]
 
@@ -14,12 +14,12 @@ use switchboard_websocket::{
 
 const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAA==";
 
-/// Options under which nothing is bounded, so that what is comes from the offer.
+/// Options without bounds, so that every bound comes from the offer.
 fn takeover() -> DeflateOptions {
     DeflateOptions::default().context_takeover(true)
 }
 
-/// What a server answers these lines of offers: the header's value, and what was agreed on.
+/// The answer of a server to these lines of offers: the header's value, and the parameters of the agreement.
 fn answer(options: &DeflateOptions, offers: &[&str]) -> Option<(String, DeflateParameters)> {
     let mut request = Request::get("/")
         .header("host", "example.org")
@@ -49,7 +49,7 @@ fn answer(options: &DeflateOptions, offers: &[&str]) -> Option<(String, DeflateP
     value.zip(agreed)
 }
 
-/// The offer that a client makes, and what it makes of an answer.
+/// The offer of a client, and the result of an answer.
 fn ask(
     options: Option<DeflateOptions>,
     answer: &[&str],
@@ -82,10 +82,10 @@ fn a_server_answers_the_first_offer_that_it_can_keep() {
     let cases: &[(&[&str], &str)] = &[
         (&["permessage-deflate"], "permessage-deflate"),
         (&["permessage-deflate; client_max_window_bits"], "permessage-deflate"),
-        // Other extensions are not heard.
+        // Other extensions are ignored.
         (&["x-webkit-deflate-frame, permessage-deflate"], "permessage-deflate"),
         (&["bbf-usp-protocol; a=\"1, 2; permessage-deflate\"", "permessage-deflate"], "permessage-deflate"),
-        // What bounds the server is answered, that it needs no context is too.
+        // The answer repeats the bound for the server, and that it needs no context.
         (
             &["permessage-deflate; server_no_context_takeover"],
             "permessage-deflate; server_no_context_takeover",
@@ -100,14 +100,14 @@ fn a_server_answers_the_first_offer_that_it_can_keep() {
             &["permessage-deflate ; server_max_window_bits = \"10\" ; server_no_context_takeover"],
             "permessage-deflate; server_no_context_takeover; server_max_window_bits=10",
         ),
-        // A window of 8 bits cannot be compressed with; as a client's hint it is no harm.
+        // zlib cannot compress with a window of 8 bits. As a client's hint it does no harm.
         (
             &["permessage-deflate; server_max_window_bits=8, permessage-deflate; server_max_window_bits=11"],
             "permessage-deflate; server_max_window_bits=11",
         ),
         (&["permessage-deflate; client_max_window_bits=8"], "permessage-deflate"),
         (&["permessage-deflate; client_max_window_bits=9"], "permessage-deflate; client_max_window_bits=9"),
-        // An offer that is not in order is passed over.
+        // An offer that is not in order is skipped.
         (
             &["permessage-deflate; unknown, permessage-deflate; server_no_context_takeover"],
             "permessage-deflate; server_no_context_takeover",
@@ -173,14 +173,14 @@ fn a_servers_own_options_bound_what_it_answers() {
             "permessage-deflate; client_max_window_bits",
             "permessage-deflate; server_max_window_bits=10; client_max_window_bits=10",
         ),
-        // A client that does not say that it can bound its window cannot be told to.
+        // A server cannot bound the window of a client that does not offer the parameter.
         (small, "permessage-deflate", "permessage-deflate; server_max_window_bits=10"),
         (
             small,
             "permessage-deflate; server_max_window_bits=9; client_max_window_bits=12",
             "permessage-deflate; server_max_window_bits=9; client_max_window_bits=10",
         ),
-        // One that keeps within less by itself is taken at its word.
+        // A client may bound its own window more narrowly.
         (
             small,
             "permessage-deflate; client_max_window_bits=9",
@@ -224,7 +224,7 @@ fn a_client_takes_an_answer_that_goes_with_its_offer() {
     let plain = agreed(takeover(), "permessage-deflate");
     assert!(!plain.server_no_context_takeover && !plain.client_no_context_takeover);
     assert_eq!((plain.server_max_window_bits, plain.client_max_window_bits), (15, 15));
-    // A server may bound itself and the client unasked.
+    // A server may bound its own window and the client's without an offer of bounds.
     let bounded = agreed(
         takeover(),
         "permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=8; \
@@ -232,7 +232,7 @@ fn a_client_takes_an_answer_that_goes_with_its_offer() {
     );
     assert!(bounded.server_no_context_takeover && bounded.client_no_context_takeover);
     assert_eq!((bounded.server_max_window_bits, bounded.client_max_window_bits), (8, 9));
-    // What the client promised it keeps; what it asked for and did not get it can do without.
+    // A client keeps its promise. It goes on without the bounds that it asked for and did not get.
     let promised = agreed(DeflateOptions::default().max_window_bits(10), "permessage-deflate");
     assert!(!promised.server_no_context_takeover && promised.client_no_context_takeover);
     assert_eq!((promised.server_max_window_bits, promised.client_max_window_bits), (15, 10));
@@ -251,7 +251,7 @@ fn a_client_fails_the_connection_over_an_answer_that_does_not_go_with_its_offer(
         (Some(takeover()), &["permessage-deflate; server_no_context_takeover=yes"]),
         (Some(takeover()), &["permessage-deflate; server_max_window_bits=7"]),
         (Some(takeover()), &["permessage-deflate; client_max_window_bits=16"]),
-        // Without a value it is for offers only.
+        // Without a value the parameter is for offers only.
         (Some(takeover()), &["permessage-deflate; client_max_window_bits"]),
         (Some(bounded), &["permessage-deflate; client_max_window_bits=11"]),
         (Some(bounded), &["permessage-deflate; server_max_window_bits=11"]),

@@ -1,4 +1,4 @@
-//! Our compression against flate2's own, and against itself in any split.
+//! Our compression against flate2's, and against itself in any split.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics says why")]
 
@@ -14,7 +14,7 @@ use switchboard_websocket::{
 
 const TAIL: [u8; 4] = [0, 0, 0xFF, 0xFF];
 
-/// Bytes as they are said: some that repeat, some noise.
+/// Bytes that repeat in part, and are noise in part.
 fn payload() -> impl Strategy<Value = Vec<u8>> {
     let word = prop_oneof![
         Just(b"{\"id\":".to_vec()),
@@ -45,7 +45,7 @@ fn split<'a>(bytes: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
     at.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect()
 }
 
-/// Cuts the payload into frames of a server's.
+/// Cuts the payload into frames of a server.
 fn frames(payload: &[u8], cuts: &[Index]) -> Vec<u8> {
     let pieces = split(payload, cuts);
     let last = pieces.len() - 1;

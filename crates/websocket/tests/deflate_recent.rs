@@ -1,4 +1,5 @@
-//! Contexts of more connections than a thread keeps the states of: each goes on where it was, by the bytes before.
+//! The contexts of more connections than a thread keeps states for. Each connection goes on with its context,
+//! which is made again from its bytes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics says why")]
 
@@ -8,7 +9,7 @@ use switchboard_websocket::{
     deflate::{DeflateOptions, DeflateParameters, Deflater, Inflater},
 };
 
-/// More than a thread keeps the states of.
+/// More connections than a thread keeps states for.
 const CONNECTIONS: usize = 20;
 const ROUNDS: usize = 16;
 
@@ -21,7 +22,7 @@ fn parameters(bits: u8) -> DeflateParameters {
     }
 }
 
-/// What a connection says: words of its own that come again and again, and longer messages now and then.
+/// The messages of a connection: words of its own that come again and again, and sometimes a longer message.
 fn message(connection: usize, round: usize) -> Vec<u8> {
     let words =
         [format!("connection {connection} says "), format!("in round {round} "), "as always, ".into()];
@@ -41,7 +42,7 @@ fn payload(frame: &[u8]) -> (&[u8], bool) {
     (&frame[start..], frame[0] & 0x40 != 0)
 }
 
-/// zlib's own inflater, which has the whole stream of one connection.
+/// zlib's own inflater, with the whole stream of one connection.
 fn inflate(inflater: &mut Decompress, compressed: &[u8]) -> Vec<u8> {
     let mut message = Vec::with_capacity(1 << 18);
     let input = [compressed, &[0, 0, 0xFF, 0xFF]].concat();
@@ -73,7 +74,7 @@ fn what_many_connections_send_in_turn_is_one_stream_for_each() {
                 }
             }
         }
-        // What a connection has said is referred to although its state was given away.
+        // A message refers to the connection's earlier messages, though its state was given away.
         assert!(sent[1] * 3 < sent[0] * 2 || bits == 9, "{sent:?} with {bits} bits, level {level}");
     }
 }
@@ -109,7 +110,7 @@ fn what_many_connections_receive_in_turn_is_one_stream_for_each() {
         for (connection, (compressor, decoder)) in ends.iter_mut().enumerate() {
             let said = message(connection, round);
             let mut compressed = Vec::with_capacity(1 << 18);
-            // Now and then a peer ends its stream with a last block, and begins another (RFC 7692, 7.2.3.4).
+            // Sometimes a peer ends its stream with a last block, and begins another one (RFC 7692, 7.2.3.4).
             let ends_stream = (connection + round) % 5 == 0;
             let flush = if ends_stream { FlushCompress::Finish } else { FlushCompress::Sync };
             compressor.compress_vec(&said, &mut compressed, flush).unwrap();
@@ -121,7 +122,7 @@ fn what_many_connections_receive_in_turn_is_one_stream_for_each() {
             }
             let header = FrameHeader::new(Opcode::Text, compressed.len()).rsv1();
             let mut frame = [header.as_bytes(), &compressed].concat();
-            // It comes in two pieces, between which others use their states.
+            // It comes in two pieces. Other connections use their states in between.
             let (first, second) = frame.split_at_mut(header.as_bytes().len() + compressed.len() / 2);
             let _incomplete = decoder.decode(first, &mut 0).unwrap();
             let message = decoder.decode(second, &mut 0).unwrap().unwrap();

@@ -1,5 +1,5 @@
-//! Compression over a stream: agreed on in the handshake, at both ends, in halves, and with messages that
-//! many connections share.
+//! Compression over a stream: the agreement in the handshake at both ends, halves, and messages for many
+//! connections.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics says why")]
 
@@ -27,7 +27,7 @@ async fn shake_hands(
     (server.unwrap(), client.unwrap())
 }
 
-/// A server that has agreed on compression, and the bare stream of its client.
+/// A server that agreed on compression, and the bare stream of its client.
 fn server(options: DeflateOptions, config: &Config) -> (WebSocketStream<DuplexStream>, DuplexStream) {
     let (near, far) = duplex(1 << 20);
     let parameters = DeflateParameters {

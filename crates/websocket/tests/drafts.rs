@@ -21,7 +21,7 @@ use switchboard_websocket::{
     },
 };
 
-/// The keys, the body and the answer of hixie-76's own example (§1.2).
+/// The keys, the body and the answer of the example in hixie-76 §1.2.
 const KEY1: &str = "4 @1  46546xW%0l 1 5";
 const KEY2: &str = "12998 5 Y3 1  .P00";
 const BODY: [u8; 8] = *b"^n:ds[4U";
@@ -179,7 +179,7 @@ fn the_answer_names_the_url_that_the_client_asked_for() {
 
 #[test]
 fn keys_give_their_digits_divided_by_their_spaces() {
-    // The other examples of hixie-76 §5.2: 155712099 and 173347027, both as their sections compute them.
+    // The other examples of hixie-76 §5.2: 155712099 and 173347027, both computed as in their sections.
     let parts = with_keys("18x 6]8vM;54 *(5:  {   U1]8  z [  8", "1_ tx7X d  <  nw  334J702) 7]o}` 0");
     assert_eq!(&hixie(&parts).challenge().unwrap().answer(*b"Tm[K T2u"), b"fQJ,fN/4F4!~K~MH",);
 }
@@ -220,7 +220,7 @@ fn a_request_of_hixie_not_in_order_is_refused() {
         (post, HandshakeError::Method { method: http::Method::POST }),
         (body, HandshakeError::Body),
         (protocol, HandshakeError::Protocol),
-        // What is no WebSocket at all is not taken for one of these.
+        // A request for no WebSocket is not taken for one of these.
         (without(HIXIE_75, "Upgrade"), HandshakeError::Upgrade),
     ];
     for (parts, error) in table {
@@ -317,7 +317,7 @@ fn behind_an_error_the_stream_means_nothing() {
 
 #[test]
 fn a_length_of_endless_bytes_is_refused_at_its_frames_first_byte() {
-    // A frame of the drafts with a length in groups of 7 bits, which would have no end.
+    // A frame of the drafts, whose length in groups of 7 bits would have no end.
     for bytes in [vec![0x80; 100_000], vec![0xFF; 100_000]] {
         let mut decoder = small();
         let (mut input, mut pos) = (bytes, 0);
@@ -342,7 +342,7 @@ fn either_decoder_reads_its_own_framing() {
     assert_eq!(decode_pieces(small(), [&b"\x00hello\xFF"[..]]), (hello, None));
 }
 
-/// Any key as a client makes it: a number that its spaces divide, with characters that mean nothing in between.
+/// Any key that a client may make: a number that its spaces divide, with other characters in between.
 fn key() -> impl Strategy<Value = (u32, String)> {
     (1_u32..=12).prop_flat_map(|spaces| (0..=u32::MAX / spaces, Just(spaces))).prop_flat_map(
         |(part, spaces)| {
@@ -354,7 +354,7 @@ fn key() -> impl Strategy<Value = (u32, String)> {
                     digits.insert(at.index(digits.len() + 1), text.chars().next().unwrap_or('x'));
                 }
                 for at in blanks {
-                    // Neither first nor last: these a parser of headers would trim.
+                    // Neither the first nor the last character, which a parser of headers would trim.
                     let inner = if digits.len() < 2 { 0 } else { 1 + at.index(digits.len() - 1) };
                     digits.insert(inner, ' ');
                 }

@@ -1,5 +1,5 @@
-//! What a handshake costs, counted: what its bytes do, however they come and whatever they are. One test to a program: the allocator counts
-//! for the whole of it.
+//! The cost of a handshake, counted, for all bytes and all ways in which they come. The program has one test,
+//! because the allocator counts for all of it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics says why")]
 
@@ -21,7 +21,7 @@ const REQUEST: &str = "GET /chat HTTP/1.1\r\nHost: a.example\r\nUpgrade: websock
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 const RESPONSE: &str = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n";
 
-/// A head of some `len` bytes, in lines of 200.
+/// A head of about `len` bytes, in lines of 200.
 fn head_of(start: &str, len: usize) -> Vec<u8> {
     let line = format!("X-Padding: {}\r\n", "x".repeat(187));
     let mut head = start.as_bytes().to_vec();
@@ -47,16 +47,17 @@ fn a_handshake_that_comes_byte_by_byte_costs_as_one_that_comes_whole() {
             let (whole, whole_reads) = side.allocated(len, usize::MAX);
             let (pieces, reads) = side.allocated(len, 1);
             assert!(whole_reads < 20 && reads > len - 250, "{whole_reads} and {reads} reads of {len} bytes");
-            // A buffer that doubles as it grows has been twice its size in all.
+            // A buffer that doubles as it grows has allocated twice its size in all.
             assert!(pieces <= whole + 4 * len, "{side:?}: {pieces} bytes allocated, whole {whole}, of {len}");
         }
     }
 }
 
-/// Lists that make an expression look for where they might have ended: they are gone through once, and nothing is kept of them.
+/// Lists for which a regular expression would search again and again. Here they are read once, and nothing of
+/// them is kept.
 fn lists_of_any_shape_are_judged_without_an_allocation() {
     let many = |piece: &str| piece.repeat(16_000 / piece.len());
-    // A list, and whether it is one of tokens.
+    // A list, and whether all its elements are tokens.
     let lists = [
         (format!("chat{}x", many(" ")), false),
         (format!("chat{},x", many(" ")), true),
@@ -97,8 +98,8 @@ fn response(head: &mut Head, buffer: &[u8]) -> Result<Option<usize>, HeadError> 
     Ok(head.response(buffer)?.map(|(_, len)| len))
 }
 
-/// The bytes that were searched are replaced by ends of a head: a search that looked at one of them again would find it. The last
-/// three are looked at with the next byte, as an end may begin with them.
+/// Bytes that were searched are replaced by ends of a head, which a second search would find. The last three
+/// bytes are searched again with the next byte, because an end may begin with them.
 fn no_byte_is_searched_twice(parse: Parse) {
     let mut head = Head::new(HeadLimits::default());
     let mut buffer = Vec::new();
@@ -109,7 +110,7 @@ fn no_byte_is_searched_twice(parse: Parse) {
         let end = b"\r\n\r\n".iter().cycle();
         buffer[..searched].iter_mut().zip(end).for_each(|(byte, end)| *byte = *end);
     }
-    // And one that is over a limit is told as soon as it is.
+    // A head over a limit is refused as soon as it is over.
     let mut head = Head::new(HeadLimits::default().max_bytes(100));
     let told = (1..1000).find(|&len| parse(&mut head, &vec![b'x'; len]).is_err());
     assert_eq!(told, Some(101));
@@ -122,7 +123,8 @@ enum Side {
 }
 
 impl Side {
-    /// Bytes that a handshake allocates whose head of `len` bytes comes in pieces of `step`, and how many reads that took.
+    /// Bytes that the handshake allocates for a head of `len` bytes that comes in pieces of `step`, and the
+    /// number of reads.
     fn allocated(self, len: usize, step: usize) -> (usize, usize) {
         let runtime =
             runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();

@@ -1,4 +1,5 @@
-//! What a peer can make a connection hold, measured at the allocator. One test to a program: the count is of the whole of it.
+//! The memory that a peer can make a connection hold, measured at the allocator. The program has one test,
+//! because the allocator counts for all of it.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics says why")]
 
@@ -14,7 +15,7 @@ use tokio::{
     task::unconstrained,
 };
 
-/// What the pipe, the connection and its buffers may hold besides a peer's bytes.
+/// The memory that the pipe, the connection and its buffers may hold besides the peer's bytes.
 const SLACK: usize = 256 << 10;
 
 #[tokio::test]
@@ -31,16 +32,16 @@ fn connection() -> (DuplexStream, WebSocketStream<DuplexStream>) {
     (client, WebSocketStream::from_raw(server, Role::Server, &Config::default()))
 }
 
-/// A client's frame, masked with nothing.
+/// A client's frame with a mask of zeros.
 fn frame(opcode: Opcode, fin: bool, announced: usize, payload: &[u8]) -> Vec<u8> {
     let header = FrameHeader::new(opcode, announced).fin(fin).masked([0; 4]);
     [header.as_bytes(), payload].concat()
 }
 
-/// Lets the server read all that was sent, and gives what it came to.
+/// Lets the server read all bytes that were sent, and returns its messages.
 async fn read(server: &mut WebSocketStream<DuplexStream>) -> Vec<OwnedMessage> {
     let mut messages = Vec::new();
-    // Without a message the reading waits: the peer says nothing more just now.
+    // The read waits where the peer has sent no whole message.
     let reading = poll_fn(|cx| {
         while let Poll::Ready(message) = server.poll_recv(cx) {
             messages.push(message.unwrap().unwrap());
@@ -88,7 +89,7 @@ async fn pings_leave_nothing_behind() {
     assert!(held().saturating_sub(before) < SLACK, "{}", held() - before);
 }
 
-/// A connection that has 64 KiB of read buffer, of which only a message's bytes are used.
+/// A connection with a read buffer of 64 KiB, of which only the bytes of a message are used.
 fn with_large_buffer(bytes: &[u8]) -> (DuplexStream, WebSocketStream<DuplexStream>) {
     let mut config = Config::default();
     config.read_buffer_bytes = 64 << 10;
@@ -115,7 +116,7 @@ async fn short_messages_that_are_kept_hold_no_read_buffer() {
         for _ in 0..4 {
             kept.push(server.recv().await.unwrap().unwrap());
         }
-        // Those that come in a read of their own, too.
+        // The same for messages that come in a read of their own.
         let (mut client, mut server) = with_large_buffer(b"");
         client.write_all(&ten).await.unwrap();
         for _ in 0..4 {
@@ -132,7 +133,7 @@ async fn an_idle_connection_holds_no_read_buffer() {
     for _ in 0..100 {
         let (mut client, mut server) = with_large_buffer(&frame(Opcode::Text, true, 10, b"ten bytes."));
         assert_eq!(read(&mut server).await.len(), 1);
-        // Part of a message is there for good, and no more than it.
+        // A part of a message stays, and nothing besides it.
         client.write_all(&frame(Opcode::Binary, false, 40_000, b"ten bytes.")).await.unwrap();
         assert!(read(&mut server).await.is_empty());
         connections.push((client, server));

@@ -1,4 +1,4 @@
-//! Which origins are let in, how they are written, and how they are compared.
+//! Origins: the ones that are let in, how they are written, and how they are compared.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics says why")]
 
@@ -214,7 +214,7 @@ fn a_page_is_of_the_host_that_it_asks_if_host_and_port_are_the_same() {
         ("ws://example.org", "example.org", true),
         ("http://[::1]", "[0:0::1]", true),
         ("http://[::1]:3000", "[::1]:3000", true),
-        // An app's page is not served by the host that its origin names.
+        // The page of an app does not come from the host that its origin names.
         ("capacitor://localhost", "localhost", false),
         ("https://example.org", "user@example.org", false),
         ("file://", "", false),

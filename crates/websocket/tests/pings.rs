@@ -1,4 +1,4 @@
-//! Pings whose pongs cannot leave: at most 60 pongs wait, then the connection is cut.
+//! Pings whose pongs cannot be written: at most 60 pongs wait, then the connection is cut.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics says why")]
 
@@ -30,13 +30,13 @@ fn config(max_pending_pongs: usize) -> Config {
     config
 }
 
-/// A server whose client reads nothing beyond `network` bytes, and what the client writes with.
+/// A server whose client reads nothing beyond `network` bytes, and the client's stream.
 fn server(config: &Config, network: usize) -> (WebSocketStream<DuplexStream>, DuplexStream) {
     let (server, client) = duplex(network);
     (WebSocketStream::from_raw(server, Role::Server, config), client)
 }
 
-/// Two halves, and what their client reads and writes with.
+/// Two halves, and the streams of their client.
 struct Halves {
     reader: Reader<ReadHalf<SimplexStream>>,
     writer: Writer<WriteHalf<SimplexStream>>,
@@ -51,7 +51,7 @@ fn halves(config: &Config, network: usize) -> Halves {
     Halves { reader, writer, from_server, to_server }
 }
 
-/// How many pings are given before the error.
+/// The number of pings before the error.
 async fn pings_until_cut(
     mut recv: impl AsyncFnMut() -> Result<Option<OwnedMessage>, Error>,
 ) -> (usize, Error) {
@@ -68,7 +68,7 @@ async fn pings_until_cut(
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_pings_and_does_not_read_is_cut_when_60_pongs_wait() {
     for (config, limit) in [(Config::default(), DEFAULT), (config(3), 3), (config(0), 1)] {
-        // No pong leaves: not even one fits.
+        // The network has no room for even one pong.
         let (mut server, mut client) = server(&config, 100);
         let client = tokio::spawn(async move {
             let _ = client.write_all(&pings(1000)).await;
@@ -105,7 +105,7 @@ async fn pongs_that_were_written_do_not_count_though_something_always_waits() {
     let (mut server, mut client) = server(&config, 1000);
     server.feed(vec![0; 500]).unwrap();
     for _ in 0..100 {
-        // Other messages are before and behind each pong: 1000 bytes together.
+        // Other messages are before and behind each pong. With the pong they are 1000 bytes.
         server.feed(vec![0; 433]).unwrap();
         client.write_all(&pings(1)).await.unwrap();
         assert!(server.recv().await.unwrap().is_some());

@@ -1,4 +1,5 @@
-//! What has gone wrong in WebSocket libraries, each with the test that holds it off here; and those that have no better place.
+//! Faults of other WebSocket libraries, each with the tests that show it is not here. Tests without a better
+//! place are below.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics says why")]
 
@@ -6,7 +7,7 @@ use std::{fs, path::Path};
 
 use switchboard_websocket::{CloseCode, Decoder, Limits, Message, Opcode, Role, encode_close, encode_frame};
 
-/// What went wrong, and where it is tested: a file beside this one or of the crate above, and functions in it.
+/// The fault, and its tests: a file beside this one or in another crate, and functions in that file.
 const PITFALLS: &[(&str, &str, &[&str])] = &[
     (
         "a length in a header reserves memory before a byte arrives",
@@ -157,7 +158,7 @@ fn a_close_has_nothing_in_it_but_its_code_and_its_reason() {
             let reason = &reason[..len];
             let mut sent = b"before".to_vec();
             encode_close(&mut sent, None, CloseCode::GoingAway, reason);
-            // Of a reason that is too long, as many characters as have room.
+            // Of a reason that is too long, as many characters as fit.
             let cut = (0..=len.min(123)).rev().find(|&at| reason.is_char_boundary(at)).unwrap();
             let body = [&1001u16.to_be_bytes(), &reason.as_bytes()[..cut]].concat();
             let mut expected = b"before".to_vec();

@@ -23,8 +23,8 @@ fn pair(network: usize) -> (WebSocketStream<DuplexStream>, WebSocketStream<Duple
     )
 }
 
-/// Lets the tasks that were spawned go as far as they can.
-async fn settle() {
+/// Lets the spawned tasks run until all of them wait.
+async fn run_spawned() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
@@ -89,8 +89,8 @@ async fn closing_a_sink_sends_one_close_and_the_answer_comes_out_of_the_stream()
     assert!(server.next().await.is_none());
 }
 
-/// `futures_util`'s split gives both halves to tasks of their own, and both write: the one what is sent, the
-/// other pongs. A stream wakes only who polled it last.
+/// `futures_util`'s split gives both halves to tasks of their own, and both write: one writes messages, the
+/// other writes pongs. A stream wakes only the task that polled it last.
 #[tokio::test(start_paused = true)]
 async fn both_tasks_of_a_stream_that_was_split_are_woken() {
     let (server, mut client) = pair(256);
@@ -108,11 +108,11 @@ async fn both_tasks_of_a_stream_that_was_split_are_woken() {
         }
         received
     });
-    settle().await;
-    // The reader wakes by each of them, and polls the stream that the sender waits for.
+    run_spawned().await;
+    // Each ping wakes the reader, which polls the stream that the sender waits for.
     for number in 0..4 {
         client.send(OwnedMessage::Ping(vec![number])).await.unwrap();
-        settle().await;
+        run_spawned().await;
     }
     let mut received = Vec::new();
     let in_time = timeout(Duration::from_secs(1), async {

@@ -1,4 +1,4 @@
-//! A connection in two halves: who answers what, and when.
+//! A connection in two halves: which half answers, and when.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics says why")]
 
@@ -18,7 +18,7 @@ use tokio::{
 type In = tokio::io::ReadHalf<SimplexStream>;
 type Out = WriteHalf<SimplexStream>;
 
-/// A server in halves, and the bare streams its client would be at.
+/// A server in halves, and the bare streams of its client.
 fn server() -> (Reader<In>, Writer<Out>, In, Out) {
     let (read, to_server) = simplex(1 << 16);
     let (from_server, write) = simplex(1 << 16);
@@ -40,7 +40,7 @@ async fn read(io: &mut In, len: usize) -> Vec<u8> {
     bytes
 }
 
-/// Whether a future waits, polled once.
+/// Whether a future waits after one poll.
 async fn waits(future: impl Future) -> bool {
     timeout(Duration::ZERO, future).await.is_err()
 }

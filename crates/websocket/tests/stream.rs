@@ -1,4 +1,4 @@
-//! A connection over a stream: what it answers by itself, what it holds, how it ends; in virtual time.
+//! A connection over a stream: its answers, its memory and its end; in virtual time.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics says why")]
 
@@ -24,7 +24,7 @@ fn pair(config: &Config, network: usize) -> (WebSocketStream<DuplexStream>, WebS
     )
 }
 
-/// A server, and the bare stream its client would be at.
+/// A server, and the bare stream of its client.
 fn server(config: &Config) -> (WebSocketStream<DuplexStream>, DuplexStream) {
     let (server, client) = duplex(1 << 20);
     (WebSocketStream::from_raw(server, Role::Server, config), client)
@@ -48,7 +48,7 @@ async fn read(io: &mut DuplexStream, len: usize) -> Vec<u8> {
     bytes
 }
 
-/// Whether a future waits, polled once.
+/// Whether a future waits after one poll.
 async fn waits(future: impl Future) -> bool {
     timeout(Duration::ZERO, future).await.is_err()
 }
@@ -197,7 +197,7 @@ async fn a_recv_that_is_dropped_loses_nothing() {
     let mut messages = Vec::new();
     for byte in bytes {
         client.write_all(&[byte]).await.unwrap();
-        // Ready with the last byte of a message, and dropped after each of the others.
+        // It is ready with the last byte of a message. After each of the other bytes it is dropped.
         if let Ok(message) = timeout(Duration::ZERO, server.recv()).await {
             messages.push(message.unwrap().unwrap());
         }
@@ -216,7 +216,7 @@ async fn a_flush_that_is_dropped_tears_no_message() {
     }
     let mut received = Vec::new();
     while received.len() < messages.len() {
-        // Each flush writes what the network holds, and is dropped when that is full.
+        // Each flush writes as much as the network holds, and is dropped when that is full.
         let _ = timeout(Duration::ZERO, server.flush()).await;
         if let Ok(message) = timeout(Duration::ZERO, client.recv()).await {
             received.push(message.unwrap().unwrap());
@@ -250,7 +250,7 @@ async fn a_peer_that_pings_and_does_not_read_is_not_read() {
     let mut server = WebSocketStream::from_raw(server, Role::Server, &config);
     let ping = masked(Opcode::Ping, &[b'?'; 125]);
     let mut sent = 0;
-    // Until neither end moves: had the server no bound, this would never end.
+    // This ends when neither end moves. Without a bound at the server it would never end.
     loop {
         let wrote = timeout(Duration::ZERO, client.write_all(&ping)).await.is_ok();
         let read = timeout(Duration::ZERO, server.recv()).await.is_ok();

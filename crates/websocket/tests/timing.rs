@@ -1,4 +1,4 @@
-//! The times that a connection gives its peer, in virtual time.
+//! The time limits of a connection, in virtual time.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics says why")]
 
@@ -15,7 +15,7 @@ use tokio::{
 
 const SECOND: Duration = Duration::from_secs(1);
 const DEFAULT: Duration = Duration::from_secs(60);
-/// So many bytes more of a message give it its time again.
+/// A message gets its whole time again each time so many more bytes have come.
 const PROGRESS: usize = 64 << 10;
 
 fn server(config: &Config) -> (WebSocketStream<DuplexStream>, DuplexStream) {
@@ -23,7 +23,7 @@ fn server(config: &Config) -> (WebSocketStream<DuplexStream>, DuplexStream) {
     (WebSocketStream::from_raw(server, Role::Server, config), client)
 }
 
-/// A frame whose key changes nothing, of which some bytes may be missing.
+/// A frame with a mask of zeros. Bytes of its payload may be missing.
 fn frame(fin: bool, opcode: Opcode, announced: usize, payload: usize) -> Vec<u8> {
     let header = FrameHeader::new(opcode, announced).fin(fin).masked([0; 4]);
     [header.as_bytes(), &vec![b'a'; payload]].concat()
@@ -115,7 +115,7 @@ async fn each_message_has_a_time_of_its_own_and_none_runs_between_messages() {
     client.write_all(&frame(false, Opcode::Text, 1, 1)).await.unwrap();
     for _ in 0..10 {
         sleep(59 * SECOND).await;
-        // The end of one, and the beginning of the next in the same read.
+        // The end of one message, and the beginning of the next one in the same read.
         let (end, next) = (frame(true, Opcode::Continuation, 1, 1), frame(false, Opcode::Text, 1, 1));
         client.write_all(&[end, next].concat()).await.unwrap();
     }

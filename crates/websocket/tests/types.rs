@@ -1,5 +1,5 @@
-//! What a type can be used for, held when this is compiled: which may go to another thread, be shared by several, be moved while it is polled, be
-//! shown; and that a task on any thread may await each call.
+//! The traits of each public type, checked by the compiler: whether it may go to another thread, be shared,
+//! be moved while it is polled, and be shown. Also: a task on any thread may await each call.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics says why")]
 #![allow(dead_code, reason = "it is enough that it compiles")]
@@ -15,11 +15,11 @@ use switchboard_websocket::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 
-/// Whatever a user may do with a value.
+/// All that a user may do with a value.
 const fn free<T: Send + Sync + Unpin + Debug + 'static>() {}
-/// The same of what borrows.
+/// The same for a type that borrows.
 const fn free_for_a_time<T: Send + Sync + Unpin + Debug>() {}
-/// One thread at a time.
+/// A type for one thread at a time.
 const fn moves<T: Send + Unpin + Debug + 'static>() {}
 const fn is_error<T: std::error::Error + Send + Sync + 'static>() {}
 const fn is_copy<T: Copy>() {}
@@ -113,7 +113,7 @@ const CHEAP: () = {
     is_clone::<client::Client>();
 };
 
-/// What hyper makes of a connection is not to be shared.
+/// hyper's connections cannot be shared.
 #[cfg(all(feature = "axum", feature = "tower"))]
 const INTEGRATION: () = {
     use switchboard_websocket::integration::{
@@ -141,7 +141,7 @@ const INTEGRATION: () = {
 
 fn sends<T: Send>(_: T) {}
 
-/// Every call that waits, over a stream that may go to another thread and not be shared.
+/// Every call that waits, over a stream that may go to another thread and cannot be shared.
 fn calls_of_a_connection<S>(io: [S; 4], mut socket: WebSocketStream<S>, message: &Prepared)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
@@ -180,7 +180,7 @@ fn calls_of_the_client(client: &client::Client, config: &Config) {
     sends(WebSocketStream::connect("ws://a/", config));
 }
 
-/// Halves need nothing of each other.
+/// The halves need no trait of each other.
 fn halves_of_different_kinds<R, W>(io: (R, W))
 where
     R: AsyncRead + Unpin + Send + 'static,
@@ -191,7 +191,7 @@ where
     sends((reader, writer));
 }
 
-/// As `Stream` and `Sink` they are used by reference to what is not pinned.
+/// A `Stream` and a `Sink` are used by a reference, which needs no pin.
 fn streams_and_sinks<S>(socket: &mut WebSocketStream<S>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -202,7 +202,7 @@ where
     is_sink(Pin::new(socket));
 }
 
-/// A type that is added is to be added above.
+/// Add each new type above.
 #[test]
 fn every_public_type_is_held_to_something_here() {
     let here = include_str!("types.rs");

@@ -1,4 +1,4 @@
-//! Messages that are not whole: what the decoders tell of them, so that a caller can time them.
+//! Unfinished messages: the facts that the decoders tell, so that a caller can time them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics says why")]
 
@@ -21,7 +21,7 @@ fn frame(fin: bool, opcode: Opcode, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// What a server's decoder tells when each of these reads is used up.
+/// The answers of a server's decoder after each of these reads.
 fn told(reads: &[&[u8]]) -> Vec<Option<usize>> {
     let mut decoder = Decoder::new(Role::Server, Limits::default());
     let mut told = Vec::new();

@@ -19,7 +19,7 @@ const MAX_BODY: usize = 4096;
 /// The most bytes of a body in an error's text.
 const SHOWN: usize = 200;
 /// The most time to wait for the end of a body.
-const PATIENCE: Duration = Duration::from_secs(1);
+const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A server's answer with another status than 101, or a proxy's with another than 2xx.
 #[derive(Clone, Debug)]
@@ -55,7 +55,7 @@ impl Rejection {
             }
         };
         // A body that is cut short or late is better than none.
-        let _ = timeout(PATIENCE, reading).await;
+        let _ = timeout(BODY_TIMEOUT, reading).await;
         body.truncate(want);
         let body = if chunked { without_chunks(&body).0 } else { body.to_vec() };
         Self { head, body }
@@ -168,7 +168,7 @@ mod tests {
         let (head, ()) = http::Response::builder().status(404).body(()).unwrap().into_parts();
         let start = tokio::time::Instant::now();
         let rejection = Rejection::read(head, b"no\x1b[2Jt here\n".as_slice().into(), &mut io).await;
-        assert_eq!(start.elapsed(), PATIENCE);
+        assert_eq!(start.elapsed(), BODY_TIMEOUT);
         assert_eq!(rejection.to_string(), "404 Not Found: no [2Jt here");
     }
 }

@@ -211,8 +211,8 @@ fn uri(head: &Bytes, target: &[u8]) -> Result<Uri, HeadError> {
         .map_err(|_| malformed("request target"))
 }
 
-/// A request target whose bytes that no URI has (RFC 3986: `"`, `<`, `>`, and whatever is not ASCII) are percent-encoded, as clients should
-/// have done. Several do not, and servers serve them.
+/// The request target with all bytes percent-encoded that no URI has (RFC 3986: `"`, `<`, `>`, and bytes that
+/// are not ASCII). Clients should have encoded them. Several do not, and servers serve them.
 ///
 /// ```
 /// use switchboard_websocket::handshake::head::encode_target;

@@ -21,7 +21,8 @@ use crate::{Limits, OriginCheck, deflate::DeflateOptions, handshake::head::HeadL
 pub struct Config {
     /// Bounds on the messages of the peer. Default 64 MiB for a message, and for a frame: see [`Limits`].
     pub limits: Limits,
-    /// Bounds on the head of the handshake's request or response. Default 16 KiB in 100 lines: see [`HeadLimits`].
+    /// Bounds on the head of the handshake's request or response. Default 16 KiB in 100 lines: see
+    /// [`HeadLimits`].
     pub head_limits: HeadLimits,
     /// The subprotocols that a server supports, or that a client offers, the best one first. A client does
     /// not connect with a name that is no token: [`Error::Handshake`](crate::Error::Handshake). Default none.

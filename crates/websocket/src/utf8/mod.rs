@@ -121,8 +121,8 @@ impl TextBuffer {
     /// The part of the text that is checked. After [`finish`](Self::finish) this is all of it.
     pub(crate) fn text(&self) -> &str {
         let text = self.buffer.as_slice().get(..self.progress.checked).unwrap_or_default();
-        // SAFETY: `checked` grows in `Progress` alone, by as many bytes as were found to be whole code points behind
-        // those that were checked before. The buffer is only appended to.
+        // SAFETY: `checked` grows in `Progress` alone, by as many bytes as were found to be whole code points
+        // behind those that were checked before. The buffer is only appended to.
         #[allow(unsafe_code, reason = "a second check halves the speed of long texts")]
         unsafe {
             std::str::from_utf8_unchecked(text)

@@ -1,4 +1,4 @@
-//! The half that writes; the reader's one call is `recv`.
+//! The half that writes. The reader has one call, `recv`.
 
 use bytes::BytesMut;
 use switchboard_websocket::{
@@ -12,14 +12,14 @@ use crate::{
 
 const BEFORE: &str = "twenty bytes of text";
 
-/// A server's halves, whose peer has said `input`.
+/// The halves of a server whose peer has sent `input`.
 fn halves(config: &Config, input: &[u8]) -> (Reader<Trickle>, Writer<Trickle>, Outside) {
     let (read, write, outside) = Trickle::halves(input, 1);
     let (reader, writer) = WebSocketStream::from_halves((read, write), BytesMut::new(), Role::Server, config);
     (reader, writer, outside)
 }
 
-/// A ping and a close, which both must be answered, and the answers.
+/// A ping and a close, which must both be answered, and the answers.
 fn asking() -> (Vec<u8>, [OwnedMessage; 2]) {
     let input =
         [from_peer(Role::Server, Opcode::Ping, b"?"), from_peer(Role::Server, Opcode::Close, b"\x03\xe8")];
@@ -98,7 +98,8 @@ async fn an_answer_that_is_dropped_is_given_once_by_the_next_call() {
     assert!(points > 10, "{points} for as many bytes");
 }
 
-/// What comes while nobody awaits `answer` is answered too: a loop that drops it again and again misses nothing.
+/// A ping that comes while `answer` is not awaited is answered too: a loop that drops `answer` again and
+/// again misses none.
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_is_dropped_between_pings_misses_none() {
     let pings: Vec<OwnedMessage> = (0..20).map(|ping| OwnedMessage::Ping(vec![ping])).collect();
@@ -119,7 +120,7 @@ async fn an_answer_that_is_dropped_between_pings_misses_none() {
 #[tokio::test(start_paused = true)]
 async fn a_close_that_is_dropped_goes_on_with_the_next_call_and_sends_one_frame() {
     let input = from_peer(Role::Server, Opcode::Close, b"\x03\xe8");
-    // With the peer's answer there before, or only after the first call was dropped.
+    // The peer's answer is there before, or comes after the first call was dropped.
     for answered in [true, false] {
         let points = at_each_point(async |polls| {
             let (mut reader, mut writer, outside) = halves(&Config::default(), &input);
@@ -127,7 +128,7 @@ async fn a_close_that_is_dropped_goes_on_with_the_next_call_and_sends_one_frame(
             let polls = if answered { polls } else { polls.min(50) };
             let first = {
                 let mut closing = std::pin::pin!(writer.close(CloseCode::Normal, "first"));
-                // The Close frame is queued before the peer's is read.
+                // Our Close frame is queued before the peer's is read.
                 let begun = cut(closing.as_mut(), polls.min(1)).await;
                 assert!(begun.is_none(), "a stream that makes it wait");
                 if answered {
@@ -143,7 +144,7 @@ async fn a_close_that_is_dropped_goes_on_with_the_next_call_and_sends_one_frame(
             }
             finish(writer.close(CloseCode::GoingAway, "second")).await.unwrap();
             let close = match polls {
-                // The peer's was first.
+                // The peer's came first.
                 0 => OwnedMessage::close(CloseCode::Normal, ""),
                 _ => OwnedMessage::close(CloseCode::Normal, "first"),
             };

@@ -1,4 +1,4 @@
-//! A handshake that is dropped drops its connection too, and has said no more than the beginning of what it had to say.
+//! A handshake that is dropped drops its connection too. It has sent at most the beginning of its text.
 
 use std::pin::pin;
 

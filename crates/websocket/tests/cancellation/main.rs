@@ -1,5 +1,6 @@
-//! What the documentation says of calls that are dropped while they wait, held at each point where they do: over a stream that
-//! waits before every byte, a call is polled once, twice and so on, dropped, and then the connection is used further.
+//! The promises of the documentation about calls that are dropped while they wait, checked at each point
+//! where a call waits. The stream waits before every byte. A call is polled once, twice and so on, and
+//! dropped. Then the connection is used further.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics says why")]
 
@@ -15,10 +16,10 @@ use switchboard_websocket::{
     encode_frame, encode_frame_masked,
 };
 
-/// Beyond the points at which any call here waits.
+/// More polls than any call here needs.
 const ENOUGH: usize = 10_000;
 
-/// With compression that refers to the messages before, of which nothing may be lost nor come twice.
+/// Compression that refers to the messages before, of which none may be lost or come twice.
 pub(crate) const DEFLATE: DeflateParameters = DeflateParameters {
     server_no_context_takeover: false,
     client_no_context_takeover: false,
@@ -30,14 +31,14 @@ pub(crate) fn options() -> DeflateOptions {
     DeflateOptions::default().context_takeover(true).threshold(0)
 }
 
-/// Room for a small message or two.
+/// There is room for a small message or two.
 pub(crate) fn config() -> Config {
     let mut config = Config::default();
     config.max_write_buffer_bytes = 30;
     config
 }
 
-/// What the peer of `role` reads, whole frames all of them.
+/// The messages that the peer of `role` reads. All frames are whole.
 pub(crate) fn received(role: Role, bytes: &[u8], deflate: bool) -> Vec<OwnedMessage> {
     let peer = if role == Role::Server { Role::Client } else { Role::Server };
     let mut decoder = Decoder::new(peer, Limits::default());
@@ -53,7 +54,7 @@ pub(crate) fn received(role: Role, bytes: &[u8], deflate: bool) -> Vec<OwnedMess
     messages
 }
 
-/// A frame as the peer of `role` sends it.
+/// A frame of the peer of `role`.
 pub(crate) fn from_peer(role: Role, opcode: Opcode, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     match role {
@@ -63,7 +64,8 @@ pub(crate) fn from_peer(role: Role, opcode: Opcode, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Does `attempt` with each number of polls, until one is enough for what is cut to end. Gives how many were not.
+/// Calls `attempt` with each number of polls, until the call that is cut ends within them. Returns the number
+/// of attempts that did not end.
 pub(crate) async fn at_each_point(mut attempt: impl AsyncFnMut(usize) -> bool) -> usize {
     for polls in 0..ENOUGH {
         if attempt(polls).await {

@@ -13,13 +13,13 @@ use crate::{
 const ROLES: [Role; 2] = [Role::Server, Role::Client];
 const BEFORE: &str = "twenty bytes of text";
 
-/// A connection whose peer has said `input`, over a stream that takes and gives `step` bytes at a time.
+/// A connection whose peer has sent `input`, over a stream that moves `step` bytes at a time.
 fn connection(role: Role, config: &Config, input: &[u8], step: usize) -> (WebSocketStream<Trickle>, Outside) {
     let (io, outside) = Trickle::new(input, step);
     (WebSocketStream::from_raw(io, role, config), outside)
 }
 
-/// Which call sends the message that is cut.
+/// The call that sends the message and is cut.
 #[derive(Clone, Copy, Debug)]
 enum Send {
     Plain,
@@ -37,7 +37,7 @@ impl Send {
     }
 }
 
-/// How the connection is used after that.
+/// The next use of the connection.
 #[derive(Clone, Copy, Debug)]
 enum After {
     Flush,
@@ -47,7 +47,7 @@ enum After {
 }
 
 impl After {
-    /// Gives what the peer gets by it, besides what waited.
+    /// Returns the message that this use sends.
     async fn go_on(self, role: Role, socket: &mut WebSocketStream<Trickle>) -> Option<OwnedMessage> {
         match self {
             Self::Flush => finish(socket.flush()).await.unwrap(),
@@ -55,7 +55,7 @@ impl After {
                 finish(socket.send("after")).await.unwrap();
                 return Some("after".into());
             }
-            // It flushes before it waits, and here nothing comes.
+            // It flushes before it waits, and no message comes here.
             Self::Recv => assert!(cut(socket.recv(), 1000).await.is_none(), "{role:?}"),
             Self::Close => {
                 let closed = cut(socket.close(CloseCode::GoingAway, "x"), 1000).await;
@@ -67,7 +67,7 @@ impl After {
     }
 }
 
-/// Cuts a send at each point, and holds what the peer reads then to what it may read.
+/// Cuts a send at each point, and checks the messages that the peer reads.
 async fn cut_sends(role: Role, deflate: bool, send: Send, after: After, (text, step): (&str, usize)) {
     let (mut left_out, mut sent_later) = (false, false);
     let points = at_each_point(async |polls| {
@@ -103,7 +103,7 @@ async fn a_send_that_is_dropped_is_not_sent_or_goes_out_whole_with_what_follows(
             for after in [After::Flush, After::Send, After::Recv, After::Close] {
                 cut_sends(role, false, send, after, ("and some more of it", 1)).await;
             }
-            // A compressor that keeps context is costly to begin.
+            // A compressor that keeps context costs much to make.
             cut_sends(role, true, send, After::Send, ("and some more of it", 1)).await;
         }
     }
@@ -154,7 +154,7 @@ async fn a_recv_that_is_dropped_loses_no_message_and_answers_each_once() {
             let first = cut(socket.recv(), polls).await;
             let done = first.is_some();
             let mut got: Vec<OwnedMessage> = first.into_iter().filter_map(Result::unwrap).collect();
-            // And then at every point there is.
+            // Then it is cut at every point.
             for _ in 0..1000 {
                 got.extend(cut(socket.recv(), 1).await.and_then(Result::unwrap));
             }

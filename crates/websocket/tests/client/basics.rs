@@ -1,4 +1,4 @@
-//! What a client asks for, and gets.
+//! The requests of a client, and the connections it gets.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ async fn a_client_whose_limits_are_the_longest_connects() {
 
 #[tokio::test]
 async fn an_ipv6_address_is_connected_to() {
-    // Not every machine has IPv6, and then there is nothing to see.
+    // A machine without IPv6 has nothing to test.
     let Ok(listener) = TcpListener::bind("[::1]:0").await else { return };
     let url = format!("ws://{}/", listener.local_addr().unwrap());
     let heard = Heard::default();
@@ -68,7 +68,7 @@ async fn headers_user_and_subprotocols_go_with_the_request() {
     assert_eq!(request.headers.get_all("x-twice").iter().count(), 2);
     assert_eq!(request.headers["sec-websocket-protocol"], "chat, superchat");
 
-    // A header goes before the user in the URL; and a client can connect again.
+    // A header has priority over the user in the URL. A client can connect again.
     let client = client.header("Authorization", "Bearer x");
     for _ in 0..2 {
         soon(client.connect()).await.unwrap();

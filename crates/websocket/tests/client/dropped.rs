@@ -1,4 +1,4 @@
-//! What a dropped `connect` had opened is closed, wherever on its way it was dropped.
+//! A dropped `connect` closes its connections, at every step.
 
 use std::{
     collections::HashSet,
@@ -37,7 +37,7 @@ async fn cut<F: Future>(future: F, waits: usize) -> Option<F::Output> {
     .await
 }
 
-/// A way to a server, on which its answers come in pieces, and which knows what is connected.
+/// A server, or a proxy before it, whose answers come in pieces. It knows which connections are open.
 #[derive(Clone, Debug, Default)]
 struct Wire {
     seen: Arc<Mutex<HashSet<SocketAddr>>>,
@@ -54,7 +54,7 @@ impl Wire {
     }
 
     async fn relay(self, client: TcpStream, server: SocketAddr, piece: usize) {
-        // One that was reset before it was accepted has ended.
+        // A connection that was reset before it was accepted has ended.
         let Ok(peer) = client.peer_addr() else { return };
         self.open.lock().unwrap().insert(peer);
         self.seen.lock().unwrap().insert(peer);
@@ -69,7 +69,7 @@ impl Wire {
         self.open.lock().unwrap().remove(&peer);
     }
 
-    /// Waits until everything that was opened before has ended.
+    /// Waits until all connections that were opened before have ended.
     async fn is_quiet(&self, address: SocketAddr) {
         let last = TcpStream::connect(address).await.unwrap();
         let own = last.local_addr().unwrap();
@@ -89,14 +89,15 @@ async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, piece: usize) {
         if to.write_all(&buffer[..read]).await.is_err() {
             return;
         }
-        // So that the other end has a chance to see it by itself.
+        // The other end gets the chance to see the end by itself.
         for _ in 0..100 {
             yield_now().await;
         }
     }
 }
 
-/// Drops `client.connect()` at each point where it waits; `address` is where the way to the server begins.
+/// Drops `client.connect()` at each point where it waits. `address` is the first address that the client
+/// connects to.
 async fn drop_everywhere(client: Client, address: SocketAddr, wire: Wire) {
     for waits in 0..1000 {
         let connected = soon(cut(Box::pin(client.connect()), waits)).await;

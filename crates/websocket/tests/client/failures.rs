@@ -1,4 +1,4 @@
-//! What goes wrong is told with what it was and where.
+//! Each error names the step and the address.
 
 use std::{io::ErrorKind, time::Duration};
 
@@ -23,7 +23,7 @@ async fn connect_failure(client: Client) -> ConnectError {
 
 #[tokio::test]
 async fn a_name_that_is_none_is_told_of() {
-    // A label of 64 bytes is refused by every resolver without asking anyone.
+    // Every resolver refuses a label of 64 bytes without a query.
     let host = format!("{}.example", "a".repeat(64));
     let error = connect_failure(Client::new(format!("ws://{host}/"))).await;
     assert!(matches!(&error, ConnectError::Resolve { host: named, .. } if *named == host), "{error}");

@@ -1,4 +1,4 @@
-//! Through proxies of either kind, with and without TLS on each part of the way.
+//! Both kinds of proxies, with TLS and without it on each part of the way.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,8 @@ use tokio::{
 
 use crate::servers::{Heard, each, echo_server, head, listen, nobody, soon};
 
-/// An HTTP proxy that wants `me:secret`. It connects to `server` whatever it is asked for, and notes that.
+/// An HTTP proxy that requires `me:secret`. It always connects to `server`, and notes the server that it was
+/// asked for.
 async fn http_connect<S: AsyncRead + AsyncWrite + Unpin>(
     mut io: S,
     server: SocketAddr,
@@ -35,7 +36,8 @@ async fn http_connect<S: AsyncRead + AsyncWrite + Unpin>(
     let _gone = io.shutdown().await;
 }
 
-/// A SOCKS5 proxy that wants `me:secret`. It connects to `server` whatever it is asked for, and notes that.
+/// A SOCKS5 proxy that requires `me:secret`. It always connects to `server`, and notes the server that it was
+/// asked for.
 async fn socks5(mut io: TcpStream, server: SocketAddr, heard: Heard<String>) {
     let mut methods = vec![0; 2];
     io.read_exact(&mut methods).await.unwrap();

@@ -1,4 +1,4 @@
-//! Redirects are refused, or followed as far as was asked for, without what is not meant for others.
+//! Redirects are refused, or followed up to the limit. Secrets do not go to another origin.
 
 use switchboard_websocket::{
     Error,

@@ -1,4 +1,4 @@
-//! What the client is pointed at: servers that echo, and servers that say what they are told to.
+//! Servers for the client's tests: they echo, or send a given answer.
 
 use std::{
     net::SocketAddr,
@@ -14,14 +14,14 @@ use tokio::{
     time::timeout,
 };
 
-/// For whatever should happen at once.
+/// The most time for a step that should end at once.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 pub(crate) async fn soon<T>(work: impl Future<Output = T>) -> T {
     timeout(SOON, work).await.expect("it does not take that long")
 }
 
-/// What servers heard.
+/// The requests that servers received.
 #[derive(Clone, Debug)]
 pub(crate) struct Heard<T>(Arc<Mutex<Vec<T>>>);
 
@@ -47,12 +47,12 @@ pub(crate) async fn listen() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// An address that nobody listens at.
+/// An address without a listener.
 pub(crate) async fn nobody() -> SocketAddr {
     listen().await.1
 }
 
-/// Does `serve` with each connection to the listener.
+/// Calls `serve` with each connection of the listener.
 pub(crate) fn each<F>(listener: TcpListener, serve: impl Fn(TcpStream) -> F + Send + 'static)
 where
     F: Future<Output = ()> + Send + 'static,
@@ -77,7 +77,7 @@ pub(crate) async fn echo<S: AsyncRead + AsyncWrite + Unpin>(io: S, heard: Heard<
     }
 }
 
-/// A server that echoes, and what it heard.
+/// A server that echoes, and the requests that it received.
 pub(crate) async fn echo_server() -> (SocketAddr, Heard<Parts>) {
     let (listener, address) = listen().await;
     let heard = Heard::default();
@@ -101,7 +101,7 @@ pub(crate) async fn saying(answer: impl Into<Vec<u8>>) -> (SocketAddr, Heard<Str
     (address, heard)
 }
 
-/// A server that takes connections and says nothing.
+/// A server that accepts connections and sends nothing.
 pub(crate) async fn silent() -> SocketAddr {
     let (listener, address) = listen().await;
     each(listener, async |mut stream| {
@@ -111,7 +111,7 @@ pub(crate) async fn silent() -> SocketAddr {
     address
 }
 
-/// The head of a request, byte by byte so that nothing behind it is taken.
+/// The head of a request. It is read byte by byte, so that no byte behind it is taken.
 pub(crate) async fn head<S: AsyncRead + Unpin>(io: &mut S) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

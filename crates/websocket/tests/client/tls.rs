@@ -1,4 +1,4 @@
-//! TLS: whom the client trusts, and what it says otherwise.
+//! TLS: the certificates that a client trusts, and its errors for others.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -22,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::servers::{Heard, each, echo, head, listen, soon};
 
-/// An authority that certifies what it is asked to.
+/// An authority for certificates.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
@@ -41,7 +41,7 @@ impl Authority {
         self.0.der().clone()
     }
 
-    /// What a server of these names does TLS by.
+    /// The TLS of a server of these names.
     pub(crate) fn acceptor(&self, names: &[&str]) -> TlsAcceptor {
         self.acceptor_until(names, 2090)
     }
@@ -79,7 +79,7 @@ pub(crate) fn trusting(authorities: &[&Authority]) -> Arc<ClientConfig> {
     Arc::new(builder.unwrap().with_root_certificates(roots).with_no_client_auth())
 }
 
-/// What a TLS server heard: the name it was asked for, the protocol that was agreed on, and the request.
+/// The facts that a TLS server notes: the name of the SNI, the protocol of the ALPN, and the request.
 type Requests = Heard<(Option<String>, Vec<u8>, Parts)>;
 
 /// Does TLS, then echoes.
@@ -134,7 +134,7 @@ async fn a_server_that_is_trusted_is_talked_to() {
         let session = socket.get_ref().tls().unwrap();
         assert_eq!(session.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
         soon(socket.close(CloseCode::Normal, "")).await.unwrap();
-        // Told when the server's connection is over, which follows the client's.
+        // They are noted at the end of the server's connection, which follows the client's.
         let (asked, alpn, request) = soon(async {
             loop {
                 if let Some(heard) = heard.take().pop() {
@@ -176,7 +176,7 @@ async fn a_server_that_is_not_to_be_trusted_is_not_talked_to() {
 async fn roots_that_know_nothing_of_a_server_refuse_it() {
     let (address, _) = tls_server(Authority::new().acceptor(&["a.example"])).await;
     let client = Client::new("wss://a.example/").address(address);
-    // A machine without any roots says so.
+    // A machine without any roots has another error.
     let unknown = |error: &ConnectError| {
         let unknown = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
         error.tls() == Some(&unknown) || matches!(error, ConnectError::Roots { .. })
@@ -228,7 +228,7 @@ async fn a_connection_that_ends_without_a_word_is_lost() {
             );
             io.write_all(answer.as_bytes()).await.unwrap();
             io.flush().await.unwrap();
-            // Dropped without TLS's close_notify.
+            // It is dropped without the close_notify of TLS.
         }
     });
     let client = Client::new(format!("wss://{address}/")).tls(trusting(&[&authority]));

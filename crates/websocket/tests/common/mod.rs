@@ -1,4 +1,4 @@
-//! What the codec's tests share.
+//! Functions that the tests of the codec share.
 #![allow(dead_code, unused_imports, reason = "each test takes what it needs")]
 
 mod pieces;
@@ -6,7 +6,7 @@ mod pieces;
 pub(crate) use pieces::{Outcome, collect};
 use switchboard_websocket::{Decoder, Limits, OwnedMessage, ProtocolError, Role};
 
-/// Feeds `pieces` one after another, as reads would bring them, and collects what comes out.
+/// Feeds `pieces` one after another, as reads bring them, and collects the messages.
 pub(crate) fn decode_pieces<'a>(
     decoder: &mut Decoder,
     pieces: impl IntoIterator<Item = &'a [u8]>,
@@ -14,7 +14,7 @@ pub(crate) fn decode_pieces<'a>(
     collect(pieces, |input, pos| Ok(decoder.decode(input, pos)?.map(Into::into)))
 }
 
-/// As [`decode_pieces`], by reads that go to the decoder's room where it has some.
+/// As [`decode_pieces`], with reads into the decoder's room where it has some.
 pub(crate) fn decode_into_room<'a>(
     decoder: &mut Decoder,
     pieces: impl IntoIterator<Item = &'a [u8]>,
@@ -42,12 +42,12 @@ pub(crate) fn decode_into_room<'a>(
     (messages, None)
 }
 
-/// Decodes what comes in one read.
+/// Decodes bytes that come in one read.
 pub(crate) fn decode(role: Role, limits: Limits, bytes: &[u8]) -> Outcome {
     decode_pieces(&mut Decoder::new(role, limits), [bytes])
 }
 
-/// Decodes what comes byte by byte.
+/// Decodes bytes that come one by one.
 pub(crate) fn decode_trickle(role: Role, limits: Limits, bytes: &[u8]) -> Outcome {
     decode_pieces(&mut Decoder::new(role, limits), bytes.chunks(1))
 }

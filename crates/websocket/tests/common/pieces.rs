@@ -1,11 +1,12 @@
-//! A stream cut into reads, and what a decoder makes of them: for tests, and for the fuzz targets, which take this file as theirs.
+//! A stream cut into reads, and the outcome of a decoder. The tests use this file, and so do the fuzz
+//! targets.
 
 use switchboard_websocket::{OwnedMessage, ProtocolError};
 
-/// What came, and which rule the stream broke.
+/// The messages, and the rule that the stream broke.
 pub(crate) type Outcome = (Vec<OwnedMessage>, Option<ProtocolError>);
 
-/// Decodes pieces one after another, each of which is taken in whole.
+/// Decodes pieces one after another. Each piece must be used up.
 pub(crate) fn collect<'a>(
     pieces: impl IntoIterator<Item = &'a [u8]>,
     mut decode: impl FnMut(&mut [u8], &mut usize) -> Result<Option<OwnedMessage>, ProtocolError>,

@@ -1,4 +1,4 @@
-//! What a request is answered that does not become a WebSocket.
+//! The answers to requests that do not become a WebSocket.
 
 use http::HeaderValue;
 use http_body_util::Empty;

@@ -1,4 +1,4 @@
-//! What the extractor gives a handler.
+//! The facts that the extractor gives a handler.
 
 use axum::{
     Router,
@@ -107,7 +107,7 @@ async fn a_handler_hears_of_an_upgrade_that_failed() {
     let (tell, mut told) = mpsc::unbounded_channel();
     let handler = async move |upgrade: WebSocketUpgrade| {
         let tell = tell.clone();
-        // An answer that is thrown away is no upgrade.
+        // An answer that is dropped upgrades nothing.
         let _ =
             upgrade.on_failed_upgrade(move |error| tell.send(error.to_string()).unwrap()).on_upgrade(echo);
         "something else"
@@ -117,7 +117,7 @@ async fn a_handler_hears_of_an_upgrade_that_failed() {
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, app).await });
     let mut client = Client::http1(address).await;
-    // The second request on the connection ends what waits for the first.
+    // The second request on the connection ends the future of the first one.
     for _ in 0..2 {
         let request = client.request().body(http_body_util::Empty::new()).unwrap();
         assert_eq!(text(client.send(request).await).await, "something else");

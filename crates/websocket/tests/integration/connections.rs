@@ -1,4 +1,4 @@
-//! What a connection does once it is a WebSocket.
+//! A connection after it has become a WebSocket.
 
 use futures_util::future::join_all;
 use http::HeaderValue;
@@ -98,7 +98,7 @@ async fn an_answer_names_the_subprotocol_and_nothing_else_of_http_1_over_http_2(
     }
 }
 
-/// Bytes behind an upgrade are the WebSocket's first, not the next request.
+/// The bytes behind an upgrade belong to the WebSocket, and are not the next request.
 #[tokio::test]
 async fn bytes_that_came_with_the_request_are_frames() {
     for by in ALL {

@@ -1,4 +1,5 @@
-//! The same echo server by each of the three, behind hyper-util's builder for both versions of HTTP; and a client.
+//! The same echo server by each of the three integrations, behind hyper-util's builder for both versions of
+//! HTTP, and a client.
 
 use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
@@ -24,7 +25,7 @@ use switchboard_websocket::{
 use tokio::net::{TcpListener, TcpStream};
 use tower_service::Service;
 
-/// Which way a server takes WebSockets.
+/// The integration that a server uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum By {
     Hyper,
@@ -34,7 +35,7 @@ pub(crate) enum By {
 
 pub(crate) const ALL: [By; 3] = [By::Hyper, By::Tower, By::Axum];
 
-/// No wait of a test is longer.
+/// Bounds every wait of a test.
 pub(crate) async fn within<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(20), work).await.expect("an end within 20 seconds")
 }
@@ -47,7 +48,7 @@ pub(crate) fn config() -> Config {
     config
 }
 
-/// Sends back what comes, and what it is asked about itself.
+/// Sends each message back. Some messages ask for facts about the connection.
 pub(crate) async fn echo(mut socket: WebSocket) {
     while let Ok(Some(message)) = socket.recv().await {
         let answer = match message.as_str() {
@@ -79,7 +80,7 @@ async fn by_axum(upgrade: WebSocketUpgrade) -> Response {
     upgrade.protocols(["chat"]).origin(config().origin).deflate(DeflateOptions::default()).on_upgrade(echo)
 }
 
-/// Serves on a free port, whichever version a client speaks.
+/// Serves on a free port, over both versions of HTTP.
 pub(crate) async fn serve(by: By) -> SocketAddr {
     match by {
         By::Hyper => listen(service_fn(by_hyper)).await,
@@ -97,7 +98,7 @@ pub(crate) async fn serve(by: By) -> SocketAddr {
     }
 }
 
-/// A tower service as one of hyper's.
+/// Makes a service of hyper from a tower service.
 pub(crate) fn hyper_service<S>(service: S) -> hyper_util::service::TowerToHyperService<S> {
     hyper_util::service::TowerToHyperService::new(service)
 }
@@ -127,7 +128,7 @@ where
     address
 }
 
-/// A client's connection over which requests go one after another.
+/// A client's connection, which sends one request after another.
 pub(crate) enum Client {
     Http1(hyper::client::conn::http1::SendRequest<Empty<Bytes>>),
     Http2(hyper::client::conn::http2::SendRequest<Empty<Bytes>>),
@@ -146,7 +147,7 @@ impl Client {
         let executor = TokioExecutor::new();
         let (send, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
         tokio::spawn(connection);
-        // The server's settings come with its first frames; a first answer is behind them.
+        // The server's settings come with its first frames, before the first answer.
         let mut client = Self::Http2(send);
         let plain = Request::get("http://a/").body(Empty::new()).unwrap();
         client.send(plain).await;
@@ -161,7 +162,7 @@ impl Client {
         answer.unwrap()
     }
 
-    /// A request for a WebSocket as this version of HTTP has it.
+    /// A request for a WebSocket in the form of this version of HTTP.
     pub(crate) fn request(&self) -> request::Builder {
         let builder = Request::builder().header("sec-websocket-version", "13");
         match self {
@@ -199,7 +200,7 @@ where
     String::from_utf8(body.to_bytes().to_vec()).unwrap()
 }
 
-/// A request that no HTTP server brought, given to a service.
+/// Calls a service with a request that no HTTP server received.
 pub(crate) async fn call<S>(mut service: S, request: Request<Body>) -> S::Response
 where
     S: Service<Request<Body>, Error = Infallible>,

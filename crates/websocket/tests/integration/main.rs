@@ -1,4 +1,4 @@
-//! WebSockets within hyper, tower and axum, over HTTP/1.1 and HTTP/2: one set of rules for all three.
+//! WebSockets within hyper, tower and axum, over HTTP/1.1 and HTTP/2. All three have the same rules.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics says why")]
 

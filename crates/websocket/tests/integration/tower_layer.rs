@@ -1,4 +1,4 @@
-//! The layer: WebSockets in front of whatever else is served.
+//! The layer: WebSockets in front of another service.
 
 use std::convert::Infallible;
 
@@ -27,7 +27,7 @@ impl tower_service::Service<Request<Incoming>> for Pages {
     }
 }
 
-/// Says which path was asked for, and what middleware put into the request.
+/// Sends the path of the request, and the value that middleware put into the request.
 async fn greet(mut socket: WebSocket, parts: Parts) {
     socket.send(parts.uri.path()).await.unwrap();
     while let Ok(Some(_)) = socket.recv().await {}

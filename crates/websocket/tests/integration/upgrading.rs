@@ -1,4 +1,4 @@
-//! A connection to come that is polled and dropped before it is one.
+//! The future of a connection, polled and dropped before it is ready.
 
 use std::{convert::Infallible, future::poll_fn, pin::Pin, task::Poll};
 

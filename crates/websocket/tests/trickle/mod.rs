@@ -1,5 +1,5 @@
-//! A stream that makes its callers wait as often as a stream can: before each few bytes it takes or gives, before each flush and
-//! before its end; and futures that are dropped while they wait.
+//! A stream that makes its callers wait as often as a stream can: before each few bytes that it reads or
+//! writes, before each flush and before its end. And futures that are dropped while they wait.
 
 #![allow(dead_code, unreachable_pub, reason = "not every program uses all of it")]
 
@@ -13,21 +13,21 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What a [`Trickle`] was told, and what it has to say.
+/// The state of a [`Trickle`]: the bytes that were written, and the bytes to read.
 #[derive(Debug, Default)]
 pub struct Line {
-    /// What is read from it.
+    /// The bytes to read.
     pub input: Vec<u8>,
     read: usize,
-    /// Whether reading ends behind the input, or waits for more.
+    /// Whether the stream ends behind the input, or waits for more.
     pub ends: bool,
-    /// What was written and then flushed: the rest stays where it is, as within TLS.
+    /// Bytes that were written and flushed. Bytes without a flush stay behind, as within TLS.
     pub output: Vec<u8>,
     written: Vec<u8>,
     pub is_shut: bool,
-    /// It was dropped, both halves of it.
+    /// Both halves were dropped.
     pub is_dropped: bool,
-    /// Reads that gave bytes.
+    /// Reads that returned bytes.
     pub reads: usize,
 }
 
@@ -35,13 +35,13 @@ pub struct Line {
 #[derive(Debug)]
 pub struct Trickle {
     line: Arc<Mutex<Line>>,
-    /// Bytes that are given or taken at once.
+    /// The most bytes of one read or write.
     step: usize,
-    /// What was made to wait before, and goes on with the next poll.
+    /// The calls that had to wait. The next poll of each goes on.
     waited: [bool; 4],
 }
 
-/// What a caller may wait for.
+/// The calls that wait.
 #[derive(Clone, Copy)]
 enum For {
     Read,
@@ -50,7 +50,7 @@ enum For {
     Shutdown,
 }
 
-/// The line of a [`Trickle`], from outside.
+/// The state of a [`Trickle`], seen from outside.
 #[derive(Debug)]
 pub struct Outside(Arc<Mutex<Line>>);
 
@@ -59,14 +59,14 @@ impl Outside {
         self.0.lock().unwrap()
     }
 
-    /// All that came out of it.
+    /// All bytes that were written and flushed.
     pub fn output(&self) -> Vec<u8> {
         self.line().output.clone()
     }
 }
 
 impl Trickle {
-    /// A stream of which `input` is read, `step` bytes at a time, and then nothing more comes.
+    /// A stream that reads `input`, `step` bytes at a time, and then waits.
     pub fn new(input: &[u8], step: usize) -> (Self, Outside) {
         let line = Line { input: input.to_vec(), ..Line::default() };
         let line = Arc::new(Mutex::new(line));
@@ -98,7 +98,7 @@ impl Trickle {
 
 impl Drop for Trickle {
     fn drop(&mut self) {
-        // The other one that is left is outside.
+        // The other reference is outside.
         self.line().is_dropped = Arc::strong_count(&self.line) == 2;
     }
 }
@@ -167,7 +167,7 @@ impl AsyncWrite for Trickle {
     }
 }
 
-/// Polls a future `polls` times, then drops it: `None` if it was waiting still.
+/// Polls a future `polls` times, then drops it. `None` if it still waited.
 pub async fn cut<F: Future>(future: F, polls: usize) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut left = polls;
@@ -187,7 +187,7 @@ pub async fn cut<F: Future>(future: F, polls: usize) -> Option<F::Output> {
     .await
 }
 
-/// Polls a future until it is ready, more often than it may need.
+/// Polls a future until it is ready, with more polls than it may need.
 pub async fn finish<F: Future>(future: F) -> F::Output {
     cut(future, 1_000_000).await.expect("no wait without end")
 }

@@ -23,10 +23,10 @@ type IsAllowed = dyn Fn(Option<&HeaderValue>) -> bool + Send + Sync;
 
 /// Decides whether a request's `Origin` is let in.
 ///
-/// The default, [`same_host`](Self::same_host), lets in pages of the host and port that the request was sent to, and
-/// programs, which send no `Origin`. It also lets in pages that a browser says are of the origin they ask
-/// ([`is_of_own_page`]), so that it works behind any proxy. A request of another origin is refused with 403
-/// ([`HandshakeError::Origin`](super::server::HandshakeError::Origin)), before it is a WebSocket.
+/// The default, [`same_host`](Self::same_host), lets in pages of the host and port that the request was sent
+/// to, and programs, which send no `Origin`. It also lets in pages that a browser says are of the origin they
+/// ask ([`is_of_own_page`]), so that it works behind any proxy. A request of another origin is refused with
+/// 403 ([`HandshakeError::Origin`](super::server::HandshakeError::Origin)), before it is a WebSocket.
 ///
 /// ```
 /// use switchboard_websocket::OriginCheck;
@@ -57,11 +57,12 @@ enum Kind {
 pub struct OriginRequest<'a> {
     /// The request's headers.
     pub headers: &'a HeaderMap,
-    /// The authority of the request's URI, where it has one (HTTP/2, HTTP/3). It counts before the header `Host`.
+    /// The authority of the request's URI, where it has one (HTTP/2, HTTP/3). It counts before the header
+    /// `Host`.
     pub authority: Option<&'a str>,
-    /// Whether the client is known to use TLS all the way to this server or to a proxy before it. A host without a
-    /// port is then on port 443, and a page of `http://` without a port is of another origin. `false` where that is
-    /// not known.
+    /// Whether the client is known to use TLS all the way to this server or to a proxy before it. A host
+    /// without a port is then on port 443, and a page of `http://` without a port is of another origin.
+    /// `false` where that is not known.
     pub secure: bool,
     /// Whether a trusted proxy has handed the request on. Its `X-Forwarded-Host` and `Forwarded` (RFC 7239)
     /// may name the request's host then. See [`OriginCheck::trust_forwarded_host`].
@@ -92,14 +93,14 @@ impl OriginCheck {
         Self::of(Kind::SameHost)
     }
 
-    /// Lets in every origin. This is for services that know their users by something else than cookies, such as a
-    /// token in the first message.
+    /// Lets in every origin. This is for services that know their users by something else than cookies, such
+    /// as a token in the first message.
     pub const fn any() -> Self {
         Self::of(Kind::Any)
     }
 
-    /// Lets in these origins, and those that [`same_host`](Self::same_host) lets in. [`OriginPattern`] says how an
-    /// origin or a pattern is written.
+    /// Lets in these origins, and those that [`same_host`](Self::same_host) lets in. [`OriginPattern`] says
+    /// how an origin or a pattern is written.
     ///
     /// # Errors
     ///
@@ -109,13 +110,14 @@ impl OriginCheck {
         Ok(Self::of(Kind::List(patterns?)))
     }
 
-    /// Lets in the origins for which `is_listed` is true, and those that [`same_host`](Self::same_host) lets in. The
-    /// function gets the origin as the request has it.
+    /// Lets in the origins for which `is_listed` is true, and those that [`same_host`](Self::same_host) lets
+    /// in. The function gets the origin as the request has it.
     pub fn listed_by(is_listed: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         Self::of(Kind::ListedBy(Arc::new(is_listed)))
     }
 
-    /// Lets in the origins for which `allowed` is true, and no others. A request without an origin gives `None`.
+    /// Lets in the origins for which `allowed` is true, and no others. A request without an origin gives
+    /// `None`.
     pub fn new(allowed: impl Fn(Option<&HeaderValue>) -> bool + Send + Sync + 'static) -> Self {
         Self::of(Kind::Check(Arc::new(allowed)))
     }
@@ -149,8 +151,8 @@ impl OriginCheck {
         }
     }
 
-    /// Whether a request with this origin is let in. [`drafts::origin`](crate::drafts::origin) finds the origin of a
-    /// request.
+    /// Whether a request with this origin is let in. [`drafts::origin`](crate::drafts::origin) finds the
+    /// origin of a request.
     pub fn allows(&self, origin: Option<&HeaderValue>, request: &OriginRequest<'_>) -> bool {
         if let Kind::Check(allowed) = &self.kind {
             return allowed(origin);

@@ -5,11 +5,12 @@ use std::{borrow::Cow, fmt, net::Ipv6Addr, str::FromStr};
 
 use thiserror::Error;
 
-/// The origin of a page without one: of a sandboxed frame, a `data:` URL, and in most browsers of a local file.
+/// The origin of a page without one: of a sandboxed frame, a `data:` URL, and in most browsers of a local
+/// file.
 const OPAQUE: &str = "null";
 
-/// One origin, or a pattern of origins, in the form that origins are compared in: scheme and host in small letters,
-/// and no port where it is the default port of the scheme.
+/// One origin, or a pattern of origins, in the form that origins are compared in: scheme and host in small
+/// letters, and no port where it is the default port of the scheme.
 ///
 /// | written as | matches |
 /// |---|---|
@@ -240,7 +241,8 @@ impl<'a> Origin<'a> {
     }
 }
 
-/// The port of a scheme that pages are served over, or, for programs that take it for their origin's, WebSockets.
+/// The default port of the schemes of pages, and of `ws` and `wss`, which some programs send as their
+/// origin's.
 fn default_port(scheme: &str) -> Option<u16> {
     let is = |name: &str| scheme.eq_ignore_ascii_case(name);
     if is("https") || is("wss") {
