@@ -158,6 +158,11 @@ impl Rooms {
         }
     }
 
+    pub(crate) fn rooms_in(&self, scope: ScopeId) -> Vec<RoomName> {
+        let scope = self.scopes.get(scope.0 as usize);
+        scope.map_or_else(Vec::new, |scope| scope.names.keys().cloned().collect())
+    }
+
     pub(crate) fn rooms_of(&self, index: u32, generation: u32) -> Option<Vec<RoomName>> {
         let member = self.get(index, generation)?;
         let scope = self.scopes.get(member.scope.0 as usize)?;
@@ -288,6 +293,11 @@ impl Worker {
     /// The rooms a member has joined (that of its own id is not among them).
     pub fn rooms_of(&self, key: MemberKey) -> Option<Vec<RoomName>> {
         self.rooms.borrow().rooms_of(key.index, key.generation)
+    }
+
+    /// The rooms of a scope that members of this worker are in (those of members' ids are not among them).
+    pub fn rooms_in(&self, scope: ScopeId) -> Vec<RoomName> {
+        self.rooms.borrow().rooms_in(scope)
     }
 
     /// The members of this worker that a target names.

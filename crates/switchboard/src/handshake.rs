@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use http::HeaderName;
@@ -125,6 +126,8 @@ struct Inner {
     v4: Option<Ipv4Addr>,
     port: u16,
     facts: Facts,
+    /// Whether the conversation is on a WebSocket now.
+    on_websocket: AtomicBool,
 }
 
 /// What an address of IPv6 takes: itself, flow information, scope.
@@ -190,8 +193,19 @@ impl Handshake {
             v4,
             port: peer.address.map_or(0, |address| address.port()),
             facts,
+            on_websocket: AtomicBool::new(false),
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// The conversation is on another transport.
+    pub(crate) fn set_on_websocket(&self, is: bool) {
+        self.inner.on_websocket.store(is, Ordering::Relaxed);
+    }
+
+    /// The name of the transport that the conversation is on now, for those who know that it is open.
+    pub(crate) fn transport(&self) -> &'static str {
+        if self.inner.on_websocket.load(Ordering::Relaxed) { "websocket" } else { "polling" }
     }
 
     /// Whether a browser said that the request was a page's to its own origin.

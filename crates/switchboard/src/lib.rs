@@ -23,6 +23,7 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod check;
 mod door;
 mod engineio;
 mod error;
@@ -57,6 +58,8 @@ pub use api::operator::BroadcastOperator;
 pub use api::options::SocketIoOptions;
 pub use api::report::ErrorContext;
 pub use api::socket::Socket;
+#[doc(hidden)]
+pub use check::__check;
 pub use door::service::{NotFound, SwitchboardLayer, SwitchboardService};
 pub use engineio::{AllowRequest, EngineOptions, EngineService, EngineSocket, FullOutbox};
 pub use error::{AckError, EmitError, Error, EventsDropped, Reply, Result};

@@ -124,9 +124,11 @@ pub struct Async<R, A>(PhantomData<(R, A)>);
     label = "not a handler",
     note = "a handler is a closure or function, plain or async, of up to eight arguments, whose types are written out",
     note = "arguments: each implements `switchboard::FromEvent`, such as `Socket`, `Data<T>` (the event's data as a `T`), `Args`, `Ack`, \
-            `Event`, `Auth<T>`, `State<T>`, `Handshake`",
+            `Event`, `Auth<T>`, `State<T>`, `Handshake`, `Namespace`, `Switchboard`",
     note = "return value: the acknowledgement, which implements `serde::Serialize`, or a `Result` of one with an error that converts into \
             `switchboard::Error`; a handler that never returns says `-> ()`",
+    note = "where `?` is used the closure says what it returns: `|...| -> switchboard::Result {{ ... }}`",
+    note = "`switchboard::handler!(|...| ...)` around a closure tells which argument it is",
     note = "async: its future is `Send`, so what is not (an `Rc`, the guard of a lock) must not be held over an `.await`"
 )]
 pub trait EventHandler<M>: Send + Sync + 'static {
@@ -152,6 +154,8 @@ pub struct CalledOutcome(pub(crate) HandlerCall);
             `DisconnectReason`; `Data<T>` comes with events only",
     note = "return value: nothing, or a `Result` with an error that converts into `switchboard::Error`; a handler that never returns says \
             `-> ()`",
+    note = "where `?` is used the closure says what it returns: `|...| -> switchboard::Result {{ ... }}`",
+    note = "`switchboard::handler!(on_connect: |...| ...)` around a closure tells which argument it is",
     note = "async: its future is `Send`, so what is not (an `Rc`, the guard of a lock) must not be held over an `.await`"
 )]
 pub trait SocketHandler<C, M>: Send + Sync + 'static {

@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use serde::Serialize;
-use switchboard_hub::{Hub, ScopeId, Variant};
+use switchboard_hub::{Command, Hub, RoomName, ScopeId, Variant};
 use switchboard_protocol::socketio::WriteError;
+use tokio::sync::mpsc;
 
 use super::extract::{Connecting, Disconnected};
 use super::handler::{
@@ -372,6 +373,36 @@ impl Namespace {
     /// All sockets of this node.
     pub fn local(&self) -> BroadcastOperator {
         self.all().local()
+    }
+
+    /// How many sockets are in the namespace. Cancel safe.
+    ///
+    /// # Errors
+    /// As [`BroadcastOperator::count`].
+    pub async fn count(&self) -> Result<u64, EmitError> {
+        self.all().count().await
+    }
+
+    /// The rooms that have sockets on this node, in no order (`adapter.rooms` of Node, without the rooms that are sockets' ids).
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// [`EmitError::Hub`]: a worker's inbox is full, or it has stopped.
+    pub async fn rooms(&self) -> Result<Vec<RoomName>, EmitError> {
+        let (reply, mut rooms) = mpsc::unbounded_channel();
+        let scope = self.inner.scope;
+        self.inner.hub.send_all(|| {
+            let reply = reply.clone();
+            Command::run(move |worker| {
+                let _gone = reply.send(worker.rooms_in(scope));
+            })
+        })?;
+        drop(reply);
+        let mut all = HashSet::new();
+        while let Some(some) = rooms.recv().await {
+            all.extend(some);
+        }
+        Ok(all.into_iter().collect())
     }
 
     /// All sockets, of all workers.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use serde::Serialize;
-use switchboard_hub::{Broadcast, Command, MemberId, Request, Target};
+use switchboard_hub::{Broadcast, Command, MemberId, Reply, Request, Target};
 use tokio::sync::mpsc;
 
 use super::namespace::NamespaceInner;
@@ -111,6 +111,17 @@ impl BroadcastOperator {
     /// As [`emit`](Self::emit).
     pub fn disconnect(self, close: bool) -> Result<(), EmitError> {
         Ok(self.namespace.hub.request(Request::Disconnect { target: self.target, close })?)
+    }
+
+    /// How many sockets there are, each counted once. Cancel safe.
+    ///
+    /// # Errors
+    /// As [`fetch_sockets`](Self::fetch_sockets).
+    pub async fn count(self) -> Result<u64, EmitError> {
+        match self.namespace.hub.ask(Request::Count(self.target)).await? {
+            Reply::Count(count) => Ok(count),
+            _ => Ok(0),
+        }
     }
 
     /// The sockets (`fetchSockets`). Cancel safe.

@@ -468,11 +468,9 @@ impl Socket {
         })
     }
 
-    /// The name of the transport that is used now, `polling` or `websocket`. On the worker's thread (in handlers); `None` elsewhere.
+    /// The name of the transport that is used now, `polling` or `websocket`; `None` where it is not connected. On any thread.
     pub fn transport(&self) -> Option<&'static str> {
-        let key = self.key().ok()?;
-        let worker = self.worker(key)?;
-        with_local(&worker, key, |local| Ok(local.session.transport_name())).ok()
+        self.is_connected().then(|| self.shared.handshake.transport())
     }
 }
 

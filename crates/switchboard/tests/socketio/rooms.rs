@@ -219,3 +219,23 @@ async fn on_disconnect_sees_the_rooms_and_reaches_those_in_them() {
         }
     }
 }
+
+#[tokio::test]
+async fn sockets_are_counted_once_and_rooms_are_listed() {
+    for workers in [1, 4] {
+        let crowd = Crowd::new(workers).await;
+        let root = crowd.server.io.root();
+        let count =
+            async |to: switchboard::BroadcastOperator| soon("a count", to.count()).await.expect("sockets");
+        assert_eq!(soon("a count", root.count()).await.expect("sockets"), SIZE as u64);
+        assert_eq!(count(root.to("even")).await, 6);
+        assert_eq!(count(root.to(["even", "low"])).await, 9);
+        assert_eq!(count(root.to("all").except("low")).await, 6);
+        assert_eq!(count(root.to(crowd.ids[0].as_str())).await, 1);
+        assert_eq!(count(root.to("nobody")).await, 0);
+        let mut rooms = soon("rooms", root.rooms()).await.expect("rooms");
+        rooms.sort();
+        assert_eq!(rooms.iter().map(|room| &**room).collect::<Vec<_>>(), ["all", "even", "low", "odd"]);
+        assert!(soon("rooms", crowd.server.io.of("/other").rooms()).await.expect("rooms").is_empty());
+    }
+}

@@ -2,7 +2,7 @@
 
 use switchboard::{Socket, Switchboard};
 
-use crate::harness::{Server, soon};
+use crate::harness::{Polling, Server, soon};
 
 const EVENTS: usize = 300;
 
@@ -20,6 +20,28 @@ fn emit(io: &Switchboard, socket: &Socket, n: usize) {
     } else {
         socket.emit("n", n).expect("room in the inbox");
     }
+}
+
+#[tokio::test]
+async fn the_transport_is_known_on_every_thread() {
+    let server = Server::workers(2, |io| drop(io.root())).await;
+    let session = Polling::open(&server).await;
+    session.post("40").await;
+    soon("a poll", session.get()).await;
+    let mut client = server.client().await;
+    let sockets = soon("sockets", server.io.root().fetch_sockets()).await.expect("sockets");
+    let mut transports: Vec<_> = sockets.iter().filter_map(switchboard::Socket::transport).collect();
+    transports.sort_unstable();
+    assert_eq!(transports, ["polling", "websocket"]);
+    server.io.root().all().disconnect(true).expect("room in the inboxes");
+    client.ended().await;
+    let gone = async {
+        while sockets.iter().any(switchboard::Socket::is_connected) {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("all are disconnected", gone).await;
+    assert!(sockets.iter().all(|socket| socket.transport().is_none()));
 }
 
 #[tokio::test]

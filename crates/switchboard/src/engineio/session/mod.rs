@@ -121,6 +121,7 @@ impl EngineSession {
         let (interval, timeout) = (options.ping_interval, options.ping_timeout);
         let begin = if framing == PAYLOAD { ServerSession::polling } else { ServerSession::websocket };
         let rules = begin(worker.elapsed(), Version::V4, interval, timeout);
+        handshake.set_on_websocket(framing != PAYLOAD);
         let session = Rc::new(Self {
             sid: SessionId::new(worker.id().0, random),
             key: Cell::new(None),
@@ -201,11 +202,6 @@ impl EngineSession {
     /// are shown.
     pub(crate) fn span_on(&self, transport: &'static str) -> tracing::Span {
         tracing::debug_span!("session", sid = self.sid.as_str().get(..4), transport)
-    }
-
-    /// The transport's name, as Socket.IO users know it.
-    pub(crate) fn transport_name(&self) -> &'static str {
-        if self.outbox.framing() == PAYLOAD { "polling" } else { "websocket" }
     }
 
     /// Queues one packet; of a text one the type character is included.

@@ -17,6 +17,7 @@ impl EngineSession {
             std::mem::replace(&mut *self.transport.borrow_mut(), Transport::WebSocket(Rc::clone(connection)));
         let waiting = worker.take(&self.outbox);
         self.outbox.set_framing(connection.wire().framing());
+        self.handshake.set_on_websocket(true);
         let mut plain = 0;
         if let Transport::Polling(polling) = before {
             plain = polling.take_plain();
