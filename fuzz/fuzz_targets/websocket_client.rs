@@ -1,5 +1,5 @@
-//! Whatever a server answers a client: its head gives the same parts however it comes, nothing is agreed on that was not offered, and a
-//! connection that comes of it gives the same messages however they are cut into reads.
+//! Any answer of a server to a client. Its head gives the same parts however it comes. Only what was offered
+//! is agreed on. A connection that comes of it gives the same messages however they are cut into reads.
 #![no_main]
 
 use std::{
@@ -25,7 +25,7 @@ use tokio::{
 
 const LIMITS: HeadLimits = HeadLimits::DEFAULT.max_bytes(2048).max_headers(20);
 const PROTOCOLS: [&str; 2] = ["chat", "superchat"];
-/// Stands in an answer for what the client's key asks for, which is another one each time.
+/// Stands in an answer for the value that the client's key asks for. The key is another one each time.
 const ACCEPT: &[u8] = b"{accept}";
 
 thread_local! {
@@ -33,7 +33,8 @@ thread_local! {
 }
 
 fuzz_target!(|data: &[u8]| {
-    // The first byte says what is offered, the next how the answer is cut, the rest is the answer and what follows it.
+    // The first byte chooses the offer, the next one the cut of the answer. The rest is the answer, and the
+    // bytes behind it.
     let [offer, cut, answer @ ..] = data else { return };
     let protocols = if offer & 1 != 0 { PROTOCOLS.as_slice() } else { &[] };
     let options =
@@ -50,7 +51,7 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(whole, connect(answer, usize::from(*cut).max(1), &config));
 });
 
-/// The head by itself, judged by one who has asked for it.
+/// The head alone, checked by a client that has sent the request.
 fn head(answer: &[u8], protocols: &[&str], deflate: Option<DeflateOptions>) {
     let mut handshake = Handshake::with_nonce([7; 16], protocols).expect("names that are tokens");
     if let Some(options) = deflate {
@@ -77,15 +78,15 @@ fn head(answer: &[u8], protocols: &[&str], deflate: Option<DeflateOptions>) {
     }
     if let Ok(Some(agreed)) = handshake.deflate(&parts) {
         let offered = deflate.expect("an offer, to agree to");
-        // What was promised is kept; what was asked for and not granted can be done without.
+        // A client keeps its promise. It goes on without a bound that it asked for and did not get.
         assert!(agreed.client_no_context_takeover || !offered.client_no_context_takeover);
         assert!((8..=offered.client_max_window_bits).contains(&agreed.client_max_window_bits));
         assert!((8..=15).contains(&agreed.server_max_window_bits));
     }
 }
 
-/// An answer with the value that a key asks for, in its head or one that interim answers come before: not behind it, where it would
-/// be part of what is given.
+/// An answer with the value that a key asks for. The value is set in the head, or in interim answers before
+/// it. Behind the head the text is a part of the messages, and stays.
 fn accepted(answer: &[u8], key: &[u8]) -> Vec<u8> {
     let find = |bytes: &[u8], what: &[u8]| bytes.windows(what.len()).position(|window| window == what);
     let Some(at) = find(answer, ACCEPT) else { return answer.to_vec() };
@@ -99,7 +100,7 @@ fn accepted(answer: &[u8], key: &[u8]) -> Vec<u8> {
     [&answer[..at], &accept_key(key), &answer[at + ACCEPT.len()..]].concat()
 }
 
-/// What was agreed on, and then the messages; and what it ended with.
+/// The agreement, the messages, and the error at the end.
 type Outcome = (Vec<OwnedMessage>, String);
 
 fn connect(answer: &[u8], step: usize, config: &Config) -> Outcome {
@@ -117,7 +118,7 @@ fn connect(answer: &[u8], step: usize, config: &Config) -> Outcome {
                 match socket.recv().await {
                     Ok(Some(message)) => messages.push(message),
                     Ok(None) => return (messages, outcome),
-                    // Of two rules that compressed data breaks, it depends on how much has come which is met first.
+                    // Where compressed data breaks two rules, the reads decide which of them is met first.
                     Err(Error::Protocol(_)) if socket.deflate().is_some() => outcome += "a broken rule",
                     Err(error) => outcome += &error.to_string(),
                 }

@@ -1,5 +1,6 @@
 //! A stream of frames gives the same messages and the same error however it is cut into reads, borrowed or
-//! owned, and never more than the limits allow.
+//! owned. It never gives more than the limits allow, and an unfinished message never takes more than twice
+//! its bytes.
 #![no_main]
 
 #[path = "../../crates/websocket/tests/common/pieces.rs"]
@@ -7,12 +8,12 @@ mod pieces;
 
 use libfuzzer_sys::fuzz_target;
 use pieces::{Outcome, collect};
-use switchboard_websocket::{Decoder, Limits, OwnedMessage, Role};
+use switchboard_websocket::{Decoder, Limits, MAX_CONTROL_PAYLOAD, OwnedMessage, Role};
 
 const MAX_MESSAGE: usize = 4096;
 
 fuzz_target!(|data: &[u8]| {
-    // The first byte says which end this is, the next how the stream is cut, the rest is the stream.
+    // The first byte chooses the end, the next one the cut of the stream. The rest is the stream.
     let [end, cut, stream @ ..] = data else { return };
     let role = if end & 1 == 0 { Role::Server } else { Role::Client };
     let whole = decode(role, &[stream]);
@@ -40,10 +41,24 @@ fn decoder(role: Role) -> Decoder {
 
 fn decode(role: Role, pieces: &[&[u8]]) -> Outcome {
     let mut decoder = decoder(role);
-    collect(pieces.iter().copied(), |input, pos| Ok(decoder.decode(input, pos)?.map(Into::into)))
+    collect(pieces.iter().copied(), |input, pos| {
+        let message = decoder.decode(input, pos)?.map(Into::into);
+        if message.is_none() {
+            check_memory(&mut decoder);
+        }
+        Ok(message)
+    })
 }
 
 fn decode_owned(role: Role, pieces: &[&[u8]]) -> Outcome {
     let mut decoder = decoder(role);
     collect(pieces.iter().copied(), |input, pos| decoder.decode_owned(input, pos))
+}
+
+/// Between two reads the decoder holds an unfinished message and an unfinished control frame.
+fn check_memory(decoder: &mut Decoder) {
+    decoder.shrink();
+    let (held, unfinished) = (decoder.held_bytes(), decoder.unfinished_message());
+    assert!(held <= 512 + 2 * (unfinished.unwrap_or(0) + MAX_CONTROL_PAYLOAD), "{held} for {unfinished:?}");
+    assert_eq!(held == 0, decoder.is_idle());
 }

@@ -1,5 +1,6 @@
-//! The frames of hixie-75 and -76 give the same messages and the same error however they are cut into reads, borrowed or owned, and
-//! never more than the limit allows; and what they give, written again, is read as the same.
+//! The frames of hixie-75 and -76 give the same messages and the same error however they are cut into reads,
+//! borrowed or owned. They never give more than the limit allows. The messages, written again, are read as
+//! the same.
 #![no_main]
 
 #[path = "../../crates/websocket/tests/common/pieces.rs"]
@@ -12,7 +13,7 @@ use switchboard_websocket::{Limits, OwnedMessage, drafts::hixie};
 const MAX_MESSAGE: usize = 100;
 
 fuzz_target!(|data: &[u8]| {
-    // The first byte says how the stream is cut, the rest is the stream.
+    // The first byte chooses the cut of the stream. The rest is the stream.
     let [cut, stream @ ..] = data else { return };
     let whole = decode(&[stream]);
     let pieces: Vec<&[u8]> = stream.chunks(usize::from(*cut).max(1)).collect();

@@ -1,5 +1,5 @@
-//! A head gives the same parts however it comes, and whatever it asks for, of the standard's or of a draft's, has an answer that is
-//! a head too.
+//! A head gives the same parts however it comes. Any request, of the standard's or of a draft's, has an
+//! answer that is a head too.
 #![no_main]
 
 use http::HeaderMap;
@@ -54,7 +54,8 @@ fn request(data: &[u8], limits: HeadLimits) {
     check_answer(&answer);
 }
 
-/// With drafts, what the standard takes is taken alike, and what it refuses may be a draft's.
+/// With drafts, a request of the standard has the same result. A request that the standard refuses may be one
+/// of a draft.
 fn draft(parts: &http::request::Parts) {
     let mut answer = Vec::new();
     match Request::check(parts) {

@@ -1,5 +1,5 @@
-//! Compressed messages of whatever bytes: the same messages however they are cut into frames and reads, never more than the limit,
-//! and what we compress is read again.
+//! Compressed messages of any bytes: the messages are the same however they are cut into frames and reads,
+//! and never over the limit. Our own compressed messages are read again.
 #![no_main]
 
 #[path = "../../crates/websocket/tests/common/pieces.rs"]
@@ -28,7 +28,8 @@ fuzz_target!(|data: &[u8]| {
     deflate(text, parameters, cut, payload);
 });
 
-/// The bytes as a message in two frames, and again in one, to meet what the first has left behind.
+/// The bytes as a message in two frames, and again in one frame, which meets the state that the first message
+/// has left.
 fn inflate(text: bool, parameters: DeflateParameters, cut: usize, payload: &[u8]) {
     let opcode = if text { Opcode::Text } else { Opcode::Binary };
     let (first, second) = payload.split_at(payload.len().min(cut));
@@ -45,7 +46,7 @@ fn inflate(text: bool, parameters: DeflateParameters, cut: usize, payload: &[u8]
         assert!(message.len() <= MAX_MESSAGE);
     }
     let pieces: Vec<&[u8]> = stream.chunks(cut).collect();
-    // Which of two broken rules is met first depends on how much has come.
+    // Where a message breaks two rules, the reads decide which of them is met first.
     assert_eq!(whole, decode(parameters, &pieces));
 }
 
@@ -70,7 +71,7 @@ fn deflate(text: bool, parameters: DeflateParameters, cut: usize, payload: &[u8]
     assert_eq!(decode(parameters, &pieces), (vec![message; 2], false));
 }
 
-/// What came, and whether the stream broke a rule.
+/// The messages, and whether the stream broke a rule.
 fn decode(parameters: DeflateParameters, pieces: &[&[u8]]) -> (Vec<OwnedMessage>, bool) {
     let limits = Limits::default().max_message_bytes(MAX_MESSAGE);
     let mut decoder =

@@ -1,4 +1,5 @@
-//! Texts of whatever bytes, in whatever fragments and reads: judged as the standard library does, at the first read that holds a bad byte.
+//! Texts of any bytes, in any fragments and reads: the outcome is that of the standard library, at the first
+//! read that has a bad byte.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -13,7 +14,7 @@ fuzz_target!(|data: &[u8]| {
     fragments_in_reads(text, fragment, read);
 });
 
-/// What the standard library says of a text of which this has come: where it is bad.
+/// The outcome of the standard library for the part of a text that has come: the place where it is bad.
 fn bad(text: &[u8], is_all: bool) -> Option<usize> {
     let error = std::str::from_utf8(text).err()?;
     (is_all || error.error_len().is_some()).then(|| error.valid_up_to())

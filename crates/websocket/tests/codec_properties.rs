@@ -5,8 +5,8 @@ mod common;
 use common::{decode_into_room, decode_pieces};
 use proptest::{collection::vec, prelude::*, sample::Index};
 use switchboard_websocket::{
-    CloseCode, Decoder, FrameHeader, Limits, Opcode, OwnedCloseFrame, OwnedMessage, Role, encode_close,
-    encode_frame, encode_frame_masked, mask, mask_scalar,
+    CloseCode, Decoder, FrameHeader, Limits, MAX_CONTROL_PAYLOAD, Opcode, OwnedCloseFrame, OwnedMessage,
+    Role, encode_close, encode_frame, encode_frame_masked, mask, mask_scalar,
 };
 
 fn message() -> impl Strategy<Value = OwnedMessage> {
@@ -107,6 +107,23 @@ proptest! {
         let trickle = decode_pieces(&mut Decoder::new(Role::Server, limits), bytes.chunks(1));
         prop_assert_eq!(&whole, &pieces);
         prop_assert_eq!(&whole, &trickle);
+    }
+
+    #[test]
+    fn between_two_reads_an_unfinished_message_takes_at_most_twice_its_bytes(
+        bytes in stream(), cuts in vec(any::<Index>(), 0..12),
+    ) {
+        let mut decoder = Decoder::new(Role::Server, Limits::default());
+        for piece in split(&bytes, &cuts) {
+            if decode_pieces(&mut decoder, [piece]).1.is_some() {
+                break;
+            }
+            decoder.shrink();
+            let (held, unfinished) = (decoder.held_bytes(), decoder.unfinished_message());
+            // Besides the message there may be a control frame in part.
+            prop_assert!(held <= 512 + 2 * (unfinished.unwrap_or(0) + MAX_CONTROL_PAYLOAD), "{held} {unfinished:?}");
+            prop_assert_eq!(held == 0, decoder.is_idle());
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics says why")]
 
 use http::{HeaderMap, HeaderValue, Request, header::HOST};
+use proptest::prelude::*;
 use switchboard_websocket::{
     OriginCheck,
     handshake::origin::{OriginFault, OriginPattern, OriginRequest, is_same_host},
@@ -289,5 +290,27 @@ fn a_host_that_was_forwarded_counts_where_it_is_trusted_only() {
         let (headers, origin) = (headers(&lines), value("https://public.example"));
         let proxied = OriginRequest { proxied: true, ..OriginRequest::new(&headers) };
         assert!(OriginCheck::default().allows(Some(&origin), &proxied), "{forwarded:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_refused_or_is_of_one_form_that_it_matches(
+        text in "(https?|file|app|wss)?(:/{0,3})?[a-zA-Z0-9.*\\[\\]:@é_-]{0,12}(:[0-9*]{0,6})?/?",
+    ) {
+        if let Ok(pattern) = text.parse::<OriginPattern>() {
+            let form = pattern.to_string();
+            prop_assert_eq!(form.parse(), Ok(pattern.clone()));
+            if !form.contains('*') {
+                prop_assert!(pattern.matches(&form) && pattern.matches(&text));
+            }
+        }
+    }
+
+    #[test]
+    fn any_header_is_judged_without_a_panic(origin in "\\PC{0,30}", host in "\\PC{0,30}") {
+        let _ = is_same_host(&origin, &host);
+        let list = OriginCheck::list(["https://*.example.org:*", "null"]).unwrap();
+        prop_assert!(!list.is_listed(&HeaderValue::from_bytes(origin.as_bytes()).unwrap()) || origin == "null");
     }
 }

@@ -3,9 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics says why")]
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
-use switchboard_websocket::{CloseCode, Decoder, Limits, Message, Opcode, Role, encode_close, encode_frame};
+use switchboard_websocket::{
+    CloseCode, Config, Decoder, Limits, Message, Opcode, Role, deflate::DeflateOptions, encode_close,
+    encode_frame,
+};
 
 /// The fault, and its tests: a file beside this one or in another crate, and functions in that file.
 const PITFALLS: &[(&str, &str, &[&str])] = &[
@@ -149,6 +152,19 @@ fn every_pitfall_has_a_test() {
             assert!(text.contains(&format!("fn {function}(")), "{pitfall}: no {function} in {file}");
         }
     }
+}
+
+#[test]
+fn no_default_is_laxer_than_that_of_ws() {
+    // The defaults of `ws` 8.23: maxPayload, maxFragments, maxPendingAutoPongs, and its closing time-out.
+    let config = Config::default();
+    assert!(config.limits.max_message_bytes <= 100 << 20 && config.limits.max_frame_bytes <= 100 << 20);
+    assert!(config.limits.max_fragments <= 16_384);
+    assert!(config.max_pending_pongs <= 60);
+    assert!(config.close_timeout <= Duration::from_secs(30));
+    assert!(config.deflate.is_none() && DeflateOptions::default().threshold >= 1024);
+    // `ws` has no time for a message.
+    assert_eq!(config.message_timeout, Some(Duration::from_secs(60)));
 }
 
 #[test]
