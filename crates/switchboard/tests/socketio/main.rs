@@ -9,6 +9,7 @@ mod disconnecting;
 mod errors;
 mod events;
 #[allow(dead_code, reason = "the tests of leaks use the rest")]
+mod full_inbox;
 mod harness;
 mod misbehaving;
 mod nodes;
