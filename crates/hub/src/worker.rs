@@ -281,12 +281,24 @@ impl Worker {
     /// Handles input of one peer with `f`. Returns what `f` returned, and the worker whose full inbox `f` met, if any. That peer
     /// is not to be read again before that inbox has [room](Self::room); its own output goes on.
     ///
-    /// A full inbox that is met outside of a call (by a timer, or by a task) is an error value for its caller and holds back no
-    /// peer. Calls may nest: the inner call's input pays for what it met.
+    /// A full inbox that is met outside of a call (by a timer, or by a task of a user's) is an error value for its caller and holds back
+    /// no peer. Calls may nest: the inner call's input pays for what it met.
     pub fn handle_input<T>(&self, f: impl FnOnce() -> T) -> (T, Option<WorkerId>) {
         let input = Input { worker: self, outer: self.pressure.replace(Some(None)) };
         let result = f();
         (result, input.worker.pressure.get().flatten())
+    }
+
+    /// As [`handle_input`](Self::handle_input), of work that waits: what its task meets belongs to the input that began it. Cancel safe.
+    pub async fn handle_input_in_task<T>(&self, work: impl Future<Output = T>) -> (T, Option<WorkerId>) {
+        let mut work = std::pin::pin!(work);
+        let mut full_inbox = None;
+        let result = poll_fn(|context| {
+            let (polled, full) = self.handle_input(|| work.as_mut().poll(context));
+            full_inbox = full.or(full_inbox);
+            polled
+        });
+        (result.await, full_inbox)
     }
 
     /// A full inbox was met on this thread.

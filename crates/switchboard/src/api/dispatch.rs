@@ -55,7 +55,12 @@ impl LocalSocket {
         event.count_handler();
         let (me, worker) = (Rc::downgrade(self), Rc::clone(worker));
         tokio::task::spawn_local(async move {
-            Self::finish(&me, &worker, event, stopped).await;
+            let ((), full_inbox) =
+                worker.handle_input_in_task(Self::finish(&me, &worker, event, stopped)).await;
+            if let Some(inbox) = full_inbox {
+                // The next events of its socket wait until there is room.
+                worker.room(inbox).await;
+            }
             let Some(me) = me.upgrade() else { return };
             if concurrent {
                 me.queue.subtract(weight, &me, &worker);

@@ -91,14 +91,13 @@ async fn auth_is_bounded_for_all_sockets_of_a_client() {
 
 #[tokio::test]
 async fn handlers_that_wait_are_bounded_for_all_sockets_of_a_client() {
-    let gate = Signal::new();
     let begun = Arc::new(AtomicUsize::new(0));
     for (builder, filler) in [
         (Switchboard::builder().max_waiting_handlers(8), 10),
         (Switchboard::builder().max_client_held_bytes(16_000), 2000),
     ] {
         begun.store(0, Ordering::SeqCst);
-        let gate = Signal::clone(&gate);
+        let gate = Signal::new();
         let server = Server::start(builder.workers(1), |io| {
             for name in ["/", "/other"] {
                 let (waits, begun) = (gate.clone(), Arc::clone(&begun));
