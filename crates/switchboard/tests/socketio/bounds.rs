@@ -207,6 +207,8 @@ async fn events_that_wait_when_the_server_stops_are_told_of() {
         client.send(event).await;
     }
     assert_eq!(told.next().await, "stuck");
+    // The second event has come by then.
+    client.ask("40/nowhere,", r#"44/nowhere,{"message":"Invalid namespace"}"#).await;
     let io = server.io.clone();
     let down = tokio::spawn(async move { io.shutdown(Duration::from_secs(20)).await });
     client.ended().await;
