@@ -27,6 +27,7 @@ mod check;
 mod door;
 mod engineio;
 mod error;
+mod event;
 mod functions;
 mod handshake;
 mod http;

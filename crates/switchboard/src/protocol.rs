@@ -13,6 +13,12 @@
 //! - [`Later`](Decision::Later): it takes time to decide.
 //! - [`Pass`](Decision::Pass): the request is the application's.
 //!
+//! # Events
+//!
+//! What is emitted to a namespace is an [`Event`], written once. A protocol's [`Dialect`] writes it for the protocol's members; it is
+//! [added](crate::Switchboard::dialect) to the server, and its [number](DialectId::variant) is given with each member. Its
+//! [`Messages`] are framed as the members' transport needs it: [`WEBSOCKET`], or [`BYTES`], which leaves them as they are.
+//!
 //! # Bounds
 //!
 //! Heads and times of requests are bounded by [`ListenerOptions`](crate::ListenerOptions), bodies by [`BodyLimits`]. At most 256 KiB of an
@@ -20,6 +26,7 @@
 //! [`decision_timeout`](crate::ListenerOptions::decision_timeout). A function of a protocol that panics while it decides is a 500 for that
 //! request.
 
+pub use crate::event::{Dialect, DialectId, Event, Messages};
 pub use crate::http::body::{BodyError, BodyWriter};
 pub use crate::http::finish::Finish;
 pub use crate::http::mount::{
@@ -29,7 +36,9 @@ pub use crate::http::mount::{
 pub use crate::http::request_body::{BodyLimits, BodyRefusal};
 pub use crate::http::{Answer, Body};
 pub use crate::transport::connection::ConnectionTask;
+pub use crate::transport::framing::{BYTES, WEBSOCKET};
 pub use crate::transport::wire::Wire;
+pub use switchboard_hub::{Framing, Variant};
 
 /// The handshake of a WebSocket.
 pub mod websocket {

@@ -23,7 +23,6 @@ use super::socket::Socket;
 use crate::engineio::session::{self, EngineSession};
 use crate::error::Reply;
 use crate::socketio::client::Client;
-use crate::socketio::payload::write_event;
 use crate::{AckError, DisconnectReason};
 
 /// Handlers of one socket alone, by event; `true`: for one event only.
@@ -173,7 +172,9 @@ impl LocalSocket {
         self.session.arm(worker, deadline);
         let sent = worker.with_scratch(|packet| {
             packet.push(b'4');
-            write_event(packet, self.namespace(), Some(id), json, attachments.len());
+            let kind = if attachments.is_empty() { PacketType::Event } else { PacketType::BinaryEvent };
+            write_head(packet, kind, attachments.len(), self.namespace(), Some(id));
+            packet.extend_from_slice(json);
             self.send_packet(worker, packet, attachments, Sending { volatile: false, compress })
         });
         if let Err(error) = sent

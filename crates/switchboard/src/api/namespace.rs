@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use hashbrown::{HashMap, HashSet};
 use serde::Serialize;
-use switchboard_hub::{Command, Hub, RoomName, ScopeId, Variant};
+use switchboard_hub::{Command, Hub, RoomName, ScopeId};
 use switchboard_protocol::socketio::WriteError;
 use tokio::sync::mpsc;
 
@@ -19,8 +19,8 @@ use super::options::SocketIoOptions;
 use super::report::{ErrorContext, HandlerKind, LogLimit, check_registration};
 use super::socket::Socket;
 use crate::error::Reply;
+use crate::event::{Dialects, EventScope};
 use crate::rooms::Rooms;
-use crate::socketio::payload::FIRST_VIEW;
 use crate::states::SharedStates;
 use crate::{EmitError, Error};
 
@@ -57,12 +57,12 @@ pub(crate) struct NamespaceInner {
     pub(crate) hub: Arc<Hub>,
     pub(crate) states: Arc<SharedStates>,
     pub(crate) table: ArcSwap<Table>,
-    /// Events that raw WebSocket services show.
-    views: ArcSwap<Vec<Box<str>>>,
+    /// The namespace as its events know it.
+    pub(crate) events: Arc<EventScope>,
     pub(crate) options: Arc<SocketIoOptions>,
     pub(crate) ordered_broadcasts: AtomicBool,
     pub(crate) log: LogLimit,
-    /// Held while the table or the views are replaced.
+    /// Held while the table is replaced.
     writing: Mutex<()>,
 }
 
@@ -78,14 +78,17 @@ impl NamespaceInner {
         hub: &Arc<Hub>,
         states: &Arc<SharedStates>,
         options: &Arc<SocketIoOptions>,
+        dialects: &Arc<Dialects>,
     ) -> Arc<Self> {
+        let scope = hub.scope(name);
+        let name = Arc::from(name);
         Arc::new(Self {
-            name: name.into(),
-            scope: hub.scope(name),
+            events: EventScope::new(&name, dialects),
+            name,
+            scope,
             hub: Arc::clone(hub),
             states: Arc::clone(states),
             table: ArcSwap::default(),
-            views: ArcSwap::default(),
             options: Arc::clone(options),
             ordered_broadcasts: AtomicBool::new(options.ordered_broadcasts),
             log: LogLimit::default(),
@@ -101,23 +104,6 @@ impl NamespaceInner {
         // A handler that was replaced is a user's: dropped when nothing is locked any more.
         drop(writing);
         drop(before);
-    }
-
-    /// The view of an event, where a raw WebSocket service shows it.
-    pub(crate) fn view(&self, event: &str) -> Option<Variant> {
-        let at = self.views.load().iter().position(|shown| **shown == *event)?;
-        Some(Variant(FIRST_VIEW + at as u32))
-    }
-
-    /// The view of an event, made where there is none yet.
-    pub(crate) fn add_view(&self, event: &str) -> Variant {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.view(event).is_none() {
-            let mut views = Vec::clone(&self.views.load());
-            views.push(event.into());
-            self.views.store(Arc::new(views));
-        }
-        self.view(event).unwrap_or(Variant(FIRST_VIEW))
     }
 }
 

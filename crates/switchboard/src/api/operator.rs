@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 use super::namespace::NamespaceInner;
 use super::socket::Socket;
 use crate::EmitError;
+use crate::event::Event;
 use crate::rooms::Rooms;
-use crate::socketio::payload::EventPayload;
 
 /// A broadcast in the making: to whom, and how. Made by [`Namespace`](crate::Namespace)'s and [`Socket`]'s `to`, `except` and so on.
 ///
@@ -76,8 +76,7 @@ impl BroadcastOperator {
     /// # Errors
     /// [`EmitError::Arguments`]: nothing was sent. [`EmitError::Hub`]: a worker's inbox is full; the sockets of the other workers are sent to.
     pub fn emit<T: Serialize>(self, event: &str, args: T) -> Result<(), EmitError> {
-        let view = self.namespace.view(event);
-        let payload = EventPayload::new(&self.namespace.name, event, &args, view, self.compress)?;
+        let payload = Event::new(&self.namespace.events, event, &args, self.compress)?;
         let broadcast = Broadcast {
             target: self.target,
             payload: Arc::new(payload),

@@ -28,6 +28,11 @@ pub(crate) struct EngineServer {
     pub(crate) hub: Arc<Hub>,
 }
 
+/// Begins a text message: its packet's type.
+pub(crate) fn begin_message(out: &mut Vec<u8>) {
+    out.push(b'4');
+}
+
 impl EngineServer {
     pub(crate) fn websocket_limits(&self) -> Limits {
         let max = self.options.max_payload;

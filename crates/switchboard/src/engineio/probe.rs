@@ -16,7 +16,7 @@ use switchboard_websocket::Message;
 use super::EngineServer;
 use super::session::{EngineSession, Registry};
 use crate::transport::connection::{Connection, ConnectionEnd, ConnectionOwner, Opened, Timeouts};
-use crate::transport::wire::write_text;
+use crate::transport::framing::write_text;
 
 /// A probe sends a pong and a close frame, and no more.
 const OUTBOX_BYTES: usize = 1024;

@@ -15,7 +15,6 @@ use switchboard_protocol::socketio::{
 };
 use switchboard_websocket::Opcode;
 
-use super::payload::SOCKETIO;
 use super::server::SocketIo;
 use crate::api::ack::deadline;
 use crate::api::dispatch::holding_back;
@@ -259,7 +258,8 @@ impl Client {
             connect_reply(packet, &namespace.name, socket.id.as_str());
             let _full = self.session.send(worker, Opcode::Text, packet, Sending::default());
         });
-        let key = worker.add_member(namespace.scope, socket.id, SOCKETIO, session, endpoint);
+        let key =
+            worker.add_member(namespace.scope, socket.id, self.server.dialect.variant(), session, endpoint);
         let _unset_before = socket.key.set(key);
         socket.connected.store(true, Ordering::Release);
         tracing::debug!(namespace = &*namespace.name, socket = %socket.id, "socket connected");

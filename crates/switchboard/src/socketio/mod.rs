@@ -1,8 +1,8 @@
 //! Socket.IO protocol 5, the server's end: its packets over Engine.IO sessions.
 //!
 //! [Socket.IO protocol 5](https://github.com/socketio/socket.io/blob/main/docs/socket.io-protocol/v5-current.md). Reading order: [`server`]
-//! (namespaces), [`client`] (one session's packets), [`payload`] (how an event is written). Sockets and handlers are [`api`](crate::api).
+//! (namespaces), [`client`] (one session's packets), [`dialect`] (how an event is written). Sockets and handlers are [`api`](crate::api).
 
 pub(crate) mod client;
-pub(crate) mod payload;
+pub(crate) mod dialect;
 pub(crate) mod server;

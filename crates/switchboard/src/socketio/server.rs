@@ -8,16 +8,20 @@ use arc_swap::ArcSwap;
 use switchboard_hub::{Hub, Payload, Remote, ReplySender, ServerEvent, Worker};
 
 use super::client::Client;
-use super::payload::EventPayload;
+use super::dialect::SocketIoDialect;
 use crate::api::namespace::NamespaceInner;
 use crate::api::options::SocketIoOptions;
 use crate::engineio::application::{Application, Conversation};
 use crate::engineio::session::EngineSession;
+use crate::event::{DialectId, Dialects, Event};
 use crate::states::{SharedStates, States};
 
 /// A Socket.IO server: its namespaces.
 pub(crate) struct SocketIo {
     pub(crate) options: Arc<SocketIoOptions>,
+    /// The table of dialects, and Socket.IO's own row.
+    pub(crate) dialects: Arc<Dialects>,
+    pub(crate) dialect: DialectId,
     hub: Arc<Hub>,
     pub(crate) states: Arc<SharedStates>,
     namespaces: ArcSwap<HashMap<Arc<str>, Arc<NamespaceInner>>>,
@@ -27,7 +31,11 @@ pub(crate) struct SocketIo {
 
 impl SocketIo {
     pub(crate) fn new(options: SocketIoOptions, hub: &Arc<Hub>, states: States) -> Arc<Self> {
+        let dialects = Arc::<Dialects>::default();
+        let dialect = dialects.add(SocketIoDialect);
         let server = Arc::new(Self {
+            dialects,
+            dialect,
             options: Arc::new(options),
             hub: Arc::clone(hub),
             states: Arc::new(SharedStates::new(states)),
@@ -50,7 +58,7 @@ impl SocketIo {
         if let Some(namespace) = self.namespace(&name) {
             return namespace;
         }
-        let namespace = NamespaceInner::new(&name, &self.hub, &self.states, &self.options);
+        let namespace = NamespaceInner::new(&name, &self.hub, &self.states, &self.options, &self.dialects);
         let mut namespaces = HashMap::clone(&self.namespaces.load());
         namespaces.insert(Arc::clone(&namespace.name), Arc::clone(&namespace));
         self.namespaces.store(Arc::new(namespaces));
@@ -63,7 +71,8 @@ pub(crate) struct FromNodes(pub(crate) Weak<SocketIo>);
 
 impl Remote for FromNodes {
     fn read_payload(&self, bytes: &[u8]) -> Option<Arc<dyn Payload>> {
-        Some(Arc::new(EventPayload::read(bytes, &*self.0.upgrade()?)?))
+        let server = self.0.upgrade()?;
+        Some(Arc::new(Event::read(bytes, |name| Some(Arc::clone(&server.namespace(name)?.events)))?))
     }
 
     fn on_event(&self, _event: ServerEvent, _reply: Option<ReplySender>) {

@@ -121,6 +121,11 @@ impl Switchboard {
         self
     }
 
+    /// Adds a [dialect](crate::protocol::Dialect), one of each type: how a protocol of one's own writes events for its members.
+    pub fn dialect<D: crate::protocol::Dialect>(&self, dialect: D) -> crate::protocol::DialectId {
+        self.socketio.dialects.add(dialect)
+    }
+
     /// A raw WebSocket service at a path, with default options. One that was there is replaced.
     pub fn websocket(&self, path: &str) -> WebSocketService {
         self.websocket_with(path, WebSocketOptions::default())

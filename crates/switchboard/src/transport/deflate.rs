@@ -13,13 +13,11 @@ use switchboard_websocket::deflate::{DeflateOptions, DeflateParameters, Deflater
 use switchboard_websocket::handshake::server::Upgrade;
 use switchboard_websocket::{Opcode, Role};
 
-/// The first id of a framing of compressed frames; those below are in `transport::wire` and `engineio::session`.
-const FIRST_ID: u8 = 64;
-/// Forms that there can be at once: one for each window of each set of options. A connection that would need another goes without.
-const FORMS: usize = 64;
+use super::framing::{DEFLATE_FORMS, deflate_form};
 
 /// The forms that occur in this process, each at its number. Nothing is ever taken away.
-static KNOWN: [OnceLock<(DeflateParameters, DeflateOptions)>; FORMS] = [const { OnceLock::new() }; FORMS];
+static KNOWN: [OnceLock<(DeflateParameters, DeflateOptions)>; DEFLATE_FORMS] =
+    [const { OnceLock::new() }; DEFLATE_FORMS];
 
 /// What was agreed on with a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +47,7 @@ impl Compression {
 
     /// The framing of packets for its outbox.
     pub(crate) fn framing(self) -> Framing {
-        Framing { id: FIRST_ID + self.form, separator: None }
+        deflate_form(self.form)
     }
 
     pub(crate) fn inflater(self) -> Inflater {
@@ -83,19 +81,12 @@ fn number(parameters: DeflateParameters, options: &DeflateOptions) -> Option<u8>
     u8::try_from(at).ok()
 }
 
-/// Whether a framing is one of compressed frames.
-pub(crate) fn compresses(framing: Framing) -> bool {
-    framing.id >= FIRST_ID
-}
-
-/// Appends a message as one frame in a framing of compressed ones; `false` if it is another.
-pub(crate) fn write_frame(framing: Framing, out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) -> bool {
-    let number = framing.id.checked_sub(FIRST_ID).map(usize::from);
-    let form = number.and_then(|number| KNOWN.get(number)).and_then(OnceLock::get);
-    if let Some((parameters, options)) = form {
+/// Appends a message as one frame that is compressed in a form.
+pub(crate) fn write_frame(form: u8, out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
+    // A form that nobody agreed on is in no outbox.
+    if let Some((parameters, options)) = KNOWN.get(usize::from(form)).and_then(OnceLock::get) {
         Deflater::new(Role::Server, *parameters, options).encode_frame(out, opcode, payload, None);
     }
-    form.is_some()
 }
 
 /// The compressor of one connection, with its context.

@@ -3,6 +3,7 @@
 pub(crate) mod connection;
 pub(crate) mod connection_limit;
 pub(crate) mod deflate;
+pub(crate) mod framing;
 pub(crate) mod io;
 pub(crate) mod rewind;
 pub(crate) mod stream;

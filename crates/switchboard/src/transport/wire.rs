@@ -1,17 +1,11 @@
 //! How packets are laid on a WebSocket connection: in frames of RFC 6455, compressed or not, or in those of the drafts hixie-75 and -76, which are text and
 //! nothing else.
 
-use super::deflate::{self, Compression, OwnDeflater};
+use super::deflate::{Compression, OwnDeflater};
+use super::framing::{HIXIE, WEBSOCKET, write_binary, write_text};
 use switchboard_hub::{Framing, Outbox};
-use switchboard_protocol::engineio::Packet;
 use switchboard_websocket::drafts::{AnyDecoder, hixie};
 use switchboard_websocket::{CloseCode, Decoder, Limits, Opcode, Role, encode_close, encode_frame};
-
-/// Packets laid out as frames of RFC 6455.
-pub(crate) const WEBSOCKET: Framing = Framing { id: 0, separator: None };
-
-/// Packets laid out as frames of hixie-75 and -76.
-pub(crate) const HIXIE: Framing = Framing { id: 2, separator: None };
 
 /// What was agreed on in the handshake of a WebSocket connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -92,36 +86,6 @@ impl Wire {
     }
 }
 
-/// The framing in which a message to an outbox of this one goes as it is: compressed messages and others take turns as they like.
-pub(crate) fn uncompressed(framing: Framing) -> Framing {
-    if deflate::compresses(framing) { WEBSOCKET } else { framing }
-}
-
-/// Appends a text message, which is UTF-8, in a framing; in one that is not a WebSocket's, as it is.
-pub(crate) fn write_text(framing: Framing, out: &mut Vec<u8>, text: &[u8]) {
-    match framing {
-        WEBSOCKET => encode_frame(out, Opcode::Text, text),
-        // It is UTF-8: were it not, a byte of it could be taken for the end of the frame.
-        HIXIE => hixie::encode_text(out, &String::from_utf8_lossy(text)),
-        _ if deflate::write_frame(framing, out, Opcode::Text, text) => {}
-        _ => out.extend_from_slice(text),
-    }
-}
-
-/// Appends a binary message of Engine.IO in a framing: where there is only text, as base64.
-pub(crate) fn write_binary(framing: Framing, out: &mut Vec<u8>, bytes: &[u8]) {
-    match framing {
-        WEBSOCKET => encode_frame(out, Opcode::Binary, bytes),
-        HIXIE => {
-            let mut packet = Vec::new();
-            Packet::Binary(bytes.into()).encode_text(&mut packet);
-            write_text(framing, out, &packet);
-        }
-        _ if deflate::write_frame(framing, out, Opcode::Binary, bytes) => {}
-        _ => Packet::Binary(bytes.into()).encode_text(out),
-    }
-}
-
 /// Appends a message to one client alone.
 pub(crate) fn write_own(
     own: Option<&OwnDeflater>,
@@ -140,21 +104,6 @@ pub(crate) fn write_own(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_message_is_laid_as_its_framing_has_it() {
-        let payload = Framing { id: 1, separator: Some(0x1E) };
-        for (framing, text, binary) in [
-            (WEBSOCKET, &b"\x81\x02hi"[..], &b"\x82\x02\x00\xFF"[..]),
-            (HIXIE, b"\x00hi\xFF", b"\x00bAP8=\xFF"),
-            (payload, b"hi", b"bAP8="),
-        ] {
-            let (mut texts, mut binaries) = (Vec::new(), Vec::new());
-            write_text(framing, &mut texts, b"hi");
-            write_binary(framing, &mut binaries, &[0, 0xFF]);
-            assert_eq!((&texts[..], &binaries[..]), (text, binary), "{framing:?}");
-        }
-    }
 
     #[test]
     fn a_close_is_laid_as_its_framing_has_it() {

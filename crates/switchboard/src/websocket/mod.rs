@@ -1,6 +1,7 @@
 //! Raw WebSocket services: messages as they are, and rooms shared with Socket.IO.
 
 mod decide;
+mod dialect;
 mod service;
 mod session;
 

@@ -9,6 +9,7 @@ use switchboard_hub::{Variant, Worker};
 use switchboard_websocket::Limits;
 use switchboard_websocket::deflate::DeflateOptions;
 
+use super::dialect::RawDialect;
 use super::session::{RawSession, WebSocket};
 use crate::api::namespace::{Namespace, NamespaceInner};
 use crate::engineio::AllowRequest;
@@ -222,10 +223,11 @@ impl WebSocketService {
     /// to all clients of the service, the sender among them, unless [`on_message`](Self::on_message) is set to do otherwise. They may
     /// [join](WebSocket::join) the namespace's rooms.
     pub fn share(&self, namespace: &Namespace, event: &str) -> &Self {
+        let dialect = namespace.inner.events.dialects.add(RawDialect);
         let bridge = Bridge {
             namespace: Arc::clone(&namespace.inner),
             event: event.into(),
-            variant: namespace.inner.add_view(event),
+            variant: namespace.inner.events.view(dialect, event),
         };
         self.change(|functions| functions.bridge = Some(bridge.clone()))
     }

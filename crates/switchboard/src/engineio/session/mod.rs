@@ -14,7 +14,7 @@ use std::time::Instant;
 use hashbrown::HashMap;
 use switchboard_hub::{Framing, HubError, Outbox, Session, SessionKey, Worker};
 use switchboard_protocol::engineio::{
-    Ending, OpenPacket, Packet, Received, ServerSession, SessionId, Version, payload,
+    Ending, OpenPacket, Packet, Received, ServerSession, SessionId, Version,
 };
 use switchboard_websocket::Opcode;
 
@@ -24,10 +24,8 @@ use super::polling::Polling;
 use crate::DisconnectReason;
 use crate::handshake::Handshake;
 use crate::transport::connection::{Connection, ConnectionOwner, Opened};
-use crate::transport::wire::{uncompressed, write_binary, write_own, write_text};
-
-/// Packets laid out as a polling payload. (The other framings are those of WebSocket connections, in `transport::wire`.)
-pub(crate) const PAYLOAD: Framing = Framing { id: 1, separator: Some(payload::SEPARATOR) };
+use crate::transport::framing::{PAYLOAD, uncompressed, write_binary, write_text};
+use crate::transport::wire::write_own;
 
 /// The sessions of a worker by their ids.
 #[derive(Default)]

@@ -1,0 +1,286 @@
+//! An event on its way to many, written once; and how each protocol writes it for its members: its dialect.
+//!
+//! An [`Event`] is a name, arguments as JSON and attachments. A member of a namespace has a [`Variant`]: the number of its protocol's
+//! [`Dialect`] in the server's table, and a view, which is the number of the one event that the member sees, where its protocol shows but
+//! one. What a view means is looked up when an event is written, so nothing about members is known where events are emitted.
+
+use std::any::TypeId;
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use switchboard_hub::{Framing, Payload, Variant};
+use switchboard_protocol::socketio::{ArgsError, WriteError, event_name, from_args, write_args};
+
+use crate::transport::framing::{Layout, uncompressed, write_binary, write_text};
+
+/// How a protocol writes events for its members.
+pub trait Dialect: Send + Sync + 'static {
+    /// Writes the event as one packet, which may be several messages. `view`: the event that the member sees; see
+    /// [`Event::is_shown_by`]. `false`: members of this view have no use for the event, and nothing that was written goes to them.
+    ///
+    /// Called once for each form that the recipients of a broadcast need, on each worker.
+    fn write(&self, event: &Event, view: u16, out: &mut Messages<'_>) -> bool;
+}
+
+/// A dialect's number in the table of its server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct DialectId(u16);
+
+impl DialectId {
+    /// The variant of members that see all events.
+    pub fn variant(self) -> Variant {
+        self.with_view(0)
+    }
+
+    fn with_view(self, view: u16) -> Variant {
+        Variant(u32::from(self.0) << 16 | u32::from(view))
+    }
+}
+
+/// The dialect and the view of a variant.
+fn parts(variant: Variant) -> (usize, u16) {
+    ((variant.0 >> 16) as usize, (variant.0 & 0xFFFF) as u16)
+}
+
+/// A row of the table: a dialect, and the type that it is known by.
+type Row = (TypeId, Arc<dyn Dialect>);
+
+/// The dialects of a server. Rows are added, never taken away: a member's variant stays true.
+#[derive(Default)]
+pub(crate) struct Dialects {
+    rows: ArcSwap<Vec<Row>>,
+    /// Held while a row is added.
+    adding: Mutex<()>,
+}
+
+impl Dialects {
+    /// Adds a dialect, one of each type; returns its number.
+    pub(crate) fn add<D: Dialect>(&self, dialect: D) -> DialectId {
+        let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+        let rows = self.rows.load();
+        let key = TypeId::of::<D>();
+        let at = rows.iter().position(|row| row.0 == key).unwrap_or_else(|| {
+            let mut more = Vec::clone(&rows);
+            more.push((key, Arc::new(dialect)));
+            self.rows.store(Arc::new(more));
+            rows.len()
+        });
+        DialectId(at as u16)
+    }
+}
+
+/// A namespace, as its events know it.
+pub(crate) struct EventScope {
+    pub(crate) name: Arc<str>,
+    pub(crate) dialects: Arc<Dialects>,
+    /// The events that views show; view 0 is none of them.
+    views: ArcSwap<Vec<Box<str>>>,
+}
+
+impl EventScope {
+    pub(crate) fn new(name: &Arc<str>, dialects: &Arc<Dialects>) -> Arc<Self> {
+        Arc::new(Self {
+            name: Arc::clone(name),
+            dialects: Arc::clone(dialects),
+            views: ArcSwap::from_pointee(vec![Box::default()]),
+        })
+    }
+
+    /// The variant of members that see one event, in this dialect.
+    pub(crate) fn view(&self, dialect: DialectId, event: &str) -> Variant {
+        let mut at = 0;
+        self.views.rcu(|views| {
+            let known = views.iter().skip(1).position(|shown| **shown == *event);
+            let mut views = Vec::clone(views);
+            at = known.map_or(views.len(), |known| known + 1);
+            if known.is_none() {
+                views.push(event.into());
+            }
+            views
+        });
+        dialect.with_view(at as u16)
+    }
+}
+
+/// An event with its arguments, written once.
+pub struct Event {
+    scope: Arc<EventScope>,
+    /// `["event",argument,…]`
+    json: Vec<u8>,
+    attachments: Vec<Bytes>,
+    /// Whether connections that compress are to compress it.
+    compress: bool,
+}
+
+impl std::fmt::Debug for Event {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Event")
+            .field("namespace", &self.scope.name)
+            .field("json", &self.json())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Event {
+    pub(crate) fn new<T: Serialize + ?Sized>(
+        scope: &Arc<EventScope>,
+        event: &str,
+        args: &T,
+        compress: bool,
+    ) -> Result<Self, WriteError> {
+        let mut json = Vec::with_capacity(128);
+        let mut attachments = Vec::new();
+        write_args(&mut json, &mut attachments, Some(event), args)?;
+        Ok(Self { scope: Arc::clone(scope), json, attachments, compress })
+    }
+
+    /// Reads an event that another node has [written](Payload::write). `None`: it is none, or its namespace is not known here.
+    pub(crate) fn read(bytes: &[u8], scope: impl FnOnce(&str) -> Option<Arc<EventScope>>) -> Option<Self> {
+        let (&compress, rest) = bytes.split_first()?;
+        let (name, rest) = take_part(rest)?;
+        let (json, mut rest) = take_part(rest)?;
+        let mut attachments = Vec::new();
+        while !rest.is_empty() {
+            let attachment;
+            (attachment, rest) = take_part(rest)?;
+            attachments.push(Bytes::copy_from_slice(attachment));
+        }
+        event_name(std::str::from_utf8(json).ok()?).ok()?;
+        let scope = scope(std::str::from_utf8(name).ok()?)?;
+        Some(Self { scope, json: json.to_vec(), attachments, compress: compress != 0 })
+    }
+
+    /// The namespace that it was emitted to.
+    pub fn namespace(&self) -> &str {
+        &self.scope.name
+    }
+
+    /// Its name and arguments: `["event",argument,…]`, with no white space around it. Bytes in arguments are
+    /// `{"_placeholder":true,"num":n}`, which names an [attachment](Self::attachments).
+    pub fn json(&self) -> &str {
+        // serde_json writes UTF-8 only.
+        std::str::from_utf8(&self.json).unwrap_or_default()
+    }
+
+    pub(crate) fn json_bytes(&self) -> &[u8] {
+        &self.json
+    }
+
+    /// Its attachments.
+    pub fn attachments(&self) -> &[Bytes] {
+        &self.attachments
+    }
+
+    /// Its name.
+    pub fn name(&self) -> Cow<'_, str> {
+        event_name(self.json()).map(|(name, _)| name).unwrap_or_default()
+    }
+
+    /// Its arguments, read as handlers' [`Data`](crate::Data) is.
+    ///
+    /// # Errors
+    /// [`ArgsError`] where they do not fit the type.
+    pub fn args<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ArgsError> {
+        let json = self.json();
+        let offset = event_name(json).map(|(_, offset)| offset).unwrap_or_default();
+        from_args(json, offset, &self.attachments)
+    }
+
+    /// Whether it is the event that a view shows.
+    pub fn is_shown_by(&self, view: u16) -> bool {
+        self.scope.views.load().get(usize::from(view)).is_some_and(|shown| **shown == *self.name())
+    }
+}
+
+impl Payload for Event {
+    fn encode(&self, variant: Variant, framing: Framing, out: &mut Vec<u8>) -> bool {
+        let framing = if self.compress { framing } else { uncompressed(framing) };
+        let (dialect, view) = parts(variant);
+        let rows = self.scope.dialects.rows.load();
+        let Some((_, dialect)) = rows.get(dialect) else { return false };
+        Layout::of(framing).is_some_and(|layout| {
+            dialect.write(self, view, &mut Messages { framing, layout, out, any: false })
+        })
+    }
+
+    fn is_plain(&self) -> bool {
+        !self.compress
+    }
+
+    fn bytes(&self) -> usize {
+        self.json.len() + self.attachments.iter().map(Bytes::len).sum::<usize>()
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.push(u8::from(self.compress));
+        put_part(out, self.namespace().as_bytes());
+        put_part(out, &self.json);
+        for attachment in &self.attachments {
+            put_part(out, attachment);
+        }
+    }
+}
+
+/// Appends a part of an event between nodes: its length in 8 bytes, then its bytes.
+fn put_part(out: &mut Vec<u8>, part: &[u8]) {
+    out.extend((part.len() as u64).to_le_bytes());
+    out.extend_from_slice(part);
+}
+
+/// The first part, and the bytes behind it.
+fn take_part(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)
+}
+
+/// The messages of one packet, which are framed as the members' transport needs it.
+pub struct Messages<'a> {
+    framing: Framing,
+    layout: Layout,
+    out: &'a mut Vec<u8>,
+    any: bool,
+}
+
+impl std::fmt::Debug for Messages<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Messages").field("framing", &self.framing).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Messages<'a> {
+    /// Messages for an outbox of this framing. `None`: there is no such framing.
+    pub fn new(framing: Framing, out: &'a mut Vec<u8>) -> Option<Self> {
+        Some(Self { framing, layout: Layout::of(framing)?, out, any: false })
+    }
+
+    /// Adds a text message.
+    pub fn text(&mut self, text: &str) {
+        self.utf8(text.as_bytes());
+    }
+
+    /// Adds a text message, which is UTF-8.
+    pub(crate) fn utf8(&mut self, text: &[u8]) {
+        self.separate();
+        write_text(self.framing, self.out, text);
+    }
+
+    /// Adds a binary message; where there is only text, as Engine.IO's base64.
+    pub fn binary(&mut self, bytes: &[u8]) {
+        self.separate();
+        write_binary(self.framing, self.out, bytes);
+    }
+
+    /// Whether binary messages can be told from text. Those of the [drafts](crate::Builder::drafts) hixie-75 and -76 cannot.
+    pub fn takes_binary(&self) -> bool {
+        self.layout.has_binary()
+    }
+
+    fn separate(&mut self) {
+        if std::mem::replace(&mut self.any, true) {
+            self.out.extend(self.framing.separator);
+        }
+    }
+}

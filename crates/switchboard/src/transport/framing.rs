@@ -1,0 +1,141 @@
+//! All framings: how packets lie behind one another in an outbox. A framing of the hub is a number; this is the one list of what the
+//! numbers mean.
+
+use switchboard_hub::Framing;
+use switchboard_protocol::engineio::Packet;
+use switchboard_protocol::engineio::payload::SEPARATOR;
+use switchboard_websocket::drafts::hixie;
+use switchboard_websocket::{Opcode, encode_frame};
+
+use super::deflate;
+
+/// Frames of RFC 6455.
+pub const WEBSOCKET: Framing = Framing { id: 0, separator: None };
+
+/// The payload of Engine.IO's polling: packets as text, with a separator between two.
+pub(crate) const PAYLOAD: Framing = Framing { id: 1, separator: Some(SEPARATOR) };
+
+/// Frames of the drafts hixie-75 and -76, which are text and nothing else.
+pub(crate) const HIXIE: Framing = Framing { id: 2, separator: None };
+
+/// Messages as they are, end to end: for protocols that delimit their messages themselves.
+pub const BYTES: Framing = Framing { id: 3, separator: None };
+
+/// The first number of compressed frames: one number for each form of compression.
+const FIRST_DEFLATE: u8 = 64;
+
+/// Forms of compression that have a number.
+pub(crate) const DEFLATE_FORMS: usize = 64;
+
+/// Frames of RFC 6455, compressed in this form.
+pub(crate) fn deflate_form(form: u8) -> Framing {
+    Framing { id: FIRST_DEFLATE + form, separator: None }
+}
+
+/// A framing, told by its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    WebSocket,
+    Payload,
+    Hixie,
+    Bytes,
+    Deflate(u8),
+}
+
+impl Layout {
+    /// `None`: no framing has this number.
+    #[inline]
+    pub(crate) fn of(framing: Framing) -> Option<Self> {
+        match framing.id {
+            0 => Some(Layout::WebSocket),
+            1 => Some(Layout::Payload),
+            2 => Some(Layout::Hixie),
+            3 => Some(Layout::Bytes),
+            4..FIRST_DEFLATE => None,
+            form @ FIRST_DEFLATE.. => Some(Layout::Deflate(form - FIRST_DEFLATE)),
+        }
+    }
+
+    /// Whether binary messages can be written, if need be as text.
+    pub(crate) fn has_binary(self) -> bool {
+        self != Layout::Hixie
+    }
+}
+
+/// The framing in which a message to an outbox of this one goes as it is: compressed messages and others take turns as they like.
+pub(crate) fn uncompressed(framing: Framing) -> Framing {
+    if framing.id >= FIRST_DEFLATE { WEBSOCKET } else { framing }
+}
+
+/// Appends a text message, which is UTF-8, in a framing.
+#[inline]
+pub(crate) fn write_text(framing: Framing, out: &mut Vec<u8>, text: &[u8]) {
+    match Layout::of(framing) {
+        Some(Layout::WebSocket) => encode_frame(out, Opcode::Text, text),
+        Some(Layout::Payload | Layout::Bytes) => out.extend_from_slice(text),
+        // It is UTF-8: were it not, a byte of it could be taken for the end of the frame.
+        Some(Layout::Hixie) => hixie::encode_text(out, &String::from_utf8_lossy(text)),
+        Some(Layout::Deflate(form)) => deflate::write_frame(form, out, Opcode::Text, text),
+        None => unknown(framing),
+    }
+}
+
+/// Appends a binary message of Engine.IO in a framing: where there is only text, as base64.
+pub(crate) fn write_binary(framing: Framing, out: &mut Vec<u8>, bytes: &[u8]) {
+    match Layout::of(framing) {
+        Some(Layout::WebSocket) => encode_frame(out, Opcode::Binary, bytes),
+        Some(Layout::Payload) => Packet::Binary(bytes.into()).encode_text(out),
+        Some(Layout::Hixie) => {
+            let mut packet = Vec::new();
+            Packet::Binary(bytes.into()).encode_text(&mut packet);
+            write_text(framing, out, &packet);
+        }
+        Some(Layout::Bytes) => out.extend_from_slice(bytes),
+        Some(Layout::Deflate(form)) => deflate::write_frame(form, out, Opcode::Binary, bytes),
+        None => unknown(framing),
+    }
+}
+
+/// A message in a framing that is not in the list is not written: a frame of another kind would break the peer's stream.
+#[cold]
+fn unknown(framing: Framing) {
+    tracing::error!(?framing, "a message was not sent: there is no such framing");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_laid_as_its_framing_has_it() {
+        for (framing, text, binary) in [
+            (WEBSOCKET, &b"\x81\x02hi"[..], &b"\x82\x02\x00\xFF"[..]),
+            (HIXIE, b"\x00hi\xFF", b"\x00bAP8=\xFF"),
+            (PAYLOAD, b"hi", b"bAP8="),
+            (BYTES, b"hi", b"\x00\xFF"),
+        ] {
+            let (mut texts, mut binaries) = (Vec::new(), Vec::new());
+            write_text(framing, &mut texts, b"hi");
+            write_binary(framing, &mut binaries, &[0, 0xFF]);
+            assert_eq!((&texts[..], &binaries[..]), (text, binary), "{framing:?}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_framing_is_not_written() {
+        for id in [4, 63] {
+            let mut out = Vec::new();
+            write_text(Framing { id, separator: None }, &mut out, b"hi");
+            write_binary(Framing { id, separator: Some(b'|') }, &mut out, b"hi");
+            assert_eq!(out, b"");
+        }
+    }
+
+    #[test]
+    fn each_framing_has_its_number() {
+        let all = [WEBSOCKET, PAYLOAD, HIXIE, BYTES, deflate_form(0), deflate_form(DEFLATE_FORMS as u8 - 1)];
+        let ids: std::collections::HashSet<_> = all.iter().map(|framing| framing.id).collect();
+        assert_eq!(ids.len(), all.len());
+        assert!(all.iter().all(|&framing| Layout::of(framing).is_some()));
+    }
+}
