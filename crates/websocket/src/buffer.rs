@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn room_is_not_reserved_by_what_is_announced() {
+    fn room_is_not_reserved_by_an_announced_length() {
         let mut buffer = Buffer::default();
         assert_eq!(buffer.room(usize::MAX).len(), KEEP_FROM);
         buffer.fill(KEEP_FROM);

@@ -46,7 +46,7 @@ fn memory_is_held_for_bytes_that_came_and_only_while_a_message_is_incomplete() {
     empty_fragments_hold_nothing();
     tiny_fragments_hold_at_most_twice_their_bytes();
     a_message_that_waits_for_the_peer_holds_at_most_twice_its_bytes();
-    what_a_message_was_put_together_in_is_freed();
+    the_buffer_of_a_message_in_pieces_is_freed();
 }
 
 fn decode(decoder: &mut Decoder, input: &mut [u8]) -> usize {
@@ -139,7 +139,7 @@ fn a_message_that_waits_for_the_peer_holds_at_most_twice_its_bytes() {
     }
 }
 
-fn what_a_message_was_put_together_in_is_freed() {
+fn the_buffer_of_a_message_in_pieces_is_freed() {
     let mut decoder = Decoder::new(Role::Server, Limits::default());
     let mut frame = Vec::new();
     encode_frame_masked(&mut frame, Opcode::Binary, &[7; 10_000], KEY);

@@ -51,7 +51,7 @@ async fn without_a_policy_feed_gives_the_message_back() {
         panic!("to be full")
     };
     assert_eq!(*message, vec![2; 100].into());
-    server.feed("small").expect("what fits");
+    server.feed("small").expect("as many as fit");
     assert_eq!(server.dropped(), 0);
 }
 
@@ -75,7 +75,7 @@ async fn the_newest_is_dropped_and_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_is_too_slow_is_closed_behind_what_waits() {
+async fn a_peer_that_is_too_slow_is_closed_behind_the_messages_that_wait() {
     let (mut server, mut client) = pair(WhenFull::Close);
     for number in 0..9 {
         server.feed(vec![number; 100]).unwrap();
@@ -91,7 +91,7 @@ async fn a_peer_that_is_too_slow_is_closed_behind_what_waits() {
     });
     assert!(matches!(ended, Err(Error::TooSlow { .. })));
     assert_eq!(server.recv().await.unwrap(), None);
-    let close = OwnedMessage::close(CloseCode::PolicyViolation, "too slow for what is sent");
+    let close = OwnedMessage::close(CloseCode::PolicyViolation, "too slow for the messages that are sent");
     let expected = (0..9).map(|number| vec![number; 100].into()).chain([close]);
     assert_eq!(received, expected.collect::<Vec<OwnedMessage>>());
 }
@@ -136,7 +136,7 @@ async fn a_writer_holds_to_the_same_policies() {
             (client.recv().await.unwrap(), client.recv().await.unwrap())
         });
     closed.unwrap();
-    let close = OwnedMessage::close(CloseCode::PolicyViolation, "too slow for what is sent");
+    let close = OwnedMessage::close(CloseCode::PolicyViolation, "too slow for the messages that are sent");
     assert_eq!(received, (Some(vec![1; LIMIT].into()), Some(close)));
     assert_eq!(told.unwrap(), Some(OwnedMessage::close(CloseCode::PolicyViolation, "")));
 }

@@ -88,7 +88,7 @@ fn a_header_carries_fin_rsv1_and_the_mask() {
 }
 
 #[test]
-fn what_breaks_a_rule_is_refused_with_its_code() {
+fn a_frame_that_breaks_a_rule_is_refused_with_its_code() {
     use CloseCode as Code;
     use ProtocolError as E;
     let long = |length: u64| [b"\x82\xff".as_slice(), &length.to_be_bytes(), &KEY].concat();
@@ -193,7 +193,7 @@ fn close_codes_are_valid_on_the_wire_in_three_ranges() {
 }
 
 #[test]
-fn a_close_is_encoded_with_what_may_be_sent() {
+fn a_close_is_encoded_with_a_code_that_may_be_sent() {
     let encoded = |code: u16, reason: &str| {
         let mut out = Vec::new();
         encode_close(&mut out, None, code.into(), reason);
@@ -292,7 +292,7 @@ fn a_frame_over_the_limit_is_refused_by_its_header() {
 }
 
 #[test]
-fn a_message_over_the_limit_is_refused_whatever_its_fragments() {
+fn a_message_over_the_limit_is_refused_in_any_fragments() {
     let limits = Limits::default().max_message_bytes(100);
     assert_eq!(served(limits, &frame(true, Opcode::Text, &[b'a'; 100])).1, None);
     let whole = frame(true, Opcode::Text, &[b'a'; 101]);
@@ -378,7 +378,7 @@ fn a_decoder_is_idle_only_between_messages() {
 }
 
 #[test]
-fn a_short_masked_text_is_given_if_it_is_utf8_wherever_it_is_not_ascii() {
+fn a_short_masked_text_is_returned_if_it_is_utf8_with_characters_at_any_place() {
     for len in (0..20).chain([63, 64, 125]) {
         for at in 0..=len {
             let mut payload = vec![b'a'; len];
@@ -398,7 +398,7 @@ fn a_short_masked_text_is_given_if_it_is_utf8_wherever_it_is_not_ascii() {
 }
 
 #[test]
-fn an_input_may_hold_what_was_decoded_before() {
+fn an_input_may_hold_bytes_that_were_decoded_before() {
     let mut input = Vec::new();
     encode_frame(&mut input, Opcode::Text, b"one");
     let first = input.len();

@@ -136,7 +136,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn what_is_read_to_where_it_stays_is_the_same(
+    fn payloads_read_into_the_room_of_the_decoder_are_the_same(
         texts in vec(("\\PC{1,30}", 1usize..5_000), 1..4),
         binary in vec(any::<u8>(), 0..100_000),
         bad in prop::option::of((any::<Index>(), any::<u8>())),

@@ -99,7 +99,7 @@ fn the_examples_of_the_standard_are_read() {
 }
 
 #[test]
-fn the_example_of_the_standard_is_what_is_written() {
+fn the_example_of_the_standard_is_written() {
     let mut out = Vec::new();
     let mut deflater = deflater(Role::Server, true, 0);
     deflater.encode_frame(&mut out, Opcode::Text, b"Hello", None);
@@ -263,7 +263,7 @@ fn compressed_and_plain_messages_may_alternate() {
 }
 
 #[test]
-fn what_compressing_does_not_make_smaller_goes_as_it_is_where_no_context_hangs_on_it() {
+fn a_message_that_compression_does_not_make_smaller_is_sent_plain_where_no_context_depends_on_it() {
     let noise = noise(2000);
     for (takeover, first) in [(false, 0x82), (true, BINARY)] {
         let mut out = Vec::new();
@@ -280,7 +280,7 @@ fn what_compressing_does_not_make_smaller_goes_as_it_is_where_no_context_hangs_o
 }
 
 #[test]
-fn a_client_masks_what_it_has_compressed() {
+fn a_client_masks_the_compressed_bytes() {
     let text = "what a client says ".repeat(100);
     let mut out = Vec::new();
     deflater(Role::Client, false, 0).encode_frame(&mut out, Opcode::Text, text.as_bytes(), Some(KEY));
@@ -370,7 +370,7 @@ fn text_is_checked_as_it_is_inflated() {
 }
 
 #[test]
-fn what_is_no_deflate_data_is_refused() {
+fn bytes_that_are_not_deflate_data_are_refused() {
     for payload in [&b"\xff"[..], b"\x07", b"\xf2\x48\xcd\xff\xff\xff\xff\xff", b"\x00\x05\x00\x00\x00hello"]
     {
         for takeover in [true, false] {

@@ -21,9 +21,9 @@ use switchboard_websocket::{
 const CONNECTIONS: usize = 16;
 
 #[test]
-fn compression_holds_what_the_documentation_says() {
+fn compression_holds_the_memory_that_the_documentation_states() {
     a_bomb_takes_no_more_than_the_limit();
-    what_connections_hold();
+    memory_of_connections();
 }
 
 /// One end of a connection.
@@ -92,7 +92,7 @@ fn measure(parameters: DeflateParameters, options: DeflateOptions) -> [usize; 4]
     [agreed, sent - agreed, received, each(before) - agreed]
 }
 
-fn what_connections_hold() {
+fn memory_of_connections() {
     let parameters = |takeover: bool, bits| DeflateParameters {
         server_no_context_takeover: !takeover,
         client_no_context_takeover: !takeover,

@@ -160,7 +160,7 @@ fn a_server_declines_offers_that_it_cannot_keep() {
 }
 
 #[test]
-fn a_servers_own_options_bound_what_it_answers() {
+fn the_answer_of_a_server_is_bounded_by_its_own_options() {
     let small = takeover().max_window_bits(10);
     let cases: &[(DeflateOptions, &str, &str)] = &[
         (
@@ -201,7 +201,7 @@ fn a_servers_own_options_bound_what_it_answers() {
 }
 
 #[test]
-fn a_client_offers_what_its_options_say() {
+fn the_offer_of_a_client_follows_its_options() {
     for (options, expected) in [
         (takeover(), "permessage-deflate; client_max_window_bits"),
         (

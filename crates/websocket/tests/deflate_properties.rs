@@ -63,7 +63,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn what_is_compressed_is_read_again(
+    fn compressed_messages_are_read_again(
         agreed in agreed(), messages in vec(payload(), 1..6), key: [u8; 4], level in 0u8..=9, memory in 1u8..=9,
         threshold in 0usize..2000, from_server: bool, cuts in vec(any::<Index>(), 0..8),
     ) {
@@ -84,7 +84,7 @@ proptest! {
     }
 
     #[test]
-    fn flate2_reads_what_is_written(agreed in agreed(), messages in vec(payload(), 1..5)) {
+    fn flate2_reads_our_output(agreed in agreed(), messages in vec(payload(), 1..5)) {
         let mut deflater = Deflater::new(Role::Server, agreed, &DeflateOptions::default().threshold(0));
         let mut theirs = Decompress::new_with_window_bits(false, agreed.server_max_window_bits);
         for message in messages {
@@ -105,7 +105,7 @@ proptest! {
     }
 
     #[test]
-    fn what_flate2_writes_is_read(
+    fn output_of_flate2_is_read(
         agreed in agreed(), messages in vec((payload(), vec(any::<Index>(), 0..4)), 1..5), level in 0u32..=9,
         cuts in vec(any::<Index>(), 0..8),
     ) {
@@ -128,7 +128,7 @@ proptest! {
     }
 
     #[test]
-    fn any_split_of_whatever_bytes_gives_the_same(
+    fn any_split_of_any_bytes_gives_the_same(
         agreed in agreed(), payload in vec(any::<u8>(), 0..300), text: bool, cuts in vec(any::<Index>(), 0..8),
         fragments in vec(any::<Index>(), 0..3),
     ) {

@@ -51,7 +51,7 @@ fn inflate(inflater: &mut Decompress, compressed: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn what_many_connections_send_in_turn_is_one_stream_for_each() {
+fn messages_that_many_connections_send_in_turn_are_one_stream_for_each() {
     for (bits, level) in [(15, 1), (15, 6), (12, 9), (9, 1), (9, 6)] {
         let options = DeflateOptions::default().threshold(0).level(level);
         let deflater = || Deflater::new(Role::Server, parameters(bits), &options);
@@ -99,7 +99,7 @@ fn a_state_that_a_thread_was_left_with_is_not_taken_up_again() {
 }
 
 #[test]
-fn what_many_connections_receive_in_turn_is_one_stream_for_each() {
+fn messages_that_many_connections_receive_in_turn_are_one_stream_for_each() {
     let decoder = || {
         let inflater = Inflater::new(Role::Client, parameters(15));
         Decoder::new(Role::Client, Limits::default()).with_inflater(inflater)

@@ -295,7 +295,7 @@ fn a_whole_text_is_a_slice_of_the_input_and_nothing_is_held() {
 }
 
 #[test]
-fn what_a_split_text_was_held_in_is_freed_with_the_next_call() {
+fn the_buffer_of_a_text_in_pieces_is_freed_with_the_next_call() {
     let mut decoder = small();
     assert_eq!(decoder.decode(&mut b"\x00hel".to_vec(), &mut 0).unwrap(), None);
     assert!(!decoder.is_idle());
@@ -307,7 +307,7 @@ fn what_a_split_text_was_held_in_is_freed_with_the_next_call() {
 }
 
 #[test]
-fn behind_an_error_the_stream_means_nothing() {
+fn the_stream_behind_an_error_means_nothing() {
     let mut decoder = small();
     let (mut input, mut pos) = (*b"\x80\x00after\xFF", 0);
     decoder.decode(&mut input, &mut pos).unwrap_err();
@@ -401,7 +401,7 @@ proptest! {
     }
 
     #[test]
-    fn an_answer_is_one_head_whatever_was_asked(host in "[ -~]{0,30}", origin in "[ -~]{0,30}", path in "[a-z?&=%2F]{0,20}") {
+    fn an_answer_is_one_head_for_any_request(host in "[ -~]{0,30}", origin in "[ -~]{0,30}", path in "[a-z?&=%2F]{0,20}") {
         let mut request = HttpRequest::get(format!("/{path}")).body(()).unwrap().into_parts().0;
         request.headers = parts(HIXIE_76).headers;
         request.headers.insert("host", HeaderValue::from_str(&host).unwrap());

@@ -187,7 +187,7 @@ fn an_extended_connect_not_in_order_is_refused_with_its_status() {
     }
     assert_eq!(E::NotConnect { method: Method::GET }.response().headers()["allow"], "CONNECT");
     let upgrade = Upgrade::check(&connect()).expect_err("to be refused");
-    assert_eq!(upgrade, E::Method { method: Method::CONNECT }, "what asks for HTTP/1.1 takes no CONNECT");
+    assert_eq!(upgrade, E::Method { method: Method::CONNECT }, "the check for HTTP/1.1 takes no CONNECT");
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn a_subprotocol_that_is_not_ascii_is_refused() {
 }
 
 #[test]
-fn a_refusal_says_what_would_do() {
+fn a_refusal_names_the_values_that_are_supported() {
     let method = HandshakeError::Method { method: Method::PUT }.response();
     assert_eq!(method.headers()["allow"], "GET");
     let version = HandshakeError::WebSocketVersion { supported: "13" }.response();
@@ -280,7 +280,7 @@ fn head_of(bytes: &[u8], limits: HeadLimits) -> Result<Option<(Parts, usize)>, H
 }
 
 #[test]
-fn a_head_may_come_in_any_pieces_and_what_follows_is_left() {
+fn a_head_may_come_in_any_pieces_and_the_bytes_behind_it_are_left() {
     let bytes =
         b"GET /chat?x=1 HTTP/1.1\r\nHost: a\r\nX-Empty:\r\nCookie: a=b\r\nCookie: c=d\r\n\r\n\x81\x80";
     let end = bytes.len() - 2;
@@ -312,11 +312,11 @@ fn a_head_over_a_limit_is_refused_before_its_end() {
     assert_eq!(error, HeadError::TooManyHeaders { limit: 3 });
     assert_eq!(HandshakeError::from(error).status(), StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
     let behind = [b"GET / HTTP/1.1\r\n\r\n".as_slice(), &[0; 200]].concat();
-    assert!(head_of(&behind, limits).unwrap().is_some(), "what follows a head is not of it");
+    assert!(head_of(&behind, limits).unwrap().is_some(), "the bytes behind a head do not belong to it");
 }
 
 #[test]
-fn what_is_no_head_is_refused() {
+fn bytes_that_are_no_head_are_refused() {
     for bytes in [
         b"\r\n\r\nGET / HTTP/1.1\r\n\r\n".as_slice(),
         b"GET / HTTP/1.1\nHost: a\n\nGET /admin HTTP/1.1\r\n\r\n",
@@ -336,7 +336,7 @@ fn what_is_no_head_is_refused() {
 }
 
 #[test]
-fn a_client_asks_for_what_a_server_accepts() {
+fn a_server_accepts_the_request_of_a_client() {
     let handshake = Handshake::new(&["chat", "superchat"]).unwrap();
     let mut bytes = Vec::new();
     let extra = HeaderMap::from_iter([(http::header::ORIGIN, HeaderValue::from_static("http://a"))]);

@@ -33,9 +33,9 @@ fn head_of(start: &str, len: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_handshake_costs_what_its_bytes_do() {
+fn the_cost_of_a_handshake_is_that_of_its_bytes() {
     a_handshake_that_comes_byte_by_byte_costs_as_one_that_comes_whole();
-    lists_of_any_shape_are_judged_without_an_allocation();
+    lists_of_any_shape_are_checked_without_an_allocation();
 }
 
 fn a_handshake_that_comes_byte_by_byte_costs_as_one_that_comes_whole() {
@@ -55,7 +55,7 @@ fn a_handshake_that_comes_byte_by_byte_costs_as_one_that_comes_whole() {
 
 /// Lists for which a regular expression would search again and again. Here they are read once, and nothing of
 /// them is kept.
-fn lists_of_any_shape_are_judged_without_an_allocation() {
+fn lists_of_any_shape_are_checked_without_an_allocation() {
     let many = |piece: &str| piece.repeat(16_000 / piece.len());
     // A list, and whether all its elements are tokens.
     let lists = [

@@ -19,7 +19,7 @@ use tokio::{
 const SLACK: usize = 256 << 10;
 
 #[tokio::test]
-async fn a_peer_pins_what_it_has_sent_and_no_more() {
+async fn a_peer_pins_the_bytes_that_it_has_sent_and_no_more() {
     a_length_in_a_header_reserves_nothing_before_its_bytes_come().await;
     tiny_fragments_pin_their_bytes_alone().await;
     pings_leave_nothing_behind().await;

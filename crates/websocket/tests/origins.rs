@@ -66,7 +66,7 @@ fn an_origin_is_let_in_by_its_rule() {
 }
 
 #[test]
-fn an_origin_is_listed_whatever_host_was_asked() {
+fn an_origin_is_listed_for_every_host() {
     let origin = value("https://app.example");
     assert!(!OriginCheck::default().is_listed(&origin));
     assert!(OriginCheck::any().is_listed(&origin) && OriginCheck::any().is_any());
@@ -308,7 +308,7 @@ proptest! {
     }
 
     #[test]
-    fn any_header_is_judged_without_a_panic(origin in "\\PC{0,30}", host in "\\PC{0,30}") {
+    fn any_header_is_checked_without_a_panic(origin in "\\PC{0,30}", host in "\\PC{0,30}") {
         let _ = is_same_host(&origin, &host);
         let list = OriginCheck::list(["https://*.example.org:*", "null"]).unwrap();
         prop_assert!(!list.is_listed(&HeaderValue::from_bytes(origin.as_bytes()).unwrap()) || origin == "null");

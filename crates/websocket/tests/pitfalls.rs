@@ -36,23 +36,23 @@ const PITFALLS: &[(&str, &str, &[&str])] = &[
         "window bits that are not compared by their value, or are out of range",
         "deflate_negotiation.rs",
         &[
-            "a_servers_own_options_bound_what_it_answers",
+            "the_answer_of_a_server_is_bounded_by_its_own_options",
             "a_server_declines_offers_that_it_cannot_keep",
             "a_client_fails_the_connection_over_an_answer_that_does_not_go_with_its_offer",
         ],
     ),
     ("a Host that is no host and port", "handshake.rs", &["a_host_that_is_no_host_and_port_is_of_no_page"]),
     ("a ping-sized allocation leaks", "memory.rs", &["pings_leave_nothing_behind"]),
-    ("no cap across fragments", "codec.rs", &["a_message_over_the_limit_is_refused_whatever_its_fragments"]),
+    ("no cap across fragments", "codec.rs", &["a_message_over_the_limit_is_refused_in_any_fragments"]),
     (
         "millions of tiny or empty fragments: their count",
         "codec.rs",
         &["a_message_in_too_many_fragments_is_refused_also_if_they_are_empty"],
     ),
     (
-        "millions of tiny or empty fragments: what they pin",
+        "millions of tiny or empty fragments: their memory",
         "memory.rs",
-        &["a_peer_pins_what_it_has_sent_and_no_more", "tiny_fragments_pin_their_bytes_alone"],
+        &["a_peer_pins_the_bytes_that_it_has_sent_and_no_more", "tiny_fragments_pin_their_bytes_alone"],
     ),
     (
         "an unfinished message pins more than its bytes",
@@ -80,7 +80,11 @@ const PITFALLS: &[(&str, &str, &[&str])] = &[
         ],
     ),
     ("a pong after a close", "pings.rs", &["a_ping_behind_our_close_is_not_answered_and_cuts_nothing"]),
-    ("RSV bits without an extension crash", "codec.rs", &["what_breaks_a_rule_is_refused_with_its_code"]),
+    (
+        "RSV bits without an extension crash",
+        "codec.rs",
+        &["a_frame_that_breaks_a_rule_is_refused_with_its_code"],
+    ),
     ("too many headers", "handshake.rs", &["a_head_over_a_limit_is_refused_before_its_end"]),
     (
         "quadratic parsing of a handshake that comes byte by byte",
@@ -90,7 +94,7 @@ const PITFALLS: &[(&str, &str, &[&str])] = &[
     (
         "regular expressions on subprotocols",
         "handshake_cost.rs",
-        &["lists_of_any_shape_are_judged_without_an_allocation"],
+        &["lists_of_any_shape_are_checked_without_an_allocation"],
     ),
     ("a non-ASCII subprotocol", "handshake.rs", &["a_subprotocol_that_is_not_ascii_is_refused"]),
     (
@@ -98,13 +102,13 @@ const PITFALLS: &[(&str, &str, &[&str])] = &[
         "pitfalls.rs",
         &["a_close_has_nothing_in_it_but_its_code_and_its_reason"],
     ),
-    ("an inflate bomb: what it holds", "deflate_memory.rs", &["a_bomb_takes_no_more_than_the_limit"]),
-    ("an inflate bomb: what becomes of it", "deflate_stream.rs", &["a_bomb_closes_the_connection_with_1009"]),
-    ("a 64-bit length over 2^63", "codec.rs", &["what_breaks_a_rule_is_refused_with_its_code"]),
+    ("an inflate bomb: its memory", "deflate_memory.rs", &["a_bomb_takes_no_more_than_the_limit"]),
+    ("an inflate bomb: its close", "deflate_stream.rs", &["a_bomb_closes_the_connection_with_1009"]),
+    ("a 64-bit length over 2^63", "codec.rs", &["a_frame_that_breaks_a_rule_is_refused_with_its_code"]),
     (
         "unmasked client frames are accepted",
         "codec.rs",
-        &["what_breaks_a_rule_is_refused_with_its_code", "a_masked_server_frame_is_refused"],
+        &["a_frame_that_breaks_a_rule_is_refused_with_its_code", "a_masked_server_frame_is_refused"],
     ),
     (
         "a read that loses data when it is cancelled",
@@ -112,15 +116,11 @@ const PITFALLS: &[(&str, &str, &[&str])] = &[
         &["a_recv_that_is_dropped_loses_no_message_and_answers_each_once"],
     ),
     (
-        "unlimited write buffers: what is sent",
+        "unlimited write buffers: messages",
         "backpressure.rs",
         &["write_buffers_stay_within_their_limit_and_one_message"],
     ),
-    (
-        "unlimited write buffers: what is answered",
-        "stream.rs",
-        &["a_peer_that_pings_and_does_not_read_is_not_read"],
-    ),
+    ("unlimited write buffers: pongs", "stream.rs", &["a_peer_that_pings_and_does_not_read_is_not_read"]),
     (
         "bytes after an upgrade are taken for the next request",
         "integration/connections.rs",

@@ -31,7 +31,7 @@ async fn run_spawned() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_gives_what_recv_gives_and_ends() {
+async fn a_stream_gives_the_messages_of_recv_and_ends() {
     let (mut server, mut client) = pair(1 << 16);
     client.send_all(&mut futures_util::stream::iter(["a", "b"]).map(|text| Ok(text.into()))).await.unwrap();
     let (closed, received) =

@@ -82,7 +82,7 @@ async fn a_broken_rule_is_told_by_the_writer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_writer_that_closes_waits_for_what_the_reader_gets() {
+async fn a_writer_that_closes_waits_for_the_readers_close() {
     let (mut reader, mut writer, mut from_server, mut to_server) = server();
     let closing = tokio::spawn(async move { writer.close(CloseCode::Normal, "").await });
     assert_eq!(read(&mut from_server, 4).await, b"\x88\x02\x03\xe8");

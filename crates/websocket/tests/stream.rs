@@ -157,7 +157,7 @@ async fn a_close_is_answered_once_with_its_code() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_breaks_a_rule_is_told_and_ends_the_connection() {
+async fn a_broken_rule_is_told_to_the_peer_and_ends_the_connection() {
     let (mut server, mut client) = server(&Config::default());
     client.write_all(&masked(Opcode::Text, b"\xff")).await.unwrap();
     client.shutdown().await.unwrap();
@@ -289,7 +289,7 @@ async fn a_close_that_is_dropped_goes_on_with_the_next_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_may_not_be_sent_is_an_error() {
+async fn a_message_that_may_not_be_sent_is_an_error() {
     let (mut server, _client) = server(&Config::default());
     assert!(matches!(
         server.feed(OwnedMessage::Ping(vec![0; 126])),

@@ -84,7 +84,7 @@ fn nothing_is_unfinished_or_held_behind_an_error_or_a_close() {
 }
 
 #[test]
-fn of_a_compressed_message_the_inflated_bytes_are_told() {
+fn the_unfinished_bytes_of_a_compressed_message_are_the_inflated_ones() {
     let parameters = DeflateParameters {
         server_no_context_takeover: true,
         client_no_context_takeover: true,

@@ -105,7 +105,7 @@ async fn platform() -> Result<Arc<ClientConfig>, ConnectError> {
 
 fn trusting(roots: RootCertStore) -> Arc<ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    #[expect(clippy::expect_used, reason = "the provider has suites for both versions, whatever a peer does")]
+    #[expect(clippy::expect_used, reason = "the provider has suites for both versions")]
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("ring does TLS 1.2 and 1.3");

@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_says_where_to_connect_and_what_to_ask_for() {
+    fn a_url_has_the_address_and_the_request() {
         let table = [
             ("ws://example.org", "example.org:80", "ws://example.org/"),
             ("wss://example.org", "example.org:443", "wss://example.org/"),

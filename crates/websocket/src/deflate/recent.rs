@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn history_is_the_end_of_what_was_said() {
+    fn history_is_the_end_of_all_messages() {
         let mut history = History::default();
         let mut said = Vec::new();
         for number in 0..300_u32 {

@@ -168,7 +168,7 @@ impl Outbound {
                 Ok(())
             }
             WhenFull::Close => {
-                self.close(Some(CloseCode::PolicyViolation), "too slow for what is sent")?;
+                self.close(Some(CloseCode::PolicyViolation), "too slow for the messages that are sent")?;
                 Err(Error::TooSlow { pending, limit })
             }
         }

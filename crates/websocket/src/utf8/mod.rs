@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn four_bytes_of_any_kinds_are_judged_as_the_standard_library_does_wherever_a_vector_ends() {
+    fn four_bytes_of_any_kinds_have_the_result_of_the_standard_library_at_any_end_of_a_vector() {
         const KINDS: [u8; 24] = [
             0x00, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC1, 0xC2, 0xDF, 0xE0, 0xE1, 0xEC, 0xED,
             0xEE, 0xEF, 0xF0, 0xF3, 0xF4, 0xF5, 0xF7, 0xFF,
@@ -284,7 +284,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_in_any_pieces_are_judged_as_the_standard_library_does(
+        fn any_bytes_in_any_pieces_have_the_result_of_the_standard_library(
             text in "\\PC{0,60}",
             flip in any::<Flip>(),
             pieces in prop::collection::vec(1usize..20, 1..10),
@@ -293,7 +293,7 @@ mod tests {
         }
 
         #[test]
-        fn long_texts_in_any_pieces_are_judged_as_the_standard_library_does(
+        fn long_texts_in_any_pieces_have_the_result_of_the_standard_library(
             text in long_text(),
             flip in any::<Flip>(),
             pieces in prop::collection::vec(1usize..700, 1..10),

@@ -33,7 +33,7 @@ async fn read_all(reader: &mut Reader<Trickle>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_send_that_is_dropped_is_not_sent_or_goes_out_whole_with_what_follows() {
+async fn a_dropped_send_sends_all_of_its_message_or_nothing() {
     for (deflate, prepared) in [(false, false), (false, true), (true, false), (true, true)] {
         let (mut left_out, mut sent_later) = (false, false);
         at_each_point(async |polls| {
@@ -55,7 +55,7 @@ async fn a_send_that_is_dropped_is_not_sent_or_goes_out_whole_with_what_follows(
                 sent_later |= !done;
             } else {
                 assert_eq!(got, [BEFORE.into(), "after".into()], "after {polls} polls");
-                assert!(!done, "what was sent is not lost");
+                assert!(!done, "a sent message is not lost");
                 left_out = true;
             }
             done
@@ -66,7 +66,7 @@ async fn a_send_that_is_dropped_is_not_sent_or_goes_out_whole_with_what_follows(
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_dropped_flush_did_not_write_goes_out_with_the_next() {
+async fn the_next_flush_writes_the_bytes_that_a_dropped_flush_did_not() {
     let (input, answers) = asking();
     let points = at_each_point(async |polls| {
         let (mut reader, mut writer, outside) = halves(&Config::default(), &input);

@@ -87,7 +87,7 @@ async fn cut_sends(role: Role, deflate: bool, send: Send, after: After, (text, s
         } else {
             let without: Vec<OwnedMessage> = [BEFORE.into()].into_iter().chain(last).collect();
             assert_eq!(got, without, "{role:?} {deflate} {send:?} {after:?}: after {polls} polls");
-            assert!(!done, "what was sent is not lost");
+            assert!(!done, "a sent message is not lost");
             left_out = true;
         }
         done
@@ -97,7 +97,7 @@ async fn cut_sends(role: Role, deflate: bool, send: Send, after: After, (text, s
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_send_that_is_dropped_is_not_sent_or_goes_out_whole_with_what_follows() {
+async fn a_dropped_send_sends_all_of_its_message_or_nothing() {
     for role in ROLES {
         for send in [Send::Plain, Send::Prepared, Send::Sink] {
             for after in [After::Flush, After::Send, After::Recv, After::Close] {
@@ -110,7 +110,7 @@ async fn a_send_that_is_dropped_is_not_sent_or_goes_out_whole_with_what_follows(
 }
 
 #[tokio::test(start_paused = true)]
-async fn so_is_a_long_message_that_is_written_from_where_it_lies() {
+async fn a_dropped_send_of_a_long_message_sends_all_of_it_or_nothing() {
     let text = "0123456789".repeat(2000);
     for role in ROLES {
         for send in [Send::Plain, Send::Prepared] {
@@ -120,7 +120,7 @@ async fn so_is_a_long_message_that_is_written_from_where_it_lies() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_dropped_flush_did_not_write_goes_out_with_the_next() {
+async fn the_next_flush_writes_the_bytes_that_a_dropped_flush_did_not() {
     for role in ROLES {
         let messages: [OwnedMessage; 3] = ["one".into(), vec![2; 10].into(), OwnedMessage::Ping(vec![3])];
         let points = at_each_point(async |polls| {

@@ -81,7 +81,7 @@ async fn an_answer_that_is_not_in_order_is_refused() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_asked_for_is_an_error_before_anything_is_sent() {
+async fn a_request_that_cannot_be_written_is_an_error_before_anything_is_sent() {
     let (address, heard) = echo_server().await;
     let client = || Client::new(format!("ws://{address}/"));
     let table = [

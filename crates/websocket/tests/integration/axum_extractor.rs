@@ -33,7 +33,7 @@ async fn extract(request: Request<Body>) -> Result<WebSocketUpgrade, WebSocketUp
 }
 
 #[tokio::test]
-async fn a_rejection_says_what_is_wrong() {
+async fn a_rejection_names_the_fault() {
     let mut post = request();
     *post.method_mut() = http::Method::POST;
     let rejection = extract(post).await.unwrap_err();
@@ -76,7 +76,7 @@ async fn a_page_and_a_websocket_share_a_path() {
 }
 
 #[tokio::test]
-async fn a_handler_sees_what_the_client_asks_for_and_sets_what_differs() {
+async fn a_handler_sees_the_request_and_sets_the_options_that_differ() {
     let (tell, mut told) = mpsc::unbounded_channel();
     let handler = async move |upgrade: WebSocketUpgrade| {
         tell.send(upgrade.requested_protocols().map(str::to_owned).collect::<Vec<_>>()).unwrap();

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_host_is_asked_for_by_what_it_is() {
+    async fn a_host_is_sent_as_a_name_or_as_an_address() {
         let table: [(&str, &[u8]); 3] = [
             ("a.example", b"\x03\x09a.example\x01\x02"),
             ("192.0.2.1", b"\x01\xc0\x00\x02\x01\x01\x02"),
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_does_not_fit_is_not_sent() {
+    async fn credentials_that_do_not_fit_are_not_sent() {
         let (result, told) = talk(b"\x05\x00", &"a".repeat(256), None).await;
         assert!(matches!(result, Err(ProxyError::Reply { code: 8 })), "{result:?}");
         assert_eq!(told, b"\x05\x01\x00");
