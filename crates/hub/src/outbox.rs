@@ -22,6 +22,9 @@ const BUFFER_UP_TO: usize = 16 * 1024;
 /// Buffers that grew past this capacity are freed rather than pooled.
 const POOL_BUFFER_UP_TO: usize = 64 * 1024;
 
+/// A queue keeps its buffer up to this capacity: what a peer is sent in one turn is seldom more, and the buffer need not be fetched.
+const QUEUE_BUFFER_UP_TO: usize = 1024;
+
 /// Buffers and queues that a worker keeps at most.
 const POOL_UP_TO: usize = 256;
 
@@ -64,6 +67,7 @@ impl Chunk {
 /// What an outbox has while something waits in it.
 #[derive(Debug, Default)]
 struct Queue {
+    /// In a queue that comes from the pool: nothing, or one empty buffer.
     chunks: VecDeque<Chunk>,
     /// Bytes of the first chunk that are written already.
     written: usize,
@@ -245,6 +249,17 @@ impl Outbox {
         self.bytes.set(self.bytes.get() + added);
     }
 
+    /// The queue of an outbox that is about to hold chunks of others: without the empty buffer it may have.
+    fn chunks<'a>(&self, pool: &Pool, lent: &'a mut Lent<'_>) -> &'a mut VecDeque<Chunk> {
+        let chunks = &mut lent.queue.get_or_insert_with(|| pool.queue()).chunks;
+        if self.is_empty()
+            && let Some(unused) = chunks.pop_front()
+        {
+            pool.put_chunk(unused);
+        }
+        chunks
+    }
+
     /// Adds a packet that is `head` and then `body`, but for its first `written` bytes, in buffers of a size that the pool keeps.
     pub(crate) fn write_parts(&self, pool: &Pool, head: &[u8], body: &[u8], written: usize) {
         if written == 0 {
@@ -254,7 +269,7 @@ impl Outbox {
         // Of a head that is written in part, what is left comes first.
         let head = if written == 0 { &[] } else { head.get(written..).unwrap_or_default() };
         let mut lent = self.lend();
-        let chunks = &mut lent.queue.get_or_insert_with(|| pool.queue()).chunks;
+        let chunks = self.chunks(pool, &mut lent);
         for piece in
             std::iter::once(head).filter(|head| !head.is_empty()).chain(rest.chunks(POOL_BUFFER_UP_TO))
         {
@@ -269,7 +284,7 @@ impl Outbox {
     /// Adds a packet that other outboxes hold as well.
     pub(crate) fn push_shared(&self, pool: &Pool, packet: &Rc<[u8]>) {
         let mut lent = self.lend();
-        let chunks = &mut lent.queue.get_or_insert_with(|| pool.queue()).chunks;
+        let chunks = self.chunks(pool, &mut lent);
         let mut added = packet.len();
         let separator = self.framing.get().separator.filter(|_| !self.is_empty());
         added += usize::from(separator.is_some());
@@ -356,8 +371,13 @@ impl Outbox {
         self.bytes.set(0);
         if let Some(mut queue) = lent.queue.take() {
             queue.written = 0;
-            if let Some(chunk) = queue.chunks.pop_front() {
-                pool.put_chunk(chunk);
+            match queue.chunks.front_mut() {
+                Some(Chunk::Owned(buffer)) if buffer.capacity() <= QUEUE_BUFFER_UP_TO => buffer.clear(),
+                _ => {
+                    if let Some(chunk) = queue.chunks.pop_front() {
+                        pool.put_chunk(chunk);
+                    }
+                }
             }
             pool.put_queue(queue);
         }

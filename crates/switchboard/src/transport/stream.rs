@@ -113,6 +113,22 @@ impl From<UnixStream> for Stream {
     }
 }
 
+/// A write up to this length is taken whole by nearly every socket that takes anything.
+const SHORT_WRITE: usize = 4096;
+
+/// One slice is cheaper to write as such. Where it is short, the socket is tried first: whether it takes more need not be asked, and
+/// no waker left, before it has refused.
+#[inline]
+fn poll_write_one(stream: &mut TcpStream, cx: &mut Context<'_>, slice: &[u8]) -> Poll<io::Result<usize>> {
+    if slice.len() <= SHORT_WRITE {
+        match stream.try_write(slice) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            written => return Poll::Ready(written),
+        }
+    }
+    Pin::new(stream).poll_write(cx, slice)
+}
+
 impl AsyncRead for Stream {
     #[inline]
     fn poll_read(
@@ -145,8 +161,7 @@ impl AsyncWrite for Stream {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match (self.get_mut(), slices) {
-            // One slice is cheaper to write as such.
-            (Self::Tcp(stream), [one]) => Pin::new(stream).poll_write(cx, one),
+            (Self::Tcp(stream), [one]) => poll_write_one(stream, cx, one),
             (Self::Tcp(stream), _) => Pin::new(stream).poll_write_vectored(cx, slices),
             (Self::Unix(stream), _) => Pin::new(&mut **stream).poll_write_vectored(cx, slices),
             (Self::Tls(stream), _) => Pin::new(&mut **stream).poll_write_vectored(cx, slices),
