@@ -134,8 +134,12 @@ pub fn encode_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
         out.reserve(2 + payload.len());
         out.extend_from_slice(&[FIN | opcode as u8, payload.len() as u8]);
         out.extend_from_slice(payload);
-        return;
+    } else {
+        encode_long_frame(out, opcode, payload);
     }
+}
+
+fn encode_long_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
     let header = FrameHeader::new(opcode, payload.len());
     out.reserve(MAX_HEADER + payload.len());
     out.extend_from_slice(header.as_bytes());

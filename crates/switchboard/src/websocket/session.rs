@@ -97,29 +97,13 @@ impl WebSocket {
             Message::Binary(_) if !wire.has_binary() => return Err(EmitError::TextOnly),
             Message::Binary(bytes) => (Opcode::Binary, bytes),
         };
-        let write = move |worker: &Rc<Worker>, bytes: &[u8]| {
-            let session = worker.session(key).ok_or(HubError::Gone)?;
-            if bytes.len() >= LONG_MESSAGE && wire == Wire::Rfc6455 {
-                let header = FrameHeader::new(opcode, bytes.len());
-                return worker.write_long(&session, header.as_bytes(), bytes);
-            }
-            worker.write(&session, |out| match wire {
-                Wire::Rfc6455 => encode_frame(out, opcode, bytes),
-                Wire::Deflate(_) | Wire::Hixie(_) => {
-                    let raw = session.as_any().downcast_ref::<RawSession>();
-                    let connection = raw.and_then(RawSession::connection);
-                    let own = connection.as_ref().and_then(|connection| connection.own_deflater());
-                    write_own(own, session.outbox(), out, opcode, bytes);
-                }
-            })
-        };
         if let Some(worker) = self.hub.here_in_order().filter(|worker| worker.id() == self.worker) {
-            return Ok(write(&worker, bytes)?);
+            return Ok(write_message(&worker, key, wire, opcode, bytes)?);
         }
         let bytes = bytes.to_vec();
         self.hub.run_holding(self.worker, bytes.len(), move |worker| {
             // A connection that is gone by then has told its service so.
-            let _gone = write(worker, &bytes);
+            let _gone = write_message(worker, key, wire, opcode, &bytes);
         })?;
         Ok(())
     }
@@ -179,6 +163,41 @@ impl WebSocket {
         })?;
         Ok(())
     }
+}
+
+/// Queues a message for a session of this worker. Inlined, as it is most of what an answer to a short message costs.
+#[inline(always)]
+fn write_message(
+    worker: &Rc<Worker>,
+    key: SessionKey,
+    wire: Wire,
+    opcode: Opcode,
+    bytes: &[u8],
+) -> Result<(), HubError> {
+    let session = worker.session(key).ok_or(HubError::Gone)?;
+    if wire != Wire::Rfc6455 {
+        return write_rare(worker, &session, opcode, bytes);
+    }
+    if bytes.len() >= LONG_MESSAGE {
+        let header = FrameHeader::new(opcode, bytes.len());
+        return worker.write_long(&session, header.as_bytes(), bytes);
+    }
+    worker.write(&session, |out| encode_frame(out, opcode, bytes))
+}
+
+/// As [`write_message`], of a connection that compresses, or speaks a draft.
+fn write_rare(
+    worker: &Rc<Worker>,
+    session: &Rc<dyn Session>,
+    opcode: Opcode,
+    bytes: &[u8],
+) -> Result<(), HubError> {
+    worker.write(session, |out| {
+        let raw = session.as_any().downcast_ref::<RawSession>();
+        let connection = raw.and_then(RawSession::connection);
+        let own = connection.as_ref().and_then(|connection| connection.own_deflater());
+        write_own(own, session.outbox(), out, opcode, bytes);
+    })
 }
 
 /// The connection, on its worker.
