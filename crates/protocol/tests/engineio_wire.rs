@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use switchboard_protocol::engineio::{
-    DecodeError, ErrorCode, OpenPacket, Packet, Query, ReceivedOpen, SessionId, payload,
+    DecodeError, ErrorCode, OpenPacket, Packet, Query, ReceivedOpen, SessionId, Version, payload,
 };
 
 fn binary(bytes: &'static [u8]) -> Packet<'static> {
@@ -247,9 +247,9 @@ fn a_query_is_read_as_node_reads_it() {
 
 #[test]
 fn what_a_query_asks_for() {
-    assert_eq!(Query::parse("EIO=4").protocol(), 4);
+    assert_eq!(Query::parse("EIO=4").version(), Version::V4);
     for raw in ["", "EIO=", "EIO=3", "EIO=5", "EIO=04", "EIO=4x"] {
-        assert_eq!(Query::parse(raw).protocol(), 3, "{raw}");
+        assert_eq!(Query::parse(raw).version(), Version::V3, "{raw}");
     }
     assert_eq!(Query::parse("sid=abc").session(), Some("abc"));
     assert_eq!(Query::parse("sid=").session(), None);

@@ -62,7 +62,9 @@ pub use api::socket::Socket;
 #[doc(hidden)]
 pub use check::__check;
 pub use door::service::{NotFound, SwitchboardLayer, SwitchboardService};
-pub use engineio::{AllowRequest, EngineOptions, EngineService, EngineSocket, FullOutbox};
+pub use engineio::{
+    AllowRequest, EngineOptions, EngineService, EngineSocket, FullOutbox, SameSite, SessionCookie,
+};
 pub use error::{AckError, EmitError, Error, EventsDropped, Reply, Result};
 pub use handshake::{Handshake, KeepHeaders, Peer};
 pub use http::body::ResponseBody;

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::session::Version;
+
 /// The parameters Engine.IO knows; others are ignored.
 ///
 /// They are read as Node's `URLSearchParams` reads them: names and values are percent-decoded, `+`
@@ -9,7 +11,7 @@ use std::borrow::Cow;
 /// parameter that is there but empty is `Some("")`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Query<'a> {
-    /// `EIO`: the protocol version; see [`protocol`](Self::protocol).
+    /// `EIO`: the protocol version; see [`version`](Self::version).
     pub eio: Option<Cow<'a, str>>,
     /// `transport`: how the client wants to talk.
     pub transport: Option<Cow<'a, str>>,
@@ -51,9 +53,9 @@ impl<'a> Query<'a> {
         }
     }
 
-    /// The protocol version Node would speak: 4 for `EIO=4`, else 3.
-    pub fn protocol(&self) -> u8 {
-        if self.eio.as_deref() == Some("4") { 4 } else { 3 }
+    /// The version that Node would speak: 4 for `EIO=4`, else 3.
+    pub fn version(&self) -> Version {
+        if self.eio.as_deref() == Some("4") { Version::V4 } else { Version::V3 }
     }
 
     /// The session the request names; `None` for a handshake.

@@ -98,8 +98,6 @@ pub(crate) struct World {
     silent: bool,
     /// The probe timed out at one end just when it succeeded at the other: that breaks the session.
     pub(crate) torn: bool,
-    /// The server closed of its own will while the session was open.
-    pub(crate) orderly: bool,
 }
 
 impl World {
@@ -134,7 +132,6 @@ impl World {
             at_client: Log::default(),
             silent: false,
             torn: false,
-            orderly: false,
         };
         world.settle();
         world
@@ -147,7 +144,6 @@ impl World {
             Step::ServerSends(count) => self.server_sends(count),
             Step::ServerSendsAndCloses(count) => {
                 self.server_sends(count);
-                self.orderly |= self.server.session.is_open();
                 self.close_server(Ending::Orderly);
             }
             // A client of protocol 3 pings, and gives up when nobody reads its pings.

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use http::StatusCode;
 use switchboard_protocol::engineio::ErrorCode;
 
-use crate::http::{Answer, answer, refused};
+use super::TooManySessions;
+use crate::http::{Answer, answer, plain, refused};
 
 /// An error of Engine.IO, as Node words it.
 pub(crate) fn engine_error(code: ErrorCode) -> Answer {
@@ -21,6 +22,12 @@ pub(crate) fn engine_error_with(code: ErrorCode, message: &str) -> Answer {
 fn engine_answer(code: ErrorCode, body: Bytes) -> Answer {
     let status = StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::BAD_REQUEST);
     answer(status, "application/json", body)
+}
+
+/// There is no place for another session.
+pub(super) fn too_many_sessions(bound: TooManySessions) -> Answer {
+    refused("engine", bound.as_str());
+    plain(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", bound.as_str()))
 }
 
 /// The answer to a page whose origin is not let in.

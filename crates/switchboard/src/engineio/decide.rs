@@ -3,19 +3,20 @@
 use std::sync::Arc;
 
 use http::header::{CONTENT_TYPE, ORIGIN, SEC_WEBSOCKET_PROTOCOL, SET_COOKIE};
-use http::{HeaderMap, Method, Uri};
+use http::{HeaderMap, Method, StatusCode, Uri};
 use switchboard_hub::WorkerId;
-use switchboard_protocol::engineio::{ErrorCode, Query, SessionId};
+use switchboard_protocol::engineio::{ErrorCode, Query, SessionId, Version};
 use switchboard_websocket::handshake::server::Upgrade;
 
-use super::answers::{engine_error, engine_error_with, refuse_origin};
+use super::answers::{engine_error, engine_error_with, refuse_origin, too_many_sessions};
 use super::exchange::{Get, Open, Post, ProbeTarget, SessionTarget};
+use super::session::new_id;
 use super::{EngineServer, polling};
 use crate::handshake::Handshake;
 use crate::http::finish::Finish;
 use crate::http::mount::{Abandoned, Decision, Exchange, ExchangeTarget, Mount, RequestHead, UpgradeTarget};
 use crate::http::request_body::BodyLimits;
-use crate::http::{Answer, upgrade};
+use crate::http::{Answer, plain, upgrade};
 use crate::transport::wire::Wire;
 
 impl Mount for EngineServer {
@@ -95,34 +96,40 @@ impl<'a> Asked<'a> {
         if let Some(allow) = &options.allow_request {
             allow(parts, self.head.peer).map_err(|words| engine_error_with(ErrorCode::Forbidden, &words))?;
         }
-        if self.query.protocol() != 4 {
+        if self.query.version() != Version::V4 {
             return Err(engine_error(ErrorCode::UnsupportedProtocolVersion));
         }
+        engine.sessions.check(self.head.peer.ip()).map_err(too_many_sessions)?;
         let protocol = if self.upgrade { self.subprotocol() } else { None };
         let handshake = Handshake::new(parts, self.head.peer, &options.keep_headers, protocol);
-        let cookie: HeaderMap = options.cookie.iter().map(|cookie| (SET_COOKIE, cookie.clone())).collect();
+        let engine = Arc::clone(engine);
         if self.upgrade {
-            let engine = Arc::clone(engine);
-            return self.websocket(cookie, |wire| SessionTarget { engine, handshake, wire });
+            return self.websocket(|wire| SessionTarget { engine, handshake, wire });
         }
-        let (open, abandoned) = Open::new(engine, handshake);
-        let finish = self.finish(true).headers(cookie);
-        Ok(Decision::Exchange(Exchange { abandoned, finish, ..exchange(None, Box::new(open)) }))
+        let worker = engine.hub.next_worker();
+        let no_randomness = || plain(StatusCode::SERVICE_UNAVAILABLE, "no randomness\n");
+        let sid = new_id(worker).ok_or_else(no_randomness)?;
+        let cookie = options.cookie.as_ref().and_then(|cookie| cookie.header(sid.as_str()));
+        let finish =
+            self.finish(true).headers(cookie.map(|cookie| (SET_COOKIE, cookie)).into_iter().collect());
+        let abandoned = polling::abandoned_by(&sid);
+        let exchange = exchange(Some(worker), Box::new(Open { engine, sid, handshake }));
+        Ok(Decision::Exchange(Exchange { abandoned, finish, ..exchange }))
     }
 
     /// A request of a session.
     fn go_on(&self, sid: SessionId) -> Result<Decision, Answer> {
         let (engine, options) = (self.engine, &self.engine.options);
-        let worker = WorkerId(sid.worker());
+        let (worker, version) = (WorkerId(sid.worker()), self.query.version());
         match *self.method {
             Method::GET if !self.upgrade => {
-                let exchange = exchange(Some(worker), Box::new(Get { sid }));
+                let exchange = exchange(Some(worker), Box::new(Get { sid, version }));
                 let abandoned = polling::abandoned_by(&sid);
                 Ok(Decision::Exchange(Exchange { abandoned, finish: self.finish(true), ..exchange }))
             }
             Method::GET if options.upgrades() => {
                 let (engine, stranger) = (Arc::clone(engine), self.stranger.map(Into::into));
-                self.websocket(HeaderMap::new(), |wire| ProbeTarget { engine, sid, wire, stranger })
+                self.websocket(|wire| ProbeTarget { engine, sid, version, wire, stranger })
             }
             Method::POST if !self.upgrade => {
                 // Protocol 4 has no binary payloads.
@@ -133,7 +140,7 @@ impl<'a> Asked<'a> {
                     max_pieces: options.max_body_pieces,
                     timeout: options.body_timeout,
                 };
-                let exchange = exchange(Some(worker), Box::new(Post { sid, binary, begun: false }));
+                let exchange = exchange(Some(worker), Box::new(Post { sid, version, binary, begun: false }));
                 let (body, abandoned) = ((!binary).then_some(limits), polling::abandoned_by(&sid));
                 Ok(Decision::Exchange(Exchange { body, abandoned, finish: self.finish(false), ..exchange }))
             }
@@ -156,13 +163,12 @@ impl<'a> Asked<'a> {
 
     fn websocket<T: UpgradeTarget + 'static>(
         &self,
-        extra: HeaderMap,
         target: impl FnOnce(Wire) -> T,
     ) -> Result<Decision, Answer> {
         let mut asked = upgrade::check(self.head)?;
         asked.select(self.subprotocol().as_slice());
         let deflate = self.engine.options.per_message_deflate.as_ref();
-        Ok(Decision::Upgrade(upgrade::accept(asked, extra, deflate, target)))
+        Ok(Decision::Upgrade(upgrade::accept(asked, HeaderMap::new(), deflate, target)))
     }
 
     /// The subprotocol of a WebSocket: the client's first that the options have, or the client's first where these have none.

@@ -1,76 +1,62 @@
 //! What becomes of a request of Engine.IO on its session's worker.
 
 use std::rc::Rc;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::StatusCode;
 use switchboard_hub::{Worker, WorkerId};
-use switchboard_protocol::engineio::{ErrorCode, SessionId};
+use switchboard_protocol::engineio::{ErrorCode, SessionId, Version};
 
-use super::answers::{engine_error, refuse_origin};
+use super::answers::{engine_error, refuse_origin, too_many_sessions};
 use super::polling::{self, Reply};
 use super::session::{EngineSession, Registry};
 use super::{EngineServer, probe};
 use crate::handshake::Handshake;
-use crate::http::mount::{Abandoned, Check, ExchangeTarget, UpgradeTarget, Upgraded};
+use crate::http::body_refused;
+use crate::http::mount::{Check, ExchangeTarget, UpgradeTarget, Upgraded};
 use crate::http::request_body::BodyRefusal;
-use crate::http::{body_refused, plain};
 use crate::transport::connection::ConnectionTask;
 use crate::transport::wire::Wire;
 
-/// The session of an id. It may be closing.
-fn find(worker: &Worker, sid: &SessionId) -> Option<Rc<EngineSession>> {
-    worker.extension::<Registry>().get(sid)
+/// The session of an id, for a request that names a version of the protocol. It may be closing.
+fn find(worker: &Worker, sid: &SessionId, version: Version) -> Result<Rc<EngineSession>, ErrorCode> {
+    let session = worker.extension::<Registry>().get(sid).ok_or(ErrorCode::SessionIdUnknown)?;
+    if session.speaks(version) { Ok(session) } else { Err(ErrorCode::BadRequest) }
 }
 
-/// A GET that opens a session on polling.
+/// A session that is closing is not probed any more.
+fn open(session: Rc<EngineSession>) -> Result<Rc<EngineSession>, ErrorCode> {
+    if session.is_open() { Ok(session) } else { Err(ErrorCode::SessionIdUnknown) }
+}
+
+/// A GET that opens a session on polling. The session's id is known before it, so that it is closed where its opener leaves.
 pub(super) struct Open {
-    engine: Arc<EngineServer>,
-    handshake: Handshake,
-    /// The session, once it is open: it is closed if its opener has left by then.
-    opened: Arc<OnceLock<SessionId>>,
-}
-
-impl Open {
-    pub(super) fn new(engine: &Arc<EngineServer>, handshake: Handshake) -> (Self, Abandoned) {
-        let opened = Arc::new(OnceLock::<SessionId>::new());
-        let open = Self { engine: Arc::clone(engine), handshake, opened: Arc::clone(&opened) };
-        let abandoned = Abandoned::Other(Box::new(move |hub| {
-            if let Some(sid) = opened.get().copied() {
-                // Where this does not get through, the heartbeat will find the session dead.
-                let tell = move |worker: &Rc<Worker>| polling::abandoned(worker, &sid);
-                let _late = hub.run_on(WorkerId(sid.worker()), tell);
-            }
-        }));
-        (open, abandoned)
-    }
+    pub(super) engine: Arc<EngineServer>,
+    pub(super) sid: SessionId,
+    pub(super) handshake: Handshake,
 }
 
 impl ExchangeTarget for Open {
     fn run(self: Box<Self>, worker: &Rc<Worker>, _body: Bytes, reply: Reply) {
-        let Some(session) = EngineSession::open_polling(worker, &self.engine, self.handshake) else {
-            return drop(reply.send(plain(StatusCode::SERVICE_UNAVAILABLE, "no randomness\n")));
-        };
-        let _unset = self.opened.set(session.sid);
-        // An opener that leaves from here on finds the session's id.
-        if reply.is_closed() {
-            return polling::abandoned(worker, &session.sid);
+        match EngineSession::open_polling(worker, &self.engine, self.sid, self.handshake) {
+            Ok(session) => session.span_on("polling").in_scope(|| session.poll(worker, reply)),
+            Err(bound) => drop(reply.send(too_many_sessions(bound))),
         }
-        session.span_on("polling").in_scope(|| session.poll(worker, reply));
     }
 }
 
 /// A GET that waits for packets. A session that has closed tells the next one so.
 pub(super) struct Get {
     pub(super) sid: SessionId,
+    pub(super) version: Version,
 }
 
 impl ExchangeTarget for Get {
     fn run(self: Box<Self>, worker: &Rc<Worker>, _body: Bytes, reply: Reply) {
-        match find(worker, &self.sid) {
-            Some(session) => session.span_on("polling").in_scope(|| session.poll(worker, reply)),
-            None => drop(reply.send(engine_error(ErrorCode::SessionIdUnknown))),
+        match find(worker, &self.sid, self.version) {
+            Ok(session) => session.span_on("polling").in_scope(|| session.poll(worker, reply)),
+            Err(unfit) => drop(reply.send(engine_error(unfit))),
         }
     }
 }
@@ -78,6 +64,7 @@ impl ExchangeTarget for Get {
 /// A POST that brings packets.
 pub(super) struct Post {
     pub(super) sid: SessionId,
+    pub(super) version: Version,
     /// Its body is of a kind that ends the session.
     pub(super) binary: bool,
     /// The session was told that the body is on its way.
@@ -87,16 +74,17 @@ pub(super) struct Post {
 impl ExchangeTarget for Post {
     fn begin(&mut self) -> Option<Check> {
         self.begun = true;
-        let sid = self.sid;
-        Some(Box::new(move |worker| match find(worker, &sid) {
-            Some(session) => session.begin_post(worker),
-            None => Err(engine_error(ErrorCode::SessionIdUnknown)),
+        let (sid, version) = (self.sid, self.version);
+        Some(Box::new(move |worker| match find(worker, &sid, version) {
+            Ok(session) => session.begin_post(worker),
+            Err(unfit) => Err(engine_error(unfit)),
         }))
     }
 
     fn run(self: Box<Self>, worker: &Rc<Worker>, body: Bytes, reply: Reply) {
-        let Some(session) = find(worker, &self.sid) else {
-            return drop(reply.send(engine_error(ErrorCode::SessionIdUnknown)));
+        let session = match find(worker, &self.sid, self.version) {
+            Ok(session) => session,
+            Err(unfit) => return drop(reply.send(engine_error(unfit))),
         };
         if self.binary {
             polling::on_refused_post(worker, &session);
@@ -107,7 +95,7 @@ impl ExchangeTarget for Post {
 
     fn refuse(self: Box<Self>, worker: &Rc<Worker>, refusal: BodyRefusal, reply: Reply) {
         let _gone = reply.send(refusal.answer());
-        if let Some(session) = find(worker, &self.sid) {
+        if let Ok(session) = find(worker, &self.sid, self.version) {
             polling::on_refused_post(worker, &session);
         }
     }
@@ -131,6 +119,7 @@ impl UpgradeTarget for SessionTarget {
 pub(super) struct ProbeTarget {
     pub(super) engine: Arc<EngineServer>,
     pub(super) sid: SessionId,
+    pub(super) version: Version,
     pub(super) wire: Wire,
     /// The origin of a page that is not known for one of ours: its session has to vouch for it.
     pub(super) stranger: Option<Box<str>>,
@@ -143,16 +132,17 @@ impl UpgradeTarget for ProbeTarget {
 
     /// Whether the session is there to be probed, and vouches for a stranger.
     fn check(&self) -> Option<Check> {
-        let (sid, stranger) = (self.sid, self.stranger.clone());
+        let (sid, version, stranger) = (self.sid, self.version, self.stranger.clone());
         Some(Box::new(move |worker| {
-            match (find(worker, &sid).filter(|session| session.is_open()), stranger) {
-                (Some(session), Some(origin)) if !session.handshake().is_of_own_page() => {
+            let session = find(worker, &sid, version);
+            match (session.and_then(open), stranger) {
+                (Ok(session), Some(origin)) if !session.handshake().is_of_own_page() => {
                     Err(refuse_origin(&origin))
                 }
-                (Some(_), _) => Ok(()),
+                (Ok(_), _) => Ok(()),
                 // What another page is told does not depend on what it asked for.
-                (None, Some(origin)) => Err(refuse_origin(&origin)),
-                (None, None) => Err(engine_error(ErrorCode::SessionIdUnknown)),
+                (Err(_), Some(origin)) => Err(refuse_origin(&origin)),
+                (Err(unfit), None) => Err(engine_error(unfit)),
             }
         }))
     }

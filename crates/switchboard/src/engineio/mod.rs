@@ -5,8 +5,10 @@
 mod answers;
 pub(crate) mod application;
 pub(crate) mod bare;
+mod cookie;
 mod decide;
 mod exchange;
+mod limit;
 mod options;
 pub(crate) mod polling;
 pub(crate) mod probe;
@@ -19,6 +21,8 @@ use switchboard_websocket::Limits;
 
 pub(crate) use application::Application;
 pub use bare::{EngineService, EngineSocket};
+pub use cookie::{SameSite, SessionCookie};
+use limit::{SessionLimit, TooManySessions};
 pub use options::{AllowRequest, EngineOptions, FullOutbox};
 
 /// One Engine.IO endpoint.
@@ -26,6 +30,7 @@ pub(crate) struct EngineServer {
     pub(crate) options: EngineOptions,
     pub(crate) application: Arc<dyn Application>,
     pub(crate) hub: Arc<Hub>,
+    pub(crate) sessions: SessionLimit,
 }
 
 /// Begins a text message: its packet's type.
@@ -34,6 +39,11 @@ pub(crate) fn begin_message(out: &mut Vec<u8>) {
 }
 
 impl EngineServer {
+    pub(crate) fn new(options: EngineOptions, application: Arc<dyn Application>, hub: Arc<Hub>) -> Self {
+        let sessions = SessionLimit::new(&options);
+        Self { options, application, hub, sessions }
+    }
+
     pub(crate) fn websocket_limits(&self) -> Limits {
         let max = self.options.max_payload;
         Limits::DEFAULT.max_message_bytes(max).max_frame_bytes(max)

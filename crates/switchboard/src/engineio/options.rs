@@ -4,10 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
 use http::request::Parts;
 use switchboard_websocket::deflate::DeflateOptions;
 
+use super::SessionCookie;
 use crate::handshake::{KeepHeaders, Peer};
 use crate::http::cors::Origins;
 use crate::http::files::ClientFile;
@@ -77,8 +77,13 @@ pub struct EngineOptions {
     /// Subprotocols of WebSockets (`Sec-WebSocket-Protocol`): the first of the client's that is among these is selected. Default: none, which
     /// selects the first that the client offers, as `ws` does in Node. [`Handshake::protocol`](crate::Handshake::protocol) shows it.
     pub subprotocols: Vec<String>,
-    /// The `Set-Cookie` sent with each handshake. Default: none.
-    pub cookie: Option<HeaderValue>,
+    /// Sessions at a time, on either transport. Default 1 000 000; a handshake beyond them gets a 503.
+    pub max_sessions: usize,
+    /// Sessions at a time from one address: that of the connection, or what a trusted proxy says. Default: no bound, as many clients may
+    /// share an address; a handshake beyond it gets a 503. Clients of a Unix-domain socket have no address.
+    pub max_sessions_per_address: usize,
+    /// The cookie that the first answer on polling sets. Default: none.
+    pub cookie: Option<SessionCookie>,
     /// Pages of which origins may connect, and read what they are answered (CORS). Default: those of the server's own host.
     pub origins: Origins,
     /// A check of one's own on each handshake. Default: none.
@@ -116,6 +121,8 @@ impl EngineOptions {
             websocket: true,
             allow_upgrades: true,
             subprotocols: Vec::new(),
+            max_sessions: 1_000_000,
+            max_sessions_per_address: usize::MAX,
             cookie: None,
             origins: Origins::default(),
             allow_request: None,

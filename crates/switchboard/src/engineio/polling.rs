@@ -46,6 +46,13 @@ impl Polling {
         }
     }
 
+    /// Answers the GET that waits, if one does, with an error.
+    fn answer_error(&self) {
+        if let Some(reply) = self.get.take() {
+            let _gone = reply.send(engine_error(ErrorCode::BadRequest));
+        }
+    }
+
     /// Answers the POST that was held back, if one was.
     pub(super) fn answer_post(&self) {
         if let Some(reply) = self.post.take() {
@@ -205,6 +212,10 @@ impl EngineSession {
 
 /// A POST was refused (by its size, its time, or its form): without what it brought its session cannot go on.
 pub(crate) fn on_refused_post(worker: &Rc<Worker>, session: &Rc<EngineSession>) {
+    if let Transport::Polling(polling) = &*session.transport.borrow() {
+        // An error, not a close: the client is to know both requests for what they are, whichever answer comes first.
+        polling.answer_error();
+    }
     session.close(worker, DisconnectReason::TransportError);
 }
 

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::HeaderValue;
 use http::request::Parts;
 use switchboard_hub::{Hub, HubOptions, NodeId};
 use switchboard_websocket::deflate::DeflateOptions;
@@ -14,7 +13,7 @@ use tokio::sync::watch;
 
 use super::Switchboard;
 use crate::api::options::SocketIoOptions;
-use crate::engineio::{EngineOptions, FullOutbox};
+use crate::engineio::{EngineOptions, FullOutbox, SessionCookie};
 use crate::handshake::{KeepHeaders, Peer};
 use crate::http::cors::Origins;
 use crate::http::files::ClientFile;
@@ -270,8 +269,22 @@ impl Builder {
         self
     }
 
-    /// The `Set-Cookie` sent with each handshake. Default: none.
-    pub fn cookie(mut self, cookie: HeaderValue) -> Self {
+    /// Sessions at a time, on either transport. Default 1 000 000; a handshake beyond them gets a 503.
+    pub fn max_sessions(mut self, sessions: usize) -> Self {
+        self.engine.max_sessions = sessions;
+        self
+    }
+
+    /// Sessions at a time from one address: that of the connection, or what a trusted proxy says. Default: no bound, as many clients may
+    /// share an address; a handshake beyond it gets a 503.
+    pub fn max_sessions_per_address(mut self, sessions: usize) -> Self {
+        self.engine.max_sessions_per_address = sessions;
+        self
+    }
+
+    /// The cookie that the first answer on polling sets: it holds the session's id, for balancers that keep a client's requests on one
+    /// server. Default: none.
+    pub fn cookie(mut self, cookie: SessionCookie) -> Self {
         self.engine.cookie = Some(cookie);
         self
     }
@@ -359,6 +372,9 @@ impl Builder {
         match self {
             _ if self.hub.workers == 0 || self.hub.workers > 256 => {
                 Err("`workers` must be from 1 to 256".to_owned())
+            }
+            _ if self.engine.cookie.as_ref().is_some_and(|cookie| cookie.check().is_err()) => {
+                self.engine.cookie.as_ref().map_or(Ok(()), SessionCookie::check)
             }
             _ if !self.engine.path.starts_with('/') => {
                 Err(format!("`path` must begin with a slash: {:?}", self.engine.path))

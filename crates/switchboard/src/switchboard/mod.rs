@@ -59,7 +59,7 @@ impl Switchboard {
     }
 
     fn add_engine(&self, options: EngineOptions, application: Arc<dyn Application>) {
-        let engine = Arc::new(EngineServer { options, application, hub: Arc::clone(&self.server.hub) });
+        let engine = Arc::new(EngineServer::new(options, application, Arc::clone(&self.server.hub)));
         let options = &engine.options;
         let files = Files { files: Arc::clone(&options.client_files), origins: options.origins.clone() };
         let path = options.path.clone();

@@ -1,10 +1,13 @@
 //! Sessions on polling: what they may do, and how they end.
 
+use std::task::Poll;
 use std::time::Duration;
 
-use switchboard::{Data, DisconnectReason, Socket, Switchboard};
+use switchboard::{Data, DisconnectReason, SessionCookie, Socket, Switchboard, TrustedProxies};
+use switchboard_websocket::{Config, WebSocketStream};
+use tower_service::Service;
 
-use crate::harness::{Polling, Server, Signal, log, soon};
+use crate::harness::{Polling, Server, Signal, log, request, soon};
 
 fn byes(socket: &Socket) {
     for n in 0..100 {
@@ -210,4 +213,102 @@ async fn a_broadcast_before_a_shutdown_reaches_a_poll_that_waits() {
         }
         assert!(reached);
     }
+}
+
+/// A handshake on polling: the head and the body of its answer.
+async fn handshake(server: &Server, headers: &str) -> (String, String) {
+    let target = "/socket.io/?EIO=4&transport=polling";
+    soon("a handshake", request(server.address, "GET", target, headers, "")).await
+}
+
+#[tokio::test]
+async fn sessions_are_as_many_as_the_options_let_in() {
+    let server = Server::start(Switchboard::builder().workers(2).max_sessions(3), |_| {}).await;
+    let mut sessions = Vec::new();
+    for _ in 0..2 {
+        sessions.push(Polling::open(&server).await);
+    }
+    let websocket = server.open().await;
+    let (head, body) = handshake(&server, "").await;
+    assert!(head.starts_with("HTTP/1.1 503"), "{head}");
+    assert_eq!(body, "too many sessions\n");
+    let url = format!("ws://{}/socket.io/?EIO=4&transport=websocket", server.address);
+    let refused = soon("a refusal", WebSocketStream::connect(&url, &Config::default())).await;
+    assert!(refused.is_err_and(|error| error.to_string().contains("503")));
+    // One that ends makes room.
+    sessions[0].post("1").await;
+    let _in = Polling::open(&server).await;
+    drop(websocket);
+}
+
+#[tokio::test]
+async fn sessions_from_one_address_are_as_many_as_the_options_let_in() {
+    let proxies = TrustedProxies::loopback();
+    let builder = Switchboard::builder().workers(1).max_sessions_per_address(1).trusted_proxies(proxies);
+    let server = Server::start(builder, |_| {}).await;
+    for (address, status) in [("192.0.2.1", "200"), ("192.0.2.1", "503"), ("192.0.2.2", "200")] {
+        let (head, body) = handshake(&server, &format!("x-forwarded-for: {address}\r\n")).await;
+        assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{address}: {head}");
+        assert_eq!(body == "too many sessions from one address\n", status == "503", "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_ends_whose_opener_leaves_before_its_answer() {
+    let server = Server::start(Switchboard::builder().workers(1).max_sessions(1), |_| {}).await;
+    let mut service = server.io.service();
+    let mut open = || {
+        let request = http::Request::get("/socket.io/?EIO=4&transport=polling").body(String::new());
+        Box::pin(service.call(request.expect("it is a request")))
+    };
+    let mut left = 0;
+    while left < 20 {
+        let mut opening = open();
+        let polled = std::future::poll_fn(|cx| Poll::Ready(opening.as_mut().poll(cx).is_pending())).await;
+        left += usize::from(polled);
+        drop(opening);
+    }
+    // Each of them would count, for as long as its heartbeat goes.
+    let opened = soon("room for a session", async {
+        loop {
+            let answer = open().await.expect("it does not fail");
+            if answer.status() == 200 {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    opened.await;
+}
+
+#[tokio::test]
+async fn the_first_answer_on_polling_sets_the_cookie_and_no_other_does() {
+    let builder = Switchboard::builder().workers(1).cookie(SessionCookie::default());
+    let server = Server::start(builder, |_| {}).await;
+    let (head, body) = handshake(&server, "").await;
+    let sid = body.split('"').nth(3).expect("a session id");
+    assert!(head.contains(&format!("set-cookie: io={sid}; Path=/; HttpOnly; SameSite=Lax")), "{head}");
+    let target = format!("/socket.io/?EIO=4&transport=polling&sid={sid}");
+    let (head, _) = request(server.address, "POST", &target, "", "40").await;
+    assert!(!head.contains("cookie"), "{head}");
+    let (head, _) = request(server.address, "GET", &target, "", "").await;
+    assert!(!head.contains("cookie"), "{head}");
+    assert!(Switchboard::builder().cookie(SessionCookie::new("a b")).build().is_err());
+}
+
+#[tokio::test]
+async fn a_request_that_names_another_version_than_its_sessions_harms_nobody() {
+    let server = Server::workers(1, |_| {}).await;
+    let client = joined(&server).await;
+    let bad = r#"{"code":3,"message":"Bad request"}"#;
+    for version in ["EIO=3&", ""] {
+        let target = format!("/socket.io/?{version}transport=polling&sid={}", client.sid());
+        for method in ["GET", "POST"] {
+            let (head, body) = request(server.address, method, &target, "", "").await;
+            assert!(head.starts_with("HTTP/1.1 400"), "{head}");
+            assert_eq!(body, bad);
+        }
+    }
+    server.io.root().emit("still", "here").expect("room");
+    assert_eq!(client.get().await, [r#"42["still","here"]"#]);
 }

@@ -86,6 +86,7 @@ impl EngineSession {
         }
         worker.extension::<Registry>().sessions.borrow_mut().remove(&self.sid);
         if let Some(key) = self.key.take() {
+            self.server.sessions.leave(self.handshake.address().map(|address| address.ip()));
             worker.remove_session(key);
         }
     }

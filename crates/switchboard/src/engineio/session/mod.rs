@@ -12,15 +12,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hashbrown::HashMap;
-use switchboard_hub::{Framing, HubError, Outbox, Session, SessionKey, Worker};
+use switchboard_hub::{Framing, HubError, Outbox, Session, SessionKey, Worker, WorkerId};
 use switchboard_protocol::engineio::{
     Ending, OpenPacket, Packet, Received, ServerSession, SessionId, Version,
 };
 use switchboard_websocket::Opcode;
 
-use super::EngineServer;
 use super::application::Conversation;
 use super::polling::Polling;
+use super::{EngineServer, TooManySessions};
 use crate::DisconnectReason;
 use crate::handshake::Handshake;
 use crate::transport::connection::{Connection, ConnectionOwner, Opened};
@@ -37,6 +37,16 @@ impl Registry {
     pub(crate) fn get(&self, sid: &SessionId) -> Option<Rc<EngineSession>> {
         self.sessions.borrow().get(sid).cloned()
     }
+}
+
+/// An id for a session of a worker; `None` where the system has no randomness.
+pub(crate) fn new_id(worker: WorkerId) -> Option<SessionId> {
+    let mut random = [0; 14];
+    if let Err(error) = getrandom::fill(&mut random) {
+        tracing::error!(%error, "no randomness for a session id");
+        return None;
+    }
+    Some(SessionId::new(worker.0, random))
 }
 
 /// How a packet is sent.
@@ -83,7 +93,9 @@ impl EngineSession {
         handshake: Handshake,
         opened: Opened<'_>,
     ) {
-        let Some(session) = Self::new(worker, server, handshake, opened.wire.framing()) else { return };
+        // The handshake has passed this bound; another one may have been faster since.
+        let Some(sid) = new_id(worker.id()) else { return };
+        let Ok(session) = Self::new(worker, server, sid, handshake, opened.wire.framing()) else { return };
         let limits = server.websocket_limits();
         let connection =
             Connection::start(worker, opened, limits, Rc::clone(&session) as Rc<dyn ConnectionOwner>);
@@ -95,33 +107,31 @@ impl EngineSession {
     pub(crate) fn open_polling(
         worker: &Rc<Worker>,
         server: &Arc<EngineServer>,
+        sid: SessionId,
         handshake: Handshake,
-    ) -> Option<Rc<Self>> {
-        let session = Self::new(worker, server, handshake, PAYLOAD)?;
+    ) -> Result<Rc<Self>, TooManySessions> {
+        let session = Self::new(worker, server, sid, handshake, PAYLOAD)?;
         *session.transport.borrow_mut() = Transport::Polling(Polling::default());
         let upgrades: &[&str] = if server.options.upgrades() { &["websocket"] } else { &[] };
         session.start(worker, upgrades);
-        Some(session)
+        Ok(session)
     }
 
     fn new(
         worker: &Rc<Worker>,
         server: &Arc<EngineServer>,
+        sid: SessionId,
         handshake: Handshake,
         framing: Framing,
-    ) -> Option<Rc<Self>> {
-        let mut random = [0; 14];
-        if let Err(error) = getrandom::fill(&mut random) {
-            tracing::error!(%error, "no randomness for a session id");
-            return None;
-        }
+    ) -> Result<Rc<Self>, TooManySessions> {
+        server.sessions.enter(handshake.address().map(|address| address.ip()))?;
         let options = &server.options;
         let (interval, timeout) = (options.ping_interval, options.ping_timeout);
         let begin = if framing == PAYLOAD { ServerSession::polling } else { ServerSession::websocket };
         let rules = begin(worker.elapsed(), Version::V4, interval, timeout);
         handshake.set_on_websocket(framing != PAYLOAD);
         let session = Rc::new(Self {
-            sid: SessionId::new(worker.id().0, random),
+            sid,
             key: Cell::new(None),
             outbox: Outbox::new(options.max_outbox_bytes, framing),
             server: Arc::clone(server),
@@ -136,7 +146,7 @@ impl EngineSession {
         registry.sessions.borrow_mut().insert(session.sid, Rc::clone(&session));
         metrics::counter!("switchboard_sessions_opened_total").increment(1);
         metrics::gauge!("switchboard_sessions").increment(1.0);
-        Some(session)
+        Ok(session)
     }
 
     fn start(self: &Rc<Self>, worker: &Rc<Worker>, upgrades: &[&str]) {
@@ -189,6 +199,11 @@ impl EngineSession {
         if let Some(key) = self.key.get() {
             worker.arm(key, deadline);
         }
+    }
+
+    /// Whether a request that names this version may be the session's.
+    pub(crate) fn speaks(&self, version: Version) -> bool {
+        self.rules.borrow().version() == version
     }
 
     /// Whether the session still takes packets.
