@@ -87,7 +87,17 @@ pub use switchboard_websocket::deflate::DeflateOptions;
 pub use transport::tls::Tls;
 pub use websocket::{CloseCode, WebSocket, WebSocketOptions, WebSocketService};
 
-/// The programs of the README, which compile.
+/// The programs of the README and of the pages in `docs/`, which compile.
 #[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
-struct ReadmePrograms;
+mod programs {
+    #[doc = include_str!("../../../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../../docs/guide.md")]
+    struct Guide;
+    #[doc = include_str!("../../../docs/from-node.md")]
+    struct FromNode;
+    #[doc = include_str!("../../../docs/threads.md")]
+    struct Threads;
+    #[doc = include_str!("../../../docs/axum.md")]
+    struct Axum;
+}
