@@ -27,13 +27,14 @@ async fn server(options: DeflateOptions) -> (Switchboard, SocketAddr) {
     let mut raw = WebSocketOptions::default();
     raw.per_message_deflate = Some(options);
     io.websocket_with("/echo", raw.clone())
+        .expect("the options are good")
         .on_message(|socket: &WebSocket, message: Message<'_>| socket.send(message));
     let cast = io.of("/cast");
     cast.on("echo", |socket: Socket, Data(text): Data<String>| socket.emit("echo", text));
     cast.on("cast", |socket: Socket, Data(text): Data<String>| socket.namespace().emit("cast", text));
     let room = cast.clone();
     // To all, and to its sender alone: the two take turns on each connection.
-    io.websocket_with("/cast", raw).share(&cast, "cast").on_message(
+    io.websocket_with("/cast", raw).expect("the options are good").share(&cast, "cast").on_message(
         move |socket: &WebSocket, message: Message<'_>| {
             if let Message::Text(text) = message {
                 room.emit("cast", text)?;
@@ -197,10 +198,12 @@ async fn flagging(options: DeflateOptions) -> (Switchboard, SocketAddr) {
     });
     let mut raw = WebSocketOptions::default();
     raw.per_message_deflate = Some(options);
-    io.websocket_with("/raw", raw).on_message(|socket: &WebSocket, message: Message<'_>| match message {
-        Message::Text("true") => socket.send(&*text(1)),
-        _ => socket.send_uncompressed(&*text(1)),
-    });
+    io.websocket_with("/raw", raw).expect("the options are good").on_message(
+        |socket: &WebSocket, message: Message<'_>| match message {
+            Message::Text("true") => socket.send(&*text(1)),
+            _ => socket.send_uncompressed(&*text(1)),
+        },
+    );
     let address = io.bind("127.0.0.1:0").await.expect("a port is free").local_addr();
     (io, address)
 }

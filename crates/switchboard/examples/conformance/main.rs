@@ -125,9 +125,9 @@ fn build(options: &Options) -> std::io::Result<Switchboard> {
     // Autobahn sends 4 MiB in frames of 64 bytes.
     raw.max_fragments = 1 << 17;
     raw.per_message_deflate = options.deflate();
-    io.websocket_with("/ws", raw.clone())
+    io.websocket_with("/ws", raw.clone())?
         .on_message(|socket: &WebSocket, message: Message<'_>| socket.send(message));
-    io.websocket_with("/ws-cast", raw).share(&io.of("/cast"), "cast");
+    io.websocket_with("/ws-cast", raw)?.share(&io.of("/cast"), "cast");
     Ok(io)
 }
 

@@ -36,7 +36,7 @@ pub enum FullOutbox {
 pub struct EngineOptions {
     /// The path. Default `/socket.io` for Socket.IO, `/engine.io` for a bare service. A trailing slash makes no difference.
     pub path: String,
-    /// How often the server pings. Default 25 s.
+    /// How often the server pings. Default 25 s. With `ping_timeout` it may be at most 24 days, as clients have no longer timers.
     pub ping_interval: Duration,
     /// How long a client has to answer a ping before its session is closed. Default 20 s.
     pub ping_timeout: Duration,
@@ -101,6 +101,18 @@ impl Default for EngineOptions {
     }
 }
 
+/// The longest time that a timer of JavaScript's can be set to; a longer one fires at once. Clients set one to the sum of the ping interval
+/// and the ping time-out.
+const LONGEST_TIMER: Duration = Duration::from_millis(i32::MAX as u64);
+
+/// Whether an option is a size or a time, and not nothing.
+///
+/// # Errors
+/// A message that names the option.
+pub(crate) fn more_than_nothing(what: &str, is_more: bool) -> Result<(), String> {
+    if is_more { Ok(()) } else { Err(format!("`{what}` must be more than nothing")) }
+}
+
 impl EngineOptions {
     pub(crate) fn new(path: &str) -> Self {
         Self {
@@ -129,6 +141,35 @@ impl EngineOptions {
             keep_headers: KeepHeaders::default(),
             client_files: Arc::from([]),
         }
+    }
+
+    /// # Errors
+    /// What makes no sense, by name.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if !self.path.starts_with('/') {
+            return Err(format!("`path` must begin with a slash: {:?}", self.path));
+        }
+        if !self.polling && !self.websocket {
+            return Err("`transports` must leave one on".to_owned());
+        }
+        self.cookie.as_ref().map_or(Ok(()), SessionCookie::check)?;
+        for (what, time) in [
+            ("ping_interval", Some(self.ping_interval)),
+            ("ping_timeout", Some(self.ping_timeout)),
+            ("upgrade_timeout", Some(self.upgrade_timeout)),
+            ("body_timeout", Some(self.body_timeout)),
+            ("message_timeout", self.message_timeout),
+        ] {
+            more_than_nothing(what, time != Some(Duration::ZERO))?;
+        }
+        more_than_nothing("max_payload", self.max_payload != 0)?;
+        more_than_nothing("max_outbox_bytes", self.max_outbox_bytes != 0)?;
+        if self.ping_interval.saturating_add(self.ping_timeout) > LONGEST_TIMER {
+            return Err(format!(
+                "`ping_interval` and `ping_timeout` must be at most {LONGEST_TIMER:?} together: clients have no longer timers"
+            ));
+        }
+        Ok(())
     }
 
     pub(crate) fn upgrades(&self) -> bool {

@@ -139,8 +139,6 @@ impl ConnectionOwner for Probe {
         Timeouts { message: None, close: self.session.server.options.close_timeout }
     }
 
-    fn arm(&self, _worker: &Worker, _deadline: Instant) {}
-
     fn on_connection_end(self: Rc<Self>, worker: &Rc<Worker>, _link: &Rc<Connection>, _end: ConnectionEnd) {
         self.fail(worker);
         *self.connection.borrow_mut() = None;

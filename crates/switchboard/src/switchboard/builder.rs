@@ -346,7 +346,7 @@ impl Builder {
     /// # Errors
     /// Those of starting threads; [`InvalidInput`](io::ErrorKind::InvalidInput) for options that make no sense, with a message that names them.
     pub fn build(self) -> io::Result<Switchboard> {
-        self.check().map_err(|message| io::Error::new(io::ErrorKind::InvalidInput, message))?;
+        self.check().map_err(senseless)?;
         crate::metrics::describe();
         let hub = Hub::start(&self.hub)?;
         let socketio = SocketIo::new(self.socketio, &hub, self.states);
@@ -368,28 +368,19 @@ impl Builder {
     }
 
     fn check(&self) -> Result<(), String> {
-        let nothing = |what: &str| Err(format!("`{what}` must be more than nothing"));
-        match self {
-            _ if self.hub.workers == 0 || self.hub.workers > 256 => {
-                Err("`workers` must be from 1 to 256".to_owned())
-            }
-            _ if self.engine.cookie.as_ref().is_some_and(|cookie| cookie.check().is_err()) => {
-                self.engine.cookie.as_ref().map_or(Ok(()), SessionCookie::check)
-            }
-            _ if !self.engine.path.starts_with('/') => {
-                Err(format!("`path` must begin with a slash: {:?}", self.engine.path))
-            }
-            _ if self.engine.ping_interval.is_zero() => nothing("ping_interval"),
-            _ if self.engine.ping_timeout.is_zero() => nothing("ping_timeout"),
-            _ if self.socketio.packets.max_depth > 2000 => {
-                Err("`max_depth` must be at most 2000: a level takes up to 3 KiB of a worker's stack"
-                    .to_owned())
-            }
-            _ if self.engine.max_payload == 0 => nothing("max_payload"),
-            _ if !self.engine.polling && !self.engine.websocket => {
-                Err("`transports` must leave one on".to_owned())
-            }
-            _ => Ok(()),
+        if self.hub.workers == 0 || self.hub.workers > 256 {
+            return Err("`workers` must be from 1 to 256".to_owned());
         }
+        if self.socketio.packets.max_depth > 2000 {
+            return Err(
+                "`max_depth` must be at most 2000: a level takes up to 3 KiB of a worker's stack".to_owned()
+            );
+        }
+        self.engine.check()
     }
+}
+
+/// The error for options that make no sense.
+pub(super) fn senseless(message: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, message)
 }

@@ -3,6 +3,7 @@
 mod builder;
 mod extract;
 
+use std::borrow::Cow;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use switchboard_hub::{Bus, Hub};
 use tokio::net::ToSocketAddrs;
 
 pub use builder::Builder;
+use builder::senseless;
 use extract::WeakSwitchboard;
 
 use crate::api::namespace::Namespace;
@@ -126,26 +128,48 @@ impl Switchboard {
         self.socketio.dialects.add(dialect)
     }
 
-    /// A raw WebSocket service at a path, with default options. One that was there is replaced.
+    /// A raw WebSocket service at a path, with default options. One that was there is replaced. A missing leading slash is added.
     pub fn websocket(&self, path: &str) -> WebSocketService {
-        self.websocket_with(path, WebSocketOptions::default())
+        self.add_websocket(path, WebSocketOptions::default())
     }
 
-    /// A raw WebSocket service at a path.
-    pub fn websocket_with(&self, path: &str, options: WebSocketOptions) -> WebSocketService {
-        let service = RawService::new(path, options);
-        self.server.mount(path, &[Arc::clone(&service) as Arc<dyn Mount>]);
+    /// A raw WebSocket service at a path. One that was there is replaced. A missing leading slash is added.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for options that make no sense, with a message that names them.
+    pub fn websocket_with(&self, path: &str, options: WebSocketOptions) -> io::Result<WebSocketService> {
+        options.check().map_err(senseless)?;
+        Ok(self.add_websocket(path, options))
+    }
+
+    fn add_websocket(&self, path: &str, options: WebSocketOptions) -> WebSocketService {
+        let path = with_slash(path);
+        let service = RawService::new(&path, options);
+        self.server.mount(&path, &[Arc::clone(&service) as Arc<dyn Mount>]);
         WebSocketService::new(service)
     }
 
-    /// A bare Engine.IO service at a path, with the server's own Engine.IO options. One that was there is replaced.
+    /// A bare Engine.IO service at a path, with the server's own Engine.IO options. One that was there is replaced. A missing leading slash is
+    /// added.
     pub fn engine(&self, path: &str) -> EngineService {
         let options = EngineOptions::clone(&self.engine);
-        self.engine_with(EngineOptions { path: path.to_owned(), client_files: Arc::from([]), ..options })
+        self.add_service(EngineOptions {
+            path: with_slash(path).into_owned(),
+            client_files: Arc::from([]),
+            ..options
+        })
     }
 
-    /// A bare Engine.IO service with options of its own.
-    pub fn engine_with(&self, options: EngineOptions) -> EngineService {
+    /// A bare Engine.IO service with options of its own. One at the same path is replaced.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for options that make no sense, with a message that names them.
+    pub fn engine_with(&self, options: EngineOptions) -> io::Result<EngineService> {
+        options.check().map_err(senseless)?;
+        Ok(self.add_service(options))
+    }
+
+    fn add_service(&self, options: EngineOptions) -> EngineService {
         let service = EngineService::new(&self.server.hub);
         self.add_engine(options, Arc::new(service.clone()));
         service
@@ -274,4 +298,8 @@ impl Switchboard {
     pub fn client_address(&self, peer: SocketAddr, headers: &http::HeaderMap) -> SocketAddr {
         self.server.proxies.resolve(crate::Peer::new(peer), headers).address.unwrap_or(peer)
     }
+}
+
+fn with_slash(path: &str) -> Cow<'_, str> {
+    if path.starts_with('/') { Cow::Borrowed(path) } else { Cow::Owned(format!("/{path}")) }
 }

@@ -12,7 +12,7 @@ use switchboard_websocket::deflate::DeflateOptions;
 use super::dialect::RawDialect;
 use super::session::{RawSession, WebSocket};
 use crate::api::namespace::{Namespace, NamespaceInner};
-use crate::engineio::AllowRequest;
+use crate::engineio::{AllowRequest, more_than_nothing};
 use crate::functions::replace;
 use crate::handshake::{Handshake, KeepHeaders};
 use crate::http::cors::Origins;
@@ -36,8 +36,9 @@ pub struct WebSocketOptions {
     /// Compression (permessage-deflate, RFC 7692) for clients that offer it. Default: none. Its memory is told in the documentation of
     /// [`DeflateOptions`]; with context taken over, a compressor that was idle between two pings gives its own back.
     pub per_message_deflate: Option<DeflateOptions>,
-    /// How often a client is pinged; one of which nothing has come since the ping before, not even a pong, is cut. Default 30 s.
-    pub ping_interval: Duration,
+    /// How often a client is pinged; one of which nothing has come since the ping before, not even a pong, is cut. Default 30 s. `None`:
+    /// never, so that a client which has vanished is noticed only when the kernel gives up what is sent to it.
+    pub ping_interval: Option<Duration>,
     /// How long a message may take to arrive, from its first byte to its last; one of which 64 KiB more have come has the whole time
     /// again. Default 60 s; then the connection is closed with 1008. `None`: any time.
     pub message_timeout: Option<Duration>,
@@ -60,13 +61,25 @@ impl Default for WebSocketOptions {
             max_fragments: Limits::DEFAULT.max_fragments,
             max_outbox_bytes: 128 << 20,
             per_message_deflate: None,
-            ping_interval: Duration::from_secs(30),
+            ping_interval: Some(Duration::from_secs(30)),
             message_timeout: Some(Duration::from_secs(60)),
             close_timeout: Some(Duration::from_secs(30)),
             origins: Origins::default(),
             allow_request: None,
             keep_headers: KeepHeaders::default(),
         }
+    }
+}
+
+impl WebSocketOptions {
+    /// # Errors
+    /// What makes no sense, by name.
+    pub(crate) fn check(&self) -> std::result::Result<(), String> {
+        more_than_nothing("max_message_bytes", self.max_message_bytes != 0)?;
+        more_than_nothing("max_fragments", self.max_fragments != 0)?;
+        more_than_nothing("max_outbox_bytes", self.max_outbox_bytes != 0)?;
+        more_than_nothing("ping_interval", self.ping_interval != Some(Duration::ZERO))?;
+        more_than_nothing("message_timeout", self.message_timeout != Some(Duration::ZERO))
     }
 }
 

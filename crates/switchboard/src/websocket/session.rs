@@ -234,7 +234,9 @@ impl RawSession {
         let member = session.join_namespace(worker);
         let socket = WebSocket { hub, handshake, session: key, member, worker: worker.id(), wire };
         let socket = session.socket.get_or_init(|| socket);
-        worker.arm(key, Worker::clock() + ping_interval);
+        if let Some(interval) = ping_interval {
+            worker.arm(key, Worker::deadline(interval));
+        }
         metrics::counter!("switchboard_websockets_opened_total").increment(1);
         metrics::gauge!("switchboard_websockets").increment(1.0);
         session.settle(worker, guarded(|| session.functions.on_connect(socket)));
@@ -306,10 +308,8 @@ impl Session for RawSession {
     }
 
     fn on_timer(&self, worker: &Rc<Worker>, now: Instant) -> Option<Instant> {
-        let connection = self.connection()?;
-        if !connection.wire().has_pings() {
-            return None;
-        }
+        let interval = self.functions.settings.options.ping_interval?;
+        let connection = self.connection().filter(|connection| connection.wire().has_pings())?;
         if !connection.take_alive() {
             metrics::counter!("switchboard_websocket_ping_timeouts_total").increment(1);
             connection.abort();
@@ -317,7 +317,7 @@ impl Session for RawSession {
         }
         connection.rest();
         connection.ping(worker);
-        Some(now + self.functions.settings.options.ping_interval)
+        now.checked_add(interval)
     }
 
     fn shut_down(&self, worker: &Rc<Worker>) {
@@ -353,12 +353,6 @@ impl ConnectionOwner for RawSession {
     fn timeouts(&self) -> Timeouts {
         let options = &self.functions.settings.options;
         Timeouts { message: options.message_timeout, close: options.close_timeout }
-    }
-
-    fn arm(&self, worker: &Worker, deadline: Instant) {
-        if let Some(socket) = self.socket.get() {
-            worker.arm(socket.session, deadline);
-        }
     }
 
     fn on_connection_end(self: Rc<Self>, worker: &Rc<Worker>, _link: &Rc<Connection>, end: ConnectionEnd) {

@@ -121,7 +121,8 @@ async fn a_websocket_of_engine_io_has_the_subprotocol_that_its_client_offered_fi
     let server = Server::start(builder()).await;
     let mut options = server.io.engine_options();
     (options.path, options.subprotocols) = ("/chosen".to_owned(), vec!["b".to_owned()]);
-    let services = [server.io.engine("/first"), server.io.engine_with(options)];
+    let services =
+        [server.io.engine("/first"), server.io.engine_with(options).expect("the options are good")];
     for service in &services {
         service.on_connect(|socket| socket.send(&format!("has {:?}", socket.handshake().protocol())));
     }
@@ -151,6 +152,7 @@ async fn a_check_that_panics_is_a_500_for_its_request_only() {
     server
         .io
         .websocket_with("/checked", options)
+        .expect("the options are good")
         .on_message(|socket, message: Message<'_>| socket.send(message));
     let before = metric("switchboard_handler_panics_total", "");
     for (request, headers) in
@@ -168,7 +170,7 @@ async fn a_body_that_takes_too_long_is_a_408_and_ends_its_session() {
     let server = Server::start(builder()).await;
     let mut options = server.io.engine_options();
     (options.path, options.body_timeout) = ("/e".to_owned(), SHORT);
-    server.io.engine_with(options);
+    server.io.engine_with(options).expect("the options are good");
     for framing in ["content-length: 10", "transfer-encoding: chunked"] {
         let open = answer(&server, &get("/e?EIO=4&transport=polling", ""), "").await;
         let path = format!("/e?EIO=4&transport=polling&sid={}", session_id(&open));
@@ -186,7 +188,7 @@ async fn a_body_in_too_many_pieces_is_a_413_and_ends_its_session() {
     let server = Server::start(builder()).await;
     let mut options = server.io.engine_options();
     (options.path, options.max_body_pieces) = ("/e".to_owned(), 20);
-    server.io.engine_with(options);
+    server.io.engine_with(options).expect("the options are good");
     for (pieces, status) in [(20, 200), (21, 413)] {
         let open = answer(&server, &get("/e?EIO=4&transport=polling", ""), "").await;
         let path = format!("/e?EIO=4&transport=polling&sid={}", session_id(&open));

@@ -117,6 +117,7 @@ async fn a_client_that_does_not_listen_is_not_read_on_and_nothing_it_is_owed_is_
     server
         .io
         .websocket_with("/narrow", options)
+        .expect("the options are good")
         .on_message(|socket: &WebSocket, message: Message<'_>| socket.send(message));
     let mut client = server.send(upgrade("/narrow")).await;
     client.head().await;

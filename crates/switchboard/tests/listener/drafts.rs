@@ -235,7 +235,7 @@ async fn the_checks_of_a_path_hold_for_drafts_too() {
     .await;
     let mut closed = WebSocketOptions::default();
     closed.allow_request = Some(std::sync::Arc::new(|_, _| Err("never".to_owned())));
-    server.io.websocket_with("/closed", closed);
+    server.io.websocket_with("/closed", closed).expect("the options are good");
     for (path, status, word) in [
         ("/socket.io/?EIO=4&transport=websocket", "403", "not today"),
         ("/socket.io/?EIO=4&transport=websocket&sid=AAAAAAAAAAAAAAAAAAAA", "400", "Session ID unknown"),
@@ -256,7 +256,11 @@ async fn a_client_of_hixie_may_close_and_is_closed_when_it_breaks_a_rule() {
     let server = server().await;
     let mut options = WebSocketOptions::default();
     options.max_message_bytes = 5;
-    server.io.websocket_with("/small", options).on_message(|socket, message| socket.send(message));
+    server
+        .io
+        .websocket_with("/small", options)
+        .expect("the options are good")
+        .on_message(|socket, message| socket.send(message));
     for (path, bytes, answer) in [
         ("/ws", &b"\xFF\x00"[..], &b"\xFF\x00"[..]),
         ("/ws", b"\x00a\xFF\xFF\x00", b"\x00a\xFF\xFF\x00"),
@@ -363,8 +367,12 @@ async fn binary_for_a_client_that_only_takes_text_is_an_error() {
 async fn clients_that_have_no_pings_are_not_pinged_nor_cut_for_it() {
     let server = server().await;
     let mut options = WebSocketOptions::default();
-    options.ping_interval = Duration::from_millis(20);
-    server.io.websocket_with("/pinged", options).on_message(|socket, message| socket.send(message));
+    options.ping_interval = Some(Duration::from_millis(20));
+    server
+        .io
+        .websocket_with("/pinged", options)
+        .expect("the options are good")
+        .on_message(|socket, message| socket.send(message));
     let mut silent = connected(&server, "/pinged").await;
     // One that has pings and does not answer them is cut, twice one after the other, while the other is left in peace.
     for _ in 0..2 {

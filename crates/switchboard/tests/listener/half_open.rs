@@ -10,8 +10,8 @@ use crate::harness::{SHORT, Server, eventually, metric, text_frame, upgrade};
 async fn a_raw_websocket_whose_peer_is_silent_is_pinged_then_cut() {
     let server = Server::with(|_| {}).await;
     let mut options = WebSocketOptions::default();
-    options.ping_interval = SHORT;
-    server.io.websocket_with("/pinged", options);
+    options.ping_interval = Some(SHORT);
+    server.io.websocket_with("/pinged", options).expect("the options are good");
     let mut silent = server.send(upgrade("/pinged")).await;
     let mut lively = server.websocket("/pinged").await;
     silent.head().await;

@@ -14,6 +14,7 @@ mod harness;
 mod http1;
 mod http2;
 mod mounted;
+mod options;
 mod origins;
 mod pieces;
 mod places;

@@ -148,7 +148,7 @@ async fn users_are_asked_once_whether_a_conversation_may_begin_on_every_way_in()
             let _ended = tell_raw.send("raw");
             Ok(())
         }));
-        server.io.websocket_with("/raw", raw);
+        server.io.websocket_with("/raw", raw).expect("the options are good");
         let mounted = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addresses = [server.address, mounted.local_addr().unwrap()];
         let app = axum::Router::new().layer(server.io.layer());

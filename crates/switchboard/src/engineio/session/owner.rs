@@ -69,11 +69,11 @@ impl Session for EngineSession {
 
     fn on_timer(&self, worker: &Rc<Worker>, now: Instant) -> Option<Instant> {
         let me = worker.extension::<Registry>().get(&self.sid)?;
-        let message_due = me.check_connection(worker, now);
+        me.excuse_silence(worker, now);
         me.keep_rules(worker, now);
         let application = self.conversation().and_then(|conversation| conversation.on_timer(worker, now));
         let own = self.deadline(worker)?;
-        Some([application, message_due].into_iter().flatten().fold(own, Instant::min))
+        Some(application.map_or(own, |deadline| deadline.min(own)))
     }
 
     fn shut_down(&self, worker: &Rc<Worker>) {
@@ -112,18 +112,15 @@ impl EngineSession {
         }
     }
 
-    /// Looks after the time of a message that has begun, and of a client that is not read. Returns when to look again.
-    fn check_connection(&self, worker: &Rc<Worker>, now: Instant) -> Option<Instant> {
-        let connection = match &*self.transport.borrow() {
-            Transport::WebSocket(connection) => Rc::clone(connection),
-            Transport::Polling(_) | Transport::None => return None,
-        };
-        if connection.is_unread() {
+    /// Excuses the silence of a client whose connection is not read for a while.
+    fn excuse_silence(&self, worker: &Rc<Worker>, now: Instant) {
+        if let Transport::WebSocket(connection) = &*self.transport.borrow()
+            && connection.is_unread()
+        {
             // One that does not take its answers has to take some.
             let elapsed = now.saturating_duration_since(worker.origin());
             self.rules.borrow_mut().excuse_silence(elapsed, || connection.take_alive());
         }
-        connection.check_time(worker, now)
     }
 
     /// A session that does not read looks whether its connection is still there.
@@ -165,10 +162,6 @@ impl ConnectionOwner for EngineSession {
     fn timeouts(&self) -> Timeouts {
         let options = &self.server.options;
         Timeouts { message: options.message_timeout, close: options.close_timeout }
-    }
-
-    fn arm(&self, worker: &Worker, deadline: Instant) {
-        self.arm(worker, deadline);
     }
 
     fn on_connection_end(self: Rc<Self>, worker: &Rc<Worker>, _link: &Rc<Connection>, end: ConnectionEnd) {

@@ -18,7 +18,7 @@ use std::mem;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use switchboard_hub::{Session, Worker, WorkerId};
@@ -51,9 +51,6 @@ pub(crate) trait ConnectionOwner: Session {
 
     /// How long the peer may take.
     fn timeouts(&self) -> Timeouts;
-
-    /// Makes sure that the owner's timer, which asks [`Connection::check_time`], is called at `deadline` at the latest.
-    fn arm(&self, worker: &Worker, deadline: Instant);
 
     /// The connection has ended. Called once, for its last owner.
     fn on_connection_end(
@@ -195,6 +192,8 @@ enum Flag {
     EndTold = 32,
     /// Bytes have come, or gone that the peer had to take before it was read on, since that was asked last.
     Alive = 64,
+    /// A task watches over the time of its messages.
+    Watched = 128,
 }
 
 /// What few connections have.

@@ -72,8 +72,8 @@ impl Session for Owner {
         self.connection().abort();
     }
 
-    fn on_timer(&self, worker: &Rc<Worker>, now: Instant) -> Option<Instant> {
-        self.connection().check_time(worker, now)
+    fn on_timer(&self, _worker: &Rc<Worker>, _now: Instant) -> Option<Instant> {
+        None
     }
 
     fn shut_down(&self, _worker: &Rc<Worker>) {}
@@ -100,10 +100,6 @@ impl ConnectionOwner for Owner {
 
     fn timeouts(&self) -> Timeouts {
         self.timeouts
-    }
-
-    fn arm(&self, worker: &Worker, deadline: Instant) {
-        worker.arm(self.key.get().expect("it has begun"), deadline);
     }
 
     fn on_connection_end(

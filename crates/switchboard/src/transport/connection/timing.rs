@@ -1,14 +1,14 @@
 //! What a connection does as time passes: a message that has begun has to be complete in time, and memory that was not used is given back.
 
 use std::num::NonZeroU32;
-use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::rc::{Rc, Weak};
+use std::time::Duration;
 
 use switchboard_hub::Worker;
 use switchboard_websocket::CloseCode;
 
 use super::turn::Turn;
-use super::{Connection, ConnectionEnd, Phase};
+use super::{Connection, ConnectionEnd, Flag, Phase};
 
 /// A moment, in milliseconds of the worker's time, which wrap around; `None`: never.
 ///
@@ -39,7 +39,7 @@ const RENEWED_EVERY: usize = 64 << 10;
 impl Connection {
     /// Bytes have been decoded.
     #[inline]
-    pub(super) fn time_message(&self, worker: &Rc<Worker>, turn: &Turn) {
+    pub(super) fn time_message(self: &Rc<Self>, worker: &Rc<Worker>, turn: &Turn) {
         if self.decoder.borrow().is_idle() {
             self.message_due.set(Due::default());
         } else {
@@ -48,7 +48,7 @@ impl Connection {
     }
 
     #[cold]
-    fn time_unfinished(&self, worker: &Rc<Worker>, turn: &Turn) {
+    fn time_unfinished(self: &Rc<Self>, worker: &Rc<Worker>, turn: &Turn) {
         let Some(bytes) = self.decoder.borrow().unfinished_message() else {
             return self.message_due.set(Due::default());
         };
@@ -59,31 +59,28 @@ impl Connection {
         }
     }
 
-    /// A message has begun.
-    fn begin_message(&self, worker: &Rc<Worker>) {
-        if let Some(owner) = self.owner()
-            && let Some(timeout) = owner.timeouts().message
-        {
-            self.message_due.set(Due::after(worker.elapsed(), timeout));
-            owner.arm(worker, Worker::deadline(timeout));
+    /// A message has begun. It is watched by a task of its own, which ends when it finds none: one for each connection that sends long
+    /// messages, and none for others.
+    fn begin_message(self: &Rc<Self>, worker: &Rc<Worker>) {
+        let timeouts = self.owner().map(|owner| owner.timeouts());
+        let Some(timeout) = timeouts.and_then(|timeouts| timeouts.message) else { return };
+        self.message_due.set(Due::after(worker.elapsed(), timeout));
+        if !self.replace(Flag::Watched, true) {
+            tokio::task::spawn_local(watch(Rc::downgrade(self), Rc::clone(worker)));
         }
     }
 
-    /// Closes the connection if a message that has begun is late. Its owner calls this in its timer, and returns a deadline which is no
-    /// later than the one it gets.
-    pub(crate) fn check_time(self: &Rc<Self>, worker: &Rc<Worker>, now: Instant) -> Option<Instant> {
-        let elapsed = now.saturating_duration_since(worker.origin());
-        let left = self.message_due.get().left(elapsed)?;
+    /// Closes the connection if a message that has begun is late. Returns in how long it will be, if there is one.
+    fn check_message(self: &Rc<Self>, worker: &Rc<Worker>) -> Option<Duration> {
+        let left =
+            self.message_due.get().left(worker.elapsed()).filter(|_| self.phase.get() == Phase::Open)?;
         if left > Duration::ZERO {
-            return Some(now + left);
-        }
-        if self.phase.get() != Phase::Open {
-            return None;
+            return Some(left);
         }
         if self.is_unread() {
             // It cannot come: its time begins anew.
             self.begin_message(worker);
-            return None;
+            return self.message_due.get().left(worker.elapsed());
         }
         metrics::counter!("switchboard_websocket_message_timeouts_total").increment(1);
         self.refuse(worker, CloseCode::PolicyViolation);
@@ -98,5 +95,17 @@ impl Connection {
         if let Some(deflater) = self.own_deflater() {
             deflater.rest();
         }
+    }
+}
+
+/// Watches over the messages of a connection until it finds none that has begun.
+async fn watch(connection: Weak<Connection>, worker: Rc<Worker>) {
+    while let Some(connection) = connection.upgrade() {
+        let Some(left) = connection.check_message(&worker) else {
+            connection.set(Flag::Watched, false);
+            return;
+        };
+        drop(connection);
+        tokio::time::sleep(left).await;
     }
 }

@@ -229,6 +229,7 @@ async fn it_is_asked_for_by_an_extended_connect_for_websocket() {
     server
         .io
         .websocket_with("/chat", options)
+        .expect("the options are good")
         .on_connect(|socket: &WebSocket| socket.send(socket.protocol().unwrap_or("none")));
     let mut client = Http2::connect(&server).await;
 
@@ -277,6 +278,7 @@ async fn messages_are_compressed_where_that_was_agreed() {
     server
         .io
         .websocket_with("/deflate", options)
+        .expect("the options are good")
         .on_message(|socket: &WebSocket, message: Message<'_>| socket.send(message));
     let mut client = Http2::connect(&server).await;
     let offer = [("sec-websocket-extensions", "permessage-deflate")];
@@ -313,6 +315,7 @@ async fn the_users_own_check_is_asked() {
     server
         .io
         .websocket_with("/guarded", options)
+        .expect("the options are good")
         .on_message(|socket: &WebSocket, message: Message<'_>| socket.send(message));
     let mut client = Http2::connect(&server).await;
     let (answer, _) = client.try_websocket("/guarded", &[]).await;
