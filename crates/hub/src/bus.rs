@@ -1,4 +1,5 @@
-//! Nodes: hubs of several processes that a bus connects. A request goes to the other nodes as it goes to the other workers.
+//! Nodes: hubs of several processes, connected by a bus. A request goes to the other nodes as it goes to the
+//! other workers.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,12 +12,13 @@ use crate::reply::{Replies, Reply, ReplySender};
 use crate::request::{Request, ServerEvent};
 use crate::{HubError, NodeId, Payload};
 
-/// The way of a reply to the node that asked. Plain data: it travels with the request.
+/// The address of a reply: the node that asked, and its request. It is plain data, and travels with the
+/// request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ReplyTo {
     /// The node that asked.
     pub node: NodeId,
-    /// The number of its request, by which it knows the reply.
+    /// The number of the request.
     pub request: u64,
 }
 
@@ -25,15 +27,17 @@ pub struct ReplyTo {
 #[error("the bus is full")]
 pub struct BusFull;
 
-/// The connection to the other nodes. Implemented for each kind of transport between machines; attached by [`Hub::attach`].
+/// The connection to the other nodes. It is implemented for each kind of transport between machines, and
+/// attached by [`Hub::attach`].
 ///
-/// A bus carries messages in the order in which they are given to it, and hands those that come to [`Hub::receive`] and
-/// [`Hub::receive_reply`]. None of its methods may wait: they are called on workers' threads.
+/// A bus carries messages in the order of the calls. It hands messages of other nodes to [`Hub::receive`] and
+/// [`Hub::receive_reply`]. Its methods must not wait: they are called on workers' threads.
 pub trait Bus: Send + Sync + 'static {
-    /// How many other nodes are to answer a request that is published now.
+    /// How many other nodes will answer a request that is published now.
     fn nodes(&self) -> usize;
 
-    /// Sends a request to all other nodes. Scopes have a number in each process and a name between them.
+    /// Sends a request to all other nodes. A scope has a number in each process; between processes it has its
+    /// name.
     ///
     /// # Errors
     /// [`BusFull`]: the request goes to no node.
@@ -51,7 +55,8 @@ pub trait Remote: Send + Sync + 'static {
     /// Reads a payload that another node has [written](Payload::write). `None`: it is none.
     fn read_payload(&self, bytes: &[u8]) -> Option<Arc<dyn Payload>>;
 
-    /// Another node's application has sent an event; `reply` is there if an answer is awaited. Called on the bus's thread.
+    /// Another node's application has sent an event; `reply` is there if an answer is awaited. Called on the
+    /// bus's thread.
     fn on_event(&self, event: ServerEvent, reply: Option<ReplySender>);
 }
 
@@ -69,7 +74,7 @@ struct Asked {
     reply: ReplySender,
 }
 
-/// A request that other nodes are asked. Dropped, their answers are not awaited any more.
+/// A request that other nodes were asked. When it is dropped, their answers are not awaited any more.
 pub(crate) struct AskedNodes<'a> {
     attached: &'a Attached,
     request: u64,
@@ -79,7 +84,7 @@ pub(crate) struct AskedNodes<'a> {
 impl Drop for AskedNodes<'_> {
     fn drop(&mut self) {
         let asked = self.attached.asked().remove(&self.request);
-        // Its replies may be complete with it: nothing is locked then.
+        // It may complete the replies: nothing is locked then.
         drop(asked);
     }
 }
@@ -97,7 +102,7 @@ impl std::fmt::Debug for Attached {
 }
 
 impl Hub {
-    /// Connects this hub to other nodes. `false`: it is connected by another bus already, which stays.
+    /// Connects this hub to other nodes. `false`: there is a bus already, which stays.
     pub fn attach(&self, bus: Arc<dyn Bus>, remote: Arc<dyn Remote>) -> bool {
         let attached = Attached { bus, remote, asked: Mutex::default(), next: AtomicU64::new(0) };
         self.attached.set(attached).is_ok()
@@ -108,7 +113,7 @@ impl Hub {
         self.node
     }
 
-    /// Sends a request to the other nodes, if there are any and it is for them.
+    /// Sends a request to the other nodes, if there is a bus and the request is not local.
     pub(crate) fn publish(&self, request: &Request) -> Result<(), HubError> {
         match self.attached_for(request) {
             Some(attached) => self.publish_on(attached, request, None),
@@ -116,7 +121,7 @@ impl Hub {
         }
     }
 
-    /// Asks the other nodes, if there are any and the request is for them.
+    /// Asks the other nodes, if there is a bus and the request is not local.
     pub(crate) fn ask_nodes(
         &self,
         request: &Request,
@@ -151,8 +156,8 @@ impl Hub {
         })
     }
 
-    /// A request has come from another node: it is executed by the workers of this one, and by nobody else. A request of this node itself,
-    /// which some buses bring back, is dropped.
+    /// Executes a request of another node on this node only. A request of this node itself, which some buses
+    /// bring back, is dropped.
     ///
     /// # Errors
     /// As [`request`](Self::request).
@@ -163,7 +168,8 @@ impl Hub {
         let reply = reply_to.map(|to| {
             let bus = Arc::clone(&attached.bus);
             ReplySender::new(move |replies: Replies| {
-                // A node that is not whole does not answer: the asker is told so when its time is over.
+                // If a worker did not answer, the node does not: the asker gets an error when the time is
+                // over.
                 if let Some(reply) = replies.reply.or(empty).filter(|_| replies.count >= expected)
                     && bus.reply(to, &reply).is_err()
                 {
@@ -180,7 +186,8 @@ impl Hub {
         }
     }
 
-    /// Another node's reply to the request of this number has come. Those that nobody awaits any more are dropped.
+    /// Takes another node's reply to the request of this number. A reply that is not awaited any more is
+    /// dropped.
     pub fn receive_reply(&self, request: u64, reply: Reply) {
         let Some(attached) = self.attached.get() else { return };
         let sender = {

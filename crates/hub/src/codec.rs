@@ -1,5 +1,5 @@
-//! Requests and replies as bytes, for a bus that carries bytes. Numbers are little-endian; what has no fixed length begins with its
-//! length in 4 bytes.
+//! Requests and replies as bytes, for a bus that carries bytes. Numbers are little-endian. Texts and lists
+//! begin with their length in 4 bytes.
 
 use std::sync::Arc;
 
@@ -15,7 +15,8 @@ const VOLATILE: u8 = 1;
 const ORDERED: u8 = 2;
 
 impl Request {
-    /// Appends the request as bytes, which [`Hub::decode_request`] reads. The scope is not among them, as its name goes beside them.
+    /// Appends the request as bytes, which [`Hub::decode_request`] reads. The scope is not among them: its
+    /// name travels beside them.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Request::Broadcast(broadcast) => {
@@ -56,7 +57,8 @@ impl Request {
 }
 
 impl Hub {
-    /// Reads a request that another node has [encoded](Request::encode), about the scope of this name. `None`: it is none.
+    /// Reads a request that another node has [encoded](Request::encode), about the scope of this name.
+    /// `None`: the bytes are no request.
     pub fn decode_request(&self, scope: &str, bytes: &[u8]) -> Option<Request> {
         let mut reader = Reader(bytes);
         let scope = self.scope(scope);
@@ -110,7 +112,7 @@ impl Reply {
         }
     }
 
-    /// Reads a reply. `None`: it is none.
+    /// Reads a reply. `None`: the bytes are no reply.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader(bytes);
         let reply = match reader.byte()? {
@@ -133,7 +135,7 @@ impl Reply {
 }
 
 fn put_length(out: &mut Vec<u8>, length: usize) {
-    // A message between nodes is far from 4 GiB long; a longer one is read as none.
+    // A message between nodes is far shorter than 4 GiB. A longer one could not be read.
     out.extend(u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
 }
 

@@ -1,4 +1,4 @@
-//! Commands: what an inbox holds.
+//! Commands: the messages in a worker's inbox.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,18 +10,19 @@ use crate::{Ordered, Request};
 /// Work for a worker's thread.
 pub type Work = Box<dyn FnOnce(&Rc<Worker>) + Send>;
 
-/// What a worker is asked.
+/// A message to a worker.
 #[non_exhaustive]
 pub enum Command {
-    /// A request, which may have come from another node, and the way of the reply to it, where one is awaited.
+    /// A request, which may have come from another node, and the sender of its reply, if one is awaited.
     Request(Request, Option<ReplySender>),
     /// A broadcast that is [ordered](crate::Broadcast::ordered).
     Ordered(Arc<Ordered>),
-    /// Run on the worker's thread. For work that never leaves the process: handing a connection over, asking for state.
+    /// Work for the worker's thread that never leaves the process: a connection that is handed over, a
+    /// question about a session.
     Run {
         /// The work.
         work: Work,
-        /// Bytes that it holds, for the bound of the inbox.
+        /// The bytes that it holds. They count in the inbox.
         bytes: usize,
     },
     /// Stop the worker: its thread ends.

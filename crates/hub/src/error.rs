@@ -1,21 +1,23 @@
-//! What can go wrong in the hub, as values a caller can act on.
+//! The errors of the hub, as values that a caller can act on.
 
 use thiserror::Error;
 
 use crate::WorkerId;
 
-/// Why the hub did not do what it was asked.
+/// The reason why the hub refused a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum HubError {
-    /// The inbox of another worker is full. Nothing was sent to that worker; what was meant for others (this worker
-    /// among them) has been sent. The connection whose handler met this is not read again until there is room.
+    /// The inbox of a worker is full, in commands or in bytes. Nothing was sent to that worker; the other
+    /// workers have been sent to, this thread's own among them. The connection whose handler met this error
+    /// is not read again until there is room.
     #[error("the inbox of worker {0} is full")]
     InboxFull(WorkerId),
     /// The bus to the other nodes is full. Nothing was sent to them; the request was executed on this node.
     #[error("the bus to the other nodes is full")]
     BusFull,
-    /// Some of the workers and nodes that were asked did not answer: workers that have stopped meanwhile, nodes whose time is over.
+    /// Some of the workers and nodes that were asked did not answer: a worker has stopped meanwhile, or a
+    /// node's time is over.
     #[error("{missing} of the workers and nodes that were asked did not answer")]
     NoReply {
         /// How many.
@@ -27,7 +29,7 @@ pub enum HubError {
     /// The member has gone.
     #[error("the socket is disconnected")]
     Gone,
-    /// The peer does not read what is sent to it: its outbox holds as many bytes as it may.
+    /// The peer does not read: its outbox holds as many bytes as it may.
     #[error("the outbox holds {bytes} bytes, its limit is {limit}")]
     OutboxFull {
         /// Bytes that wait.

@@ -1,4 +1,4 @@
-//! Fan-out: one message to all members that are meant, encoded once for each form that any of them needs.
+//! Fan-out: one message to all members of a target, encoded once for each form that one of them needs.
 
 use std::io::IoSlice;
 use std::rc::Rc;
@@ -10,36 +10,39 @@ use crate::outbox::Framing;
 use crate::request::Broadcast;
 use crate::worker::Worker;
 
-/// How a member's protocol writes messages. Opaque to the hub; the protocols give it its meaning.
+/// The way in which a member's protocol writes messages. The protocols give it its meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Variant(pub u32);
 
-/// A message, before it is written in anyone's protocol.
+/// A message, before a protocol has encoded it.
 pub trait Payload: Send + Sync + 'static {
-    /// Appends the message to `out` as one packet of the given variant and framing. `false`: members of this variant have
-    /// no use for it, and get nothing.
+    /// Appends the message to `out` as one packet of the given variant and framing. `false`: members of this
+    /// variant have no use for the message, and get nothing.
     fn encode(&self, variant: Variant, framing: Framing, out: &mut Vec<u8>) -> bool;
 
-    /// Whether it is to go as it is where its session compresses all that waits as one: told by
-    /// [`Session::note_plain`](crate::Session::note_plain).
+    /// Whether the message is not to be compressed. A session that compresses all its waiting bytes as one is
+    /// told by [`Session::note_plain`](crate::Session::note_plain).
     fn is_plain(&self) -> bool {
         false
     }
 
-    /// Bytes that it holds, for the bound of the inboxes that it waits in.
+    /// The bytes that the message holds. They count in the inboxes in which it waits.
     fn bytes(&self) -> usize;
 
-    /// Appends the message in a form that another process's [`Remote::read_payload`](crate::Remote::read_payload) reads.
+    /// Appends the message in a form that another process's
+    /// [`Remote::read_payload`](crate::Remote::read_payload) reads.
     fn write(&self, out: &mut Vec<u8>);
 }
 
-/// Broadcasts that wait for the end of the turn at most; more are added to the outboxes at once, which have their own bounds.
+/// Broadcasts that wait for the end of the turn at most. Further ones are added to the outboxes at once,
+/// which have bounds of their own.
 const DEFERRED_UP_TO: usize = 64;
 
-/// The packets of one form: for members of a variant whose outboxes have a framing. `None`: these have no use for them.
+/// The packets of one form, for members of one variant and one framing. `None`: these members have no use for
+/// them.
 type Form = (Variant, Framing, Option<Rc<[u8]>>);
 
-/// Broadcasts to the same members, each form of them encoded once, end to end.
+/// Broadcasts to the same members. They are encoded once for each form, end to end.
 struct Batch<'a> {
     broadcasts: &'a [Arc<Broadcast>],
     forms: SmallVec<[Form; 2]>,
@@ -50,7 +53,7 @@ impl<'a> Batch<'a> {
         Self { broadcasts, forms: SmallVec::new() }
     }
 
-    /// The packets for members of this variant and framing; `None` where they have no use for any.
+    /// The packets for members of this variant and framing; `None` if these members have no use for any.
     fn form(&mut self, worker: &Worker, variant: Variant, framing: Framing) -> Option<&Rc<[u8]>> {
         let known = self.forms.iter().position(|form| form.0 == variant && form.1 == framing);
         let at = known.unwrap_or_else(|| {
@@ -82,13 +85,13 @@ impl<'a> Batch<'a> {
 }
 
 impl Worker {
-    /// Delivers a broadcast to this worker's members at the end of this turn: before anything else is written to them, and to those who
-    /// have joined by now.
+    /// Delivers a broadcast to this worker's members at the end of this turn, or before anything else is
+    /// written to them. It goes to the members that are in its rooms at the time of the call.
     ///
-    /// That all of a turn's broadcasts go to a member together makes them one visit to its memory and one write.
+    /// All broadcasts of a turn go to a member together: one visit to its memory, and one write.
     pub fn broadcast(&self, broadcast: Arc<Broadcast>) {
         if broadcast.volatile {
-            // Who can take it is asked now, not later.
+            // The members' transports must take it now, not at the end of the turn.
             self.apply_deferred();
             self.fan_out(broadcast);
             return;
@@ -101,7 +104,8 @@ impl Worker {
         }
     }
 
-    /// Adds the waiting broadcasts to the outboxes: something else is about to be written, or members to come or go.
+    /// Adds the waiting broadcasts to the outboxes, before something else is written and before members come
+    /// or go.
     #[inline]
     pub fn apply_deferred(&self) {
         if !self.deferred.borrow().is_empty() {
@@ -115,7 +119,8 @@ impl Worker {
         }
     }
 
-    /// The turn is over: writes the broadcasts that wait, to those whose transport takes them, without a stay in their outboxes.
+    /// Writes the waiting broadcasts at the end of the turn: straight to the transports that take them, else
+    /// into outboxes.
     pub(crate) fn write_deferred(&self) {
         if self.deferred.borrow().is_empty() {
             return;
@@ -128,7 +133,8 @@ impl Worker {
 
     /// Adds a broadcast to the outboxes of this worker's members, and returns to how many.
     ///
-    /// Nothing of a user's runs inside: a member whose outbox is full is closed when the worker next flushes.
+    /// No handler of a user runs inside: a member whose outbox is full is closed when the worker next
+    /// flushes.
     pub fn fan_out(&self, broadcast: impl Into<Arc<Broadcast>>) -> usize {
         self.fan_out_all(&[broadcast.into()], false)
     }
@@ -151,7 +157,7 @@ impl Worker {
             if !plain {
                 outbox.note_shared();
             }
-            // What is in an outbox is written first.
+            // Bytes in an outbox are written first.
             let n =
                 if write && outbox.is_empty() { session.write_through(&[IoSlice::new(packets)]) } else { 0 };
             written += n as u64;

@@ -7,22 +7,23 @@ use std::rc::Rc;
 
 use crate::outbox::Chunk;
 
-/// Chunks are copied end to end up to this many bytes in all; from there on copying costs more than slices do.
+/// Chunks are copied end to end up to this many bytes in all. More bytes cost more to copy than to write in
+/// slices.
 const BYTES_UP_TO: usize = 64 * 1024;
 
-/// And up to this size each, on average.
+/// The average size of chunks up to which they are copied.
 const CHUNK_UP_TO: usize = 2048;
 
-/// Chunks copied end to end, and which broadcasts they are.
+/// Chunks copied end to end, and the broadcasts that they are.
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {
     bytes: Vec<u8>,
-    /// Kept, so that an address is not taken for another chunk's; empty where not all chunks are broadcasts.
+    /// Kept, so that no other chunk gets the address of one of them. Empty if not all chunks are broadcasts.
     broadcasts: Vec<Rc<[u8]>>,
 }
 
 impl Gathered {
-    /// The chunks end to end; `None` where they are better written as they are. `bytes`: their length in all.
+    /// The chunks end to end; `None` if they are better written as slices. `bytes`: their length in all.
     pub(crate) fn concat(&mut self, chunks: &VecDeque<Chunk>, bytes: usize) -> Option<&[u8]> {
         if chunks.len() < 2 || bytes > BYTES_UP_TO || bytes > chunks.len() * CHUNK_UP_TO {
             return None;
@@ -33,7 +34,7 @@ impl Gathered {
         Some(&self.bytes)
     }
 
-    /// Forgets the broadcasts: the turn is over.
+    /// Drops the references to broadcasts: the turn is over.
     pub(crate) fn clear(&mut self) {
         self.broadcasts.clear();
     }

@@ -22,17 +22,19 @@ use crate::{HubError, NodeId};
 pub struct HubOptions {
     /// Threads; 1 to 256. Default: the number of cores.
     pub workers: usize,
-    /// Commands that a worker's inbox holds. Default 65 536. A full inbox refuses: see [`HubError::InboxFull`].
+    /// Commands that a worker's inbox holds. Default 65 536. A full inbox refuses: see
+    /// [`HubError::InboxFull`].
     pub inbox_capacity: usize,
-    /// Bytes of the commands that a worker's inbox holds: the messages of broadcasts, the bodies of requests and whatever else is on
-    /// its way to the worker. Default 64 MiB. One command may pass this bound: it is checked before a command is added. An inbox at its
-    /// bound refuses: see [`HubError::InboxFull`].
+    /// Bytes of the commands that a worker's inbox holds: messages of broadcasts, bodies of requests, and
+    /// messages from other threads. Default 64 MiB. One command may pass this bound, which is checked before
+    /// a command is added. An inbox at its bound refuses: see [`HubError::InboxFull`].
     pub inbox_bytes: usize,
-    /// Rooms that one member may be in, its own not counted. Default 10 000.
+    /// Rooms that one member may be in; the room of its own id is not counted. Default 10 000.
     pub max_rooms: usize,
     /// This process's number among those that a [`Bus`](crate::Bus) connects. Default 0.
     pub node: NodeId,
-    /// How long [`Hub::ask`] awaits the answers of other nodes. Default 5 s. Answers that miss are [`HubError::NoReply`].
+    /// How long [`Hub::ask`] awaits the answers of other nodes. Default 5 s. A missing answer is
+    /// [`HubError::NoReply`].
     pub reply_timeout: Duration,
 }
 
@@ -50,8 +52,8 @@ impl Default for HubOptions {
     }
 }
 
-/// The stack of a worker's thread: reading arguments that nest as deeply as may be takes up to 3 KiB for each level. What is not used takes no
-/// memory.
+/// The stack of a worker's thread. To read nested arguments takes up to 3 KiB for each level, up to the bound
+/// of nesting. Pages that are not used take no memory.
 const STACK: usize = 8 << 20;
 
 /// A set of workers.
@@ -66,12 +68,12 @@ pub struct Hub {
     pub(crate) reply_timeout: Duration,
     /// The connection to other nodes.
     pub(crate) attached: OnceLock<Attached>,
-    /// Is told who joins and leaves rooms.
+    /// The watch of rooms.
     pub(crate) watch: OnceLock<WatchHandle>,
-    /// A room was joined whose name is an id of this node, or a member is on another worker than its id names: a room's name does not tell
-    /// the worker any more.
+    /// A room was joined whose name is an id of this node, or a member is on another worker than its id
+    /// names. Then the name of a room does not tell the worker any more.
     pub(crate) rooms_like_ids: AtomicBool,
-    /// Deals out work that belongs to no worker yet.
+    /// Counts the connections and requests that were dealt out to workers in turn.
     turn: AtomicUsize,
 }
 
@@ -79,7 +81,7 @@ impl Hub {
     /// Starts the workers' threads.
     ///
     /// # Errors
-    /// Those of starting a thread or a runtime; the threads that have started end then.
+    /// A thread or a runtime did not start. The threads that have started end then.
     pub fn start(options: &HubOptions) -> io::Result<Arc<Self>> {
         let (hub, receivers) = Self::without_threads(options);
         let started = receivers
@@ -98,7 +100,7 @@ impl Hub {
         std::thread::Builder::new().name(format!("switchboard-{id}")).stack_size(STACK).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
-                // Whole turns of many connections before the poller is asked again.
+                // Many connections have their turn before the poller is asked again.
                 .event_interval(256)
                 .build_local(tokio::runtime::LocalOptions::default());
             let (runtime, outcome) = match runtime {
@@ -113,7 +115,8 @@ impl Hub {
         reported.recv().unwrap_or_else(|_| Err(io::Error::other("a worker's thread ended at its start")))
     }
 
-    /// A hub whose workers the caller runs with [`Worker::run`]: for a runtime of one's own, and for tests in virtual time.
+    /// A hub whose workers the caller runs with [`Worker::run`]: for a runtime of the caller's own, and for
+    /// tests in virtual time.
     pub fn without_threads(options: &HubOptions) -> (Arc<Self>, Vec<InboxReceiver>) {
         let (inboxes, receivers): (Vec<_>, Vec<_>) = (0..options.workers.clamp(1, 256))
             .map(|number| Inbox::new(WorkerId(number as u8), options))
@@ -157,14 +160,15 @@ impl Hub {
         self.scope_names.load().get(scope.0 as usize).cloned()
     }
 
-    /// The worker of this hub whose thread this is. A process may hold several hubs: the thread of another one's worker is
-    /// a foreign thread here.
+    /// This thread's worker, if it is one of this hub's. A process may hold several hubs: a thread of another
+    /// hub's worker is a foreign thread here.
     #[inline]
     pub fn here(&self) -> Option<Rc<Worker>> {
         Worker::current().filter(|worker| std::ptr::eq(&raw const **worker.hub(), self))
     }
 
-    /// A worker for something new: this thread's where it is one, each in turn elsewhere.
+    /// A worker for a new session: this thread's own on a worker's thread, each worker in turn on other
+    /// threads.
     pub fn next_worker(&self) -> WorkerId {
         self.here().map_or_else(
             || WorkerId((self.turn.fetch_add(1, Ordering::Relaxed) % self.inboxes.len()) as u8),
@@ -175,8 +179,8 @@ impl Hub {
     /// Sends a command to a worker.
     ///
     /// # Errors
-    /// [`HubError::InboxFull`] where there is no room; nothing was sent then ([`Command::Stop`] is never refused so).
-    /// [`HubError::Stopped`] after the end.
+    /// [`HubError::InboxFull`] where there is no room; nothing was sent then. ([`Command::Stop`] is never
+    /// refused for this reason.) [`HubError::Stopped`] after the worker's end.
     pub fn send(&self, to: WorkerId, command: Command) -> Result<(), HubError> {
         let inbox = self.inboxes.get(usize::from(to.0)).ok_or(HubError::Stopped(to))?;
         inbox.send(command).inspect_err(|error| {
@@ -188,17 +192,19 @@ impl Hub {
         })
     }
 
-    /// Sends a command to a worker as soon as its inbox has room. Cancel safe: dropped before it is ready, nothing was sent.
+    /// Sends a command to a worker as soon as its inbox has room. Cancel safe: dropped before it is ready,
+    /// nothing was sent.
     ///
     /// # Errors
-    /// [`HubError::Stopped`] after the end.
+    /// [`HubError::Stopped`] after the worker's end.
     pub async fn send_when_room(&self, to: WorkerId, command: Command) -> Result<(), HubError> {
         let inbox = self.inboxes.get(usize::from(to.0)).ok_or(HubError::Stopped(to))?;
         inbox.send_when_room(command).await
     }
 
-    /// Runs `f` on a worker: in place on that worker's own thread, by its inbox from elsewhere, and behind
-    /// [ordered broadcasts](Self::here_in_order) of this thread that wait there.
+    /// Runs `f` on a worker. On that worker's own thread it runs in place, unless
+    /// [ordered broadcasts](Self::here_in_order) of this thread wait in the inbox: then it runs behind them.
+    /// From another thread it goes by the inbox.
     ///
     /// # Errors
     /// Those of [`send`](Self::send).
@@ -206,7 +212,8 @@ impl Hub {
         self.run_holding(to, 0, f)
     }
 
-    /// As [`run_on`](Self::run_on), of an `f` that holds `bytes` bytes, such as a message: these count in the inbox.
+    /// As [`run_on`](Self::run_on), for an `f` that holds `bytes` bytes, such as a message. They count in the
+    /// inbox.
     ///
     /// # Errors
     /// Those of [`send`](Self::send).
@@ -225,10 +232,10 @@ impl Hub {
         }
     }
 
-    /// Sends a command to every worker; this thread's own executes it at once.
+    /// Sends a command to every worker. This thread's own worker executes it at once.
     ///
     /// # Errors
-    /// The first one met. The others have been sent to.
+    /// The first error that was met. The other workers have been sent to.
     pub fn send_all(&self, command: impl Fn() -> Command) -> Result<(), HubError> {
         let here = self.here();
         let sent = self.send_all_but(here.as_deref(), &command);

@@ -4,8 +4,8 @@ use std::fmt;
 
 use crate::WorkerId;
 
-/// The number of a process among those that a [`Bus`](crate::Bus) connects, as [`HubOptions::node`](crate::HubOptions::node)
-/// says. Two nodes of one bus must not have the same.
+/// The number of a process among those that a [`Bus`](crate::Bus) connects: see
+/// [`HubOptions::node`](crate::HubOptions::node). Two nodes of one bus must not have the same number.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(pub u16);
 
@@ -15,16 +15,18 @@ impl fmt::Display for NodeId {
     }
 }
 
-/// The alphabet of ids: that of base64 for URLs ([RFC 4648, section 5](https://www.rfc-editor.org/rfc/rfc4648#section-5)).
+/// The alphabet of ids: that of base64 for URLs ([RFC 4648, section
+/// 5](https://www.rfc-editor.org/rfc/rfc4648#section-5)).
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// Characters of an id; those of them that name the node and the worker come first.
+/// The characters of an id. The first of them name the node and the worker.
 const LENGTH: usize = 20;
 const NAMING: usize = 4;
 
 /// The public id of a member: 20 ASCII characters, not a secret.
 ///
-/// An id that was made by [`random`](Self::random) names its node and its worker in 4 characters; the other 16 are 96 random bits.
+/// An id that was made by [`random`](Self::random) names its node and its worker in 4 characters. The other
+/// 16 characters are 96 random bits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MemberId([u8; LENGTH]);
 
@@ -46,24 +48,25 @@ impl MemberId {
         Self::new(characters)
     }
 
-    /// The id of these characters; `None` unless all are ASCII letters, digits, `-` or `_`.
+    /// The id of these characters; `None` if one of them is not an ASCII letter, a digit, `-` or `_`.
     pub fn new(characters: [u8; LENGTH]) -> Option<Self> {
         let plain = |c: &u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_');
         characters.iter().all(plain).then_some(Self(characters))
     }
 
-    /// Parses an id, as a room's name may be one.
+    /// Parses an id. (A room's name may be an id.)
     pub fn parse(text: &str) -> Option<Self> {
         Self::new(text.as_bytes().try_into().ok()?)
     }
 
     /// The id as text.
     pub fn as_str(&self) -> &str {
-        // All characters were checked to be ASCII; the empty string stands for what cannot be.
+        // All characters were checked to be ASCII, so this does not fail.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
-    /// The node and the worker that made the id, if [`random`](Self::random) did. Ids of other servers name anything.
+    /// The node and the worker of the id, if [`random`](Self::random) made it. An id of another server names
+    /// any.
     pub fn home(&self) -> (NodeId, WorkerId) {
         let naming = self.0.iter().take(NAMING);
         let bits = naming.fold(0, |bits, &character| bits << 6 | u32::from(value(character)));

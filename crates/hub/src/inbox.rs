@@ -1,4 +1,5 @@
-//! The inbox of a worker: a queue of commands, bounded in count and in bytes. What does not fit is refused, never dropped.
+//! The inbox of a worker: a queue of commands, bounded in count and in bytes. A command that does not fit is
+//! refused, never dropped.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,7 +12,7 @@ use crate::{Command, HubError, HubOptions, WorkerId};
 /// A command, and the bytes that it was counted with.
 type Queued = (usize, Command);
 
-/// What both ends see.
+/// The state that both ends share.
 #[derive(Debug)]
 struct Shared {
     /// The worker was told to stop when its inbox was full.
@@ -25,8 +26,8 @@ struct Shared {
 }
 
 impl Shared {
-    /// Counts the bytes of one command more. `false`: the inbox holds as many as it may. (One command may pass the bound: it is
-    /// checked before a command is added.)
+    /// Counts the bytes of one command more. `false`: the inbox holds as many as it may. (One command may
+    /// pass the bound, which is checked before a command is added.)
     fn add(&self, bytes: usize) -> bool {
         if bytes == 0 {
             return self.has_room();
@@ -48,7 +49,7 @@ impl Shared {
         }
     }
 
-    /// Returns when `attempt` has succeeded, which is tried anew whenever there are fewer bytes.
+    /// Returns when `attempt` has succeeded. It is called again whenever there are fewer bytes.
     async fn when_fewer_bytes(&self, mut attempt: impl FnMut() -> bool) {
         if attempt() {
             return;
@@ -82,7 +83,8 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Bytes that are counted for a command which is not in the inbox yet. Dropped, they are taken back.
+/// Bytes that are counted for a command which is not in the inbox yet. When this is dropped, they are not
+/// counted any more.
 struct Reserved<'a> {
     shared: &'a Shared,
     bytes: usize,
@@ -134,7 +136,8 @@ impl Inbox {
         match command {
             _ if self.sender.is_closed() => Err(HubError::Stopped(self.id)),
             Command::Stop => {
-                // A worker with a full inbox is awake: it looks at this behind what it takes next.
+                // A worker with a full inbox is awake: it looks at this flag after the commands that it takes
+                // next.
                 self.stop();
                 Ok(())
             }
@@ -145,12 +148,13 @@ impl Inbox {
         }
     }
 
-    /// Tells the worker to stop when it has executed what its inbox holds. It must be awake, or be woken.
+    /// Tells the worker to stop when it has executed the commands in its inbox. The worker must be awake, or
+    /// be woken.
     pub(crate) fn stop(&self) {
         self.shared.stop.store(true, Ordering::Release);
     }
 
-    /// Whether the worker was told to stop by other means than a command.
+    /// Whether the worker was told to stop by [`stop`](Self::stop).
     pub(crate) fn is_stopping(&self) -> bool {
         self.shared.stop.load(Ordering::Acquire)
     }
@@ -222,7 +226,7 @@ impl InboxReceiver {
         taken > 0
     }
 
-    /// Takes no further commands than those that wait.
+    /// Refuses further commands. Those that wait may still be taken.
     pub(crate) fn close(&mut self) {
         self.receiver.close();
         self.shared.fewer_bytes.notify_waiters();

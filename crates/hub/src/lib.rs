@@ -1,14 +1,16 @@
 //! Sessions, rooms and fan-out: the part of Switchboard that knows no protocol.
 //!
-//! - A [`Hub`] is a set of [`Worker`]s: threads with a current-thread runtime each, which talk to one another by
-//!   [`Command`]s only.
-//! - A [`Session`] is one conversation with one peer. It belongs to one worker for life, and what is to be written to the peer
-//!   waits in its [`Outbox`].
-//! - A *member* is a session in one scope (a namespace), with an id and in any number of rooms. Fan-out goes to members:
-//!   a [`Broadcast`] names its [`Target`] and carries a [`Payload`], which is encoded once for each [`Variant`] and
-//!   [`Framing`] among its recipients.
+//! - A [`Hub`] is a set of [`Worker`]s. Each is a thread with a current-thread runtime. Workers talk to one
+//!   another by [`Command`]s only.
+//! - A [`Session`] is one conversation with one peer. It belongs to one worker for life. Bytes that are to be
+//!   written to the peer wait in its [`Outbox`].
+//! - A *member* is a session in one scope (a namespace), with an id and in any number of rooms. Fan-out goes
+//!   to members: a [`Broadcast`] names its [`Target`] and carries a [`Payload`]. The payload is encoded once
+//!   for each [`Variant`] and [`Framing`] among the recipients.
+//! - A [`Request`] is plain data: it goes to all workers, and by a [`Bus`] to the hubs of other processes,
+//!   the nodes.
 //!
-//! Protocols implement [`Session`], [`Endpoint`] and [`Payload`]; nothing here has heard of any of them.
+//! Protocols implement [`Session`], [`Endpoint`] and [`Payload`]. This crate knows none of them.
 
 #![forbid(unsafe_code)]
 

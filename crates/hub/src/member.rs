@@ -9,11 +9,11 @@ use smallvec::SmallVec;
 use crate::sessions::Session;
 use crate::{MemberId, Variant, WorkerId};
 
-/// A namespace of ids and rooms; made by [`Hub::scope`](crate::Hub::scope).
+/// A namespace of ids and rooms, made by [`Hub::scope`](crate::Hub::scope).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ScopeId(pub(crate) u32);
 
-/// Finds a member again, on its worker. A key outlives its member and then finds nothing.
+/// Finds a member again, on its worker. A key may outlive its member; it finds nothing then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MemberKey {
     /// The worker that the member belongs to.
@@ -22,13 +22,13 @@ pub struct MemberKey {
     pub(crate) generation: u32,
 }
 
-/// What a protocol lets the hub do with a member besides writing to it.
+/// A member, as its protocol implements it. (The hub writes to the member's [`Session`](crate::Session).)
 pub trait Endpoint: 'static {
     /// Disconnects the member from its scope; `close` closes its session too.
     fn disconnect(&self, close: bool);
 
-    /// Appends what other workers and nodes are shown of the member: see [`SocketInfo`](crate::SocketInfo). Nothing of the worker is
-    /// borrowed meanwhile. Default: nothing.
+    /// Appends the bytes that describe the member to other workers and nodes: see
+    /// [`SocketInfo`](crate::SocketInfo). Nothing of the worker is borrowed meanwhile. Default: none.
     fn snapshot(&self, out: &mut Vec<u8>) {
         let _ = out;
     }
@@ -37,7 +37,7 @@ pub trait Endpoint: 'static {
     fn as_any(&self) -> &dyn Any;
 }
 
-/// Where a member stands in a room's list.
+/// A room of a member, and the member's place in the room's list.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RoomEntry {
     pub(crate) room: u32,
@@ -49,10 +49,10 @@ pub(crate) struct Member {
     pub(crate) scope: ScopeId,
     pub(crate) id: MemberId,
     pub(crate) variant: Variant,
-    /// Where the member stands in its scope's list of all.
+    /// Its place in its scope's list of all members.
     pub(crate) position: u32,
     pub(crate) entries: SmallVec<[RoomEntry; 2]>,
-    /// The fan-out that last met this member, so that one in two rooms gets one copy.
+    /// The last fan-out that met this member, so that a member in two rooms gets one copy.
     pub(crate) mark: Cell<u64>,
     pub(crate) session: Rc<dyn Session>,
     pub(crate) endpoint: Rc<dyn Endpoint>,

@@ -1,9 +1,10 @@
-//! Broadcasts in the order of their callers, at all members of all workers.
+//! Ordered broadcasts: the order of the calls holds at the members of all workers.
 //!
-//! A broadcast that is not ordered goes to this worker's own members at once, past what waits in the worker's inbox. So two broadcasts of
-//! two workers may arrive in two orders, even if the callers took turns. One that is ordered goes to the own members by the inbox as
-//! well: each inbox holds such broadcasts in the order in which they were sent. And it is delivered nowhere before it is in all inboxes:
-//! an answer to it, by whichever worker, comes behind it everywhere.
+//! A broadcast that is not ordered goes to this worker's own members at once. It overtakes the commands in
+//! the worker's inbox. So two broadcasts of two workers may arrive in two orders, even if their callers took
+//! turns. An ordered broadcast goes to the worker's own members by the inbox as well. So each inbox holds
+//! ordered broadcasts in the order of the calls. And no worker delivers one before it is in all inboxes. So
+//! an answer to it, which any worker may send, comes behind it everywhere.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,13 +23,13 @@ pub struct Ordered {
     pub(crate) broadcast: Arc<Broadcast>,
     /// The worker that sent it.
     from: Option<WorkerId>,
-    /// It is in all inboxes that it is to be in.
+    /// It is in all inboxes.
     sent: AtomicBool,
     sent_notice: Notify,
 }
 
 impl Ordered {
-    /// Returns when the broadcast is in all inboxes. The sender waits for nothing meanwhile.
+    /// Returns when the broadcast is in all inboxes. The sender waits for nobody until then, so this is soon.
     pub(crate) async fn sent(&self) {
         if self.sent.load(Ordering::Acquire) {
             return;
@@ -42,7 +43,7 @@ impl Ordered {
     }
 }
 
-/// Says that a broadcast is in all inboxes, also where sending it ends by a panic.
+/// Marks a broadcast as sent when it is dropped, also by a panic.
 struct Sending<'a>(&'a Ordered);
 
 impl Drop for Sending<'_> {
@@ -79,8 +80,8 @@ impl Hub {
         sent
     }
 
-    /// As [`here`](Self::here), but `None` while ordered broadcasts of this thread wait in its worker's inbox: a message that is to come behind
-    /// them must go there too.
+    /// As [`here`](Self::here), but `None` while ordered broadcasts of this thread wait in its worker's
+    /// inbox. A message that comes after them must go by the inbox too.
     #[inline]
     pub fn here_in_order(&self) -> Option<Rc<Worker>> {
         self.here().filter(|worker| !worker.has_own_ordered())

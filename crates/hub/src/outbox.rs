@@ -1,8 +1,8 @@
-//! What waits to be written to one peer.
+//! Outboxes: the bytes that wait to be written to one peer.
 //!
-//! An outbox is a queue of byte chunks: small owned buffers that packets are encoded into back to back, and references to
-//! broadcasts that other outboxes hold too. Idle, it holds no buffer at all: its queue and its buffers come from the
-//! worker's [`Pool`] and go back there when all is written.
+//! An outbox is a queue of byte chunks: small owned buffers, into which packets are encoded back to back, and
+//! references to broadcasts that other outboxes hold too. An idle outbox holds no buffer at all: its queue
+//! and its buffers come from the worker's [`Pool`], and go back there when all is written.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -22,7 +22,8 @@ const BUFFER_UP_TO: usize = 16 * 1024;
 /// Buffers that grew past this capacity are freed rather than pooled.
 const POOL_BUFFER_UP_TO: usize = 64 * 1024;
 
-/// A queue keeps its buffer up to this capacity: what a peer is sent in one turn is seldom more, and the buffer need not be fetched.
+/// A queue keeps its buffer up to this capacity: what a peer is sent in one turn is seldom more, and the
+/// buffer need not be fetched.
 const QUEUE_BUFFER_UP_TO: usize = 1024;
 
 /// Buffers and queues that a worker keeps at most.
@@ -31,16 +32,17 @@ const POOL_UP_TO: usize = 256;
 /// Slices of one vectored write at most.
 const SLICES: usize = 64;
 
-/// How packets follow one another in an outbox, as its transport needs it. Opaque to the hub but for the separator.
+/// The form in which a transport needs its packets, and how they follow one another. The hub knows only the
+/// separator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Framing {
-    /// Tells framings apart; the protocols give it its meaning.
+    /// Tells framings apart. The protocols give it its meaning.
     pub id: u8,
     /// Written between two packets.
     pub separator: Option<u8>,
 }
 
-/// The outbox holds as many bytes as it may; what was to be added was not.
+/// The outbox holds as many bytes as it may. The packet was not added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full {
     /// Bytes that wait.
@@ -64,16 +66,16 @@ impl Chunk {
     }
 }
 
-/// What an outbox has while something waits in it.
+/// The chunks of an outbox that is not empty.
 #[derive(Debug, Default)]
 struct Queue {
-    /// In a queue that comes from the pool: nothing, or one empty buffer.
+    /// A queue that comes from the pool holds nothing, or one empty buffer.
     chunks: VecDeque<Chunk>,
     /// Bytes of the first chunk that are written already.
     written: usize,
 }
 
-/// Buffers and queues that outboxes of one worker take turns with.
+/// The buffers and queues that the outboxes of one worker share.
 #[derive(Debug, Default)]
 #[expect(clippy::vec_box, reason = "an idle outbox has room for a pointer to a queue, and no more")]
 pub(crate) struct Pool {
@@ -83,7 +85,7 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// The turn is over: nothing that outboxes held is kept.
+    /// The turn is over: references to broadcasts are dropped.
     pub(crate) fn end_turn(&self) {
         self.gathered.borrow_mut().clear();
     }
@@ -115,7 +117,7 @@ impl Pool {
     }
 }
 
-/// An outbox's queue, lent out. It is given back when dropped, also by a panic.
+/// An outbox's queue while it is written to. It goes back when this is dropped, also by a panic.
 struct Lent<'a> {
     outbox: &'a Outbox,
     queue: Option<Box<Queue>>,
@@ -130,16 +132,17 @@ impl Drop for Lent<'_> {
 
 /// The bytes that wait to be written to one peer, bounded.
 pub struct Outbox {
-    /// Lent out while it is written to.
+    /// Empty while the outbox is written to.
     queue: Cell<Option<Box<Queue>>>,
     bytes: Cell<usize>,
     limit: usize,
     framing: Cell<Framing>,
-    /// Packets that others got too, and that may be compressed, were added or written past it since that was asked last.
+    /// Shared packets that may be compressed went to this peer since [`take_shared`](Self::take_shared) was
+    /// called last.
     shared: Cell<bool>,
     /// In the worker's list of outboxes to flush.
     pub(crate) dirty: Cell<bool>,
-    /// Met its bound; its session is to be closed.
+    /// The outbox met its bound, and its session is to be told.
     pub(crate) overflowed: Cell<bool>,
 }
 
@@ -155,7 +158,8 @@ impl fmt::Debug for Outbox {
 }
 
 impl Outbox {
-    /// An empty outbox that takes up to `limit` bytes (one packet may pass it: the bound is checked before a packet is added).
+    /// An empty outbox that takes up to `limit` bytes. One packet may pass the bound, which is checked before
+    /// a packet is added.
     pub fn new(limit: usize, framing: Framing) -> Self {
         Self {
             queue: Cell::default(),
@@ -192,30 +196,31 @@ impl Outbox {
         self.framing.get()
     }
 
-    /// Changes the layout for packets to come. The outbox must be empty: what it holds is in the old layout.
+    /// Changes the framing for packets to come. The outbox must be empty, as the packets in it have the old
+    /// framing.
     pub fn set_framing(&self, framing: Framing) {
         debug_assert!(self.is_empty(), "a framing changed under packets that wait");
         self.framing.set(framing);
     }
 
-    /// Packets that others get too, and that may be compressed, go to this peer.
+    /// Notes that shared packets, which may be compressed, go to this peer.
     #[inline]
     pub fn note_shared(&self) {
         self.shared.set(true);
     }
 
-    /// Whether packets that others got too, and that may be compressed, went to this peer since this was asked last: for a protocol that encodes what
-    /// it sends by what it sent before.
+    /// Whether shared packets, which may be compressed, went to this peer since the last call. It is for
+    /// protocols that compress a packet by the packets before it.
     pub fn take_shared(&self) -> bool {
         self.shared.replace(false)
     }
 
-    /// Whether no more than half as many bytes wait as may.
+    /// Whether the outbox is at most half full.
     pub fn has_room(&self) -> bool {
         self.bytes.get() <= self.limit / 2
     }
 
-    /// Fails where no further packet is taken.
+    /// Fails if no further packet is taken.
     ///
     /// # Errors
     /// [`Full`] at or above the limit.
@@ -249,7 +254,7 @@ impl Outbox {
         self.bytes.set(self.bytes.get() + added);
     }
 
-    /// The queue of an outbox that is about to hold chunks of others: without the empty buffer it may have.
+    /// The queue of an outbox that is about to hold shared chunks, without the empty buffer that it may have.
     fn chunks<'a>(&self, pool: &Pool, lent: &'a mut Lent<'_>) -> &'a mut VecDeque<Chunk> {
         let chunks = &mut lent.queue.get_or_insert_with(|| pool.queue()).chunks;
         if self.is_empty()
@@ -260,13 +265,14 @@ impl Outbox {
         chunks
     }
 
-    /// Adds a packet that is `head` and then `body`, but for its first `written` bytes, in buffers of a size that the pool keeps.
+    /// Adds a packet that is `head` and then `body`, without its first `written` bytes. Its buffers have a
+    /// size that the pool keeps.
     pub(crate) fn write_parts(&self, pool: &Pool, head: &[u8], body: &[u8], written: usize) {
         if written == 0 {
             self.write(pool, |buffer| buffer.extend_from_slice(head));
         }
         let rest = body.get(written.saturating_sub(head.len())..).unwrap_or_default();
-        // Of a head that is written in part, what is left comes first.
+        // If the head was written in part, its rest comes first.
         let head = if written == 0 { &[] } else { head.get(written..).unwrap_or_default() };
         let mut lent = self.lend();
         let chunks = self.chunks(pool, &mut lent);
@@ -314,8 +320,8 @@ impl Outbox {
         Lent { outbox: self, queue: self.queue.take() }
     }
 
-    /// Shows the waiting bytes, `most` at most and as many slices as one vectored write takes, to `write`, which returns how many
-    /// it wrote; they are gone then. `write` must not touch this outbox.
+    /// Shows the waiting bytes to `write`: `most` at most, and as many slices as one vectored write takes.
+    /// `write` returns how many bytes it wrote; those are removed. It must not touch this outbox.
     pub(crate) fn drain<E>(
         &self,
         pool: &Pool,
@@ -338,7 +344,7 @@ impl Outbox {
             }
             let Queue { chunks, written } = queue;
             let mut gathered = pool.gathered.borrow_mut();
-            // What is written of the first chunk already still lies in it.
+            // The first chunk still holds its bytes that are written already.
             let joined = gathered.concat(chunks, self.bytes.get() + written);
             if let Some(joined) = joined.and_then(|joined| joined.get(*written..)) {
                 let n = write(&[IoSlice::new(joined.get(..most).unwrap_or(joined))])?;
@@ -365,7 +371,7 @@ impl Outbox {
         Ok(n)
     }
 
-    /// All that waited, which lay in one chunk, is written.
+    /// All waiting bytes, which were one chunk, are written.
     #[inline]
     fn give_back(&self, pool: &Pool, mut lent: Lent<'_>) {
         self.bytes.set(0);
@@ -383,7 +389,7 @@ impl Outbox {
         }
     }
 
-    /// Takes all that waits as one buffer; the outbox is empty then.
+    /// Takes all waiting bytes as one buffer. The outbox is empty then.
     pub(crate) fn take(&self, pool: &Pool) -> Vec<u8> {
         let mut body = Vec::with_capacity(self.bytes.get());
         if let Some(queue) = &self.lend().queue {
@@ -397,7 +403,7 @@ impl Outbox {
         body
     }
 
-    /// Forgets the first `n` bytes: they are written.
+    /// Removes the first `n` bytes: they are written.
     pub(crate) fn consume(&self, pool: &Pool, n: usize) {
         self.bytes.set(self.bytes.get().saturating_sub(n));
         let mut lent = self.lend();

@@ -12,13 +12,13 @@ use crate::{MemberId, RoomName};
 pub struct SocketInfo {
     /// Its id.
     pub id: MemberId,
-    /// The rooms it has joined, that of its own id not among them.
+    /// The rooms that it has joined, without the room of its own id.
     pub rooms: Vec<RoomName>,
-    /// What its protocol tells of it, in a form of the protocol's: see [`Endpoint::snapshot`](crate::Endpoint::snapshot).
+    /// The bytes by which its protocol describes it: see [`Endpoint::snapshot`](crate::Endpoint::snapshot).
     pub snapshot: Vec<u8>,
 }
 
-/// What a request is answered, by one worker, by one node or by all together.
+/// The answer to a request: of one worker, of one node, or of all together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reply {
@@ -31,7 +31,7 @@ pub enum Reply {
 }
 
 impl Reply {
-    /// Both replies as one: lists one after the other, counts summed. Of two kinds that differ, the first stays.
+    /// Both replies as one: lists are appended, counts are added. If the kinds differ, the first reply stays.
     fn and(self, other: Reply) -> Reply {
         match (self, other) {
             (Reply::Sockets(mut all), Reply::Sockets(more)) => {
@@ -48,14 +48,14 @@ impl Reply {
     }
 }
 
-/// The replies that have come by now, and how many.
+/// The replies that have come, as one, and how many they were.
 #[derive(Debug, Default)]
 pub(crate) struct Replies {
     pub(crate) count: usize,
     pub(crate) reply: Option<Reply>,
 }
 
-/// Is called with the replies when all have come, or none can come any more.
+/// Called with the replies when no further reply can come.
 type Done = Box<dyn FnOnce(Replies) + Send>;
 
 struct Collected {
@@ -72,7 +72,8 @@ impl Drop for Collected {
     }
 }
 
-/// The way of a reply to the asker, one for each worker, node or application that is asked. Dropped: no reply comes from there.
+/// Sends a reply to the asker. Each worker, node or application that is asked has one. If it is dropped, no
+/// reply comes from there.
 #[derive(Clone)]
 pub struct ReplySender(Arc<Collected>);
 

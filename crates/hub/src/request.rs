@@ -1,4 +1,5 @@
-//! Requests: what one worker asks of all workers, and one node of all nodes. Plain data, so that a request may leave the process.
+//! Requests: messages to all workers, and to all nodes. They are plain data, so that a request may leave the
+//! process.
 
 use std::sync::Arc;
 
@@ -7,18 +8,19 @@ use smallvec::SmallVec;
 
 use crate::{MemberId, Payload, Reply, RoomName, ScopeId};
 
-/// Which members are meant: those in any of `rooms` (all of the scope where it is empty) but those in any of `except`.
+/// The members that a request is for: those in any of `rooms` (all of the scope if it is empty) without those
+/// in any of `except`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     /// The scope of the rooms and ids.
     pub scope: ScopeId,
-    /// Rooms, or ids of members; a member in several is meant once.
+    /// Rooms, or ids of members. A member in several rooms counts once.
     pub rooms: SmallVec<[RoomName; 1]>,
     /// Rooms, or ids of members, that are left out.
     pub except: SmallVec<[RoomName; 1]>,
     /// One member that is left out: the sender.
     pub except_member: Option<MemberId>,
-    /// Only members of this node.
+    /// Whether only members of this node are meant.
     pub local: bool,
 }
 
@@ -36,18 +38,21 @@ impl Target {
 /// A message for many.
 #[derive(Clone)]
 pub struct Broadcast {
-    /// The members it is for.
+    /// The members that it is for.
     pub target: Target,
     /// The message.
     pub payload: Arc<dyn Payload>,
-    /// Dropped for members whose transport cannot take it at once.
+    /// Whether it is dropped for members whose transport does not take it at once.
     pub volatile: bool,
-    /// Ordered broadcasts arrive at each member in the order of their calls: those of one thread, and those of two threads where one call
-    /// happened before the other (under a mutex, or because its caller had been told of it). Of calls at the same time, some members may
-    /// get one first and some the other. The price: this worker's own members get the broadcast by the worker's inbox, behind what waits
-    /// there, and [`HubError::InboxFull`](crate::HubError::InboxFull) may name this worker. Without it only the order of one thread holds.
+    /// Whether it is ordered. Ordered broadcasts arrive at each member in the order of their calls, if one
+    /// call happened before the other: on one thread, under one mutex, or because the second caller had been
+    /// told of the first broadcast. If two calls happen at the same time, some members may get the first
+    /// broadcast first, and some the second. Without this option only the order of one thread holds.
     ///
-    /// Between nodes nothing is said of the order.
+    /// The price: this worker's own members get the broadcast by the worker's inbox too, behind the commands
+    /// that wait there. So [`HubError::InboxFull`](crate::HubError::InboxFull) may name this worker.
+    ///
+    /// Between nodes no order is promised.
     pub ordered: bool,
 }
 
@@ -60,13 +65,14 @@ impl Broadcast {
 /// An event from one node's application to those of the other nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerEvent {
-    /// The scope it is about.
+    /// The scope that it is about.
     pub scope: ScopeId,
     /// The event, in a form that the applications agree on.
     pub data: Bytes,
 }
 
-/// What is asked of all workers, and of all nodes: see [`Hub::request`](crate::Hub::request) and [`Hub::ask`](crate::Hub::ask).
+/// A message to all workers and all nodes: see [`Hub::request`](crate::Hub::request) and
+/// [`Hub::ask`](crate::Hub::ask).
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum Request {
@@ -87,12 +93,13 @@ pub enum Request {
     Fetch(Target),
     /// Count members: the answer is [`Reply::Count`](crate::Reply::Count).
     Count(Target),
-    /// Hand an event to the applications of the other nodes: an answer is [`Reply::Values`](crate::Reply::Values).
+    /// Hand an event to the applications of the other nodes: the answer is
+    /// [`Reply::Values`](crate::Reply::Values).
     Emit(ServerEvent),
 }
 
 impl Request {
-    /// The members that are meant; `None`: the request is for applications.
+    /// The members that the request is for; `None`: it is for applications.
     pub fn target(&self) -> Option<&Target> {
         match self {
             Request::Broadcast(broadcast) => Some(&broadcast.target),
@@ -113,7 +120,7 @@ impl Request {
         }
     }
 
-    /// The reply of those who have nothing to tell; `None`: such a request is not answered.
+    /// The reply if there is no member; `None`: such a request is not answered.
     pub(crate) fn empty_reply(&self) -> Option<Reply> {
         match self {
             Request::Fetch(_) => Some(Reply::Sockets(Vec::new())),
@@ -123,7 +130,7 @@ impl Request {
         }
     }
 
-    /// Bytes that it holds, for the bound of an inbox.
+    /// The bytes that it holds. They count in an inbox.
     pub(crate) fn bytes(&self) -> usize {
         let names = |rooms: &[RoomName]| rooms.iter().map(|name| name.len()).sum::<usize>();
         let own = match self {

@@ -1,4 +1,4 @@
-//! How requests reach the workers, and how a worker executes them.
+//! Sending requests to the workers, and executing them there.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,7 +12,8 @@ use crate::worker::{Worker, WorkerId};
 use crate::{HubError, MemberId, RoomName};
 
 impl Hub {
-    /// Sends a broadcast to the members that are meant; to those of this thread's worker as [`Worker::broadcast`] does.
+    /// Sends a broadcast to its members. Members of this thread's worker get it as [`Worker::broadcast`]
+    /// says.
     ///
     /// # Errors
     /// As [`request`](Self::request).
@@ -20,25 +21,28 @@ impl Hub {
         self.request(Request::Broadcast(Arc::new(broadcast)))
     }
 
-    /// Has a request executed by all workers that it concerns, and by the other nodes, where there are any. This thread's worker executes it
-    /// at once; the others get it by their inboxes, in the order of the calls of one thread.
+    /// Sends a request to all workers that it concerns, and to the other nodes, if there are any. This
+    /// thread's worker executes it at once. The other workers get it by their inboxes, in the order of the
+    /// calls of one thread.
     ///
-    /// A request for the one room that is a member's [id](MemberId::random) concerns that member's worker alone.
-    /// [`Request::Emit`] concerns other nodes alone.
+    /// A request for the one room that is a member's [id](MemberId::random) concerns that member's worker
+    /// alone. [`Request::Emit`] concerns other nodes alone.
     ///
     /// # Errors
-    /// The first one met. The other workers and nodes have been sent to.
+    /// The first error that was met. The other workers and nodes have been sent to.
     pub fn request(&self, request: Request) -> Result<(), HubError> {
         let published = self.publish(&request);
         published.and(self.request_workers(request, None))
     }
 
-    /// Has a request executed as [`request`](Self::request) does, and awaits the replies, which are put together to one: of the workers, and
-    /// for [a time](crate::HubOptions::reply_timeout) of the other nodes. Needs a tokio runtime with time where there are other nodes. Cancel safe:
-    /// dropped before it is ready, the request is executed all the same.
+    /// Sends a request as [`request`](Self::request) does, and awaits the replies of the workers and of the
+    /// other nodes. It returns them as one. Other nodes have [a time](crate::HubOptions::reply_timeout) to
+    /// answer; a tokio runtime with time is needed for that. Cancel safe: if the future is dropped, the
+    /// request is executed all the same.
     ///
     /// # Errors
-    /// Those of [`request`](Self::request); [`HubError::NoReply`], also for requests that are not answered.
+    /// The errors of [`request`](Self::request). [`HubError::NoReply`] if a reply is missing, and for
+    /// requests that are not answered.
     pub async fn ask(&self, request: Request) -> Result<Reply, HubError> {
         let (sender, mut replies) = ReplySender::channel();
         let nodes = self.ask_nodes(&request, &sender)?;
@@ -56,7 +60,8 @@ impl Hub {
         together(expected, replies.await.unwrap_or_default(), empty)
     }
 
-    /// How many workers of this node a request concerns; of an event, that of its application.
+    /// How many replies of this node a request has: one for each worker that it concerns; one of the
+    /// application, for an event.
     pub(crate) fn concerned(&self, request: &Request) -> usize {
         match request.target() {
             Some(target) if self.home_of(target).is_none() => self.workers(),
@@ -103,24 +108,25 @@ impl Hub {
         sent
     }
 
-    /// The worker that a target's one room names as its home, where that room is a member's id.
+    /// The worker that a target's only room names, if that room is a member's id.
     fn home_of(&self, target: &Target) -> Option<WorkerId> {
         let [room] = &*target.rooms else { return None };
         let (node, worker) = MemberId::parse(room)?.home();
         let known = node == self.node && usize::from(worker.0) < self.workers();
-        // A room of such a name is announced before it is joined.
+        // Another room of such a name was announced before it was joined.
         (known && !self.rooms_like_ids.load(Ordering::Acquire)).then_some(worker)
     }
 
-    /// Says that a room of this name is about to be joined. Joins on the worker's thread and by [`request`](Self::request) say so themselves;
-    /// one that goes to its worker as other work must say so before it is sent, so that a broadcast behind it finds the room.
+    /// Announces that a room of this name is about to be joined. A join on the worker's thread and a join by
+    /// [`request`](Self::request) announce themselves. A join that goes to its worker as other work is
+    /// announced before it is sent, so that a later broadcast finds the room.
     pub fn announce_room(&self, name: &str) {
         if let Some(id) = MemberId::parse(name) {
             self.note_room_like_id(id);
         }
     }
 
-    /// A room of this name may have members on other workers than the name says.
+    /// A room of this name may have members on other workers than the one that the name says.
     pub(crate) fn note_room_like_id(&self, id: MemberId) {
         let (node, worker) = id.home();
         if node == self.node && usize::from(worker.0) < self.workers() {
@@ -129,7 +135,7 @@ impl Hub {
     }
 }
 
-/// The replies as one, if so many have come.
+/// The replies as one, if as many have come as were expected.
 fn together(expected: usize, replies: Replies, empty: Option<Reply>) -> Result<Reply, HubError> {
     let missing = expected.saturating_sub(replies.count);
     replies.reply.or(empty).filter(|_| missing == 0).ok_or(HubError::NoReply { missing })
@@ -180,7 +186,7 @@ impl Worker {
     fn join_all(&self, target: &Target, rooms: &[RoomName]) {
         for key in self.matching(target) {
             for room in rooms {
-                // Members that have gone, or are in too many rooms, stay as they are.
+                // A member that has gone, or is in too many rooms, stays as it is.
                 if let Err(error) = self.join(key, room) {
                     tracing::debug!(%error, %room, "a member did not join");
                 }

@@ -1,4 +1,4 @@
-//! Who is in which room, for the members of one worker.
+//! Rooms: the members of one worker, and the rooms that they are in.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -12,7 +12,7 @@ use crate::sessions::Session;
 use crate::worker::Worker;
 use crate::{HubError, MemberId, SocketInfo, Target, Variant};
 
-/// A room's name. Rooms come to be when the first member joins and go when the last one leaves.
+/// A room's name. A room exists from the first member's join to the last member's leave.
 pub type RoomName = Arc<str>;
 
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl Rooms {
         self.members.get(index as usize).filter(|member| member.generation == generation)
     }
 
-    /// Removes a member; `left` is called with each room that it was in, and whether it was the last one there.
+    /// Removes a member. `left` is called for each of its rooms, with `true` if it was the last member there.
     pub(crate) fn remove(
         &mut self,
         index: u32,
@@ -88,7 +88,7 @@ impl Rooms {
         Some(member)
     }
 
-    /// Adds a member to a room. Returns whether it is the first one there; `None`: it was there before.
+    /// Adds a member to a room. Returns whether it is the first member there; `None`: it was there before.
     pub(crate) fn join(
         &mut self,
         index: u32,
@@ -120,7 +120,7 @@ impl Rooms {
         Ok(Some(room.members.len() == 1))
     }
 
-    /// Takes a member out of a room. Returns whether it was the last one there; `None`: it was not there.
+    /// Takes a member out of a room. Returns whether it was the last member there; `None`: it was not there.
     pub(crate) fn leave(
         &mut self,
         index: u32,
@@ -140,7 +140,7 @@ impl Rooms {
         Ok(Some(was_last))
     }
 
-    /// Takes a member out of a room's list; its own list of entries is the caller's.
+    /// Takes a member out of a room's list. The caller has removed the entry from the member's own list.
     fn remove_entry(&mut self, scope: ScopeId, entry: RoomEntry, left: &mut impl FnMut(&RoomName, bool)) {
         let Some(scope) = self.scopes.get_mut(scope.0 as usize) else { return };
         let Some(room) = scope.rooms.get_mut(entry.room as usize) else { return };
@@ -180,7 +180,7 @@ impl Rooms {
                 visit(index, member);
             }
         };
-        // Those excepted are marked as met before any is visited.
+        // The members that are left out are marked as met before any is visited.
         for index in target.except.iter().flat_map(|room| scope.in_room(room)) {
             if let Some(member) = self.members.get(index as usize) {
                 member.mark.set(mark);
@@ -290,12 +290,12 @@ impl Worker {
         Ok(true)
     }
 
-    /// The rooms a member has joined (that of its own id is not among them).
+    /// The rooms that a member has joined, without the room of its own id.
     pub fn rooms_of(&self, key: MemberKey) -> Option<Vec<RoomName>> {
         self.rooms.borrow().rooms_of(key.index, key.generation)
     }
 
-    /// The rooms of a scope that members of this worker are in (those of members' ids are not among them).
+    /// The rooms of a scope that members of this worker are in, without the rooms of members' ids.
     pub fn rooms_in(&self, scope: ScopeId) -> Vec<RoomName> {
         self.rooms.borrow().rooms_in(scope)
     }
@@ -317,7 +317,7 @@ impl Worker {
         count
     }
 
-    /// What other workers and nodes see of a member; `None`: it has gone.
+    /// A member as other workers and nodes see it; `None`: it has gone.
     pub fn describe(&self, key: MemberKey) -> Option<SocketInfo> {
         let rooms = self.rooms_of(key)?;
         let (id, endpoint) = {

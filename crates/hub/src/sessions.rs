@@ -12,48 +12,49 @@ use crate::outbox::Outbox;
 use crate::timers::Timers;
 use crate::worker::Worker;
 
-/// Timers that a worker holds beside two for each of its sessions.
+/// Stale timers that a worker holds at most, beside two timers for each of its sessions.
 const STALE_TIMERS: usize = 1024;
 
-/// Finds a session again, on its worker. A key outlives its session and then finds nothing.
+/// Finds a session again, on its worker. A key may outlive its session; it finds nothing then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionKey {
     index: u32,
     generation: u32,
 }
 
-/// One conversation with one peer, over whatever transport. Implemented by the protocols.
+/// One conversation with one peer, over any transport. Implemented by the protocols.
 pub trait Session: 'static {
-    /// What waits to be written.
+    /// The bytes that wait to be written.
     fn outbox(&self) -> &Outbox;
 
-    /// Writes what the transport takes now, and runs no code of users. Called by the worker's flusher after the outbox changed, and by
-    /// writes that find the outbox full.
+    /// Writes as many bytes as the transport takes now. It runs no code of users. The worker's flusher calls
+    /// it after the outbox changed; a write that finds the outbox full calls it too.
     fn flush(&self, worker: &Rc<Worker>);
 
-    /// Writes bytes to the transport at once, past the outbox, which is empty; returns how many it took: 0 where that is not how it works
-    /// now. May not call the worker.
+    /// Writes bytes to the transport at once, past the outbox, which is empty. Returns how many it took; 0 if
+    /// the transport cannot be written to directly now. It must not call the worker.
     fn write_through(&self, slices: &[IoSlice<'_>]) -> usize {
         let _ = slices;
         0
     }
 
-    /// Packets that need no compressing were added to the outbox, which held `before` bytes. May not call the worker.
+    /// Packets that are not to be compressed were added to the outbox, which held `before` bytes. It must not
+    /// call the worker.
     fn note_plain(&self, before: usize) {
         let _ = before;
     }
 
-    /// Whether the transport would take a packet at once; volatile ones are dropped where not.
+    /// Whether the transport would take a packet at once. If not, volatile packets are dropped.
     fn writable(&self) -> bool;
 
-    /// The outbox met its bound, and a packet was refused: the session is to be closed, with a reason, unless whoever sends has been left
-    /// to act on that.
+    /// The outbox met its bound, and a packet was refused. The session closes with a reason, unless its
+    /// senders are to act on the error.
     fn overflow(&self, worker: &Rc<Worker>);
 
-    /// A deadline set by [`Worker::arm`] has come, or a session's own has. Returns when to call again, if ever.
+    /// A deadline that [`Worker::arm`] has set has come. Returns when to call again, if ever.
     fn on_timer(&self, worker: &Rc<Worker>, now: Instant) -> Option<Instant>;
 
-    /// The server is shutting down: the session is to be closed, with that reason.
+    /// The server is shutting down: the session closes with that reason.
     fn shut_down(&self, worker: &Rc<Worker>);
 
     /// The protocol's own type, for the protocol.
@@ -63,12 +64,13 @@ pub trait Session: 'static {
 pub(crate) struct SessionSlot {
     generation: u32,
     pub(crate) session: Rc<dyn Session>,
-    /// The tick of the one timer that counts; others of this session are stale.
+    /// The tick of the one timer that counts. Other timers of this session are stale.
     armed: Option<NonZeroU64>,
 }
 
-/// Drops the timers that do not count any more: those of sessions that have gone, and those that an earlier one of the same
-/// session replaced. They are looked for when they are more than those that count, so each timer set pays for one look.
+/// Drops stale timers: those of sessions that have gone, and those that an earlier timer of the same session
+/// has replaced. The search begins when there are more stale timers than others, so its cost is shared by as
+/// many timers that were set.
 fn drop_stale(timers: &mut Timers<SessionKey>, sessions: &Slab<SessionSlot>) {
     if timers.len() > sessions.len() * 2 + STALE_TIMERS {
         timers.retain(|tick, key| {
@@ -87,7 +89,8 @@ impl Worker {
         SessionKey { index: self.sessions.borrow_mut().insert(slot) as u32, generation }
     }
 
-    /// Forgets a session. What waits in its outbox is not written any more, unless its transport does.
+    /// Removes a session. Bytes that wait in its outbox are not written any more, unless its transport writes
+    /// them.
     pub fn remove_session(&self, key: SessionKey) {
         let removed = {
             let mut sessions = self.sessions.borrow_mut();
@@ -169,7 +172,7 @@ impl Worker {
                     self.catch_panic("a timer", || session.on_timer(self, now)).flatten()
                 });
                 if let Some(next) = next {
-                    // One that is over already has its turn after the others.
+                    // A deadline that is over already has its turn after the others.
                     self.arm(key, next.max(now));
                 }
             }

@@ -1,4 +1,4 @@
-//! What happens too often to be published one by one: counted on each worker, published once a second.
+//! Counters of frequent events: each worker counts, and publishes its counters once a second.
 
 use std::cell::Cell;
 
@@ -16,10 +16,10 @@ impl Count {
     }
 }
 
-/// What happens too often on a worker to be published one by one.
+/// The counters of one worker for frequent events.
 #[derive(Debug, Default)]
 pub struct Stats {
-    /// Something may have been counted since they were last published.
+    /// Something may have been counted since the counters were published last.
     awake: Cell<bool>,
     woken: Notify,
     /// Messages that peers sent: `switchboard_messages_received_total`.
@@ -30,21 +30,22 @@ pub struct Stats {
     pub bytes_received: Count,
     /// Bytes written to peers: `switchboard_bytes_sent_total`.
     pub bytes_sent: Count,
-    /// Volatile packets dropped because a transport would not take them at once: `switchboard_volatile_dropped_total`.
+    /// Volatile packets dropped because a transport would not take them at once:
+    /// `switchboard_volatile_dropped_total`.
     pub volatile_dropped: Count,
 }
 
 impl Stats {
-    /// Sees to it that what is about to be counted will be published.
+    /// Makes sure that the next count will be published.
     #[inline]
     pub(crate) fn wake(&self) {
         if !self.awake.get() {
-            self.rouse();
+            self.wake_publisher();
         }
     }
 
     #[cold]
-    fn rouse(&self) {
+    fn wake_publisher(&self) {
         self.awake.set(true);
         self.woken.notify_one();
     }
@@ -54,7 +55,7 @@ impl Stats {
         self.woken.notified().await;
     }
 
-    /// Publishes what was counted since the last call.
+    /// Publishes all counts since the last call.
     pub(crate) fn publish(&self) {
         self.awake.set(false);
         let counts = [

@@ -1,7 +1,7 @@
 //! The timers of one worker: deadlines in coarse buckets, with one sleep for all of them.
 //!
-//! Sans-I/O: time is an argument. A heartbeat 25 s away may fire a fraction of a second late and share its wake-up with
-//! hundreds of others; one 300 ms away is kept to a few milliseconds.
+//! Sans-I/O: time is an argument. A heartbeat 25 s away may fire a fraction of a second late and share its
+//! wake-up with hundreds of others. A timer 300 ms away fires at most a few milliseconds late.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
@@ -12,7 +12,8 @@ const TICK_MS: u64 = 4;
 
 /// Deadlines for keys of type `K`, fired in order of their buckets.
 ///
-/// A deadline never fires early. It fires late by at most 4 ms and one sixty-fourth of the time it was set ahead.
+/// A deadline never fires early. It fires late by at most 4 ms and one sixty-fourth of the time it was set
+/// ahead.
 #[derive(Debug)]
 pub struct Timers<K> {
     epoch: Instant,
@@ -27,7 +28,7 @@ impl<K> Timers<K> {
         Self { epoch: now, buckets: BTreeMap::new(), keys: 0 }
     }
 
-    /// The tick that a deadline fires at, if it is set now.
+    /// The tick at which a deadline fires, if it is set now.
     pub fn tick(&self, now: Instant, deadline: Instant) -> NonZeroU64 {
         let ahead = deadline.saturating_duration_since(now).as_millis() as u64;
         // Coarser the further away: a power of two of ticks, at most 1/64 of the distance.
@@ -38,13 +39,13 @@ impl<K> Timers<K> {
         NonZeroU64::new(due.div_ceil(step).saturating_mul(step)).unwrap_or(NonZeroU64::MIN)
     }
 
-    /// Sets a deadline by its [tick](Self::tick), which tells this setting from other ones of the same key.
+    /// Sets a deadline by its [tick](Self::tick). The tick tells this setting from others of the same key.
     pub fn insert(&mut self, tick: NonZeroU64, key: K) {
         self.buckets.entry(tick).or_default().push(key);
         self.keys += 1;
     }
 
-    /// How many settings of deadlines it holds.
+    /// How many settings it holds.
     pub fn len(&self) -> usize {
         self.keys
     }
@@ -65,7 +66,7 @@ impl<K> Timers<K> {
         });
     }
 
-    /// When [`expire`](Self::expire) has something to do next.
+    /// The time of the next deadline: [`expire`](Self::expire) has nothing to do before it.
     pub fn next_deadline(&self) -> Option<Instant> {
         let (&tick, _) = self.buckets.first_key_value()?;
         Some(self.epoch + Duration::from_millis(tick.get()))

@@ -1,4 +1,5 @@
-//! Watching rooms: who joins them and who leaves, for presence, and for a bus that subscribes to rooms.
+//! A watch on rooms: it is told of joins and leaves. It is for presence, and for a bus that subscribes to
+//! rooms.
 
 use std::sync::Arc;
 
@@ -7,8 +8,8 @@ use crate::member::MemberKey;
 use crate::worker::Worker;
 use crate::{MemberId, ScopeId};
 
-/// Is told who joins and leaves rooms. Its methods are called on the worker's thread, when it is done and with nothing borrowed; they may
-/// call the worker. The room that a member's id is, is not told of.
+/// Is told of joins and leaves of rooms. Its methods are called on the worker's thread after the change.
+/// Nothing of the worker is borrowed then: they may call it. The room of a member's own id is not reported.
 pub trait Watch: Send + Sync + 'static {
     /// A member has joined a room. `first`: none of this worker's members was in it before.
     fn joined(&self, worker: &Worker, scope: ScopeId, room: &str, member: MemberId, first: bool);
@@ -17,7 +18,7 @@ pub trait Watch: Send + Sync + 'static {
     fn left(&self, worker: &Worker, scope: ScopeId, room: &str, member: MemberId, last: bool);
 }
 
-/// The one who watches.
+/// The watch of a hub.
 pub(crate) struct WatchHandle(Arc<dyn Watch>);
 
 impl std::fmt::Debug for WatchHandle {
@@ -27,7 +28,7 @@ impl std::fmt::Debug for WatchHandle {
 }
 
 impl Hub {
-    /// Has rooms watched; to be called before members come. `false`: they are watched by another one already, which stays.
+    /// Sets the watch on rooms, before members come. `false`: there is one already, which stays.
     pub fn watch(&self, watch: Arc<dyn Watch>) -> bool {
         self.watch.set(WatchHandle(watch)).is_ok()
     }

@@ -1,7 +1,7 @@
 //! Workers: a thread with a current-thread runtime, the sessions it owns, and the tasks that serve them all.
 //!
-//! A worker runs three tasks of its own beside its connections': one takes commands from the inbox, one flushes the outboxes that
-//! changed, one keeps the timers.
+//! A worker runs tasks of its own beside those of its connections: one takes commands from the inbox, one
+//! flushes the outboxes that changed, one keeps the timers, one publishes the counters.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -37,7 +37,7 @@ const COMMANDS_A_TURN: usize = 64;
 /// How often counters are published.
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 
-/// Scratch buffers that a worker keeps: as many as calls nest.
+/// Scratch buffers that a worker keeps for nested calls.
 const SCRATCH_UP_TO: usize = 4;
 
 thread_local! {
@@ -77,28 +77,29 @@ pub struct Worker {
     pub(crate) pool: Pool,
     /// Tasks that wait for room in an outbox.
     pub(crate) awaiting_room: RefCell<Vec<Waker>>,
-    /// The scratch buffer that is lent first, and those for calls within its loan.
+    /// The scratch buffer that is lent first, and the buffers for nested calls.
     scratch: Cell<Vec<u8>>,
     more_scratch: RefCell<Vec<Vec<u8>>>,
     read_buffer: RefCell<Option<Box<[u8]>>>,
     /// Set while a peer's input is handled: the full inbox that its handlers met, if any.
     pressure: Cell<Option<Pressure>>,
     stats: Stats,
-    /// Told to stop by this thread itself.
+    /// Wakes the inbox's task when this thread itself tells the worker to stop.
     stop: Notify,
-    /// Room for what protocols keep for each worker.
+    /// The state that protocols keep for each worker.
     extensions: RefCell<HashMap<std::any::TypeId, Rc<dyn Any>>>,
 }
 
 impl Worker {
-    /// The worker whose thread this is, of whatever hub; see [`Hub::here`].
+    /// This thread's worker, of any hub; see [`Hub::here`].
     #[inline]
     pub fn current() -> Option<Rc<Self>> {
         CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
     }
 
-    /// Runs a worker on this thread until it is stopped. Must be called inside a `LocalRuntime` or `LocalSet`. A thread runs one
-    /// worker at a time; a second one stops at once, which is logged. Cancel safe: dropped, the worker has stopped.
+    /// Runs a worker on this thread until it is stopped. It must be called inside a `LocalRuntime` or
+    /// `LocalSet`. A thread runs one worker at a time: a second worker stops at once, which is logged. Cancel
+    /// safe: when the future is dropped, the worker has stopped.
     pub async fn run(id: WorkerId, hub: Arc<Hub>, mut inbox: InboxReceiver) {
         let worker = Rc::new(Self::new(id, hub));
         let Some(_running) = Running::start(&worker) else {
@@ -115,13 +116,15 @@ impl Worker {
                 }
                 worker.execute(command);
             }
-            // Commands that come while the other tasks of this turn run are found without a wake, which costs their sender a system call.
+            // Commands that come while the other tasks of this turn run need no wake, which would cost their
+            // sender a system call.
             after_this_turn().await;
         }
         tracing::debug!(worker = %id, "stopped");
     }
 
-    /// Takes commands from the inbox. `false`: the worker is to stop, and has executed what it had accepted.
+    /// Takes commands from the inbox. `false`: the worker is to stop, and has executed all commands that it
+    /// had accepted.
     async fn next_commands(&self, inbox: &mut InboxReceiver, commands: &mut Vec<(usize, Command)>) -> bool {
         loop {
             if self.hub.inboxes.get(usize::from(self.id.0)).is_none_or(Inbox::is_stopping) {
@@ -169,23 +172,23 @@ impl Worker {
         }
     }
 
-    /// The time, as the runtime has it: virtual in tests.
+    /// The time of the runtime, which is virtual in tests.
     pub fn clock() -> Instant {
         tokio::time::Instant::now().into_std()
     }
 
-    /// The moment that is `after` from now. What is further away than 30 years is 30 years away, so that `Duration::MAX` is never.
+    /// The moment that is `after` from now, at most 30 years from now. So `Duration::MAX` means never.
     pub fn deadline(after: Duration) -> Instant {
         const NEVER: Duration = Duration::from_secs(30 * 365 * 86_400);
         Self::clock() + after.min(NEVER)
     }
 
-    /// When the worker started: the moment that sans-I/O machines count time from.
+    /// The moment when the worker started. Sans-I/O machines count time from there.
     pub fn origin(&self) -> Instant {
         self.origin
     }
 
-    /// How long ago that was.
+    /// The time since the worker [started](Self::origin).
     pub fn elapsed(&self) -> Duration {
         Self::clock().saturating_duration_since(self.origin)
     }
@@ -200,7 +203,7 @@ impl Worker {
         MemberId::random(self.hub.node, self.id)
     }
 
-    /// The hub it belongs to.
+    /// The hub that it belongs to.
     pub fn hub(&self) -> &Arc<Hub> {
         &self.hub
     }
@@ -212,7 +215,7 @@ impl Worker {
         &self.stats
     }
 
-    /// What a protocol keeps for each worker, made at the first call.
+    /// A protocol's state for each worker, one of each type. It is made at the first call.
     pub fn extension<T: Default + 'static>(&self) -> Rc<T> {
         let key = std::any::TypeId::of::<T>();
         let found = self.extensions.borrow().get(&key).map(Rc::clone);
@@ -224,7 +227,7 @@ impl Worker {
         any.downcast().unwrap_or_default()
     }
 
-    /// A panic in one piece of work is not the worker's end.
+    /// Does a piece of work, and catches its panic, which is counted and logged: it is not the worker's end.
     pub(crate) fn catch_panic<T>(&self, what: &'static str, work: impl FnOnce() -> T) -> Option<T> {
         let done = catch_unwind(AssertUnwindSafe(work));
         if done.is_err() {
@@ -242,7 +245,7 @@ impl Worker {
         }
     }
 
-    /// Lends one of the worker's scratch buffers, empty. Calls may nest; each has a buffer of its own.
+    /// Lends one of the worker's scratch buffers, empty. Calls may nest; each call has a buffer of its own.
     #[inline]
     pub fn with_scratch<T>(&self, f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         let mut buffer = self.scratch.take();
@@ -268,28 +271,32 @@ impl Worker {
         }
     }
 
-    /// Takes the buffer that connections read into; to be given back with [`put_read_buffer`](Self::put_read_buffer).
+    /// Takes the buffer that connections read into. The caller gives it back with
+    /// [`put_read_buffer`](Self::put_read_buffer).
     pub fn take_read_buffer(&self) -> Box<[u8]> {
         self.read_buffer.borrow_mut().take().unwrap_or_else(|| vec![0; READ_BUFFER].into_boxed_slice())
     }
 
-    /// Gives the buffer back.
+    /// Gives the read buffer back.
     pub fn put_read_buffer(&self, buffer: Box<[u8]>) {
         *self.read_buffer.borrow_mut() = Some(buffer);
     }
 
-    /// Handles input of one peer with `f`. Returns what `f` returned, and the worker whose full inbox `f` met, if any. That peer
-    /// is not to be read again before that inbox has [room](Self::room); its own output goes on.
+    /// Handles input of one peer with `f`. Returns the result of `f`, and the worker whose full inbox `f`
+    /// met, if any. The caller must not read that peer again before the inbox has [room](Self::room). The
+    /// peer's own output goes on.
     ///
-    /// A full inbox that is met outside of a call (by a timer, or by a task of a user's) is an error value for its caller and holds back
-    /// no peer. Calls may nest: the inner call's input pays for what it met.
+    /// A full inbox that is met outside of a call (by a timer, or by a user's task) is an error value for its
+    /// caller. It holds back no peer. Calls may nest: each reports only the full inbox that its own input
+    /// met.
     pub fn handle_input<T>(&self, f: impl FnOnce() -> T) -> (T, Option<WorkerId>) {
         let input = Input { worker: self, outer: self.pressure.replace(Some(None)) };
         let result = f();
         (result, input.worker.pressure.get().flatten())
     }
 
-    /// As [`handle_input`](Self::handle_input), of work that waits: what its task meets belongs to the input that began it. Cancel safe.
+    /// As [`handle_input`](Self::handle_input), for work that waits: a full inbox that its task meets belongs
+    /// to the input that began the work. Cancel safe.
     pub async fn handle_input_in_task<T>(&self, work: impl Future<Output = T>) -> (T, Option<WorkerId>) {
         let mut work = std::pin::pin!(work);
         let mut full_inbox = None;
@@ -329,7 +336,7 @@ async fn after_this_turn() {
     .await;
 }
 
-/// A peer's input that is being handled. Dropped, also by a panic, the input around it goes on.
+/// A peer's input that is being handled. When it is dropped, also by a panic, the input around it goes on.
 struct Input<'a> {
     worker: &'a Worker,
     outer: Option<Pressure>,
@@ -341,7 +348,8 @@ impl Drop for Input<'_> {
     }
 }
 
-/// A worker that runs on this thread, with its tasks. Dropped, it does so no more, and what it owned is gone.
+/// A worker that runs on this thread, with its tasks. When it is dropped, the worker has stopped and its
+/// sessions are gone.
 struct Running {
     worker: Rc<Worker>,
     tasks: [JoinHandle<()>; 3],
@@ -355,7 +363,8 @@ impl Running {
             free.then(|| *current = Some(Rc::clone(worker)))
         })?;
         let tasks = [
-            // tokio's budget of a task is spent by 128 writes; each further one would be put off to its connection's own task.
+            // tokio's budget for a task is spent by 128 writes. Each further write would be left to its
+            // connection's own task.
             tokio::task::spawn_local(tokio::task::unconstrained(Rc::clone(worker).flush_changed())),
             tokio::task::spawn_local(Rc::clone(worker).keep_time()),
             tokio::task::spawn_local(Rc::clone(worker).publish_stats()),
@@ -368,7 +377,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);
         self.worker.stats.publish();
-        // Sessions may call the worker back when they go: nothing of it is borrowed then.
+        // Sessions may call the worker when they are dropped: nothing of the worker is borrowed then.
         drop(self.worker.deferred.take());
         drop(self.worker.dirty.take());
         drop(self.worker.sessions.take());

@@ -11,9 +11,10 @@ use crate::sessions::Session;
 use crate::worker::Worker;
 
 impl Worker {
-    /// Encodes one packet for a session with `encode`, which may only append to its buffer and must not call the worker.
+    /// Encodes one packet for a session with `encode`, which may only append to its buffer and must not call
+    /// the worker.
     ///
-    /// Where the outbox is full, what it holds is first written as far as the transport takes it.
+    /// A full outbox is first written as far as the transport takes its bytes.
     ///
     /// # Errors
     /// [`HubError::OutboxFull`]; the session is told when the worker next flushes.
@@ -31,7 +32,8 @@ impl Worker {
         Ok(())
     }
 
-    /// As [`write`](Self::write), of what belongs to the packet that was written last: it does not meet the bound on its own.
+    /// As [`write`](Self::write), for a packet that belongs to the one before it: the bound is not checked
+    /// again.
     pub fn write_more(self: &Rc<Self>, session: &Rc<dyn Session>, encode: impl FnOnce(&mut Vec<u8>)) {
         self.apply_deferred();
         session.outbox().write(&self.pool, encode);
@@ -39,7 +41,7 @@ impl Worker {
         self.changed(session);
     }
 
-    /// The outbox of a session that takes a packet more.
+    /// The outbox of a session, if it takes one packet more.
     #[inline]
     fn check_room<'a>(&self, session: &'a Rc<dyn Session>) -> Result<&'a Outbox, HubError> {
         let outbox = session.outbox();
@@ -49,10 +51,11 @@ impl Worker {
         Ok(outbox)
     }
 
-    /// Writes what a full outbox holds, as far as the transport takes it.
+    /// Writes the bytes of a full outbox, as far as the transport takes them.
     ///
     /// # Errors
-    /// [`HubError::OutboxFull`] where it took nothing; the session is told when the worker next flushes.
+    /// [`HubError::OutboxFull`] if the transport took nothing; the session is told when the worker next
+    /// flushes.
     #[cold]
     fn make_room(&self, session: &Rc<dyn Session>) -> Result<(), HubError> {
         if let Some(worker) = Self::current().filter(|worker| std::ptr::eq(&raw const **worker, self)) {
@@ -64,8 +67,9 @@ impl Worker {
         })
     }
 
-    /// As [`write`](Self::write), of a packet that is `head` and then `body`, which is long. Where nothing waits before it, it goes to
-    /// the transport at once, from where it lies; what the transport does not take is copied into the outbox.
+    /// As [`write`](Self::write), for a packet that is `head` and then `body`, which is long. If the outbox
+    /// is empty, the packet goes to the transport at once, without a copy. The bytes that the transport does
+    /// not take are copied into the outbox.
     ///
     /// # Errors
     /// As [`write`](Self::write).
@@ -88,7 +92,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Adds packets that others get too to an outbox; the first `written` bytes of them are written already.
+    /// Adds packets that other sessions get too to an outbox. Their first `written` bytes are written
+    /// already.
     pub(crate) fn deliver_shared(
         &self,
         session: &Rc<dyn Session>,
@@ -138,7 +143,8 @@ impl Worker {
         }
     }
 
-    /// Runs after all connections that were ready in this turn, so that a burst of packets to one peer is one write.
+    /// Runs after all connections that were ready in this turn, so that a burst of packets to one peer is one
+    /// write.
     pub(crate) async fn flush_changed(self: Rc<Self>) {
         let mut batch = Vec::new();
         poll_fn(|context| {
@@ -157,7 +163,7 @@ impl Worker {
                 });
             }
             self.pool.end_turn();
-            // What closing sessions wrote meanwhile has its own turn.
+            // Packets that closing sessions wrote meanwhile have a turn of their own.
             if !self.dirty.borrow().is_empty() || !self.deferred.borrow().is_empty() {
                 context.waker().wake_by_ref();
             }
@@ -166,10 +172,11 @@ impl Worker {
         .await;
     }
 
-    /// Shows a session's waiting bytes, `most` at most, to `write`, which returns how many it wrote; these are gone then.
+    /// Shows a session's waiting bytes, `most` at most, to `write`, which returns how many it wrote. Those
+    /// are removed then.
     ///
     /// # Errors
-    /// Those of `write`.
+    /// The errors of `write`.
     pub fn drain<E>(
         &self,
         outbox: &Outbox,
@@ -182,7 +189,7 @@ impl Worker {
         Ok(written)
     }
 
-    /// Takes all that waits in an outbox.
+    /// Takes all bytes that wait in an outbox.
     pub fn take(&self, outbox: &Outbox) -> Vec<u8> {
         self.apply_deferred();
         let body = outbox.take(&self.pool);
@@ -191,8 +198,8 @@ impl Worker {
         body
     }
 
-    /// Returns when `done` says so. It is asked at once, then whenever outboxes of this worker were written, sessions ended, or
-    /// [`tell_of_room`](Self::tell_of_room) was called. Cancel safe.
+    /// Returns when `done` returns `true`. It is called at once, and again whenever outboxes of this worker
+    /// were written, sessions ended, or [`tell_of_room`](Self::tell_of_room) was called. Cancel safe.
     pub async fn wait_for_room(&self, mut done: impl FnMut() -> bool) {
         poll_fn(|context| {
             if done() {
@@ -204,7 +211,7 @@ impl Worker {
         .await;
     }
 
-    /// Wakes those who [wait for room](Self::wait_for_room).
+    /// Wakes the tasks that [wait for room](Self::wait_for_room).
     #[inline]
     pub fn tell_of_room(&self) {
         if !self.awaiting_room.borrow().is_empty() {

@@ -123,7 +123,8 @@ fn an_ordered_broadcast_is_delivered_nowhere_before_it_is_in_all_inboxes() {
             })
         };
         is_reached.recv().expect_err("the sender only hangs up");
-        // A member that saw it now could answer it, and the answer could overtake it on its way to the third worker.
+        // A member that saw it now could answer it, and the answer could overtake it on its way to the third
+        // worker.
         until_idle().await;
         assert_eq!(peer.session.written(), "");
         go_on.send(()).expect("the sender waits");

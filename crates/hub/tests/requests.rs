@@ -56,7 +56,8 @@ fn a_room_that_is_named_as_an_id_is_found_on_all_workers() {
             let name = MemberId::random(NodeId(0), WorkerId(1)).expect("randomness");
             let peer = Peer::add(&worker, scope, 0);
             match announced_by {
-                // A join here, one by request, one that is on its way as other work, and a member whose id another worker made.
+                // A join here, one by request, one that is on its way as other work, and a member whose id
+                // another worker made.
                 0 => drop(worker.join(peer.key, name.as_str()).expect("room")),
                 1 => {
                     hub.request(Request::Join(Target::all(scope), vec![name.as_str().into()])).expect("room");

@@ -70,7 +70,7 @@ pub(super) async fn run_when_room(
     bytes: usize,
     f: impl FnOnce(&Rc<Worker>) + Send + 'static,
 ) -> Result<(), HubError> {
-    if hub.here().is_some_and(|worker| worker.id() == to) {
+    if hub.here_in_order().is_some_and(|worker| worker.id() == to) {
         // In place: `run_on` does not go through the inbox on the worker's own thread.
         return hub.run_on(to, f);
     }
