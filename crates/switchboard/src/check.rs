@@ -3,13 +3,15 @@
 use crate::api::extract::{FromEvent, FromSocket};
 use crate::api::handler::IntoReply;
 
-/// A handler of events, checked argument by argument: the same closure, with better errors where it does not compile.
+/// A handler of events, checked argument by argument: the same closure, with better errors where it does not
+/// compile.
 ///
-/// `on` says of a closure that is no handler what may be wrong with it, and not which of its arguments is. Around the closure, this macro
-/// says it. It costs nothing, and may stay. `handler!(on_connect: …)` and `handler!(on_disconnect: …)` check the handlers of those and, the
-/// first of them, `middleware`.
+/// `on` says of a closure that is no handler what may be wrong with it, and not which of its arguments is.
+/// Around the closure, this macro says it. It costs nothing, and may stay. `handler!(on_connect: …)` and
+/// `handler!(on_disconnect: …)` check the handlers of those and, the first of them, `middleware`.
 ///
-/// It takes closures, plain or async, whose arguments have their types written out; a plain closure that returns a future is none of them.
+/// It takes closures, plain or async, whose arguments have their types written out; a plain closure that
+/// returns a future is none of them.
 ///
 /// ```
 /// use switchboard::{Data, DisconnectReason, Socket, Switchboard, handler};

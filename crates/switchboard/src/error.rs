@@ -1,4 +1,4 @@
-//! Errors: what handlers return, what emitting may meet, what building may meet.
+//! The errors of handlers, of emitting, and of acknowledgements.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -9,21 +9,22 @@ use switchboard_hub::HubError;
 use switchboard_protocol::socketio::{ArgsError, WriteError, write_args};
 use thiserror::Error as ThisError;
 
-/// What a handler returns.
+/// The result of a handler.
 pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 
-/// Why a handler, an extractor or a middleware did not succeed: a message for the client, or any error.
+/// The error of a handler, an extractor or a middleware: a message for the client, or any other error.
 ///
-/// It converts from every error type, so that `?` works in handlers; which is why it is none itself. **The two ways to make one differ in
-/// what clients see**:
+/// Every error type converts into it, so that `?` works in handlers. (For that reason it does not implement
+/// `std::error::Error` itself.) **There are two ways to make one, and clients see them differently**:
 ///
-/// - [`Error::new`] has a message that is meant for the client. As the error of a middleware, or of an `on_connect` extractor, it is the
-///   message of the client's `connect_error`.
-/// - An error that came by `?` is the server's own affair: its text may name files, hosts and types. The client sees `internal error`, and
-///   the text goes to the log.
+/// - [`Error::new`] has a message that is meant for the client. As the error of a middleware, or of an
+///   `on_connect` extractor, it is the message of the client's `connect_error`.
+/// - An error that came by `?` is internal: its text may name files, hosts and types. The client sees
+///   `internal error`, and the text goes to the log.
 ///
-/// [Data](Self::with_data) and a [reply](Self::with_reply) are always meant for the client. Errors of event handlers go to
-/// [`on_error`](crate::Namespace::on_error); the client sees nothing of them but the reply, if there is one.
+/// [Data](Self::with_data) and a [reply](Self::with_reply) are always meant for the client. Errors of event
+/// handlers go to [`on_error`](crate::Namespace::on_error); the client sees their reply only, if there is
+/// one.
 ///
 /// ```
 /// use switchboard::{Data, Error, Namespace};
@@ -33,7 +34,7 @@ pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 ///         if name.contains('/') {
 ///             return Err(Error::new("no such file").with_reply(("error", "no such file")));
 ///         }
-///         // The client is told nothing of what fails here, unless the namespace has `on_error_reply`.
+///         // The client gets no answer where this fails, unless the namespace has `on_error_reply`.
 ///         Ok(tokio::task::spawn_blocking(move || std::fs::read_to_string(name)).await??)
 ///     });
 /// }
@@ -42,7 +43,7 @@ pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 /// ```
 pub struct Error(Box<Inner>);
 
-/// Boxed, so that what handlers return is a word or two: every event's outcome is handed up through several calls.
+/// Boxed, so that the outcome of a handler is a word or two: it is returned through several calls.
 #[derive(Default)]
 struct Inner {
     /// For the client.
@@ -51,7 +52,7 @@ struct Inner {
     source: Option<Box<dyn StdError + Send + Sync>>,
     data: Option<serde_json::Value>,
     reply: Option<Reply>,
-    /// The type that the client's data should have been, where it is no such.
+    /// The type that the handler asked for, where the client's data did not fit it.
     wanted: Option<&'static str>,
 }
 
@@ -78,7 +79,7 @@ impl Reply {
     }
 }
 
-/// What clients see of an error that is not meant for them.
+/// The message that clients see of an internal error.
 const INTERNAL: &str = "internal error";
 
 impl Error {
@@ -101,7 +102,8 @@ impl Error {
         self
     }
 
-    /// Adds the `data` of a `CONNECT_ERROR`. A value that does not serialise is left out, and the log says so.
+    /// Adds the `data` of a `CONNECT_ERROR`. A value that does not serialise is left out, and the log says
+    /// so.
     #[must_use]
     pub fn with_data(mut self, data: impl Serialize) -> Self {
         self.0.data = serde_json::to_value(data)
@@ -110,9 +112,10 @@ impl Error {
         self
     }
 
-    /// Adds the acknowledgement that the client gets if it asked for one: the error of an event's handler, or of its middleware, is then an
-    /// answer and not a time-out. A tuple is the argument list; anything else is one argument. A value that does not serialise is left
-    /// out, and the log says so. [`on_error_reply`](crate::Namespace::on_error_reply) makes a reply for all errors of a namespace.
+    /// Adds the acknowledgement that the client gets if it asked for one: the error of an event's handler, or
+    /// of its middleware, is then an answer and not a time-out. A tuple is the argument list; anything else
+    /// is one argument. A value that does not serialise is left out, and the log says so.
+    /// [`on_error_reply`](crate::Namespace::on_error_reply) makes a reply for all errors of a namespace.
     #[must_use]
     pub fn with_reply(mut self, args: impl Serialize) -> Self {
         self.0.reply = Reply::of(&args)
@@ -142,7 +145,8 @@ impl Error {
         self.0.data.as_ref()
     }
 
-    /// The type that a handler asked for and the client's data did not fit, such as the `T` of `Data<T>`; `None` for all other errors.
+    /// The type that a handler asked for and the client's data did not fit, such as the `T` of `Data<T>`;
+    /// `None` for all other errors.
     pub fn wanted_type(&self) -> Option<&'static str> {
         self.0.wanted
     }
@@ -186,7 +190,7 @@ impl fmt::Debug for Error {
     }
 }
 
-/// Why something was not sent.
+/// The reason why an event was not sent.
 #[derive(Debug, ThisError)]
 #[non_exhaustive]
 pub enum EmitError {
@@ -199,7 +203,7 @@ pub enum EmitError {
     /// Binary for a WebSocket client that only takes text, as those of the drafts hixie-75 and -76.
     #[error("the client's WebSocket only takes text")]
     TextOnly,
-    /// The hub did not take it: an inbox or the client's outbox is full.
+    /// The hub refused it: an inbox or the client's outbox is full.
     #[error(transparent)]
     Hub(HubError),
 }
@@ -229,7 +233,7 @@ pub struct EventsDropped {
     pub(crate) why: &'static str,
 }
 
-/// Why there was no acknowledgement.
+/// The reason why there was no acknowledgement.
 #[derive(Debug, ThisError)]
 #[non_exhaustive]
 pub enum AckError {
@@ -242,10 +246,10 @@ pub enum AckError {
     /// The socket was disconnected first.
     #[error("the socket was disconnected before it acknowledged")]
     Disconnected,
-    /// As many acknowledgements are awaited of the socket as may be.
+    /// The socket has the greatest number of acknowledgements that may be awaited of it.
     #[error("{0} acknowledgements are awaited of the socket already")]
     TooMany(usize),
-    /// What the peer acknowledged with is not what was asked for.
+    /// The acknowledgement's arguments do not fit the type that was asked for.
     #[error(transparent)]
     Arguments(#[from] ArgsError),
 }

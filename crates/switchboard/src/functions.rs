@@ -15,7 +15,7 @@ type OnConnect<S> = Arc<dyn Fn(&S) -> Result + Send + Sync>;
 type OnMessage<S> = Arc<dyn Fn(&S, Message<'_>) -> Result + Send + Sync>;
 type OnClose<S, E> = Arc<dyn Fn(&S, E) + Send + Sync>;
 
-/// The functions of a service whose clients are `S`, and whose ends are told as `E`.
+/// The functions of a service with clients of type `S`; `E` is the reason why a client's connection ended.
 pub(crate) struct Functions<S, E> {
     connect: Option<OnConnect<S>>,
     message: Option<OnMessage<S>>,

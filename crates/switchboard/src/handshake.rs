@@ -1,4 +1,5 @@
-//! What is kept of the request a conversation began with: what it has for itself, and what it shares with others that sent the same.
+//! The request that a conversation began with, as it is kept: its own parts, and parts that it shares with
+//! requests of the same text.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -23,7 +24,8 @@ pub struct Peer {
     pub address: Option<SocketAddr>,
     /// Whether the connection (or the client's, to a trusted proxy) is encrypted.
     pub secure: bool,
-    /// Whether a [trusted proxy](crate::TrustedProxies) handed on the request, whose headers about the client are heard.
+    /// Whether a [trusted proxy](crate::TrustedProxies) handed on the request, whose headers about the client
+    /// are heard.
     pub proxied: bool,
     /// Whether a PROXY protocol header names the address.
     pub(crate) named: bool,
@@ -32,7 +34,8 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// A peer at an address. One of IPv4 that a socket for both families shows as IPv6 (`::ffff:192.0.2.1`) is taken as IPv4.
+    /// A peer at an address. One of IPv4 that a socket for both families shows as IPv6 (`::ffff:192.0.2.1`)
+    /// is taken as IPv4.
     pub fn new(address: SocketAddr) -> Self {
         let address = match address.ip().to_canonical() {
             ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
@@ -56,8 +59,9 @@ impl Peer {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeepHeaders {
-    /// All but those that only concern the connection or the encoding of the response: `Accept*`, `Cache-Control`,
-    /// `Connection`, `Content-*`, `DNT`, `Keep-Alive`, `Pragma`, `Sec-*`, `TE`, `Transfer-Encoding`, `Upgrade*`.
+    /// All but those that only concern the connection or the encoding of the response: `Accept*`,
+    /// `Cache-Control`, `Connection`, `Content-*`, `DNT`, `Keep-Alive`, `Pragma`, `Sec-*`, `TE`,
+    /// `Transfer-Encoding`, `Upgrade*`.
     #[default]
     Default,
     /// All.
@@ -95,8 +99,9 @@ impl KeepHeaders {
     }
 }
 
-/// Whether a header's value tells of a client's program, or of where it was sent, so that many clients send the same. Of those that begin
-/// with `sec-` two are each connection's own: a subprotocol's name may be a secret.
+/// Whether a header's value tells of a client's program, or of where it was sent, so that many clients send
+/// the same. Of those that begin with `sec-` two are each connection's own: a subprotocol's name may be a
+/// secret.
 fn is_common(name: &str) -> bool {
     match name {
         "host" | "user-agent" | "origin" | "accept" | "accept-encoding" | "accept-language"
@@ -107,21 +112,23 @@ fn is_common(name: &str) -> bool {
     }
 }
 
-/// The request a conversation began with. Cloning shares it.
+/// The request that a conversation began with. Cloning shares it.
 #[derive(Clone)]
 pub struct Handshake {
     inner: Arc<Inner>,
 }
 
-/// It is there for as long as the connection is: what many connections have alike is kept once, the rest without gaps.
+/// It is kept as long as the connection: text that many connections share is kept once, the rest without
+/// gaps.
 struct Inner {
     /// Nanoseconds since 1970.
     time: u64,
     url: Interned,
     /// A line feed and `name:value` for each header that is [common](is_common).
     common: Interned,
-    /// An address of IPv6 ([`OWN_ADDRESS`] bytes); then as in `common` for each other header, and one without a name for the subprotocol.
-    /// A value that is not UTF-8 has a second line behind its text: a space in place of the name, then the bytes as they came.
+    /// An address of IPv6 ([`OWN_ADDRESS`] bytes); then as in `common` for each other header, and one without
+    /// a name for the subprotocol. A value that is not UTF-8 has a second line behind its text: a space in
+    /// place of the name, then the bytes as they came.
     own: Box<[u8]>,
     v4: Option<Ipv4Addr>,
     port: u16,
@@ -235,8 +242,9 @@ impl Handshake {
         form_urlencoded::parse(query.as_bytes())
     }
 
-    /// The value of a cookie, without the quotes that may be around it; it is not decoded. The first where there are several of that
-    /// name: browsers send the one with the longest path first. `None` also where the header `Cookie` is not [kept](KeepHeaders).
+    /// The value of a cookie, without the quotes that may be around it; it is not decoded. The first where
+    /// there are several of that name: browsers send the one with the longest path first. `None` also where
+    /// the header `Cookie` is not [kept](KeepHeaders).
     pub fn cookie(&self, name: &str) -> Option<&str> {
         let cookies = self.headers().filter(|(header, _)| *header == "cookie");
         let mut pairs =
@@ -246,8 +254,8 @@ impl Handshake {
         Some(value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value))
     }
 
-    /// A header's value, if it was kept ([`KeepHeaders`]); the first where there are several. Bytes that are not UTF-8 are replaced by
-    /// U+FFFD: [`header_bytes`](Self::header_bytes) has them as they came.
+    /// A header's value, if it was kept ([`KeepHeaders`]); the first where there are several. Bytes that are
+    /// not UTF-8 are replaced by U+FFFD: [`header_bytes`](Self::header_bytes) has them as they came.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
@@ -260,8 +268,8 @@ impl Handshake {
         lines.next().filter(|(key, _)| *key == NOT_TEXT).map_or(Some(text), |(_, bytes)| Some(bytes))
     }
 
-    /// The headers that were kept, their values as [`header`](Self::header) gives them. Those that many clients send alike come first; apart from that they are in the order
-    /// they came.
+    /// The headers that were kept, their values as [`header`](Self::header) gives them. Those that many
+    /// clients send alike come first; apart from that they are in the order they came.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
         let text = |bytes| std::str::from_utf8(bytes).ok();
         let headers = self.lines().filter(|(name, _)| !name.is_empty() && *name != NOT_TEXT);
@@ -304,7 +312,8 @@ impl Handshake {
     }
 }
 
-/// In place of a name: the line holds the bytes of the value before it, which is not UTF-8. No header is called so.
+/// In place of a name: the line holds the bytes of the value before it, which is not UTF-8. No header is
+/// called so.
 const NOT_TEXT: &[u8] = b" ";
 
 fn write_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
@@ -314,7 +323,8 @@ fn write_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
         out.push(b':');
         out.extend_from_slice(value);
     };
-    // Looked at as a whole: to look for what is not UTF-8 takes ten times as long, and hardly any value has it.
+    // Looked at as a whole: to look for what is not UTF-8 takes ten times as long, and hardly any value has
+    // it.
     if std::str::from_utf8(value).is_ok() {
         write(name.as_bytes(), value);
     } else {
@@ -331,8 +341,9 @@ impl fmt::Debug for Handshake {
     }
 }
 
-/// In the shape that `socket.handshake` has in Node, without `auth`, which is the [socket's](crate::Socket::auth): `headers` (the
-/// [kept](KeepHeaders) ones), `time` and `issued`, `address`, `xdomain`, `secure`, `url` and `query`.
+/// In the shape that `socket.handshake` has in Node, without `auth`, which is the
+/// [socket's](crate::Socket::auth): `headers` (the [kept](KeepHeaders) ones), `time` and `issued`, `address`,
+/// `xdomain`, `secure`, `url` and `query`.
 ///
 /// Of a header that came more than once the values are joined, of a parameter they are a list.
 impl Serialize for Handshake {

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use switchboard_hub::{MemberId as SocketId, RoomName};
 
-/// The name of one room: a string of any kind, a [`RoomName`], or a socket's id, which is the room of that socket.
+/// The name of one room: a string of any kind, a [`RoomName`], or a socket's id, which is the room of that
+/// socket.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the name of a room",
     note = "a room's name is a `&str`, a `String`, a `RoomName` or a `SocketId`"
@@ -14,7 +15,8 @@ pub trait Room {
     fn into_room(self) -> RoomName;
 }
 
-/// Rooms, as methods take them: one [name](Room), or a list of names (`[R; N]`, `Vec<R>`, and references to them).
+/// Rooms, as methods take them: one [name](Room), or a list of names (`[R; N]`, `Vec<R>`, and references to
+/// them).
 ///
 /// ```
 /// use switchboard::{EmitError, Namespace, RoomName, Socket};

@@ -1,4 +1,4 @@
-//! Values of any type, one of each: what users give to the server, or keep on a socket.
+//! Values of any type, one of each type, that users give to the server or keep on a socket.
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -27,7 +27,7 @@ impl States {
     }
 }
 
-/// Those that users give to the server: they are read without a lock, and may be added to at any time.
+/// The values that users give to the server. Reading takes no lock, and values may be added at any time.
 #[derive(Default)]
 pub(crate) struct SharedStates(ArcSwap<States>);
 

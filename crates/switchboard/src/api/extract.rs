@@ -1,4 +1,4 @@
-//! What handlers may ask for by the types of their arguments.
+//! Extractors: the types that arguments of handlers may have.
 
 use std::any::{TypeId, type_name};
 use std::cell::Cell;
@@ -17,7 +17,7 @@ use crate::error::Reply;
 use crate::handshake::Handshake;
 use crate::{DisconnectReason, EmitError, Error};
 
-/// An event, as extractors see it.
+/// An event, for extractors.
 pub struct EventContext<'a> {
     pub(crate) socket: &'a Socket,
     pub(crate) event: &'a str,
@@ -25,7 +25,7 @@ pub struct EventContext<'a> {
     pub(crate) data: &'a str,
     pub(crate) offset: usize,
     pub(crate) attachments: &'a [Bytes],
-    /// The acknowledgement that is asked for, until an [`Ack`] takes it.
+    /// The number of the acknowledgement that the client asks for, until an [`Ack`] takes it.
     pub(crate) ack: Cell<Option<u64>>,
 }
 
@@ -49,7 +49,7 @@ impl EventContext<'_> {
         self.socket
     }
 
-    /// Whether the data is what an event's has to be.
+    /// Checks the syntax of the data and its attachments.
     pub(crate) fn check_data(&self) -> Result<(), Error> {
         Ok(validate_within(self.data, self.attachments, self.max_depth())?)
     }
@@ -63,7 +63,7 @@ impl EventContext<'_> {
     }
 }
 
-/// What a handler's arguments need to have been given before: the types of [`State`]s, with their names.
+/// The values that a handler's arguments need: the types of [`State`]s, with their names.
 #[doc(hidden)]
 #[derive(Debug, Default)]
 pub struct Requirements {
@@ -77,7 +77,7 @@ impl Requirements {
     }
 }
 
-/// What a handler of events may have as an argument.
+/// A type that arguments of event handlers may have.
 #[diagnostic::on_unimplemented(
     message = "a handler of events cannot have an argument of type `{Self}`",
     note = "wrap the event's data in `Data<...>`; other arguments are `Socket`, `Args`, `Ack`, `Event`, `Auth<T>`, `State<T>`, `Handshake`, \
@@ -85,40 +85,40 @@ impl Requirements {
     note = "the type in `Data<...>` owns what it holds and implements `serde::Deserialize`: `Data<String>`, not `Data<&str>`"
 )]
 pub trait FromEvent: Sized {
-    /// Whether it reads the event's data, and with it notices what is not JSON. Where no argument does, that is looked for before the
-    /// handler is called.
+    /// Whether it reads the event's data, and so finds malformed JSON. Where no argument does, the data is
+    /// checked before the handler is called.
     #[doc(hidden)]
     const READS_DATA: bool = false;
 
-    /// Whether it is the argument list as a type of the user's, of which a handler has one.
+    /// Whether it is [`Data`]: a handler has one.
     #[doc(hidden)]
     const IS_DATA: bool = false;
 
-    /// Notes what must have been given before.
+    /// Notes the values that it needs.
     #[doc(hidden)]
     fn require(_: &mut Requirements) {}
 
     /// Takes it from the event.
     ///
     /// # Errors
-    /// The handler is not called then; the error goes to `on_error`.
+    /// The error goes to `on_error`, and the handler is not called.
     fn from_event(context: &EventContext<'_>) -> Result<Self, Error>;
 }
 
-/// A socket that connects: what extractors of `on_connect` and of middleware see.
+/// A socket that connects, for extractors of `on_connect` and of middleware.
 #[derive(Debug)]
 pub struct Connecting {
     pub(crate) socket: Socket,
 }
 
-/// A socket that was disconnected: what extractors of `on_disconnect` see.
+/// A socket that was disconnected, for extractors of `on_disconnect`.
 #[derive(Debug)]
 pub struct Disconnected {
     pub(crate) socket: Socket,
     pub(crate) reason: DisconnectReason,
 }
 
-/// Has a socket.
+/// A context that has a socket.
 pub trait HasSocket {
     /// The socket.
     fn socket(&self) -> &Socket;
@@ -136,20 +136,21 @@ impl HasSocket for Disconnected {
     }
 }
 
-/// What a handler of a socket's coming or going may have as an argument.
+/// A type that arguments of `on_connect`, `on_disconnect` and middleware may have.
 #[diagnostic::on_unimplemented(
     message = "a handler cannot have an argument of type `{Self}` here",
     note = "arguments are `Socket`, `Auth<T>`, `State<T>` and `Handshake`; `DisconnectReason` in `on_disconnect`; `Data<T>` comes with events only"
 )]
 pub trait FromSocket<C>: Sized {
-    /// Notes what must have been given before.
+    /// Notes the values that it needs.
     #[doc(hidden)]
     fn require(_: &mut Requirements) {}
 
     /// Takes it from the socket.
     ///
     /// # Errors
-    /// In `on_connect` and middleware the client gets a `CONNECT_ERROR` with it.
+    /// In `on_connect` and middleware the client gets a `CONNECT_ERROR`, with the error's message where it
+    /// was made by [`Error::new`].
     fn from_socket(context: &C) -> Result<Self, Error>;
 }
 
@@ -162,15 +163,17 @@ impl FromEvent for Socket {
 
 /// The event's data, read with serde: a tuple is the argument list, anything else the one argument.
 ///
-/// - A handler has one `Data`, which is the whole list. `Data((a, b)): Data<(A, B)>` reads two arguments; a second `Data` would read the
-///   first argument again, and does not compile.
+/// - A handler has one `Data`, which is the whole list. `Data((a, b)): Data<(A, B)>` reads two arguments; a
+///   second `Data` would read the first argument again, and does not compile.
 /// - The type owns what it holds: `Data<String>`, not `Data<&str>`.
 /// - Arguments that are missing are `None` where the type is an `Option`. Further ones are ignored.
 /// - Binary data is [`Binary`](crate::Binary), anywhere in the type. `Vec<u8>` is a list of numbers.
-/// - Half of a surrogate pair, which JavaScript's strings may hold and Rust's may not (an emoji that was cut in two), becomes `U+FFFD`.
+/// - Half of a surrogate pair, which JavaScript's strings may hold and Rust's may not (an emoji that was cut
+///   in two), becomes `U+FFFD`.
 ///
-/// Data that is not a `T` goes to [`on_error`](crate::Namespace::on_error), and the handler is not called. Without `on_error` the first
-/// of each kind is a warning in the log; further ones are logged at the level `debug`, as any client can cause them.
+/// Data that is not a `T` goes to [`on_error`](crate::Namespace::on_error), and the handler is not called.
+/// Without `on_error` the first of each kind is a warning in the log; further ones are logged at the level
+/// `debug`, as any client can cause them.
 ///
 /// ```compile_fail
 /// # use switchboard::Data;
@@ -217,7 +220,7 @@ impl FromEvent for Event {
     }
 }
 
-/// The acknowledgement, to be sent by hand, at any time, once. What the handler returns is not sent then.
+/// The acknowledgement, to be sent by hand: at any time, once. The handler's return value is not sent then.
 #[derive(Debug)]
 pub struct Ack {
     socket: Socket,
@@ -230,7 +233,7 @@ impl Ack {
         self.id.is_some()
     }
 
-    /// Sends it. Nothing happens where the client did not ask.
+    /// Sends the acknowledgement, if the client asked for one.
     ///
     /// # Errors
     /// As [`Socket::emit`].
@@ -249,8 +252,8 @@ impl FromEvent for Ack {
     }
 }
 
-/// What the client sent to authenticate itself (`auth`), read with serde. `{}` where it sent nothing. A client whose `auth` is not a `T`
-/// sees `invalid auth`; the log says what did not fit.
+/// The client's `auth`, by which it authenticates itself, read with serde; `{}` where it sent none. A client
+/// whose `auth` is not a `T` sees `invalid auth`, and the log has the reason.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Auth<T>(pub T);
 
@@ -262,10 +265,12 @@ impl<T: DeserializeOwned> Auth<T> {
     }
 }
 
-/// The value of this type that was given to [`Builder::state`](crate::Builder::state) or [`Switchboard::state`](crate::Switchboard::state).
+/// The value of this type that was given to [`Builder::state`](crate::Builder::state) or
+/// [`Switchboard::state`](crate::Switchboard::state).
 ///
-/// Where none was given, registering the handler is an error in the log, and so is each call; clients see `internal error`. (axum has an
-/// extractor of the same name: a module that uses both imports one of them by another.)
+/// Where none was given, the log has an error as soon as the handler is registered. A call of the handler
+/// fails, and clients see `internal error`. (axum has an extractor of the same name: a module that uses both
+/// imports one of them under another name.)
 #[derive(Debug)]
 pub struct State<T>(pub Arc<T>);
 
@@ -302,7 +307,7 @@ impl FromSocket<Disconnected> for DisconnectReason {
     }
 }
 
-/// Implements both traits for what comes of the socket alone.
+/// Implements both traits for types that need the socket alone.
 macro_rules! from_socket_alone {
     ($([$($generics:tt)*] $type:ty => $take:expr $(, requires $require:expr)?;)*) => {$(
         impl<$($generics)*> FromEvent for $type {

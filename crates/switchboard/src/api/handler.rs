@@ -1,7 +1,8 @@
-//! Users' functions: plain or async closures whose arguments say what they want.
+//! Users' functions: plain or async closures. Their arguments' types say what each is called with.
 //!
-//! A handler is called with what its argument types extract ([`FromEvent`], [`FromSocket`]). What it returns is the acknowledgement: any
-//! value that serialises, or a `Result` of one. Which of these a closure is, is told by a marker type that is inferred.
+//! Each argument is extracted by its type ([`FromEvent`], [`FromSocket`]). The return value is the
+//! acknowledgement: any value that serialises, or a `Result` of one. A marker type, which the compiler
+//! infers, tells these kinds of closures apart.
 
 use std::any::type_name_of_val;
 use std::marker::PhantomData;
@@ -14,29 +15,29 @@ use super::extract::{EventContext, FromEvent, FromSocket, Requirements};
 use crate::Error;
 use crate::error::Reply;
 
-/// What a handler came to: an acknowledgement if one is wanted, or an error.
+/// The result of a handler: an acknowledgement if one is wanted, or an error.
 pub type Outcome = Result<Option<Reply>, Error>;
 
 /// A handler's future.
 pub(crate) type Waiting = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
-/// What a call of a handler gives: the outcome, or what waits for it.
+/// The result of calling a handler: the outcome, or a future of it.
 pub(crate) enum HandlerCall {
     Done(Outcome),
     Waits(Waiting),
 }
 
-/// What a handler may return: a value that serialises, or a `Result` of one. `M` tells which.
+/// A return value of handlers: a value that serialises, or a `Result` of one. `M` tells which.
 #[diagnostic::on_unimplemented(
     message = "a handler cannot return `{Self}`",
-    note = "return what is to be the acknowledgement: a type that implements `serde::Serialize`, or a `Result` of one with an error that \
+    note = "the return value is the acknowledgement: a type that implements `serde::Serialize`, or a `Result` of one with an error that \
             converts into `switchboard::Error` (any `std::error::Error` does)"
 )]
 pub trait IntoReply<M> {
     /// The acknowledgement, written if `wanted`.
     ///
     /// # Errors
-    /// The handler's own, or that of writing.
+    /// The handler's own error, or the error of writing.
     fn into_reply(self, wanted: bool) -> Outcome;
 }
 
@@ -71,9 +72,11 @@ pub struct Plain<R, A>(PhantomData<(R, A)>);
 #[derive(Debug)]
 pub struct Async<R, A>(PhantomData<(R, A)>);
 
-/// A function that handles events: a plain or async closure of up to eight arguments that implement [`FromEvent`].
+/// A function that handles events: a plain or async closure of up to eight arguments that implement
+/// [`FromEvent`].
 ///
-/// A plain one runs in place. An async one holds back the further events of its own socket while it waits, and those only.
+/// A plain one runs in place. An async one holds back the further events of its own socket while it waits,
+/// and those only.
 ///
 /// ```
 /// use switchboard::{Ack, Args, Data, Error, Socket, Switchboard};
@@ -98,7 +101,8 @@ pub struct Async<R, A>(PhantomData<(R, A)>);
 /// # }
 /// ```
 ///
-/// An argument that is no extractor, a return value that does not serialise and a future that is not `Send` are compile errors:
+/// An argument that is no extractor, a return value that does not serialise and a future that is not `Send`
+/// are compile errors:
 ///
 /// ```compile_fail,E0277
 /// # let io = switchboard::Switchboard::builder().build().unwrap();
@@ -135,7 +139,7 @@ pub trait EventHandler<M>: Send + Sync + 'static {
     #[doc(hidden)]
     fn call(&self, context: &EventContext<'_>) -> CalledOutcome;
 
-    /// What its arguments need to have been given before.
+    /// The values that its arguments need, and that the server must have been given before.
     #[doc(hidden)]
     fn requirements(&self) -> Requirements;
 }
@@ -144,8 +148,8 @@ pub trait EventHandler<M>: Send + Sync + 'static {
 #[doc(hidden)]
 pub struct CalledOutcome(pub(crate) HandlerCall);
 
-/// A function that is called when a socket connects or disconnects: a plain or async closure of up to eight arguments that implement
-/// [`FromSocket<C>`].
+/// A function that is called when a socket connects or disconnects: a plain or async closure of up to eight
+/// arguments that implement [`FromSocket<C>`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be called here",
     label = "not a handler",
@@ -162,7 +166,7 @@ pub trait SocketHandler<C, M>: Send + Sync + 'static {
     #[doc(hidden)]
     fn extract(&self, context: &C) -> Result<Extracted, Error>;
 
-    /// What its arguments need to have been given before.
+    /// The values that its arguments need, and that the server must have been given before.
     #[doc(hidden)]
     fn requirements(&self) -> Requirements;
 }
@@ -171,7 +175,7 @@ pub trait SocketHandler<C, M>: Send + Sync + 'static {
 #[doc(hidden)]
 pub struct Extracted(pub(crate) Box<dyn FnOnce() -> HandlerCall + Send>);
 
-/// What the compiler says of a handler that would read the first argument twice.
+/// The compiler's message for a handler that would read the first argument twice.
 const TWO_DATA: &str = "a handler has one `Data<...>` only, which is the whole argument list: `Data((a, b)): Data<(A, B)>` reads two arguments";
 
 macro_rules! handlers {
@@ -295,10 +299,10 @@ handlers!(A1 A2 A3 A4 A5 A6);
 handlers!(A1 A2 A3 A4 A5 A6 A7);
 handlers!(A1 A2 A3 A4 A5 A6 A7 A8);
 
-/// A handler of events whose type is forgotten.
+/// A handler of events, without its type.
 pub(crate) type AnyEventHandler = Arc<dyn CallEvent>;
 
-/// A handler of a socket's coming or going whose type is forgotten.
+/// A handler of a socket's connect or disconnect, without its type.
 pub(crate) type AnySocketHandler<C> = Arc<dyn CallSocket<C>>;
 
 pub(crate) trait CallEvent: Send + Sync {

@@ -58,14 +58,16 @@ impl<'a> ErrorContext<'a> {
         self.event
     }
 
-    /// The method that registered the handler: `on` (also for those of [`on_concurrent`](crate::Namespace::on_concurrent) and
-    /// [`once`](Socket::once)), `on_any`, `event_middleware`, `middleware`, `on_connect` or `on_disconnect`.
+    /// The method that registered the handler: `on` (also for those of
+    /// [`on_concurrent`](crate::Namespace::on_concurrent) and [`once`](Socket::once)), `on_any`,
+    /// `event_middleware`, `middleware`, `on_connect` or `on_disconnect`.
     pub fn registered_by(&self) -> &'static str {
         self.kind.as_str()
     }
 
-    /// The name of the handler's type, as [`std::any::type_name`] gives it: of a closure, it names the function that the closure is in.
-    /// Empty where the error is no handler's ([`EventsDropped`](crate::EventsDropped)).
+    /// The name of the handler's type, as [`std::any::type_name`] gives it: of a closure, it names the
+    /// function that the closure is in. Empty where the error is no handler's
+    /// ([`EventsDropped`](crate::EventsDropped)).
     pub fn handler(&self) -> &'static str {
         self.handler
     }

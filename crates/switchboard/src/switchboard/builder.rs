@@ -72,7 +72,8 @@ impl Builder {
         self
     }
 
-    /// This process's number among those that a [bus](crate::Switchboard::attach_bus) connects. Default 0. Ids of sockets name it.
+    /// This process's number among the processes that a [bus](crate::Switchboard::attach_bus) connects.
+    /// Default 0. Ids of sockets name it.
     pub fn node(mut self, node: u16) -> Self {
         self.hub.node = NodeId(node);
         self
@@ -108,15 +109,16 @@ impl Builder {
         self
     }
 
-    /// How long a message may take to arrive over WebSocket, from its first byte to its last; one of which 64 KiB more have come has
-    /// the whole time again. Default 60 s; then the connection is closed with 1008. `None`: any time.
+    /// How long a message may take to arrive over WebSocket, from its first byte to its last; one of which 64
+    /// KiB more have come has the whole time again. Default 60 s; then the connection is closed with 1008.
+    /// `None`: any time.
     pub fn message_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.engine.message_timeout = timeout;
         self
     }
 
-    /// How long a client of a closing WebSocket may take none of the bytes that wait for it, and how long it may take to answer the
-    /// close after them. Default 30 s; then its connection is cut. `None`: any time.
+    /// How long a client of a closing WebSocket may take none of the bytes that wait for it, and how long it
+    /// may take to answer the close after them. Default 30 s; then its connection is cut. `None`: any time.
     pub fn close_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.engine.close_timeout = timeout;
         self
@@ -128,15 +130,15 @@ impl Builder {
         self
     }
 
-    /// From how many bytes on the answer of a long poll is compressed for clients that take gzip or deflate (`httpCompression`); `None`: never.
-    /// Default 1024.
+    /// The size in bytes from which the answer of a long poll is compressed, for clients that accept gzip or
+    /// deflate (`httpCompression`). `None`: never. Default 1024.
     pub fn http_compression(mut self, threshold: Option<usize>) -> Self {
         self.engine.http_compression = threshold;
         self
     }
 
-    /// Compresses WebSocket messages of Socket.IO and Engine.IO for clients that offer it (`perMessageDeflate`). Default: no. A broadcast is
-    /// compressed once for all.
+    /// Compresses WebSocket messages of Socket.IO and Engine.IO for clients that offer it
+    /// (`perMessageDeflate`). Default: no. A broadcast is compressed once for all.
     pub fn per_message_deflate(mut self, options: DeflateOptions) -> Self {
         self.engine.per_message_deflate = Some(options);
         self
@@ -148,8 +150,8 @@ impl Builder {
         self
     }
 
-    /// Levels of arrays and objects that an argument of an event or an acknowledgement may nest. Default 512, at most 2000; deeper ones
-    /// close the session with `parse error`, as malformed ones do.
+    /// Levels of arrays and objects that an argument of an event or an acknowledgement may nest. Default 512,
+    /// at most 2000; deeper ones close the session with `parse error`, as malformed ones do.
     pub fn max_depth(mut self, levels: usize) -> Self {
         self.socketio.packets.max_depth = levels;
         self
@@ -161,7 +163,7 @@ impl Builder {
         self
     }
 
-    /// What becomes of a client that as many bytes wait for, when more is sent to it. Default: it is disconnected.
+    /// What the server does with a client whose outbox has no room for more. Default: it is disconnected.
     pub fn full_outbox(mut self, full: FullOutbox) -> Self {
         self.engine.full_outbox = full;
         self
@@ -179,33 +181,36 @@ impl Builder {
         self
     }
 
-    /// Bytes of events of one socket that may wait for its handlers; then the client is not read for a while. Default 1 MiB.
+    /// Bytes of events of one socket that may wait for its handlers; then the client is not read for a while.
+    /// Default 1 MiB.
     pub fn max_held_bytes(mut self, bytes: usize) -> Self {
         self.socketio.max_held_bytes = bytes;
         self
     }
 
-    /// Bytes of events of one client that may wait for handlers, or be with handlers that wait, in all its namespaces; then it is not read for
-    /// a while. Default 16 MiB.
+    /// Bytes of events of one client that may wait for handlers, or be with handlers that wait, in all its
+    /// namespaces; then it is not read for a while. Default 16 MiB.
     pub fn max_client_held_bytes(mut self, bytes: usize) -> Self {
         self.socketio.max_client_held_bytes = bytes;
         self
     }
 
-    /// Handlers of events of one client that may wait at once; then it is not read for a while. Default 10 000.
+    /// Handlers of events of one client that may wait at once; then it is not read for a while. Default 10
+    /// 000.
     pub fn max_waiting_handlers(mut self, handlers: usize) -> Self {
         self.socketio.max_waiting_handlers = handlers;
         self
     }
 
-    /// Bytes of `auth` that the sockets of one client may keep in all. Default 4 MiB; a socket that would pass them gets a `CONNECT_ERROR`.
+    /// Bytes of `auth` that the sockets of one client may keep in all. Default 4 MiB; a socket that would
+    /// pass them gets a `CONNECT_ERROR`.
     pub fn max_auth_bytes(mut self, bytes: usize) -> Self {
         self.socketio.max_auth_bytes = bytes;
         self
     }
 
-    /// How long events may wait for a handler after the end of their socket, before they are dropped. Default 10 s; see
-    /// [`SocketIoOptions::held_events_timeout`](crate::SocketIoOptions::held_events_timeout).
+    /// How long events may wait for a handler after the end of their socket, before they are dropped. Default
+    /// 10 s; see [`SocketIoOptions::held_events_timeout`](crate::SocketIoOptions::held_events_timeout).
     pub fn held_events_timeout(mut self, timeout: Duration) -> Self {
         self.socketio.held_events_timeout = timeout;
         self
@@ -218,7 +223,8 @@ impl Builder {
         self
     }
 
-    /// After how long a handler that waits, while events of its socket wait behind it, is named in the log. Default 5 s.
+    /// After how long a handler that waits, while events of its socket wait behind it, is named in the log.
+    /// Default 5 s.
     pub fn held_warning(mut self, after: Duration) -> Self {
         self.socketio.held_warning = after;
         self
@@ -230,16 +236,17 @@ impl Builder {
         self
     }
 
-    /// Whether broadcasts of all namespaces are ordered, as those of one namespace are by
+    /// Whether broadcasts are ordered in all namespaces; see
     /// [`Namespace::ordered_broadcasts`](crate::Namespace::ordered_broadcasts). Default: no.
     pub fn ordered_broadcasts(mut self, ordered: bool) -> Self {
         self.socketio.ordered_broadcasts = ordered;
         self
     }
 
-    /// Bytes that may be on their way to one worker's thread from others: messages of broadcasts, bodies of requests, events that other
-    /// threads send to its sockets. Default 64 MiB. One message may pass the bound. At the bound `emit` fails with
-    /// [`HubError::InboxFull`](crate::HubError::InboxFull), and requests wait.
+    /// Bytes that may be on their way to one worker's thread from others: messages of broadcasts, bodies of
+    /// requests, events that other threads send to its sockets. Default 64 MiB. One message may pass the
+    /// bound. At the bound `emit` fails with [`HubError::InboxFull`](crate::HubError::InboxFull), and
+    /// requests wait.
     pub fn inbox_bytes(mut self, bytes: usize) -> Self {
         self.hub.inbox_bytes = bytes;
         self
@@ -251,7 +258,7 @@ impl Builder {
         self
     }
 
-    /// Which transports are on. Default: both.
+    /// The transports that are on. Default: both.
     pub fn transports(mut self, polling: bool, websocket: bool) -> Self {
         (self.engine.polling, self.engine.websocket) = (polling, websocket);
         self
@@ -263,7 +270,7 @@ impl Builder {
         self
     }
 
-    /// Pages of which origins may connect, and read what they are answered (CORS). Default: those of the server's own host.
+    /// The origins of pages that may connect, and read the answers (CORS). Default: the server's own host.
     pub fn origins(mut self, origins: Origins) -> Self {
         self.engine.origins = origins;
         self
@@ -275,21 +282,22 @@ impl Builder {
         self
     }
 
-    /// Sessions at a time from one address: that of the connection, or what a trusted proxy says. Default: no bound, as many clients may
-    /// share an address; a handshake beyond it gets a 503.
+    /// Sessions at a time from one address: that of the connection, or what a trusted proxy says. Default: no
+    /// bound, as many clients may share an address; a handshake beyond it gets a 503.
     pub fn max_sessions_per_address(mut self, sessions: usize) -> Self {
         self.engine.max_sessions_per_address = sessions;
         self
     }
 
-    /// The cookie that the first answer on polling sets: it holds the session's id, for balancers that keep a client's requests on one
-    /// server. Default: none.
+    /// The cookie that the first answer on polling sets: it holds the session's id, for balancers that keep a
+    /// client's requests on one server. Default: none.
     pub fn cookie(mut self, cookie: SessionCookie) -> Self {
         self.engine.cookie = Some(cookie);
         self
     }
 
-    /// A check of one's own on each handshake of Engine.IO; its error is the message of a 403. Default: none.
+    /// A function of your own that checks each handshake of Engine.IO. Its error is the message of a 403.
+    /// Default: none.
     pub fn allow_request(
         mut self,
         check: impl Fn(&Parts, Peer) -> Result<(), String> + Send + Sync + 'static,
@@ -298,7 +306,7 @@ impl Builder {
         self
     }
 
-    /// Which headers of the request a socket's handshake keeps.
+    /// The headers of the request that a socket's handshake keeps.
     pub fn keep_headers(mut self, keep: KeepHeaders) -> Self {
         self.engine.keep_headers = keep;
         self
@@ -310,26 +318,29 @@ impl Builder {
         self
     }
 
-    /// A value that handlers get with [`State`](crate::State), one of each type. One that holds the server itself is given to
-    /// [`Switchboard::state`].
+    /// A value that handlers get with [`State`](crate::State), one of each type. A value that holds the
+    /// server is given to [`Switchboard::state`].
     pub fn state<T: Send + Sync + 'static>(mut self, state: T) -> Self {
         self.states.insert(state);
         self
     }
 
-    /// Proxies whose word on a client's address (`X-Forwarded-For`, `X-Forwarded-Proto`) is taken. Default: none.
+    /// Proxies that the server believes about a client's address (`X-Forwarded-For`, `X-Forwarded-Proto`).
+    /// Default: none.
     pub fn trusted_proxies(mut self, proxies: TrustedProxies) -> Self {
         self.proxies = proxies;
         self
     }
 
-    /// Whether clients of the WebSocket drafts before RFC 6455 are taken, on every path: hybi-07 to -12 (Firefox 6 to 10, Chrome 14 and 15),
-    /// hixie-75 and hixie-76 (Safari up to 5.1, Chrome up to 13, Flash); and whether the listener answers Flash players that ask it for
-    /// their [socket policy](ListenerOptions::flash_policy). Default: no; such a client gets a 426.
+    /// Whether clients of the WebSocket drafts before RFC 6455 are served, on every path: hybi-07 to -12
+    /// (Firefox 6 to 10, Chrome 14 and 15), hixie-75 and hixie-76 (Safari up to 5.1, Chrome up to 13, Flash);
+    /// and whether the listener answers Flash players that ask it for their [socket
+    /// policy](ListenerOptions::flash_policy). Default: no; such a client gets a 426.
     ///
-    /// Clients of hixie-75 and -76 only take text: in raw WebSocket services binary for them is [an error](crate::EmitError::TextOnly), in Engine.IO and
-    /// Socket.IO it goes as base64. They are not pinged, as they have no pings, and their close has no code. The same checks of origin, path
-    /// and [`allow_request`](Self::allow_request) hold for them all.
+    /// Clients of hixie-75 and -76 only take text: in raw WebSocket services binary for them is [an
+    /// error](crate::EmitError::TextOnly), in Engine.IO and Socket.IO it goes as base64. They are not pinged,
+    /// as they have no pings, and their close has no code. The same checks of origin, path and
+    /// [`allow_request`](Self::allow_request) hold for them all.
     pub fn drafts(mut self, drafts: bool) -> Self {
         self.drafts = drafts;
         self
@@ -344,7 +355,8 @@ impl Builder {
     /// Starts the workers.
     ///
     /// # Errors
-    /// Those of starting threads; [`InvalidInput`](io::ErrorKind::InvalidInput) for options that make no sense, with a message that names them.
+    /// The errors of starting threads; [`InvalidInput`](io::ErrorKind::InvalidInput) for options that make no
+    /// sense, with a message that names them.
     pub fn build(self) -> io::Result<Switchboard> {
         self.check().map_err(senseless)?;
         crate::metrics::describe();

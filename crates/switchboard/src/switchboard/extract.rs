@@ -10,7 +10,7 @@ use crate::server::WeakKeepAlive;
 use crate::socketio::server::SocketIo;
 use crate::{Error, Result};
 
-/// The server, among the values that handlers get: it does not keep the server running.
+/// The server, as a value for handlers that does not keep it running.
 pub(super) struct WeakSwitchboard {
     server: WeakKeepAlive,
     socketio: Weak<SocketIo>,
@@ -40,14 +40,14 @@ fn server_of(socket: &Socket) -> Result<Switchboard> {
     server.and_then(|server| server.upgrade()).ok_or_else(|| Error::internal("the server is no more"))
 }
 
-/// The server. Fails where its last handle has gone.
+/// The server. It fails where the last handle to the server was dropped.
 impl FromEvent for Switchboard {
     fn from_event(context: &EventContext<'_>) -> Result<Self> {
         server_of(context.socket())
     }
 }
 
-/// The server. Fails where its last handle has gone.
+/// The server. It fails where the last handle to the server was dropped.
 impl<C: HasSocket> FromSocket<C> for Switchboard {
     fn from_socket(context: &C) -> Result<Self> {
         server_of(context.socket())

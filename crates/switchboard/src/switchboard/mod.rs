@@ -27,11 +27,13 @@ use crate::server::{KeepAlive, Server, shut_down};
 use crate::socketio::server::{FromNodes, SocketIo, SocketIoApplication};
 use crate::websocket::{RawService, WebSocketOptions, WebSocketService};
 
-/// A realtime server: namespaces of Socket.IO, bare Engine.IO services and raw WebSocket services, on one port, in one set of rooms.
+/// A realtime server: namespaces of Socket.IO, bare Engine.IO services and raw WebSocket services, on one
+/// port, in one set of rooms.
 ///
-/// It runs its own worker threads from the moment it is built. [`listen`](Self::listen) lets them accept connections; mounted with
-/// [`layer`](Self::layer) in axum or another server, that server accepts them. Cloning gives another handle; with the last one (layers and
-/// listeners have theirs) the workers stop.
+/// It runs its own worker threads from the moment it is built. [`listen`](Self::listen) lets them accept
+/// connections. Mounted with [`layer`](Self::layer) in axum or another server, that server accepts them.
+/// Cloning gives another handle. When the last handle is dropped (layers and listeners have theirs), the
+/// workers stop.
 #[derive(Clone)]
 pub struct Switchboard {
     server: KeepAlive,
@@ -68,9 +70,10 @@ impl Switchboard {
         self.server.mount(&path, &[Arc::new(files), engine]);
     }
 
-    /// Connects this server to other nodes by a bus: from then on broadcasts, joins, leaves and disconnects go to the sockets of all nodes,
-    /// unless they are [local](crate::BroadcastOperator::local). Each node of a bus has a [number](Builder::node) of its own. `false`: there is a
-    /// bus already, which stays.
+    /// Connects this server to other nodes by a bus: from then on broadcasts, joins, leaves and disconnects
+    /// go to the sockets of all nodes, unless they are [local](crate::BroadcastOperator::local). Each node of
+    /// a bus has a [number](Builder::node) of its own. Returns `false` where there is a bus already; that one
+    /// stays.
     ///
     /// The bus hands messages of other nodes to the [hub](Self::hub).
     pub fn attach_bus(&self, bus: Arc<dyn Bus>) -> bool {
@@ -92,12 +95,13 @@ impl Switchboard {
         self.of("/")
     }
 
-    /// Gives a value that handlers get with [`State`](crate::State), one of each type, as [`Builder::state`] does, where the value is there
-    /// only when the server is. It is given before the handlers that ask for it are registered. A value of the same type that was given
-    /// before is replaced.
+    /// Gives a value that handlers get with [`State`](crate::State), one of each type. It does what
+    /// [`Builder::state`] does, for values that need the server. Give it before you register the handlers
+    /// that ask for it. It replaces an earlier value of the same type.
     ///
-    /// A value that holds the server keeps it running: its workers end with [`shutdown`](Self::shutdown), and not when its last handle
-    /// elsewhere is dropped. A handler that only needs the server has it as an argument of the type `Switchboard`.
+    /// A value that holds the server keeps it running: its workers end by [`shutdown`](Self::shutdown), and
+    /// not when the last other handle is dropped. A handler that needs the server alone takes it as an
+    /// argument of the type `Switchboard`.
     ///
     /// ```
     /// use switchboard::{Data, Socket, State, Switchboard};
@@ -123,12 +127,14 @@ impl Switchboard {
         self
     }
 
-    /// Adds a [dialect](crate::protocol::Dialect), one of each type: how a protocol of one's own writes events for its members.
+    /// Adds a [dialect](crate::protocol::Dialect), one of each type: how a protocol of one's own writes
+    /// events for its members.
     pub fn dialect<D: crate::protocol::Dialect>(&self, dialect: D) -> crate::protocol::DialectId {
         self.socketio.dialects.add(dialect)
     }
 
-    /// A raw WebSocket service at a path, with default options. One that was there is replaced. A missing leading slash is added.
+    /// A raw WebSocket service at a path, with default options. It replaces the one that was there. A missing
+    /// leading slash is added.
     pub fn websocket(&self, path: &str) -> WebSocketService {
         self.add_websocket(path, WebSocketOptions::default())
     }
@@ -136,7 +142,8 @@ impl Switchboard {
     /// A raw WebSocket service at a path. One that was there is replaced. A missing leading slash is added.
     ///
     /// # Errors
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for options that make no sense, with a message that names them.
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for options that make no sense, with a message that
+    /// names them.
     pub fn websocket_with(&self, path: &str, options: WebSocketOptions) -> io::Result<WebSocketService> {
         options.check().map_err(senseless)?;
         Ok(self.add_websocket(path, options))
@@ -149,8 +156,8 @@ impl Switchboard {
         WebSocketService::new(service)
     }
 
-    /// A bare Engine.IO service at a path, with the server's own Engine.IO options. One that was there is replaced. A missing leading slash is
-    /// added.
+    /// A bare Engine.IO service at a path, with the server's own Engine.IO options. It replaces the one that
+    /// was there. A missing leading slash is added.
     pub fn engine(&self, path: &str) -> EngineService {
         let options = EngineOptions::clone(&self.engine);
         self.add_service(EngineOptions {
@@ -163,7 +170,8 @@ impl Switchboard {
     /// A bare Engine.IO service with options of its own. One at the same path is replaced.
     ///
     /// # Errors
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for options that make no sense, with a message that names them.
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for options that make no sense, with a message that
+    /// names them.
     pub fn engine_with(&self, options: EngineOptions) -> io::Result<EngineService> {
         options.check().map_err(senseless)?;
         Ok(self.add_service(options))
@@ -186,8 +194,8 @@ impl Switchboard {
         EngineOptions::clone(&self.engine)
     }
 
-    /// Sets the service that gets the requests which are not for Switchboard, on its own listener: an axum `Router`, for one. Only the first
-    /// call counts. Without one they get a 404.
+    /// Sets the service for the requests on the server's own listener that are not for Switchboard, such as
+    /// an axum `Router`. Only the first call counts. Without a fallback such requests get a 404.
     pub fn fallback<S, R>(&self, service: S) -> &Self
     where
         S: tower_service::Service<http::Request<hyper::body::Incoming>, Response = http::Response<R>>
@@ -206,7 +214,7 @@ impl Switchboard {
         self
     }
 
-    /// A tower layer that puts Switchboard in front of a service, in axum for one.
+    /// A tower layer that puts Switchboard in front of a service, in axum for example.
     pub fn layer(&self) -> SwitchboardLayer {
         SwitchboardLayer::new(self.server.clone())
     }
@@ -219,14 +227,14 @@ impl Switchboard {
     /// Listens on an address and serves until [`shutdown`](Self::shutdown) is done.
     ///
     /// # Errors
-    /// Those of binding.
+    /// The errors of binding.
     pub async fn listen(&self, address: impl Into<ListenAddress>) -> io::Result<()> {
         self.bind(address).await?.done().await;
         Ok(())
     }
 
-    /// Listens on an address and serves until `signal` is ready, then [shuts down](Self::shutdown) within `deadline`. What the signal
-    /// gives is not looked at.
+    /// Listens on an address and serves until `signal` is ready, then [shuts down](Self::shutdown) within
+    /// `deadline`. The signal's output is ignored.
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -240,7 +248,7 @@ impl Switchboard {
     /// ```
     ///
     /// # Errors
-    /// Those of binding.
+    /// The errors of binding.
     pub async fn listen_until(
         &self,
         address: impl Into<ListenAddress>,
@@ -258,20 +266,22 @@ impl Switchboard {
         Ok(())
     }
 
-    /// Listens on an address, one of several maybe: each worker accepts connections from now on.
+    /// Listens on an address. Each worker accepts connections from now on. It may be called for several
+    /// addresses.
     ///
     /// # Errors
-    /// Those of binding.
+    /// The errors of binding.
     pub async fn bind(&self, address: impl Into<ListenAddress>) -> io::Result<Listening> {
         Listening::start(self.server.clone(), address.into()).await
     }
 
-    /// Listens on an address for Flash players that ask for their [socket policy](crate::ListenerOptions::flash_policy), and for nothing else: they
-    /// look for it on port 843 first. Returns the address; its port is known even where the one asked for was 0. Needs no
-    /// [`drafts`](Builder::drafts), which lets the server's own ports answer them.
+    /// Listens on an address for Flash players that ask for their [socket
+    /// policy](crate::ListenerOptions::flash_policy), and for nothing else. They ask on port 843 first.
+    /// Returns the address, with the port that the system chose where port 0 was asked for. It works without
+    /// [`drafts`](Builder::drafts), by which the server's other ports answer Flash players, too.
     ///
     /// # Errors
-    /// Those of binding; ports below 1024 need a privilege.
+    /// The errors of binding; ports below 1024 need a privilege.
     pub async fn bind_flash_policy(&self, address: impl ToSocketAddrs) -> io::Result<SocketAddr> {
         let mut last = io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
         for address in tokio::net::lookup_host(address).await? {
@@ -283,18 +293,19 @@ impl Switchboard {
         Err(last)
     }
 
-    /// Shuts down: stops accepting, closes all sessions with `server shutting down` (WebSocket code 1001), answers the requests that wait, and
-    /// waits until their connections have ended, `deadline` at most; what is left then is cut, and the workers stop. Returns whether all
-    /// ended by themselves. Connections that another server accepted are closed and waited for likewise; that server goes on.
+    /// Shuts down: stops accepting, closes all sessions with `server shutting down` (WebSocket code 1001),
+    /// answers the requests that wait, and waits until their connections have ended, for `deadline` at most.
+    /// Connections that are left then are cut, and the workers stop. Returns whether all ended by themselves.
+    /// Connections that another server accepted are closed and awaited, too; that server goes on.
     ///
-    /// Must be called in a Tokio runtime. Cancel safe: dropped, the shutting down goes on.
+    /// Must be called in a Tokio runtime. Cancel safe: if the future is dropped, the shutdown goes on.
     pub async fn shutdown(&self, deadline: Duration) -> bool {
         let shutting_down = tokio::spawn(shut_down(Arc::clone(&self.server), deadline));
         // It does not panic, and ends before its deadline unless the runtime does.
         shutting_down.await.unwrap_or(false)
     }
 
-    /// The address that a peer's request came from, as the options about proxies have it.
+    /// The address that a peer's request came from, by the options about proxies.
     pub fn client_address(&self, peer: SocketAddr, headers: &http::HeaderMap) -> SocketAddr {
         self.server.proxies.resolve(crate::Peer::new(peer), headers).address.unwrap_or(peer)
     }
