@@ -10,6 +10,10 @@ const KEEP_FROM: usize = 64 << 10;
 const KEEP_BYTES: usize = 8 << 20;
 const KEEP: usize = 4;
 
+/// A message goes on in a kept buffer of at most so many times the bytes that it needs, until
+/// [`shrink`](Buffer::shrink). So a message of which 64 KiB have come takes at most 2 MiB.
+const MAX_EXCESS: usize = 32;
+
 /// The most bytes of room for one read.
 const ROOM: usize = 256 << 10;
 
@@ -54,7 +58,7 @@ impl Buffer {
     /// Room for the next bytes, at most `most` of them. It is as large as the bytes that have come, so that
     /// at most twice their number is reserved; but it is at least 64 KiB and at most 256 KiB.
     pub(crate) fn room(&mut self, most: usize) -> &mut [u8] {
-        let end = self.filled + self.filled.clamp(KEEP_FROM, ROOM).min(most);
+        let end = self.filled + self.filled.min(ROOM).min(most);
         self.reuse_for(end);
         if self.bytes.len() < end {
             self.bytes.resize(end, 0);
@@ -69,16 +73,23 @@ impl Buffer {
         self.bytes.get_mut(from..self.filled).unwrap_or_default()
     }
 
-    /// Moves a short buffer, which is to grow to `end` bytes, into a large buffer that the thread has kept.
+    /// Goes on in a large buffer that the thread has kept, where this one is short and has to grow to `end` bytes.
     fn reuse_for(&mut self, end: usize) {
-        if self.bytes.len() >= KEEP_FROM || end < KEEP_FROM {
+        if end <= self.bytes.capacity() || end < KEEP_FROM || self.filled > ROOM {
             return;
         }
-        if let Some(mut large) = KEPT.with_borrow_mut(Vec::pop)
+        let best = |kept: &mut Vec<Vec<u8>>| {
+            let fits =
+                |bytes: &Vec<u8>| bytes.len() >= end && bytes.capacity() <= end.saturating_mul(MAX_EXCESS);
+            let fitting = kept.iter().enumerate().filter(|(_, bytes)| fits(bytes));
+            let (at, _) = fitting.min_by_key(|(_, bytes)| bytes.len())?;
+            Some(kept.swap_remove(at))
+        };
+        if let Some(mut large) = KEPT.with_borrow_mut(best)
             && let Some(beginning) = large.get_mut(..self.filled)
         {
             beginning.copy_from_slice(self.as_slice());
-            self.bytes = large;
+            keep(mem::replace(&mut self.bytes, large));
         }
     }
 
@@ -105,17 +116,19 @@ impl Drop for Buffer {
     }
 }
 
-/// Keeps a large buffer for the thread's next message, if the thread does not keep enough yet.
+/// Keeps a large buffer for the thread's next message. Where the thread keeps too much then, the smallest ones go.
 fn keep(bytes: Vec<u8>) {
-    if bytes.len() < KEEP_FROM {
+    if bytes.len() < KEEP_FROM || bytes.capacity() > KEEP_BYTES {
         return;
     }
     // A thread that ends keeps nothing.
     let _ends = KEPT.try_with(|kept| {
         let mut kept = kept.borrow_mut();
-        let held: usize = kept.iter().map(Vec::capacity).sum();
-        if kept.len() < KEEP && held + bytes.capacity() <= KEEP_BYTES {
-            kept.push(bytes);
+        kept.push(bytes);
+        while kept.len() > KEEP || kept.iter().map(Vec::capacity).sum::<usize>() > KEEP_BYTES {
+            let smallest = kept.iter().enumerate().min_by_key(|(_, bytes)| bytes.capacity());
+            let Some((at, _)) = smallest else { break };
+            kept.swap_remove(at);
         }
     });
 }
@@ -137,26 +150,28 @@ mod tests {
     #[test]
     fn pushed_and_filled_bytes_stand_in_the_order_they_came() {
         let mut buffer = Buffer::default();
-        buffer.push(b"ab");
-        buffer.room(3).copy_from_slice(b"cde");
-        assert_eq!(buffer.fill(2), b"cd");
+        buffer.push(b"abc");
+        buffer.room(3).copy_from_slice(b"def");
+        assert_eq!(buffer.fill(2), b"de");
         buffer.push(b"fg");
         buffer.room(1).copy_from_slice(b"h");
         buffer.fill(1);
-        assert_eq!(buffer.as_slice(), b"abcdfgh");
-        assert_eq!(buffer.into_vec(), b"abcdfgh");
+        assert_eq!(buffer.as_slice(), b"abcdefgh");
+        assert_eq!(buffer.into_vec(), b"abcdefgh");
     }
 
     #[test]
-    fn room_is_not_reserved_by_an_announced_length() {
+    fn room_is_as_large_as_the_bytes_that_have_come_and_not_as_an_announced_length() {
         let mut buffer = Buffer::default();
-        assert_eq!(buffer.room(usize::MAX).len(), KEEP_FROM);
-        buffer.fill(KEEP_FROM);
-        buffer.fill(KEEP_FROM);
-        assert_eq!(buffer.len(), KEEP_FROM, "more than there was room for has not come");
+        assert_eq!(buffer.room(usize::MAX).len(), 0);
+        buffer.push(&[1; 1000]);
+        assert_eq!(buffer.room(usize::MAX).len(), 1000);
+        assert_eq!(buffer.room(10).len(), 10);
+        buffer.fill(1000);
+        buffer.fill(1000);
+        assert_eq!(buffer.len(), 2000, "more than there was room for has not come");
         buffer.push(&vec![1; 1 << 20]);
         assert_eq!(buffer.room(usize::MAX).len(), ROOM);
-        assert_eq!(buffer.room(10).len(), 10);
     }
 
     #[test]
@@ -165,29 +180,43 @@ mod tests {
         drop(buffers);
         assert!(kept() > 0 && kept() <= KEEP_BYTES, "{}", kept());
         assert!(holding(KEEP_FROM - 1).capacity() < KEEP_BYTES / 3, "a short message has no use for one");
-        let next = holding(KEEP_FROM);
-        assert!(next.capacity() >= KEEP_BYTES / 3 && next.len() == KEEP_FROM);
+        let next = holding(4 * KEEP_FROM);
+        assert!(next.capacity() >= KEEP_BYTES / 3 && next.len() == 4 * KEEP_FROM);
+    }
+
+    #[test]
+    fn a_message_goes_on_in_the_smallest_kept_buffer_that_is_not_much_too_large() {
+        let buffers = [40, 4, 2].map(|times| holding(times * KEEP_FROM));
+        drop(buffers);
+        let mut buffer = holding(KEEP_FROM);
+        assert!((2 * KEEP_FROM..4 * KEEP_FROM).contains(&buffer.capacity()), "{}", buffer.capacity());
+        buffer.push(&vec![1; 2 * KEEP_FROM]);
+        assert!((4 * KEEP_FROM..8 * KEEP_FROM).contains(&buffer.capacity()), "{}", buffer.capacity());
+        buffer.push(&vec![1; 2 * KEEP_FROM]);
+        assert!(buffer.capacity() >= 40 * KEEP_FROM, "{}", buffer.capacity());
+        assert_eq!(buffer.as_slice(), vec![1; 5 * KEEP_FROM]);
+        assert!(holding(KEEP_FROM).capacity() <= MAX_EXCESS * KEEP_FROM);
     }
 
     #[test]
     fn bytes_that_wait_for_the_peer_take_at_most_twice_their_number() {
-        drop(holding(KEEP_BYTES / 2));
-        let before = kept();
         for bytes in [0, 1, 1000, KEEP_FROM - 1, KEEP_FROM, 5 * KEEP_FROM] {
+            drop(holding(KEEP_BYTES / 4));
+            let before = kept();
             let mut buffer = holding(bytes);
             buffer.room(usize::MAX);
-            assert!(buffer.capacity() > bytes * 2, "{bytes}");
             buffer.shrink();
             assert!(buffer.capacity() <= bytes * 2, "{bytes}: {}", buffer.capacity());
             assert_eq!(buffer.into_vec(), vec![1; bytes]);
             assert_eq!(kept(), before, "{bytes}: the large buffer is kept for the next");
+            KEPT.with_borrow_mut(Vec::clear);
         }
     }
 
     #[test]
     fn a_message_that_is_given_away_takes_at_most_twice_its_bytes() {
-        drop(holding(KEEP_BYTES / 2));
         for bytes in [10, KEEP_FROM, 2 * KEEP_FROM] {
+            drop(holding(KEEP_BYTES / 4));
             let mut buffer = holding(bytes);
             buffer.room(usize::MAX);
             let vec = buffer.into_vec();

@@ -208,14 +208,15 @@ impl Partial {
         Ok(())
     }
 
-    /// Room for the rest of the frame's payload, if that is at least `least` bytes.
+    /// Room for the rest of the frame's payload, if that is at least `least` bytes, and if as many have come.
     pub(crate) fn room(&mut self, least: usize) -> Option<&mut [u8]> {
         let frame = self.frame.as_ref().filter(|frame| !frame.opcode.is_control())?;
         let rest = frame.payload.saturating_sub(frame.taken);
         if rest < least {
             return None;
         }
-        Some(self.message.as_mut()?.buffer()?.room(rest))
+        let buffer = self.message.as_mut()?.buffer()?;
+        (buffer.len() >= least).then(|| buffer.room(rest))
     }
 
     /// Takes `n` bytes of the payload, which were read into the [`room`](Self::room).
