@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, SystemTime};
 
-use http::HeaderName;
 use http::request::Parts;
+use http::{Extensions, HeaderName};
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 use switchboard_websocket::handshake::origin::is_of_own_page;
 
@@ -133,23 +133,43 @@ struct Inner {
     v4: Option<Ipv4Addr>,
     port: u16,
     facts: Facts,
-    /// Whether the conversation is on a WebSocket now.
-    on_websocket: AtomicBool,
+    /// What `allow_request` gave the session.
+    values: Option<Box<Extensions>>,
 }
 
 /// What an address of IPv6 takes: itself, flow information, scope.
 const OWN_ADDRESS: usize = 16 + 4 + 4;
 
-#[derive(Clone, Copy)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
-struct Facts {
-    v6: bool,
-    secure: bool,
-    proxied: bool,
-    named: bool,
-    unix: bool,
+/// What is so of a request, in one byte.
+struct Facts(AtomicU8);
+
+impl Facts {
+    const V6: u8 = 1;
+    const SECURE: u8 = 1 << 1;
+    const PROXIED: u8 = 1 << 2;
+    const NAMED: u8 = 1 << 3;
+    const UNIX: u8 = 1 << 4;
     /// A browser said that it was a page's to its own origin.
-    of_own_page: bool,
+    const OF_OWN_PAGE: u8 = 1 << 5;
+    /// The conversation is on a WebSocket now.
+    const ON_WEBSOCKET: u8 = 1 << 6;
+
+    fn of(facts: [(u8, bool); 6]) -> Self {
+        let facts = facts.into_iter().filter(|(_, is_so)| *is_so);
+        Self(AtomicU8::new(facts.fold(0, |facts, (fact, _)| facts | fact)))
+    }
+
+    fn has(&self, fact: u8) -> bool {
+        self.0.load(Ordering::Relaxed) & fact != 0
+    }
+
+    fn set(&self, fact: u8, is_so: bool) {
+        if is_so {
+            self.0.fetch_or(fact, Ordering::Relaxed);
+        } else {
+            self.0.fetch_and(!fact, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Handshake {
@@ -180,14 +200,14 @@ impl Handshake {
             write_line(&mut own, "", protocol.as_bytes());
         }
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let facts = Facts {
-            v6: v6.is_some(),
-            secure: peer.secure,
-            proxied: peer.proxied,
-            named: peer.named,
-            unix: peer.unix,
-            of_own_page: is_of_own_page(&parts.headers),
-        };
+        let facts = Facts::of([
+            (Facts::V6, v6.is_some()),
+            (Facts::SECURE, peer.secure),
+            (Facts::PROXIED, peer.proxied),
+            (Facts::NAMED, peer.named),
+            (Facts::UNIX, peer.unix),
+            (Facts::OF_OWN_PAGE, is_of_own_page(&parts.headers)),
+        ]);
         let v4 = match peer.address {
             Some(SocketAddr::V4(address)) => Some(*address.ip()),
             _ => None,
@@ -200,24 +220,37 @@ impl Handshake {
             v4,
             port: peer.address.map_or(0, |address| address.port()),
             facts,
-            on_websocket: AtomicBool::new(false),
+            values: None,
         };
         Self { inner: Arc::new(inner) }
     }
 
     /// The conversation is on another transport.
     pub(crate) fn set_on_websocket(&self, is: bool) {
-        self.inner.on_websocket.store(is, Ordering::Relaxed);
+        self.inner.facts.set(Facts::ON_WEBSOCKET, is);
     }
 
     /// The name of the transport that the conversation is on now, for those who know that it is open.
     pub(crate) fn transport(&self) -> &'static str {
-        if self.inner.on_websocket.load(Ordering::Relaxed) { "websocket" } else { "polling" }
+        if self.inner.facts.has(Facts::ON_WEBSOCKET) { "websocket" } else { "polling" }
+    }
+
+    /// The same with values of the user's, before it is shared.
+    pub(crate) fn with_values(mut self, values: Extensions) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner).filter(|_| !values.is_empty()) {
+            inner.values = Some(Box::new(values));
+        }
+        self
+    }
+
+    /// The value of this type that [`allow_request`](crate::AllowRequest) gave the session.
+    pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        self.inner.values.as_ref()?.get()
     }
 
     /// Whether a browser said that the request was a page's to its own origin.
     pub(crate) fn is_of_own_page(&self) -> bool {
-        self.inner.facts.of_own_page
+        self.inner.facts.has(Facts::OF_OWN_PAGE)
     }
 
     /// The subprotocol that was selected for a WebSocket (`Sec-WebSocket-Protocol`).
@@ -277,7 +310,11 @@ impl Handshake {
     }
 
     fn lines(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let own = self.inner.own.get(if self.inner.facts.v6 { OWN_ADDRESS } else { 0 }..).unwrap_or_default();
+        let own = self
+            .inner
+            .own
+            .get(if self.inner.facts.has(Facts::V6) { OWN_ADDRESS } else { 0 }..)
+            .unwrap_or_default();
         // Values of headers hold no line feeds: `http` has checked that.
         [self.inner.common.as_bytes(), own]
             .into_iter()
@@ -290,14 +327,16 @@ impl Handshake {
 
     /// Where the request came from.
     pub fn peer(&self) -> Peer {
-        let Facts { secure, proxied, named, unix, .. } = self.inner.facts;
+        let has = |fact| self.inner.facts.has(fact);
+        let (secure, proxied) = (has(Facts::SECURE), has(Facts::PROXIED));
+        let (named, unix) = (has(Facts::NAMED), has(Facts::UNIX));
         Peer { address: self.address(), secure, proxied, named, unix }
     }
 
     /// The client's address.
     pub fn address(&self) -> Option<SocketAddr> {
         let Inner { v4, port, facts, own, .. } = &*self.inner;
-        if facts.v6 {
+        if facts.has(Facts::V6) {
             let (ip, rest) = own.split_first_chunk::<16>()?;
             let (flow, rest) = rest.split_first_chunk::<4>()?;
             let (flow, scope) = (u32::from_ne_bytes(*flow), u32::from_ne_bytes(*rest.first_chunk::<4>()?));

@@ -49,7 +49,8 @@ mod websocket;
 pub use api::ack::AckFuture;
 pub use api::emitter::Emitter;
 pub use api::extract::{
-    Ack, Auth, Connecting, Data, Disconnected, Event, EventContext, FromEvent, FromSocket, HasSocket, State,
+    Ack, Auth, Connecting, Data, Disconnected, Event, EventContext, Extension, FromEvent, FromSocket,
+    HasSocket, State,
 };
 pub use api::handler::{
     Async, EventHandler, IntoReply, Outcome, Plain, ReturnsResult, ReturnsValue, SocketHandler,
@@ -62,14 +63,14 @@ pub use api::socket::Socket;
 #[doc(hidden)]
 pub use check::__check;
 pub use door::service::{NotFound, SwitchboardLayer, SwitchboardService};
-pub use engineio::{
-    AllowRequest, EngineOptions, EngineService, EngineSocket, FullOutbox, SameSite, SessionCookie,
-};
+pub use engineio::{EngineOptions, EngineService, EngineSocket, FullOutbox, SameSite, SessionCookie};
 pub use error::{AckError, EmitError, Error, EventsDropped, Reply, Result};
 pub use handshake::{Handshake, KeepHeaders, Peer};
+pub use http::admission::{AllowRequest, Allowed, IntoAllowed, Refusal};
 pub use http::body::ResponseBody;
 pub use http::cors::Origins;
 pub use http::files::ClientFile;
+pub use http::hooks::{HeadersHook, RefusedHook, RefusedRequest};
 pub use listener::{ListenAddress, Listening};
 pub use message::{IntoResult, Message};
 pub use proxies::{InvalidNetwork, TrustedProxies};

@@ -6,8 +6,7 @@
 //! by whichever way the request came in: the server's own listener, hyper, or an outer server such as axum; HTTP/1.1 and HTTP/2.
 //!
 //! - [`Answer`]: the request is answered at once, with a [`Body`] that is whole, or written in [pieces](Body::pieces) by a [`BodyWriter`].
-//! - [`Upgrade`]: the connection becomes a WebSocket. [`websocket::check`] and [`websocket::accept`] are its handshake; the
-//!   [target](UpgradeTarget) starts it on its worker.
+//! - [`Upgrade`]: the connection becomes a WebSocket. A [`WebSocketRequest`] is its handshake; the [target](UpgradeTarget) starts it on its worker.
 //! - [`Exchange`]: a worker answers, when there is something to say: polls, and requests whose body is wanted. The
 //!   [target](ExchangeTarget) runs there; what it does if the client leaves is said beforehand ([`Abandoned`]).
 //! - [`Later`](Decision::Later): it takes time to decide.
@@ -34,13 +33,9 @@ pub use crate::http::mount::{
     RequestHead, SessionKeyBytes, Upgrade, UpgradeTarget, Upgraded,
 };
 pub use crate::http::request_body::{BodyLimits, BodyRefusal};
+pub use crate::http::upgrade::WebSocketRequest;
 pub use crate::http::{Answer, Body};
 pub use crate::transport::connection::ConnectionTask;
 pub use crate::transport::framing::{BYTES, WEBSOCKET};
 pub use crate::transport::wire::Wire;
 pub use switchboard_hub::{Framing, Variant};
-
-/// The handshake of a WebSocket.
-pub mod websocket {
-    pub use crate::http::upgrade::{accept, check};
-}

@@ -295,6 +295,20 @@ impl<T: Send + Sync + 'static> State<T> {
     }
 }
 
+/// The value of this type that [`allow_request`](crate::Builder::allow_request) gave the session. Where it gave none, the call is an error
+/// in the log, and clients see `internal error`. (axum has an extractor of the same name.)
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Extension<T>(pub T);
+
+impl<T: Clone + Send + Sync + 'static> Extension<T> {
+    fn of(socket: &Socket) -> Result<Self, Error> {
+        let value = socket.handshake().extension::<T>().cloned();
+        value.map(Self).ok_or_else(|| {
+            Error::internal(format!("`allow_request` gave the session no {}", type_name::<T>()))
+        })
+    }
+}
+
 impl<C: HasSocket> FromSocket<C> for Socket {
     fn from_socket(context: &C) -> Result<Self, Error> {
         Ok(context.socket().clone())
@@ -338,6 +352,7 @@ macro_rules! from_socket_alone {
 
 from_socket_alone! {
     [T: DeserializeOwned] Auth<T> => Self::of;
+    [T: Clone + Send + Sync + 'static] Extension<T> => Self::of;
     [T: Send + Sync + 'static] State<T> => Self::of, requires Self::require;
     [] Handshake => |socket| Ok(socket.handshake().clone());
     [] Namespace => |socket| Ok(socket.namespace());

@@ -125,6 +125,11 @@ impl Socket {
         &self.shared.handshake
     }
 
+    /// The value of this type that [`allow_request`](crate::Builder::allow_request) gave the session.
+    pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        self.handshake().extension()
+    }
+
     /// What the client sent to authenticate itself, as JSON; `{}` where it sent nothing. See [`Auth`](crate::Auth).
     pub fn auth(&self) -> &str {
         self.shared.auth.as_deref().unwrap_or("{}")

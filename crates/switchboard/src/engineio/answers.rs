@@ -1,5 +1,7 @@
 //! What Engine.IO answers to requests that it refuses.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::StatusCode;
 use switchboard_protocol::engineio::ErrorCode;
@@ -7,21 +9,30 @@ use switchboard_protocol::engineio::ErrorCode;
 use super::TooManySessions;
 use crate::http::{Answer, answer, plain, refused};
 
+/// The code and the message of an answer that refuses a request, for those who are told of it.
+#[derive(Clone)]
+pub(super) struct RefusedAs {
+    pub(super) code: ErrorCode,
+    pub(super) message: Cow<'static, str>,
+}
+
 /// An error of Engine.IO, as Node words it.
 pub(crate) fn engine_error(code: ErrorCode) -> Answer {
     refused("engine", code.message());
-    engine_answer(code, Bytes::from_static(code.json_body().as_bytes()))
+    engine_answer(code, Bytes::from_static(code.json_body().as_bytes()), code.message().into())
 }
 
 /// An error of Engine.IO with a message of its own.
 pub(crate) fn engine_error_with(code: ErrorCode, message: &str) -> Answer {
     refused("engine", code.message());
-    engine_answer(code, code.json_body_with(message).into())
+    engine_answer(code, code.json_body_with(message).into(), message.to_owned().into())
 }
 
-fn engine_answer(code: ErrorCode, body: Bytes) -> Answer {
+fn engine_answer(code: ErrorCode, body: Bytes, message: Cow<'static, str>) -> Answer {
     let status = StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::BAD_REQUEST);
-    answer(status, "application/json", body)
+    let mut answer = answer(status, "application/json", body);
+    answer.extensions_mut().insert(RefusedAs { code, message });
+    answer
 }
 
 /// There is no place for another session.

@@ -8,15 +8,20 @@ use switchboard_hub::WorkerId;
 use switchboard_protocol::engineio::{ErrorCode, Query, SessionId, Version};
 use switchboard_websocket::handshake::server::Upgrade;
 
-use super::answers::{engine_error, engine_error_with, refuse_origin, too_many_sessions};
+use super::answers::{RefusedAs, engine_error, engine_error_with, refuse_origin, too_many_sessions};
 use super::exchange::{Get, Open, Post, ProbeTarget, SessionTarget};
 use super::session::new_id;
 use super::{EngineServer, polling};
 use crate::handshake::Handshake;
+use crate::http::admission::{Allowed, Asked as Asking, Refusal};
 use crate::http::finish::Finish;
-use crate::http::mount::{Abandoned, Decision, Exchange, ExchangeTarget, Mount, RequestHead, UpgradeTarget};
+use crate::http::hooks::RefusedRequest;
+use crate::http::mount::{
+    Abandoned, Decision, Exchange, ExchangeTarget, Mount, OwnedHead, RequestHead, UpgradeTarget,
+};
 use crate::http::request_body::BodyLimits;
-use crate::http::{Answer, plain, upgrade};
+use crate::http::upgrade::WebSocketRequest;
+use crate::http::{Answer, plain};
 use crate::transport::wire::Wire;
 
 impl Mount for EngineServer {
@@ -26,13 +31,36 @@ impl Mount for EngineServer {
     }
 
     fn decide(self: Arc<Self>, head: &RequestHead<'_>) -> Decision {
-        match Asked::of(&self, head).and_then(|asked| asked.decide()) {
-            Ok(Decision::Answer(mut answer)) | Err(mut answer) => {
-                self.options.origins.add_headers(head.parts.headers.get(ORIGIN), answer.headers_mut());
-                Decision::Answer(answer)
+        let decision = Asked::of(&self, head).and_then(|asked| asked.decide());
+        self.finish(head, decision)
+    }
+}
+
+impl EngineServer {
+    /// Gives an answer what every answer has, and tells of one that refuses.
+    fn finish(&self, head: &RequestHead<'_>, decision: Result<Decision, Answer>) -> Decision {
+        let mut answer = match decision {
+            Ok(Decision::Answer(answer)) => answer,
+            Ok(decision) => return decision,
+            Err(answer) => {
+                self.tell_refused(head, &answer);
+                answer
             }
-            Ok(decision) => decision,
-        }
+        };
+        self.options.origins.add_headers(head.parts.headers.get(ORIGIN), answer.headers_mut());
+        Decision::Answer(answer)
+    }
+
+    fn tell_refused(&self, head: &RequestHead<'_>, answer: &Answer) {
+        let Some(hook) = &self.options.connection_error else { return };
+        let reason = answer.extensions().get::<RefusedAs>();
+        hook.tell(&RefusedRequest {
+            head: head.parts,
+            peer: head.peer,
+            status: answer.status(),
+            code: reason.map(|reason| reason.code.code()),
+            message: reason.map_or("bad handshake", |reason| &reason.message),
+        });
     }
 }
 
@@ -91,28 +119,52 @@ impl<'a> Asked<'a> {
 
     /// A request that opens a session.
     fn open(&self) -> Result<Decision, Answer> {
+        let allow = self.engine.options.allow_request.as_ref();
+        match allow.map(|allow| allow.ask(self.head.parts, self.head.peer)) {
+            None => self.open_allowed(Ok(Allowed::default())),
+            Some(Asking::Now(allowed)) => self.open_allowed(allowed),
+            Some(Asking::Later(allowed)) => {
+                let (engine, head) = (Arc::clone(self.engine), OwnedHead::of(self.head));
+                Ok(Decision::Later(Box::pin(async move {
+                    let allowed = allowed.await;
+                    let head = head.borrow();
+                    let asked = Asked::of(&engine, &head);
+                    let decision = asked.and_then(|asked| asked.open_allowed(allowed));
+                    engine.finish(&head, decision)
+                })))
+            }
+        }
+    }
+
+    fn open_allowed(&self, allowed: Result<Allowed, Refusal>) -> Result<Decision, Answer> {
         let (engine, parts) = (self.engine, self.head.parts);
         let options = &engine.options;
-        if let Some(allow) = &options.allow_request {
-            allow(parts, self.head.peer).map_err(|words| engine_error_with(ErrorCode::Forbidden, &words))?;
-        }
+        let allowed = allowed.map_err(|refusal| {
+            let answer = engine_error_with(ErrorCode::Forbidden, refusal.message());
+            refusal.apply(answer)
+        })?;
         if self.query.version() != Version::V4 {
             return Err(engine_error(ErrorCode::UnsupportedProtocolVersion));
         }
         engine.sessions.check(self.head.peer.ip()).map_err(too_many_sessions)?;
         let protocol = if self.upgrade { self.subprotocol() } else { None };
         let handshake = Handshake::new(parts, self.head.peer, &options.keep_headers, protocol);
+        let handshake = handshake.with_values(allowed.into_values());
+        let mut headers = HeaderMap::new();
+        if let Some(hook) = &options.initial_headers {
+            hook.add(&mut headers, parts);
+        }
+        self.add_headers(&mut headers);
         let engine = Arc::clone(engine);
         if self.upgrade {
-            return self.websocket(|wire| SessionTarget { engine, handshake, wire });
+            return self.websocket(headers, |wire| SessionTarget { engine, handshake, wire });
         }
         let worker = engine.hub.next_worker();
         let no_randomness = || plain(StatusCode::SERVICE_UNAVAILABLE, "no randomness\n");
         let sid = new_id(worker).ok_or_else(no_randomness)?;
         let cookie = options.cookie.as_ref().and_then(|cookie| cookie.header(sid.as_str()));
-        let finish =
-            self.finish(true).headers(cookie.map(|cookie| (SET_COOKIE, cookie)).into_iter().collect());
-        let abandoned = polling::abandoned_by(&sid);
+        headers.extend(cookie.map(|cookie| (SET_COOKIE, cookie)));
+        let (abandoned, finish) = (polling::abandoned_by(&sid), self.finish(true).headers(headers));
         let exchange = exchange(Some(worker), Box::new(Open { engine, sid, handshake }));
         Ok(Decision::Exchange(Exchange { abandoned, finish, ..exchange }))
     }
@@ -121,15 +173,17 @@ impl<'a> Asked<'a> {
     fn go_on(&self, sid: SessionId) -> Result<Decision, Answer> {
         let (engine, options) = (self.engine, &self.engine.options);
         let (worker, version) = (WorkerId(sid.worker()), self.query.version());
+        let mut headers = HeaderMap::new();
+        self.add_headers(&mut headers);
         match *self.method {
             Method::GET if !self.upgrade => {
                 let exchange = exchange(Some(worker), Box::new(Get { sid, version }));
-                let abandoned = polling::abandoned_by(&sid);
-                Ok(Decision::Exchange(Exchange { abandoned, finish: self.finish(true), ..exchange }))
+                let (abandoned, finish) = (polling::abandoned_by(&sid), self.finish(true).headers(headers));
+                Ok(Decision::Exchange(Exchange { abandoned, finish, ..exchange }))
             }
             Method::GET if options.upgrades() => {
                 let (engine, stranger) = (Arc::clone(engine), self.stranger.map(Into::into));
-                self.websocket(|wire| ProbeTarget { engine, sid, version, wire, stranger })
+                self.websocket(headers, |wire| ProbeTarget { engine, sid, version, wire, stranger })
             }
             Method::POST if !self.upgrade => {
                 // Protocol 4 has no binary payloads.
@@ -141,10 +195,18 @@ impl<'a> Asked<'a> {
                     timeout: options.body_timeout,
                 };
                 let exchange = exchange(Some(worker), Box::new(Post { sid, version, binary, begun: false }));
-                let (body, abandoned) = ((!binary).then_some(limits), polling::abandoned_by(&sid));
-                Ok(Decision::Exchange(Exchange { body, abandoned, finish: self.finish(false), ..exchange }))
+                let (abandoned, finish) = (polling::abandoned_by(&sid), self.finish(false).headers(headers));
+                let body = (!binary).then_some(limits);
+                Ok(Decision::Exchange(Exchange { body, abandoned, finish, ..exchange }))
             }
             _ => Err(engine_error(ErrorCode::BadRequest)),
+        }
+    }
+
+    /// Adds the headers that each answer of a session has.
+    fn add_headers(&self, headers: &mut HeaderMap) {
+        if let Some(hook) = &self.engine.options.headers {
+            hook.add(headers, self.head.parts);
         }
     }
 
@@ -163,12 +225,13 @@ impl<'a> Asked<'a> {
 
     fn websocket<T: UpgradeTarget + 'static>(
         &self,
+        extra: HeaderMap,
         target: impl FnOnce(Wire) -> T,
     ) -> Result<Decision, Answer> {
-        let mut asked = upgrade::check(self.head)?;
+        let mut asked = WebSocketRequest::check(self.head)?;
         asked.select(self.subprotocol().as_slice());
         let deflate = self.engine.options.per_message_deflate.as_ref();
-        Ok(Decision::Upgrade(upgrade::accept(asked, HeaderMap::new(), deflate, target)))
+        Ok(Decision::Upgrade(asked.accept(extra, deflate, target)))
     }
 
     /// The subprotocol of a WebSocket: the client's first that the options have, or the client's first where these have none.

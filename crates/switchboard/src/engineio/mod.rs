@@ -24,7 +24,7 @@ pub use bare::{EngineService, EngineSocket};
 pub use cookie::{SameSite, SessionCookie};
 use limit::{SessionLimit, TooManySessions};
 pub(crate) use options::more_than_nothing;
-pub use options::{AllowRequest, EngineOptions, FullOutbox};
+pub use options::{EngineOptions, FullOutbox};
 
 /// One Engine.IO endpoint.
 pub(crate) struct EngineServer {

@@ -4,18 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::request::Parts;
 use switchboard_websocket::deflate::DeflateOptions;
 
 use super::SessionCookie;
-use crate::handshake::{KeepHeaders, Peer};
+use crate::handshake::KeepHeaders;
+use crate::http::admission::AllowRequest;
 use crate::http::cors::Origins;
 use crate::http::files::ClientFile;
-
-/// Decides whether a conversation may begin. Its error is the message that the peer gets, with a 403.
-///
-/// A WebSocket over HTTP/2 is asked for with `CONNECT` rather than `GET`; `Host` and `Cookie` are there as over HTTP/1.1.
-pub type AllowRequest = Arc<dyn Fn(&Parts, Peer) -> Result<(), String> + Send + Sync>;
+use crate::http::hooks::{HeadersHook, RefusedHook};
 
 /// What becomes of a client whose outbox is full, when something is sent to it. What was sent is refused in either case: the sender has
 /// [`EmitError::Hub`](crate::EmitError::Hub), and `switchboard_outbox_overflow_total` counts it, also for broadcasts, which have no error for
@@ -84,6 +80,13 @@ pub struct EngineOptions {
     pub max_sessions_per_address: usize,
     /// The cookie that the first answer on polling sets. Default: none.
     pub cookie: Option<SessionCookie>,
+    /// Headers of the answer that opens a session (`initial_headers`). Default: none.
+    pub initial_headers: Option<HeadersHook>,
+    /// Headers of each answer to a request of a session, the first and those of WebSocket handshakes among them (`headers`). Default: none.
+    pub headers: Option<HeadersHook>,
+    /// Is told of each request that is refused by its head (`connection_error`). Default: nobody. (That a session is not known is found where
+    /// it would be, behind the request's head: such requests are counted only.)
+    pub connection_error: Option<RefusedHook>,
     /// Pages of which origins may connect, and read what they are answered (CORS). Default: those of the server's own host.
     pub origins: Origins,
     /// A check of one's own on each handshake. Default: none.
@@ -136,6 +139,9 @@ impl EngineOptions {
             max_sessions: 1_000_000,
             max_sessions_per_address: usize::MAX,
             cookie: None,
+            initial_headers: None,
+            headers: None,
+            connection_error: None,
             origins: Origins::default(),
             allow_request: None,
             keep_headers: KeepHeaders::default(),

@@ -1,5 +1,6 @@
 //! Reading and answering requests. It knows no protocol: these are mounted at paths ([`mount`]).
 
+pub(crate) mod admission;
 pub(crate) mod body;
 mod compress;
 pub(crate) mod cors;
@@ -7,6 +8,7 @@ mod etag;
 pub(crate) mod files;
 pub(crate) mod finish;
 pub(crate) mod hixie;
+pub(crate) mod hooks;
 pub(crate) mod http2;
 pub(crate) mod mount;
 pub(crate) mod request_body;

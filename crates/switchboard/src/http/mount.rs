@@ -49,6 +49,25 @@ pub struct RequestHead<'a> {
     pub drafts: bool,
 }
 
+/// The head of a request that is kept while a decision takes time.
+pub(crate) struct OwnedHead {
+    parts: Parts,
+    rest: Box<str>,
+    peer: Peer,
+    drafts: bool,
+}
+
+impl OwnedHead {
+    pub(crate) fn of(head: &RequestHead<'_>) -> Self {
+        let RequestHead { parts, rest, peer, drafts } = *head;
+        Self { parts: parts.clone(), rest: rest.into(), peer, drafts }
+    }
+
+    pub(crate) fn borrow(&self) -> RequestHead<'_> {
+        RequestHead { parts: &self.parts, rest: &self.rest, peer: self.peer, drafts: self.drafts }
+    }
+}
+
 /// What is to be done with a request.
 pub enum Decision {
     /// It is the application's.

@@ -2,9 +2,11 @@
 //! kind to its own function, and every other request of HTTP to hyper.
 
 use std::borrow::Cow;
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -156,11 +158,24 @@ impl Accepted {
         }
     }
 
-    /// Awaits the decision on a request for an upgrade.
-    async fn decide_later(self, later: Later) -> Option<ConnectionTask> {
+    /// Awaits the decision on a request for an upgrade, and listens for the end of the client meanwhile.
+    async fn decide_later(mut self, later: Later) -> Option<ConnectionTask> {
         let Later { decision, parts, unread } = later;
-        match resolve(&self.server, decision).await {
-            Decision::Upgrade(upgrade) => self.upgrade(upgrade, unread).await,
+        let mut ahead = Vec::from(unread);
+        let decision = {
+            let mut deciding = pin!(resolve(&self.server, decision));
+            let (worker, stream) = (&self.worker, &mut self.stream);
+            poll_fn(|cx| {
+                if let Poll::Ready(decision) = deciding.as_mut().poll(cx) {
+                    return Poll::Ready(Some(decision));
+                }
+                ready!(polls::poll_ahead(worker, stream, &mut ahead, cx));
+                Poll::Ready(None)
+            })
+            .await?
+        };
+        match decision {
+            Decision::Upgrade(upgrade) => self.upgrade(upgrade, ahead.into()).await,
             decision => {
                 let answer = match serve_decided(&self.server, parts, Empty::new(), decision).await {
                     Served::Answer(answer) => answer,

@@ -176,7 +176,12 @@ where
 }
 
 /// Keeps what a client sends ahead of its time. Ready when the connection has ended.
-fn poll_ahead<S>(worker: &Worker, stream: &mut S, ahead: &mut Vec<u8>, cx: &mut Context<'_>) -> task::Poll<()>
+pub(super) fn poll_ahead<S>(
+    worker: &Worker,
+    stream: &mut S,
+    ahead: &mut Vec<u8>,
+    cx: &mut Context<'_>,
+) -> task::Poll<()>
 where
     S: AsyncRead + Unpin,
 {

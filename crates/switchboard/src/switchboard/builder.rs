@@ -1,11 +1,12 @@
 //! The options of a server.
 
 use std::io;
+use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use http::HeaderMap;
 use http::request::Parts;
 use switchboard_hub::{Hub, HubOptions, NodeId};
 use switchboard_websocket::deflate::DeflateOptions;
@@ -15,8 +16,10 @@ use super::Switchboard;
 use crate::api::options::SocketIoOptions;
 use crate::engineio::{EngineOptions, FullOutbox, SessionCookie};
 use crate::handshake::{KeepHeaders, Peer};
+use crate::http::admission::{AllowRequest, IntoAllowed};
 use crate::http::cors::Origins;
 use crate::http::files::ClientFile;
+use crate::http::hooks::{HeadersHook, RefusedHook, RefusedRequest};
 use crate::proxies::TrustedProxies;
 use crate::server::Server;
 use crate::server::options::ListenerOptions;
@@ -296,13 +299,46 @@ impl Builder {
         self
     }
 
-    /// A function of your own that checks each handshake of Engine.IO. Its error is the message of a 403.
+    /// A check of one's own on each session before it opens. It returns `Ok(())`, or [`Allowed`](crate::Allowed) with values that handlers get by
+    /// [`Extension`](crate::Extension); its error is the message of a 403, or a [`Refusal`](crate::Refusal) with any status and headers.
     /// Default: none.
-    pub fn allow_request(
+    pub fn allow_request<R: IntoAllowed>(
         mut self,
-        check: impl Fn(&Parts, Peer) -> Result<(), String> + Send + Sync + 'static,
+        check: impl Fn(&Parts, Peer) -> R + Send + Sync + 'static,
     ) -> Self {
-        self.engine.allow_request = Some(Arc::new(check));
+        self.engine.allow_request = Some(AllowRequest::new(check));
+        self
+    }
+
+    /// As [`allow_request`](Self::allow_request), of a check that takes time. The request waits for it, up to
+    /// [`decision_timeout`](ListenerOptions::decision_timeout).
+    pub fn allow_request_async<R, F>(
+        mut self,
+        check: impl Fn(Parts, Peer) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        R: IntoAllowed,
+        F: Future<Output = R> + Send + 'static,
+    {
+        self.engine.allow_request = Some(AllowRequest::from_async(check));
+        self
+    }
+
+    /// Adds headers to the answer that opens a session (`initial_headers`).
+    pub fn initial_headers(mut self, add: impl Fn(&mut HeaderMap, &Parts) + Send + Sync + 'static) -> Self {
+        self.engine.initial_headers = Some(HeadersHook::new(add));
+        self
+    }
+
+    /// Adds headers to each answer to a request of a session, the first among them (`headers`).
+    pub fn headers(mut self, add: impl Fn(&mut HeaderMap, &Parts) + Send + Sync + 'static) -> Self {
+        self.engine.headers = Some(HeadersHook::new(add));
+        self
+    }
+
+    /// Calls a function for each request that is refused by its head (`connection_error`).
+    pub fn on_connection_error(mut self, tell: impl Fn(&RefusedRequest<'_>) + Send + Sync + 'static) -> Self {
+        self.engine.connection_error = Some(RefusedHook::new(tell));
         self
     }
 

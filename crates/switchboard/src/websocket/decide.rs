@@ -3,38 +3,65 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
 use switchboard_hub::Worker;
 
 use super::RawService;
 use crate::handshake::Handshake;
-use crate::http::mount::{Decision, Mount, RequestHead, Upgrade, UpgradeTarget, Upgraded};
-use crate::http::{Answer, plain, refused, upgrade};
+use crate::http::admission::{Allowed, Asked, Refusal};
+use crate::http::mount::{Decision, Mount, OwnedHead, RequestHead, UpgradeTarget, Upgraded};
+use crate::http::refused;
+use crate::http::upgrade::{WebSocketRequest, refuse_origin};
 use crate::transport::connection::ConnectionTask;
 use crate::transport::wire::Wire;
 
 impl Mount for RawService {
     fn decide(self: Arc<Self>, head: &RequestHead<'_>) -> Decision {
-        self.upgrade(head).map_or_else(Decision::Answer, Decision::Upgrade)
+        if let Some(stranger) = self.options().origins.stranger(head.parts, head.peer) {
+            return Decision::Answer(refuse_origin(stranger));
+        }
+        let asked = match WebSocketRequest::check(head) {
+            Ok(asked) => asked,
+            Err(answer) => return Decision::Answer(answer),
+        };
+        match self.options().allow_request.as_ref().map(|allow| allow.ask(head.parts, head.peer)) {
+            None => self.decide_allowed(head, asked, Ok(Allowed::default())),
+            Some(Asked::Now(allowed)) => self.decide_allowed(head, asked, allowed),
+            Some(Asked::Later(allowed)) => {
+                let head = OwnedHead::of(head);
+                Decision::Later(Box::pin(async move {
+                    let (allowed, head) = (allowed.await, head.borrow());
+                    match WebSocketRequest::check(&head) {
+                        Ok(asked) => self.decide_allowed(&head, asked, allowed),
+                        Err(answer) => Decision::Answer(answer),
+                    }
+                }))
+            }
+        }
     }
 }
 
 impl RawService {
-    fn upgrade(self: Arc<Self>, head: &RequestHead<'_>) -> Result<Upgrade, Answer> {
+    fn decide_allowed(
+        self: Arc<Self>,
+        head: &RequestHead<'_>,
+        mut asked: WebSocketRequest<'_>,
+        allowed: Result<Allowed, Refusal>,
+    ) -> Decision {
+        let allowed = match allowed {
+            Ok(allowed) => allowed,
+            Err(refusal) => {
+                refused("websocket", "not allowed");
+                return Decision::Answer(refusal.answer());
+            }
+        };
         let options = self.options();
-        if let Some(stranger) = options.origins.stranger(head.parts, head.peer) {
-            return Err(upgrade::refuse_origin(stranger));
-        }
-        let mut asked = upgrade::check(head)?;
-        if let Some(Err(words)) = options.allow_request.as_ref().map(|allow| allow(head.parts, head.peer)) {
-            refused("websocket", "not allowed");
-            return Err(plain(StatusCode::FORBIDDEN, words));
-        }
         let protocol = asked.select(&options.protocols);
         let handshake = Handshake::new(head.parts, head.peer, &options.keep_headers, protocol);
+        let handshake = handshake.with_values(allowed.into_values());
         let deflate = options.per_message_deflate;
         let target = |wire| Target { service: self, handshake, wire };
-        Ok(upgrade::accept(asked, HeaderMap::new(), deflate.as_ref(), target))
+        Decision::Upgrade(asked.accept(HeaderMap::new(), deflate.as_ref(), target))
     }
 }
 

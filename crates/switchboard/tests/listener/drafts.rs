@@ -230,11 +230,11 @@ async fn a_page_of_another_origin_is_refused_whatever_draft_its_browser_speaks()
 #[tokio::test]
 async fn the_checks_of_a_path_hold_for_drafts_too() {
     let server = Server::start(
-        Switchboard::builder().workers(1).drafts(true).allow_request(|_, _| Err("not today".to_owned())),
+        Switchboard::builder().workers(1).drafts(true).allow_request(|_, _| Err::<(), _>("not today")),
     )
     .await;
     let mut closed = WebSocketOptions::default();
-    closed.allow_request = Some(std::sync::Arc::new(|_, _| Err("never".to_owned())));
+    closed.allow_request = Some(switchboard::AllowRequest::new(|_, _| Err::<(), _>("never")));
     server.io.websocket_with("/closed", closed).expect("the options are good");
     for (path, status, word) in [
         ("/socket.io/?EIO=4&transport=websocket", "403", "not today"),

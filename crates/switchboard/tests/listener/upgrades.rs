@@ -1,7 +1,5 @@
 //! Upgrades to WebSocket: first on a connection (the fast path), or later on one that is kept (by way of hyper).
 
-use std::sync::Arc;
-
 use switchboard::{Switchboard, WebSocketOptions};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -140,13 +138,11 @@ async fn users_are_asked_once_whether_a_conversation_may_begin_on_every_way_in()
         let builder = Switchboard::builder().workers(1).drafts(drafts);
         let server = Server::start(builder.allow_request(move |_, _| {
             let _ended = tell.send("engine");
-            Ok(())
         }))
         .await;
         let mut raw = WebSocketOptions::default();
-        raw.allow_request = Some(Arc::new(move |_, _| {
+        raw.allow_request = Some(switchboard::AllowRequest::new(move |_, _| {
             let _ended = tell_raw.send("raw");
-            Ok(())
         }));
         server.io.websocket_with("/raw", raw).expect("the options are good");
         let mounted = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -307,7 +307,7 @@ async fn messages_are_compressed_where_that_was_agreed() {
 #[tokio::test]
 async fn the_users_own_check_is_asked() {
     let mut options = WebSocketOptions::default();
-    options.allow_request = Some(Arc::new(|parts, _| {
+    options.allow_request = Some(switchboard::AllowRequest::new(|parts, _| {
         let token = parts.headers.get("authorization").is_some_and(|token| token == "let me in");
         if token { Ok(()) } else { Err(format!("{} without a token", parts.method)) }
     }));
