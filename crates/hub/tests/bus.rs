@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak, mpsc};
+use std::time::Duration;
 
 use bytes::Bytes;
 use common::{Fake, PLAIN, Peer, Text, broadcast, runtime, target};
@@ -141,7 +142,7 @@ impl Cluster {
     fn until(&self, last: &str, members: usize) -> BTreeMap<MemberId, String> {
         let mut seen = BTreeMap::new();
         while seen.values().filter(|text: &&String| text.ends_with(last)).count() < members {
-            let (id, text) = self.written.recv().expect("workers live");
+            let (id, text) = self.written.recv_timeout(Duration::from_secs(30)).expect("it is written");
             seen.insert(id, text);
         }
         seen
