@@ -218,8 +218,7 @@ async fn handlers_have_the_server_and_values_given_when_it_was_there() {
     client.ask(r#"421["server"]"#, r#"431["/other"]"#).await;
     client.ask(r#"422["app"]"#, r#"432["app","/"]"#).await;
     // A state that holds the server is no reason for it not to end.
-    server.io.shutdown(crate::harness::DEADLINE).await;
-    client.ended().await;
+    tokio::join!(server.io.shutdown(crate::harness::DEADLINE), client.ended());
 }
 
 #[tokio::test]
