@@ -124,6 +124,7 @@ struct Lent<'a> {
 }
 
 impl Drop for Lent<'_> {
+    #[inline]
     fn drop(&mut self) {
         let meanwhile = self.outbox.queue.replace(self.queue.take());
         debug_assert!(meanwhile.is_none(), "an outbox was written to while it was written to");

@@ -1,5 +1,6 @@
 //! Writing to sessions: into their outboxes, and from there, at the end of a turn, to their transports.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
@@ -28,7 +29,9 @@ impl Worker {
         let outbox = self.check_room(session)?;
         outbox.write(&self.pool, encode);
         self.stats().messages_sent.add(1);
-        self.changed(session);
+        if !outbox.dirty.replace(true) {
+            self.remember(session);
+        }
         Ok(())
     }
 
@@ -153,15 +156,12 @@ impl Worker {
             }
             self.catch_panic("a broadcast", || self.write_deferred());
             std::mem::swap(&mut batch, &mut *self.dirty.borrow_mut());
-            for session in batch.drain(..) {
-                session.outbox().dirty.set(false);
-                self.catch_panic("a session", || {
-                    if session.outbox().overflowed.replace(false) {
-                        session.overflow(&self);
-                    }
-                    session.flush(&self);
-                });
+            // One session's panic is not the end of the others' turn.
+            let next = Cell::new(0);
+            while next.get() < batch.len() {
+                self.catch_panic("a session", || self.flush_from(&batch, &next));
             }
+            batch.clear();
             self.pool.end_turn();
             // Packets that closing sessions wrote meanwhile have a turn of their own.
             if !self.dirty.borrow().is_empty() || !self.deferred.borrow().is_empty() {
@@ -170,6 +170,19 @@ impl Worker {
             Poll::<()>::Pending
         })
         .await;
+    }
+
+    /// Flushes the sessions from `next` on, which is moved on before each.
+    fn flush_from(self: &Rc<Self>, batch: &[Rc<dyn Session>], next: &Cell<usize>) {
+        while let Some(session) = batch.get(next.get()) {
+            next.set(next.get() + 1);
+            let outbox = session.outbox();
+            outbox.dirty.set(false);
+            if outbox.overflowed.replace(false) {
+                session.overflow(self);
+            }
+            session.flush(self);
+        }
     }
 
     /// Shows a session's waiting bytes, `most` at most, to `write`, which returns how many it wrote. Those

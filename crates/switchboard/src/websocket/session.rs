@@ -343,7 +343,9 @@ impl ConnectionOwner for RawSession {
         };
         let Some(socket) = self.socket.get() else { return };
         let outcome = guarded(|| self.functions.on_message(socket, message));
-        self.settle(worker, outcome);
+        if !matches!(outcome, Some(Ok(()))) {
+            self.settle(worker, outcome);
+        }
     }
 
     fn hold_back_at(&self) -> usize {
