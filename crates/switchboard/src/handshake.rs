@@ -173,8 +173,8 @@ impl Facts {
 }
 
 impl Handshake {
-    /// `protocol`: the subprotocol that was selected.
-    pub(crate) fn new(parts: &Parts, peer: Peer, keep: &KeepHeaders, protocol: Option<&str>) -> Self {
+    /// What is kept of a request. `protocol`: the subprotocol that was selected.
+    pub fn new(parts: &Parts, peer: Peer, keep: &KeepHeaders, protocol: Option<&str>) -> Self {
         let url = parts.uri.path_and_query().map_or("/", |url| url.as_str());
         let v6 = match peer.address {
             Some(SocketAddr::V6(address)) => Some(address),

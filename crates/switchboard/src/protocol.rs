@@ -18,6 +18,12 @@
 //! [added](crate::Switchboard::dialect) to the server, and its [number](DialectId::variant) is given with each member. Its
 //! [`Messages`] are framed as the members' transport needs it: [`WEBSOCKET`], or [`BYTES`], which leaves them as they are.
 //!
+//! # Sockets
+//!
+//! A protocol's session that is a [`Carrier`] has [`Sockets`](crate::Switchboard::sockets): with them its client joins namespaces, and
+//! what it sends reaches the same handlers, rooms and middleware as Socket.IO's clients do. The hub's [`Session`] is what the worker
+//! writes and wakes: see [`Worker::add_session`], [`Worker::write`].
+//!
 //! # Bounds
 //!
 //! Heads and times of requests are bounded by [`ListenerOptions`](crate::ListenerOptions), bodies by [`BodyLimits`]. At most 256 KiB of an
@@ -25,6 +31,8 @@
 //! [`decision_timeout`](crate::ListenerOptions::decision_timeout). A function of a protocol that panics while it decides is a 500 for that
 //! request.
 
+pub use crate::api::carrier::{Carrier, Head, Kind, Outgoing};
+pub use crate::api::sockets::{Incoming, Membership, Sockets};
 pub use crate::event::{Dialect, DialectId, Event, Messages};
 pub use crate::http::body::{BodyError, BodyWriter};
 pub use crate::http::finish::Finish;
@@ -38,4 +46,5 @@ pub use crate::http::{Answer, Body};
 pub use crate::transport::connection::ConnectionTask;
 pub use crate::transport::framing::{BYTES, WEBSOCKET};
 pub use crate::transport::wire::Wire;
-pub use switchboard_hub::{Framing, Variant};
+pub use switchboard_hub::{Framing, Outbox, Session, SessionKey, Variant, Worker, WorkerId};
+pub use switchboard_protocol::socketio::DecodeError;

@@ -192,7 +192,7 @@ impl LocalSocket {
         if is_malformed {
             metrics::counter!("switchboard_parse_errors_total").increment(1);
             tracing::debug!(%error, "not a packet");
-            self.session.close(worker, DisconnectReason::ParseError);
+            self.close(worker, DisconnectReason::ParseError);
             return false;
         }
         context.report(&error);
@@ -232,7 +232,7 @@ impl LocalSocket {
         if let Err(error) = self.check(event) {
             metrics::counter!("switchboard_parse_errors_total").increment(1);
             tracing::debug!(%error, "not a packet");
-            self.session.close(worker, DisconnectReason::ParseError);
+            self.close(worker, DisconnectReason::ParseError);
         }
     }
 }

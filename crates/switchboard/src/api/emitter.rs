@@ -5,10 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use switchboard_protocol::socketio::{PacketType, write_args, write_packet};
+use switchboard_protocol::socketio::write_args;
 use tokio::sync::oneshot;
 
 use super::ack::AckFuture;
+use super::carrier::Kind;
 use super::local::Sending;
 use super::socket::{Socket, with_local};
 use crate::{AckError, EmitError};
@@ -54,32 +55,26 @@ impl<'a> Emitter<'a> {
         let sending = self.sending;
         if let Some(worker) = self.socket.worker(key) {
             // The packet is written into the worker's scratch buffer, with nothing of the worker borrowed.
-            return worker.with_scratch(|packet| {
-                let mut attachments = Vec::new();
-                self.write_packet(packet, &mut attachments, event, &args)?;
-                with_local(&worker, key, |local| {
-                    Ok(local.send_packet(&worker, packet, &attachments, sending)?)
+            return with_local(&worker, key, |local| {
+                let head = local.head(Kind::Event, None);
+                worker.with_scratch(|packet| {
+                    local.carrier.begin(packet, head);
+                    let (json_at, mut attachments) = (packet.len(), Vec::new());
+                    write_args(packet, &mut attachments, Some(event), &args)?;
+                    // What was serialised may have disconnected it.
+                    if !local.is_here() {
+                        return Err(EmitError::Disconnected);
+                    }
+                    Ok(local.send_packet(&worker, head, packet, json_at, &attachments, sending)?)
                 })
             });
         }
-        let (mut packet, mut attachments) = (Vec::new(), Vec::new());
-        self.write_packet(&mut packet, &mut attachments, event, &args)?;
-        let bytes = held_bytes(&packet, &attachments);
+        let (json, attachments) = write(event, &args)?;
+        let bytes = held_bytes(&json, &attachments);
         self.socket.on_worker_holding(bytes, move |worker, local| {
-            Ok(local.send_packet(worker, &packet, &attachments, sending)?)
+            let head = local.head(Kind::Event, None);
+            Ok(local.send_json(worker, head, &json, &attachments, sending)?)
         })
-    }
-
-    fn write_packet<T: Serialize>(
-        &self,
-        packet: &mut Vec<u8>,
-        attachments: &mut Vec<Bytes>,
-        event: &str,
-        args: &T,
-    ) -> Result<(), EmitError> {
-        let namespace = &self.socket.shared.namespace.name;
-        packet.push(b'4');
-        Ok(write_packet(packet, attachments, PacketType::Event, namespace, None, Some(event), args)?)
     }
 
     /// Sends an event and awaits its acknowledgement; see [`Socket::emit_with_ack`].

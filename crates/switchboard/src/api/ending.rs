@@ -29,7 +29,7 @@ impl LocalSocket {
         }
         // The client may bring events to its other sockets.
         self.queue.let_go(self, worker);
-        let has_room = self.client.upgrade().is_none_or(|client| client.may_leave_over(worker));
+        let has_room = self.sockets.upgrade().is_none_or(|sockets| sockets.may_leave_over(worker));
         if !has_room {
             self.drop_events(worker, "full");
             return self.end(worker, reason, was_connected);

@@ -8,21 +8,20 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hashbrown::HashMap;
-use switchboard_hub::{Endpoint, HubError, ScopeId, Session, Worker};
-use switchboard_protocol::socketio::{self, Args, PacketType, write_head};
-use switchboard_websocket::Opcode;
+use switchboard_hub::{Endpoint, HubError, ScopeId, Worker};
+use switchboard_protocol::socketio::Args;
 use tokio::sync::{Notify, oneshot};
 
 use super::ack::{AckResult, Acks, deadline};
+use super::carrier::{Carrier, Head, Kind, Outgoing};
 use super::emitter::held_bytes;
 use super::handler::AnyEventHandler;
 use super::namespace::Registered;
 use super::options::SocketIoOptions;
 use super::queue::{AuthCharge, Queue};
 use super::socket::Socket;
-use crate::engineio::session::{self, EngineSession};
+use super::sockets::Sockets;
 use crate::error::Reply;
-use crate::socketio::client::Client;
 use crate::{AckError, DisconnectReason};
 
 /// Handlers of one socket alone, by event; `true`: for one event only.
@@ -54,8 +53,8 @@ impl Default for Sending {
 pub(crate) struct LocalSocket {
     me: Weak<LocalSocket>,
     pub(crate) socket: Socket,
-    pub(crate) session: Rc<EngineSession>,
-    pub(crate) client: Weak<Client>,
+    pub(crate) carrier: Rc<dyn Carrier>,
+    pub(crate) sockets: Weak<Sockets>,
     /// Events that wait for a handler to be done.
     pub(crate) queue: Queue,
     acks: RefCell<Option<Box<Acks>>>,
@@ -79,15 +78,15 @@ pub(crate) enum Presence {
 impl LocalSocket {
     pub(crate) fn new(
         socket: Socket,
-        session: &Rc<EngineSession>,
-        client: &Weak<Client>,
+        carrier: &Rc<dyn Carrier>,
+        sockets: &Weak<Sockets>,
         auth: Option<Rc<AuthCharge>>,
     ) -> Rc<Self> {
         Rc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             socket,
-            session: Rc::clone(session),
-            client: Weak::clone(client),
+            carrier: Rc::clone(carrier),
+            sockets: Weak::clone(sockets),
             queue: Queue::default(),
             acks: RefCell::default(),
             own: RefCell::default(),
@@ -128,25 +127,51 @@ impl LocalSocket {
 
     /// Whether no more than half of the bytes that may wait for the client do.
     pub(crate) fn has_room(&self) -> bool {
-        self.session.outbox().has_room()
+        self.carrier.as_session().outbox().has_room()
     }
 
-    /// Queues a packet, its Engine.IO type included, with its attachments.
+    /// Closes the session.
+    pub(crate) fn close(&self, worker: &Rc<Worker>, reason: DisconnectReason) {
+        Rc::clone(&self.carrier).close(worker, reason);
+    }
+
+    pub(crate) fn head(&self, kind: Kind, id: Option<u64>) -> Head<'_> {
+        Head { kind, namespace: self.namespace(), id }
+    }
+
+    /// Queues a packet: what its carrier has begun, then JSON, which begins at `json_at`.
     pub(crate) fn send_packet(
         &self,
         worker: &Rc<Worker>,
-        packet: &[u8],
+        head: Head<'_>,
+        packet: &mut Vec<u8>,
+        json_at: usize,
         attachments: &[Bytes],
         sending: Sending,
     ) -> Result<(), HubError> {
-        if sending.volatile && !self.session.writable() {
+        if sending.volatile && !self.carrier.as_session().writable() {
             worker.stats().volatile_dropped.add(1);
             return Ok(());
         }
-        let how = session::Sending { compress: sending.compress, follows: false };
-        self.session.send(worker, Opcode::Text, packet, how)?;
-        let how = session::Sending { follows: true, ..how };
-        attachments.iter().try_for_each(|bytes| self.session.send(worker, Opcode::Binary, bytes, how))
+        let compress = sending.compress;
+        Rc::clone(&self.carrier).send(worker, Outgoing { head, packet, json_at, attachments, compress })
+    }
+
+    /// Queues a packet whose JSON was written before.
+    pub(crate) fn send_json(
+        &self,
+        worker: &Rc<Worker>,
+        head: Head<'_>,
+        json: &[u8],
+        attachments: &[Bytes],
+        sending: Sending,
+    ) -> Result<(), HubError> {
+        worker.with_scratch(|packet| {
+            self.carrier.begin(packet, head);
+            let json_at = packet.len();
+            packet.extend_from_slice(json);
+            self.send_packet(worker, head, packet, json_at, attachments, sending)
+        })
     }
 
     /// Queues an event whose acknowledgement goes to `reply`.
@@ -169,14 +194,9 @@ impl LocalSocket {
                 return drop(reply.send(Err(AckError::TooMany(limit))));
             }
         };
-        self.session.arm(worker, deadline);
-        let sent = worker.with_scratch(|packet| {
-            packet.push(b'4');
-            let kind = if attachments.is_empty() { PacketType::Event } else { PacketType::BinaryEvent };
-            write_head(packet, kind, attachments.len(), self.namespace(), Some(id));
-            packet.extend_from_slice(json);
-            self.send_packet(worker, packet, attachments, Sending { volatile: false, compress })
-        });
+        self.carrier.arm(worker, deadline);
+        let head = self.head(Kind::Event, Some(id));
+        let sent = self.send_json(worker, head, json, attachments, Sending { volatile: false, compress });
         if let Err(error) = sent
             && let Some(reply) = self.take_ack(id)
         {
@@ -196,25 +216,17 @@ impl LocalSocket {
         reply: &Reply,
     ) -> Result<(), crate::EmitError> {
         let reply = reply.written();
-        let kind = if reply.attachments.is_empty() { PacketType::Ack } else { PacketType::BinaryAck };
-        let write = |packet: &mut Vec<u8>| {
-            packet.push(b'4');
-            write_head(packet, kind, reply.attachments.len(), self.namespace(), Some(id));
-            packet.extend_from_slice(&reply.json);
-        };
         if worker.has_own_ordered() {
             // The broadcasts of the handler come first.
-            let (mut packet, attachments) = (Vec::new(), reply.attachments.clone());
-            write(&mut packet);
-            let bytes = held_bytes(&packet, &attachments);
+            let (json, attachments) = (reply.json.clone(), reply.attachments.clone());
+            let bytes = held_bytes(&json, &attachments);
             return self.socket.on_worker_holding(bytes, move |worker, local| {
-                Ok(local.send_packet(worker, &packet, &attachments, Sending::default())?)
+                let head = local.head(Kind::Ack, Some(id));
+                Ok(local.send_json(worker, head, &json, &attachments, Sending::default())?)
             });
         }
-        worker.with_scratch(|packet| {
-            write(packet);
-            Ok(self.send_packet(worker, packet, &reply.attachments, Sending::default())?)
-        })
+        let head = self.head(Kind::Ack, Some(id));
+        Ok(self.send_json(worker, head, &reply.json, &reply.attachments, Sending::default())?)
     }
 
     /// An acknowledgement has come.
@@ -229,7 +241,7 @@ impl LocalSocket {
             Err(error) => {
                 metrics::counter!("switchboard_parse_errors_total").increment(1);
                 let _gone = reply.send(Err(error.into()));
-                self.session.close(worker, DisconnectReason::ParseError);
+                self.close(worker, DisconnectReason::ParseError);
             }
         }
     }
@@ -279,17 +291,12 @@ impl LocalSocket {
 
 impl LocalSocket {
     /// Tells the client that it is in the namespace no more.
-    pub(crate) fn disconnect_alone(&self, worker: &Rc<Worker>, client: &Client) {
+    pub(crate) fn disconnect_alone(&self, worker: &Rc<Worker>, sockets: &Sockets) {
         if !self.is_here() {
             return;
         }
-        worker.with_scratch(|packet| {
-            packet.push(b'4');
-            socketio::disconnect(packet, self.namespace());
-            // A client that cannot be told will find out.
-            let _full = self.session.send(worker, Opcode::Text, packet, session::Sending::default());
-        });
-        client.remove_disconnected(self);
+        Rc::clone(&self.carrier).disconnected(worker, self.namespace());
+        sockets.remove_disconnected(self);
         self.leave_at_once(worker);
     }
 }
@@ -300,11 +307,11 @@ impl Endpoint for LocalSocket {
         if !self.is_here() {
             return self.abandon_events(&worker);
         }
-        let Some(client) = self.client.upgrade() else { return };
+        let Some(sockets) = self.sockets.upgrade() else { return };
         if close {
-            client.disconnect_all(&worker);
+            sockets.disconnect_all(&worker);
         } else {
-            self.disconnect_alone(&worker, &client);
+            self.disconnect_alone(&worker, &sockets);
         }
     }
 

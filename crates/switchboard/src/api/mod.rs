@@ -6,15 +6,19 @@
 //! errors), [`emitter`] (an event to one), [`operator`] (broadcasts), [`ack`].
 
 pub(crate) mod ack;
+pub(crate) mod carrier;
 pub(crate) mod dispatch;
 pub(crate) mod emitter;
 pub(crate) mod ending;
 pub(crate) mod extract;
 pub(crate) mod handler;
+pub(crate) mod joining;
 pub(crate) mod local;
 pub(crate) mod namespace;
+pub(crate) mod namespaces;
 pub(crate) mod operator;
 pub(crate) mod options;
 pub(crate) mod queue;
 pub(crate) mod report;
 pub(crate) mod socket;
+pub(crate) mod sockets;

@@ -10,7 +10,7 @@ use switchboard_hub::Worker;
 
 use super::local::LocalSocket;
 use super::options::SocketIoOptions;
-use crate::socketio::client::Client;
+use super::sockets::Sockets;
 
 /// An event on its way to handlers.
 #[derive(Debug, Clone, Copy)]
@@ -33,14 +33,14 @@ impl EventRef<'_> {
 
     /// The event with its own parts. They count for the socket's client until they are dropped.
     pub(crate) fn keep(self, socket: &LocalSocket) -> HeldEvent {
-        let client = socket.client.upgrade();
+        let sockets = socket.sockets.upgrade();
         HeldEvent {
             name: self.name.into(),
             data: self.data.into(),
             offset: self.offset,
             attachments: self.attachments.into(),
             ack: self.ack,
-            charge: client.map(|client| Charge::new(client.load(), self.size())),
+            charge: sockets.map(|sockets| Charge::new(sockets.load(), self.size())),
         }
     }
 }
@@ -123,8 +123,8 @@ impl Queue {
         self.bytes.set(self.bytes.get() + bytes);
         if self.bytes.get() > socket.options().max_held_bytes && !self.full.replace(true) {
             metrics::counter!("switchboard_held_events_full_total").increment(1);
-            if let Some(client) = socket.client.upgrade() {
-                client.hold_back();
+            if let Some(sockets) = socket.sockets.upgrade() {
+                sockets.hold_back();
             }
         }
     }
@@ -139,9 +139,9 @@ impl Queue {
     /// The client is not held back because of this queue any more.
     pub(crate) fn let_go(&self, socket: &LocalSocket, worker: &Rc<Worker>) {
         if self.full.replace(false)
-            && let Some(client) = socket.client.upgrade()
+            && let Some(sockets) = socket.sockets.upgrade()
         {
-            client.let_go(worker);
+            sockets.let_go(worker);
         }
     }
 
@@ -157,7 +157,7 @@ impl Queue {
 /// What one client has under way, in all its namespaces. What began for a socket that has left counts until it is done.
 pub(crate) struct Load {
     options: Arc<SocketIoOptions>,
-    client: Weak<Client>,
+    sockets: Weak<Sockets>,
     /// Middleware and `on_connect` that wait.
     joins: Cell<usize>,
     /// Bytes of `auth`.
@@ -179,10 +179,10 @@ struct LeftOver {
 }
 
 impl Load {
-    pub(crate) fn new(options: &Arc<SocketIoOptions>, client: &Weak<Client>) -> Rc<Self> {
+    pub(crate) fn new(options: &Arc<SocketIoOptions>, sockets: &Weak<Sockets>) -> Rc<Self> {
         Rc::new(Self {
             options: Arc::clone(options),
-            client: Weak::clone(client),
+            sockets: Weak::clone(sockets),
             joins: Cell::new(0),
             auth: Cell::new(0),
             handlers: Cell::new(0),
@@ -217,8 +217,8 @@ impl Load {
             || self.handlers.get() > self.options.max_waiting_handlers;
         if is_full && !self.full.replace(true) {
             metrics::counter!("switchboard_held_events_full_total").increment(1);
-            if let Some(client) = self.client.upgrade() {
-                client.hold_back();
+            if let Some(sockets) = self.sockets.upgrade() {
+                sockets.hold_back();
             }
         }
     }
@@ -228,8 +228,8 @@ impl Load {
             && self.handlers.get() <= self.options.max_waiting_handlers / 2;
         if self.full.get() && has_room {
             self.full.set(false);
-            if let (Some(client), Some(worker)) = (self.client.upgrade(), Worker::current()) {
-                client.let_go(&worker);
+            if let (Some(sockets), Some(worker)) = (self.sockets.upgrade(), Worker::current()) {
+                sockets.let_go(&worker);
             }
         }
     }

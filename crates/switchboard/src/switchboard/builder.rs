@@ -13,6 +13,7 @@ use switchboard_websocket::deflate::DeflateOptions;
 use tokio::sync::watch;
 
 use super::Switchboard;
+use crate::api::namespaces::Namespaces;
 use crate::api::options::SocketIoOptions;
 use crate::engineio::{EngineOptions, FullOutbox, SessionCookie};
 use crate::handshake::{KeepHeaders, Peer};
@@ -23,7 +24,6 @@ use crate::http::hooks::{HeadersHook, RefusedHook, RefusedRequest};
 use crate::proxies::TrustedProxies;
 use crate::server::Server;
 use crate::server::options::ListenerOptions;
-use crate::socketio::server::SocketIo;
 use crate::states::States;
 use crate::transport::connection_limit::ConnectionLimit;
 
@@ -397,7 +397,7 @@ impl Builder {
         self.check().map_err(senseless)?;
         crate::metrics::describe();
         let hub = Hub::start(&self.hub)?;
-        let socketio = SocketIo::new(self.socketio, &hub, self.states);
+        let namespaces = Namespaces::new(self.socketio, &hub, self.states);
         let connections =
             ConnectionLimit::new(self.listener.max_connections, self.listener.max_connections_per_address);
         let server = Server {
@@ -412,7 +412,7 @@ impl Builder {
             closed: watch::Sender::new(false),
             socket_files: Mutex::default(),
         };
-        Ok(Switchboard::new(server, &socketio, self.engine))
+        Ok(Switchboard::new(server, &namespaces, self.engine))
     }
 
     fn check(&self) -> Result<(), String> {

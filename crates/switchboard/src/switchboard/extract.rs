@@ -4,16 +4,16 @@ use std::sync::{Arc, Weak};
 
 use super::Switchboard;
 use crate::api::extract::{EventContext, FromEvent, FromSocket, HasSocket};
+use crate::api::namespaces::Namespaces;
 use crate::api::socket::Socket;
 use crate::engineio::EngineOptions;
 use crate::server::WeakKeepAlive;
-use crate::socketio::server::SocketIo;
 use crate::{Error, Result};
 
 /// The server, as a value for handlers that does not keep it running.
 pub(super) struct WeakSwitchboard {
     server: WeakKeepAlive,
-    socketio: Weak<SocketIo>,
+    namespaces: Weak<Namespaces>,
     engine: Weak<EngineOptions>,
 }
 
@@ -21,7 +21,7 @@ impl WeakSwitchboard {
     pub(super) fn new(io: &Switchboard) -> Self {
         Self {
             server: io.server.downgrade(),
-            socketio: Arc::downgrade(&io.socketio),
+            namespaces: Arc::downgrade(&io.namespaces),
             engine: Arc::downgrade(&io.engine),
         }
     }
@@ -29,7 +29,7 @@ impl WeakSwitchboard {
     fn upgrade(&self) -> Option<Switchboard> {
         Some(Switchboard {
             server: self.server.upgrade()?,
-            socketio: self.socketio.upgrade()?,
+            namespaces: self.namespaces.upgrade()?,
             engine: self.engine.upgrade()?,
         })
     }

@@ -6,6 +6,7 @@ mod extract;
 use std::borrow::Cow;
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,15 +17,19 @@ pub use builder::Builder;
 use builder::senseless;
 use extract::WeakSwitchboard;
 
+use crate::api::carrier::Carrier;
 use crate::api::namespace::Namespace;
+use crate::api::namespaces::{FromNodes, Namespaces};
+use crate::api::sockets::Sockets;
 use crate::door::service::{NotFound, SwitchboardLayer, SwitchboardService};
 use crate::engineio::{Application, EngineOptions, EngineServer, EngineService};
+use crate::event::{Dialect, DialectId};
 use crate::http::body::Fallback;
 use crate::http::files::Files;
 use crate::http::mount::Mount;
 use crate::listener::{ListenAddress, Listening};
 use crate::server::{KeepAlive, Server, shut_down};
-use crate::socketio::server::{FromNodes, SocketIo, SocketIoApplication};
+use crate::socketio::server::SocketIo;
 use crate::websocket::{RawService, WebSocketOptions, WebSocketService};
 
 /// A realtime server: namespaces of Socket.IO, bare Engine.IO services and raw WebSocket services, on one
@@ -37,7 +42,7 @@ use crate::websocket::{RawService, WebSocketOptions, WebSocketService};
 #[derive(Clone)]
 pub struct Switchboard {
     server: KeepAlive,
-    socketio: Arc<SocketIo>,
+    namespaces: Arc<Namespaces>,
     /// The options that Engine.IO has here.
     engine: Arc<EngineOptions>,
 }
@@ -54,11 +59,11 @@ impl Switchboard {
         Builder::default()
     }
 
-    pub(crate) fn new(server: Server, socketio: &Arc<SocketIo>, engine: EngineOptions) -> Self {
+    pub(crate) fn new(server: Server, namespaces: &Arc<Namespaces>, engine: EngineOptions) -> Self {
         let engine = Arc::new(engine);
-        let io = Self { server: KeepAlive::new(server), socketio: Arc::clone(socketio), engine };
-        socketio.states.insert(WeakSwitchboard::new(&io));
-        io.add_engine(EngineOptions::clone(&io.engine), Arc::new(SocketIoApplication(Arc::clone(socketio))));
+        let io = Self { server: KeepAlive::new(server), namespaces: Arc::clone(namespaces), engine };
+        namespaces.states.insert(WeakSwitchboard::new(&io));
+        io.add_engine(EngineOptions::clone(&io.engine), Arc::new(SocketIo::new(namespaces)));
         io
     }
 
@@ -77,7 +82,7 @@ impl Switchboard {
     ///
     /// The bus hands messages of other nodes to the [hub](Self::hub).
     pub fn attach_bus(&self, bus: Arc<dyn Bus>) -> bool {
-        self.server.hub.attach(bus, Arc::new(FromNodes(Arc::downgrade(&self.socketio))))
+        self.server.hub.attach(bus, Arc::new(FromNodes(Arc::downgrade(&self.namespaces))))
     }
 
     /// The workers, as a bus and other crates of Switchboard know them.
@@ -87,7 +92,7 @@ impl Switchboard {
 
     /// The namespace of this name, made at the first call. A missing leading slash is added.
     pub fn of(&self, name: &str) -> Namespace {
-        Namespace { inner: self.socketio.of(name) }
+        Namespace { inner: self.namespaces.of(name) }
     }
 
     /// The namespace `/`.
@@ -123,14 +128,20 @@ impl Switchboard {
     /// # }
     /// ```
     pub fn state<T: Send + Sync + 'static>(&self, state: T) -> &Self {
-        self.socketio.states.insert(state);
+        self.namespaces.states.insert(state);
         self
     }
 
     /// Adds a [dialect](crate::protocol::Dialect), one of each type: how a protocol of one's own writes
     /// events for its members.
-    pub fn dialect<D: crate::protocol::Dialect>(&self, dialect: D) -> crate::protocol::DialectId {
-        self.socketio.dialects.add(dialect)
+    pub fn dialect<D: Dialect>(&self, dialect: D) -> DialectId {
+        self.namespaces.dialects.add(dialect)
+    }
+
+    /// The sockets of a client whose session is of a protocol of one's own, on its worker's thread: what the client sends goes there.
+    /// `carrier` is the session; `dialect` is what broadcasts are written in.
+    pub fn sockets(&self, carrier: Rc<dyn Carrier>, dialect: DialectId) -> Rc<Sockets> {
+        Sockets::new(&self.namespaces, carrier, dialect.variant())
     }
 
     /// A raw WebSocket service at a path, with default options. It replaces the one that was there. A missing

@@ -1,0 +1,325 @@
+//! The sockets of one client: the namespaces it is in, and what it has under way there.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+use switchboard_hub::{Endpoint, ScopeId, Variant, Worker};
+use switchboard_protocol::socketio::{DecodeError, event_name};
+
+use super::ack::deadline;
+use super::carrier::Carrier;
+use super::joining::Joining;
+use super::local::LocalSocket;
+use super::namespace::NamespaceInner;
+use super::namespaces::Namespaces;
+use super::options::SocketIoOptions;
+use super::queue::{AuthCharge, EventRef, JoinCharge, Load, count_dropped};
+use super::socket::{Socket, SocketShared};
+use crate::{DisconnectReason, Error};
+
+/// The sockets of one client, on its worker: what the client sends comes here. Made by [`Switchboard::sockets`](crate::Switchboard::sockets).
+///
+/// It lives as long as the session that carries it, which tells it of its end.
+pub struct Sockets {
+    namespaces: Arc<Namespaces>,
+    carrier: Rc<dyn Carrier>,
+    variant: Variant,
+    all: RefCell<SmallVec<[Rc<LocalSocket>; 1]>>,
+    /// When the client must have joined a namespace; `None` once it has.
+    join_by: Cell<Option<Instant>>,
+    /// Reasons for which the client is not read.
+    held_back: Cell<usize>,
+    /// What its sockets have under way; made when one first has.
+    load: OnceCell<Rc<Load>>,
+    /// Namespaces that the server has disconnected it from, and that it has not joined again.
+    #[expect(clippy::box_collection, reason = "most clients need no more than the pointer")]
+    left: RefCell<Option<Box<Vec<ScopeId>>>>,
+    me: Weak<Sockets>,
+}
+
+impl std::fmt::Debug for Sockets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sockets").field("namespaces", &self.all.borrow().len()).finish_non_exhaustive()
+    }
+}
+
+/// A client's part in a namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Membership {
+    /// It is not in it.
+    None,
+    /// It has asked to join, and middleware has not decided yet.
+    Joining,
+    /// It is in it.
+    Joined,
+    /// The server has disconnected it. What it sent before it knew is no fault of its own.
+    Left,
+}
+
+/// An event that a client sent.
+#[derive(Debug, Clone, Copy)]
+pub struct Incoming<'a> {
+    /// Its name and arguments: `["event",argument,…]`. Its syntax is checked when it is read.
+    pub json: &'a str,
+    /// What the placeholders in the arguments stand for.
+    pub attachments: &'a [Bytes],
+    /// The id that it is to be acknowledged with, if it is.
+    pub ack: Option<u64>,
+}
+
+impl Sockets {
+    pub(crate) fn new(namespaces: &Arc<Namespaces>, carrier: Rc<dyn Carrier>, variant: Variant) -> Rc<Self> {
+        let join_by = deadline(Worker::clock(), namespaces.options.connect_timeout);
+        Rc::new_cyclic(|me| Self {
+            namespaces: Arc::clone(namespaces),
+            carrier,
+            variant,
+            all: RefCell::default(),
+            join_by: Cell::new(Some(join_by)),
+            held_back: Cell::new(0),
+            load: OnceCell::new(),
+            left: RefCell::default(),
+            me: Weak::clone(me),
+        })
+    }
+
+    pub(crate) fn options(&self) -> &SocketIoOptions {
+        &self.namespaces.options
+    }
+
+    // What the client sends.
+
+    /// Its part in a namespace.
+    pub fn membership(&self, namespace: &str) -> Membership {
+        match self.socket(namespace) {
+            Some(socket) if socket.socket.is_connected() => Membership::Joined,
+            Some(_) => Membership::Joining,
+            None if self.has_left(namespace) => Membership::Left,
+            None => Membership::None,
+        }
+    }
+
+    /// The client asks to join a namespace; `auth` is a JSON object, or empty. It is told by [`Carrier::connected`] or
+    /// [`Carrier::refused`], now or later. One that it has joined, or is joining, stays as it is.
+    ///
+    /// # Errors
+    /// `auth` is no JSON.
+    pub fn connect(&self, worker: &Rc<Worker>, name: &str, auth: &str) -> Result<(), serde_json::Error> {
+        if self.socket(name).is_some() {
+            return Ok(());
+        }
+        let Some(namespace) = self.namespaces.namespace(name) else {
+            self.refuse(worker, name, &Error::new("Invalid namespace"));
+            return Ok(());
+        };
+        let joins = self.load.get().map_or(0, |load| load.joins());
+        if self.all.borrow().len().max(joins) >= self.namespaces.options.max_namespaces {
+            self.refuse(worker, name, &Error::new("too many namespaces"));
+            return Ok(());
+        }
+        serde_json::from_str::<serde::de::IgnoredAny>(if auth.is_empty() { "{}" } else { auth })?;
+        let charge = if auth.is_empty() { None } else { AuthCharge::new(self.load(), auth.len()) };
+        if charge.is_none() && !auth.is_empty() {
+            self.refuse(worker, name, &Error::new("too much auth"));
+            return Ok(());
+        }
+        self.join(worker, &namespace, auth, charge);
+        Ok(())
+    }
+
+    /// The client sent an event to a namespace that it [has joined](Membership::Joined); others are dropped.
+    ///
+    /// # Errors
+    /// It has no name: the client breaks the protocol.
+    pub fn event(
+        &self,
+        worker: &Rc<Worker>,
+        namespace: &str,
+        event: Incoming<'_>,
+    ) -> Result<(), DecodeError> {
+        let Some(socket) = self.socket(namespace).filter(|socket| socket.socket.is_connected()) else {
+            count_dropped(1, "disconnected");
+            return Ok(());
+        };
+        Self::event_of(worker, &socket, event)
+    }
+
+    #[inline]
+    pub(crate) fn event_of(
+        worker: &Rc<Worker>,
+        socket: &Rc<LocalSocket>,
+        event: Incoming<'_>,
+    ) -> Result<(), DecodeError> {
+        let Incoming { json: data, attachments, ack } = event;
+        let (name, offset) = event_name(data)?;
+        socket.on_event(worker, EventRef { name: &name, data, offset, attachments, ack });
+        Ok(())
+    }
+
+    /// The client acknowledged an event; `json` is `[argument,…]`, or empty.
+    pub fn ack(&self, worker: &Rc<Worker>, namespace: &str, id: u64, json: &str, attachments: Vec<Bytes>) {
+        if let Some(socket) = self.socket(namespace) {
+            socket.on_ack(worker, id, json, attachments);
+        }
+    }
+
+    /// The client leaves a namespace.
+    pub fn leave(&self, worker: &Rc<Worker>, namespace: &str) {
+        if let Some(socket) = self.socket(namespace) {
+            self.remove(&socket);
+            socket.leave(worker, DisconnectReason::ClientNamespaceDisconnect);
+        }
+    }
+
+    /// The session has ended: so have its sockets.
+    pub fn closed(&self, worker: &Rc<Worker>, reason: DisconnectReason) {
+        for socket in self.all.take() {
+            socket.leave(worker, reason);
+        }
+    }
+
+    /// A deadline may have come. Returns the next one.
+    pub fn on_timer(&self, worker: &Rc<Worker>, now: Instant) -> Option<Instant> {
+        if self.join_by.get().is_some_and(|join_by| now >= join_by) {
+            metrics::counter!("switchboard_connect_timeouts_total").increment(1);
+            self.close(worker, DisconnectReason::ForcedServerClose);
+            return None;
+        }
+        let acks = self.all.borrow().iter().filter_map(|socket| socket.expire_acks(now)).min();
+        self.join_by.get().into_iter().chain(acks).min()
+    }
+
+    // Its sockets.
+
+    #[inline]
+    pub(crate) fn socket(&self, namespace: &str) -> Option<Rc<LocalSocket>> {
+        self.all.borrow().iter().find(|socket| socket.namespace() == namespace).cloned()
+    }
+
+    /// Forgets a socket that leaves.
+    pub(crate) fn remove(&self, socket: &LocalSocket) {
+        self.all.borrow_mut().retain(|other| !std::ptr::eq(&raw const **other, socket));
+    }
+
+    /// Forgets a socket that the server disconnects. Its client does not know yet, and may have sent more to it.
+    pub(crate) fn remove_disconnected(&self, socket: &LocalSocket) {
+        self.remove(socket);
+        self.left.borrow_mut().get_or_insert_default().push(socket.scope());
+    }
+
+    fn has_left(&self, namespace: &str) -> bool {
+        let left = self.left.borrow();
+        let namespace = self.namespaces.namespace(namespace);
+        left.as_ref().zip(namespace).is_some_and(|(left, namespace)| left.contains(&namespace.scope))
+    }
+
+    /// What its sockets have under way.
+    pub(crate) fn load(&self) -> Rc<Load> {
+        Rc::clone(self.load.get_or_init(|| Load::new(&self.namespaces.options, &self.me)))
+    }
+
+    /// Whether a socket that leaves may have events handled after its end.
+    pub(crate) fn may_leave_over(&self, worker: &Worker) -> bool {
+        self.carrier.is_open() || self.load().outlives_client(worker)
+    }
+
+    /// One more reason not to read the client.
+    pub(crate) fn hold_back(&self) {
+        self.held_back.set(self.held_back.get() + 1);
+        self.carrier.pause();
+    }
+
+    /// One fewer; with the last one the client is read again.
+    pub(crate) fn let_go(&self, worker: &Rc<Worker>) {
+        self.held_back.set(self.held_back.get().saturating_sub(1));
+        if self.held_back.get() == 0 {
+            Rc::clone(&self.carrier).resume(worker);
+        }
+    }
+
+    /// Disconnects all its sockets, then closes the session.
+    pub(crate) fn disconnect_all(&self, worker: &Rc<Worker>) {
+        let sockets = self.all.borrow().clone();
+        for socket in sockets.iter().filter(|socket| socket.socket.is_connected()) {
+            socket.disconnect_alone(worker, self);
+        }
+        self.close(worker, DisconnectReason::ForcedServerClose);
+    }
+
+    fn close(&self, worker: &Rc<Worker>, reason: DisconnectReason) {
+        Rc::clone(&self.carrier).close(worker, reason);
+    }
+
+    // Joining a namespace.
+
+    fn join(
+        &self,
+        worker: &Rc<Worker>,
+        namespace: &Arc<NamespaceInner>,
+        auth: &str,
+        charge: Option<Rc<AuthCharge>>,
+    ) {
+        let Some(id) = worker.new_member_id() else {
+            return self.close(worker, DisconnectReason::ForcedServerClose);
+        };
+        if let Some(left) = self.left.borrow_mut().as_mut() {
+            left.retain(|scope| *scope != namespace.scope);
+        }
+        let shared = SocketShared::new(namespace, id, self.carrier.handshake(), auth);
+        let local = LocalSocket::new(Socket { shared }, &self.carrier, &self.me, charge.clone());
+        // Events wait until `on_connect` has returned.
+        local.queue.set_busy(true);
+        self.all.borrow_mut().push(Rc::clone(&local));
+        let table = namespace.table.load();
+        if table.middleware.is_empty() && table.connect.is_empty() {
+            self.welcome(worker, &local, namespace);
+            local.release(worker);
+            return;
+        }
+        let joining = Joining {
+            worker: Rc::clone(worker),
+            sockets: Weak::clone(&self.me),
+            local: Rc::downgrade(&local),
+            socket: local.socket.clone(),
+            table: arc_swap::Guard::into_inner(table),
+            _auth: charge,
+        };
+        // Most of this does not wait; what does goes on in a task.
+        let mut joining = Box::pin(joining.run());
+        if joining.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())).is_pending() {
+            let charge = JoinCharge::new(self.load());
+            tokio::task::spawn_local(async move {
+                joining.await;
+                drop(charge);
+            });
+        }
+    }
+
+    /// The socket is a member now, and its client is told.
+    pub(super) fn welcome(&self, worker: &Rc<Worker>, local: &Rc<LocalSocket>, namespace: &NamespaceInner) {
+        self.join_by.set(None);
+        let socket = &local.socket.shared;
+        Rc::clone(&self.carrier).connected(worker, &namespace.name, socket.id);
+        let session = Rc::clone(&self.carrier).session();
+        let endpoint = Rc::clone(local) as Rc<dyn Endpoint>;
+        let key = worker.add_member(namespace.scope, socket.id, self.variant, session, endpoint);
+        let _unset_before = socket.key.set(key);
+        socket.connected.store(true, Ordering::Release);
+        tracing::debug!(namespace = &*namespace.name, socket = %socket.id, "socket connected");
+        metrics::counter!("switchboard_sockets_connected_total").increment(1);
+        metrics::gauge!("switchboard_sockets").increment(1.0);
+    }
+
+    /// The client is told that it was refused.
+    pub(super) fn refuse(&self, worker: &Rc<Worker>, namespace: &str, error: &Error) {
+        metrics::counter!("switchboard_connects_refused_total").increment(1);
+        tracing::debug!(namespace, %error, "connect refused");
+        Rc::clone(&self.carrier).refused(worker, namespace, error);
+    }
+}
