@@ -5,7 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use switchboard::{Builder, InvalidNetwork, ListenerOptions, Origins, Switchboard, TrustedProxies};
+use switchboard::{
+    Builder, InvalidNetwork, ListenerOptions, OriginError, OriginPattern, Origins, Switchboard,
+    TrustedProxies,
+};
 
 use crate::{Compression, Sockets};
 
@@ -148,16 +151,12 @@ fn positive() -> impl clap::builder::IntoResettable<clap::builder::ValueParser> 
     clap::value_parser!(u64).range(1..)
 }
 
-/// An origin as browsers write it: a scheme, a host, and a port unless it is the scheme's own. `*.` may stand before the host, `:*` behind it.
-fn origin(text: &str) -> Result<String, String> {
-    let host = text.split_once("://").map(|(_, host)| host.strip_prefix("*.").unwrap_or(host));
-    let host = host.map(|host| host.strip_suffix(":*").unwrap_or(host));
-    let good = text == "*"
-        || host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ', '*']));
-    if good {
-        Ok(text.to_ascii_lowercase())
+/// `*` for every origin, or an origin or a pattern in its one form.
+fn origin(text: &str) -> Result<String, OriginError> {
+    if text == "*" {
+        Ok(text.to_owned())
     } else {
-        Err("an origin is a scheme and a host, such as https://example.org".to_owned())
+        text.parse().map(|origin: OriginPattern| origin.to_string())
     }
 }
 
@@ -207,11 +206,12 @@ impl Config {
         self.compression.apply(builder)
     }
 
+    #[expect(clippy::expect_used, reason = "each was parsed as an option")]
     fn allowed_origins(&self) -> Origins {
         match self.origins.as_slice() {
             [] => Origins::same(),
             _ if self.allows_any_origin() => Origins::any(),
-            origins => Origins::list(origins).credentials(self.credentials),
+            origins => Origins::list(origins).expect("each is in its form").credentials(self.credentials),
         }
     }
 
@@ -322,7 +322,8 @@ mod tests {
             ("--ping-interval", "0"),
             ("--max-payload", "-1"),
             ("--origins", "example.org"),
-            ("--origins", "https://example.org/"),
+            ("--origins", "https://example.org/chat"),
+            ("--origins", "wss://example.org"),
             ("--origins", "https://*"),
             ("--origins", "https://a*.example.org"),
             ("--origins", "*://example.org/*"),
@@ -356,8 +357,14 @@ mod tests {
 
     #[test]
     fn origins_come_as_a_list() {
-        let config = parse(&["--origins", "https://Example.org,https://*.Example.org,http://localhost:*"])
-            .expect("good");
-        assert_eq!(config.origins, ["https://example.org", "https://*.example.org", "http://localhost:*"]);
+        let config = parse(&[
+            "--origins",
+            "https://Example.org:443/,https://*.Example.org,http://localhost:*,file://",
+        ])
+        .expect("good");
+        assert_eq!(
+            config.origins,
+            ["https://example.org", "https://*.example.org", "http://localhost:*", "file://"]
+        );
     }
 }

@@ -83,7 +83,9 @@ pub use switchboard::{Builder, Switchboard};
 pub use switchboard_hub::MemberId as SocketId;
 pub use switchboard_hub::{HubError, RoomName};
 pub use switchboard_protocol::socketio::{Args, ArgsError, Binary, Value, WriteError};
+pub use switchboard_websocket::OriginError;
 pub use switchboard_websocket::deflate::DeflateOptions;
+pub use switchboard_websocket::handshake::origin::OriginPattern;
 #[cfg(feature = "tls")]
 pub use transport::tls::Tls;
 pub use websocket::{CloseCode, WebSocket, WebSocketOptions, WebSocketService};

@@ -3,83 +3,62 @@
 //! [Fetch, CORS protocol](https://fetch.spec.whatwg.org/#http-cors-protocol);
 //! [RFC 6455, 10.2](https://www.rfc-editor.org/rfc/rfc6455#section-10.2).
 
-use std::sync::Arc;
-
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_REQUEST_HEADERS, HOST, ORIGIN, VARY,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_REQUEST_HEADERS, ORIGIN, VARY,
 };
 use http::request::Parts;
+use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use switchboard_websocket::drafts;
-use switchboard_websocket::handshake::origin::{is_of_own_page, is_same_host, matches};
+use switchboard_websocket::handshake::origin::OriginRequest;
+use switchboard_websocket::{OriginCheck, OriginError, drafts};
 
 use super::{Answer, Body};
 use crate::Peer;
 use crate::functions::guarded;
-use crate::proxies::forwarded_hosts;
 
-/// A function that decides on an origin.
-type OriginCheck = dyn Fn(&str) -> bool + Send + Sync;
-
-/// Pages of which origins may talk to the server.
+/// The origins whose pages may talk to the server.
 ///
-/// The default, [`same`](Self::same), lets in pages of the host and port that the request was sent to, and clients that are no browsers
-/// (they send no `Origin`). Pages of other origins get a 403, on every transport alike.
+/// The default, [`same`](Self::same), lets in pages of the host and port that the request was sent to, and clients that are no
+/// browsers (they send no `Origin`). A page of another origin gets a 403, on every transport alike.
 ///
-/// Behind a proxy that hands on another `Host`, a page is known for one of ours by what its browser says of the request
-/// (`Sec-Fetch-Site: same-origin`), and the WebSocket that a session of Engine.IO goes over to by the session, if that is how it began.
-#[derive(Clone)]
+/// A proxy may change `Host`. Behind it a page of our own is known by its browser's word (`Sec-Fetch-Site: same-origin`). The
+/// WebSocket of an Engine.IO session is let in too if the session began that way.
+#[derive(Clone, Debug, Default)]
 pub struct Origins {
-    kind: Kind,
+    check: OriginCheck,
     credentials: bool,
 }
 
-#[derive(Clone)]
-enum Kind {
-    Same,
-    Any,
-    List(Arc<[String]>),
-    Check(Arc<OriginCheck>),
-}
-
-impl Default for Origins {
-    fn default() -> Self {
-        Self::same()
-    }
-}
-
-impl std::fmt::Debug for Origins {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.kind {
-            Kind::Same => f.write_str("same"),
-            Kind::Any => f.write_str("any"),
-            Kind::List(list) => list.fmt(f),
-            Kind::Check(_) => f.write_str("check"),
-        }
-    }
-}
-
 impl Origins {
+    const fn of(check: OriginCheck) -> Self {
+        Self { check, credentials: false }
+    }
+
     /// The request's own host and port only.
     pub fn same() -> Self {
-        Self { kind: Kind::Same, credentials: false }
+        Self::of(OriginCheck::same_host())
     }
 
     /// Every origin.
     pub fn any() -> Self {
-        Self { kind: Kind::Any, credentials: false }
+        Self::of(OriginCheck::any())
     }
 
-    /// These origins (`https://example.org`, `http://localhost:8080`) and those that match a pattern (`https://*.example.org` for all
-    /// below that domain, `http://localhost:*` for all ports), and the request's own host and port.
-    pub fn list<S: Into<String>>(origins: impl IntoIterator<Item = S>) -> Self {
-        Self { kind: Kind::List(origins.into_iter().map(Into::into).collect()), credentials: false }
+    /// These origins (`https://example.org`, `http://localhost:8080`, `file://`, `null`) and those that match a pattern
+    /// (`https://*.example.org` for all hosts below that domain, `http://localhost:*` for all ports), and the request's own host and
+    /// port. [`OriginPattern`](crate::OriginPattern) has the whole list of forms.
+    ///
+    /// # Errors
+    ///
+    /// [`OriginError`] for a text that no origin can match, such as `example.org` or `https://example.org/chat`.
+    pub fn list<S: AsRef<str>>(origins: impl IntoIterator<Item = S>) -> Result<Self, OriginError> {
+        OriginCheck::list(origins).map(Self::of)
     }
 
-    /// Those that `check` lets in, and the request's own host and port.
+    /// The origins for which `check` is true, and the request's own host and port.
     pub fn check(check: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
-        Self { kind: Kind::Check(Arc::new(check)), credentials: false }
+        Self::of(OriginCheck::listed_by(check))
     }
 
     /// Lets pages of these origins send cookies with their requests (`withCredentials`). Default: off.
@@ -89,11 +68,15 @@ impl Origins {
         self
     }
 
-    /// Whether a request is let in. Requests without an `Origin` are: no browser's page is behind them, or one of our own host.
+    /// Whether a request is let in. A request without an `Origin` is: it comes from a program, or from a page of our own host.
     pub(crate) fn allow(&self, parts: &Parts, peer: Peer) -> bool {
-        let Some(origin) = drafts::origin(&parts.headers) else { return true };
-        let Ok(origin) = origin.to_str() else { return false };
-        self.is_listed(origin) || is_of_own_page(&parts.headers) || is_same(origin, parts, peer)
+        let request = OriginRequest {
+            authority: parts.uri.authority().map(Authority::as_str),
+            secure: peer.secure,
+            proxied: peer.proxied,
+            ..OriginRequest::new(&parts.headers)
+        };
+        self.check.allows(drafts::origin(&parts.headers), &request)
     }
 
     /// The origin of a request that is not let in by it.
@@ -102,24 +85,14 @@ impl Origins {
         (!self.allow(parts, peer)).then(|| origin.unwrap_or("(not text)"))
     }
 
-    fn is_listed(&self, origin: &str) -> bool {
-        match &self.kind {
-            Kind::Same => false,
-            Kind::Any => true,
-            Kind::List(list) => list.iter().any(|listed| matches(listed, origin)),
-            Kind::Check(check) => check(origin),
-        }
-    }
-
     /// Adds what lets a page of another origin read the answer. Nothing for one of the request's own.
     /// `origin` is the request's.
     pub(crate) fn add_headers(&self, origin: Option<&HeaderValue>, answer: &mut HeaderMap) {
         let Some(origin) = origin else { return };
-        let is_listed = |origin| guarded(|| self.is_listed(origin)).unwrap_or(false);
-        if !origin.to_str().is_ok_and(is_listed) {
+        if !guarded(|| self.check.is_listed(origin)).unwrap_or(false) {
             return;
         }
-        if matches!(self.kind, Kind::Any) && !self.credentials {
+        if self.check.is_any() && !self.credentials {
             answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         } else {
             answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
@@ -150,31 +123,10 @@ impl Origins {
     }
 }
 
-/// Whether an origin is the host and port that the request was sent to, whatever the scheme: a proxy may have ended TLS. Where TLS is known
-/// to go all the way, a host without a port is on 443, which no page of `http://` without a port came from. A trusted proxy may say in
-/// `X-Forwarded-Host` which host that was; no browser's page can.
-fn is_same(origin: &str, parts: &Parts, peer: Peer) -> bool {
-    let is_same_host = |origin: &str, host: &str| {
-        is_same_host(origin, host) && !(peer.secure && on_default_port_of_http(origin))
-    };
-    let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
-    host.or_else(|| parts.uri.authority().map(http::uri::Authority::as_str))
-        .is_some_and(|host| is_same_host(origin, host))
-        || peer.proxied && forwarded_hosts(&parts.headers).any(|host| is_same_host(origin, host))
-}
-
-/// Whether it is an origin on port 80, as browsers write it.
-fn on_default_port_of_http(origin: &str) -> bool {
-    const SCHEME: &str = "http://";
-    let scheme = origin.get(..SCHEME.len()).is_some_and(|scheme| scheme.eq_ignore_ascii_case(SCHEME));
-    let authority = origin.get(SCHEME.len()..).unwrap_or_default();
-    // An IPv6 address has colons within its brackets.
-    let behind_host = authority.rsplit(']').next().unwrap_or_default();
-    scheme && (!behind_host.contains(':') || behind_host.ends_with(":80"))
-}
-
 #[cfg(test)]
 mod tests {
+    use http::header::HOST;
+
     use super::*;
 
     fn request(origin: Option<&str>) -> Parts {
@@ -187,7 +139,7 @@ mod tests {
 
     #[test]
     fn origins_are_let_in_by_their_rule() {
-        let list = Origins::list(["https://app.example", "https://*.apps.example"]);
+        let list = Origins::list(["https://app.example:443", "https://*.apps.example", "file://"]).unwrap();
         let check = Origins::check(|origin| origin.ends_with(".example"));
         for (origins, origin, allowed) in [
             (Origins::same(), None, true),
@@ -200,6 +152,8 @@ mod tests {
             (list.clone(), Some("https://one.apps.example"), true),
             (list.clone(), Some("https://apps.example"), false),
             (list.clone(), Some("http://chat.example:3000"), true),
+            (list.clone(), Some("file://"), true),
+            (list.clone(), Some("null"), false),
             (list, Some("https://app.example.evil"), false),
             (check.clone(), Some("https://a.example"), true),
             (check, Some("https://a.test"), false),

@@ -93,7 +93,7 @@ async fn a_query_that_its_client_did_not_encode_is_served() {
 
 #[tokio::test]
 async fn a_page_of_a_listed_origin_may_import_the_clients_bundle() {
-    let origins = Origins::list(["https://app.example"]).credentials(true);
+    let origins = Origins::list(["https://app.example"]).unwrap().credentials(true);
     let server = Server::start(builder().origins(origins).client_files([file()])).await;
     let request = get("/socket.io/socket.io.esm.min.js", "");
     let listed = answer(&server, &request, "origin: https://app.example").await;

@@ -104,7 +104,8 @@ async fn a_session_vouches_on_a_connection_that_is_kept_too() {
 
 #[tokio::test]
 async fn a_pattern_lets_in_what_it_says() {
-    let origins = switchboard::Origins::list(["https://*.example.org"]);
+    let origins =
+        switchboard::Origins::list(["https://*.example.org", "file://", "https://app.example:443"]).unwrap();
     let server = Server::start(builder().origins(origins)).await;
     for (origin, status) in [
         ("https://a.example.org", "200"),
@@ -112,6 +113,10 @@ async fn a_pattern_lets_in_what_it_says() {
         ("https://example.org", "403"),
         ("https://a.example.org.evil.example", "403"),
         ("http://localhost", "200"),
+        // As microcontrollers and Cordova send it, and as browsers send an origin on its default port.
+        ("file://", "200"),
+        ("https://app.example", "200"),
+        ("null", "403"),
     ] {
         let answer = answer(&server, &get(POLLING, ""), &[&format!("origin: {origin}")]).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{origin}: {answer}");

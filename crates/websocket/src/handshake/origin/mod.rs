@@ -228,11 +228,6 @@ pub fn is_of_own_page(headers: &HeaderMap) -> bool {
     sites.next().is_some_and(|site| site == "same-origin") && sites.next().is_none()
 }
 
-/// Whether an origin is the one named, or matches the pattern: see [`OriginPattern`].
-pub fn matches(pattern: &str, origin: &str) -> bool {
-    pattern.parse::<OriginPattern>().is_ok_and(|pattern| pattern.matches(origin))
-}
-
 /// The hosts that clients asked for, as proxies name them in `X-Forwarded-Host` and in `Forwarded`.
 fn forwarded_hosts(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let hosts = list(headers, &X_FORWARDED_HOST).filter_map(|host| std::str::from_utf8(host).ok());
