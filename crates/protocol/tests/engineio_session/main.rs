@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests are tests too")]
 
+mod calls;
 mod server;
 mod world;
 
@@ -106,6 +107,13 @@ proptest! {
         world.finish();
         let ended = world.at_server.end.is_some() || world.at_client.end.is_some() || world.is_silent();
         prop_assert_eq!(world.are_over(), ended);
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_calls_in_any_order_keep_the_servers_rules(bytes in vec(any::<u8>(), 0..400)) {
+        calls::run(&bytes);
     }
 }
 
