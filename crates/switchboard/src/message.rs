@@ -1,5 +1,10 @@
 //! A message of a service of plain messages, and what its functions may return.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
 /// A message, borrowed from the buffer it was read into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Message<'a> {
@@ -19,27 +24,71 @@ impl Message<'_> {
     }
 }
 
-impl<'a> From<&'a str> for Message<'a> {
-    fn from(text: &'a str) -> Self {
-        Message::Text(text)
+/// A message that owns its bytes, for what outlives the buffer it was read into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OwnedMessage {
+    /// Text.
+    Text(String),
+    /// Binary.
+    Binary(Vec<u8>),
+}
+
+impl From<Message<'_>> for OwnedMessage {
+    fn from(message: Message<'_>) -> Self {
+        match message {
+            Message::Text(text) => Self::Text(text.to_owned()),
+            Message::Binary(bytes) => Self::Binary(bytes.to_vec()),
+        }
     }
 }
 
-impl<'a> From<&'a String> for Message<'a> {
-    fn from(text: &'a String) -> Self {
-        Message::Text(text)
+/// What can be sent as a message: text, bytes, and what owns or refers to either.
+pub trait AsMessage {
+    /// It as a message.
+    fn as_message(&self) -> Message<'_>;
+}
+
+impl<T: AsMessage + ?Sized> AsMessage for &T {
+    fn as_message(&self) -> Message<'_> {
+        T::as_message(self)
     }
 }
 
-impl<'a> From<&'a [u8]> for Message<'a> {
-    fn from(bytes: &'a [u8]) -> Self {
-        Message::Binary(bytes)
+impl AsMessage for Message<'_> {
+    fn as_message(&self) -> Message<'_> {
+        *self
     }
 }
 
-impl<'a> From<&'a Vec<u8>> for Message<'a> {
-    fn from(bytes: &'a Vec<u8>) -> Self {
-        Message::Binary(bytes)
+impl AsMessage for OwnedMessage {
+    fn as_message(&self) -> Message<'_> {
+        match self {
+            Self::Text(text) => Message::Text(text),
+            Self::Binary(bytes) => Message::Binary(bytes),
+        }
+    }
+}
+
+macro_rules! as_message {
+    ($($kind:ident: $($type:ty),+;)+) => {
+        $($(
+            impl AsMessage for $type {
+                fn as_message(&self) -> Message<'_> {
+                    Message::$kind(self)
+                }
+            }
+        )+)+
+    };
+}
+
+as_message! {
+    Text: str, String, Box<str>, Arc<str>, Cow<'_, str>;
+    Binary: [u8], Vec<u8>, Box<[u8]>, Arc<[u8]>, Cow<'_, [u8]>, Bytes;
+}
+
+impl<const N: usize> AsMessage for [u8; N] {
+    fn as_message(&self) -> Message<'_> {
+        Message::Binary(self)
     }
 }
 

@@ -1,92 +1,105 @@
 //! A bare Engine.IO service: messages over sessions, without Socket.IO.
 
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::fmt;
-use std::rc::Rc;
-use std::sync::Arc;
+use std::hash::{Hash, Hasher};
+use std::rc::{Rc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use arc_swap::ArcSwap;
 use switchboard_hub::{Hub, Worker, WorkerId};
 use switchboard_protocol::engineio::SessionId;
 use switchboard_websocket::Opcode;
 
 use super::application::{Application, Conversation};
 use super::session::{EngineSession, Registry, Sending};
-use crate::functions::guarded;
-use crate::functions::replace;
 use crate::handshake::Handshake;
-use crate::message::{IntoResult, Message};
-use crate::{DisconnectReason, EmitError, Result};
-
-/// The functions of a service.
-type Functions = crate::functions::Functions<EngineSocket, DisconnectReason>;
+use crate::message::{AsMessage, Message, OwnedMessage};
+use crate::service::{Service, ServiceSession, ServiceSocket};
+use crate::states::States;
+use crate::{DisconnectReason, EmitError};
 
 /// A bare Engine.IO endpoint, to be given its functions. Made by [`Switchboard::engine`](crate::Switchboard::engine).
-#[derive(Clone)]
-pub struct EngineService {
-    functions: Arc<ArcSwap<Functions>>,
-    hub: Arc<Hub>,
-}
+pub type EngineService = Service<EngineSocket>;
 
-impl fmt::Debug for EngineService {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EngineService").finish_non_exhaustive()
-    }
-}
-
-impl EngineService {
-    pub(crate) fn new(hub: &Arc<Hub>) -> Self {
-        Self { functions: Arc::default(), hub: Arc::clone(hub) }
-    }
-
-    fn change(&self, change: impl Fn(&mut Functions)) -> &Self {
-        replace(&self.functions, change);
-        self
-    }
-
-    /// Calls the function for each session that has opened; its error closes the session. Replaces an earlier one, as the others do.
-    pub fn on_connect<R: IntoResult>(
-        &self,
-        function: impl Fn(&EngineSocket) -> R + Send + Sync + 'static,
-    ) -> &Self {
-        self.change(Functions::with_connect(function))
-    }
-
-    /// Calls the function for each message, in order, in place. An error closes the session.
-    pub fn on_message<R: IntoResult>(
-        &self,
-        function: impl Fn(&EngineSocket, Message<'_>) -> R + Send + Sync + 'static,
-    ) -> &Self {
-        self.change(Functions::with_message(function))
-    }
-
-    /// Calls the function when a session has closed.
-    pub fn on_close(
-        &self,
-        function: impl Fn(&EngineSocket, DisconnectReason) + Send + Sync + 'static,
-    ) -> &Self {
-        self.change(Functions::with_close(function))
-    }
+impl ServiceSocket for EngineSocket {
+    type End = DisconnectReason;
+    type Settings = Arc<Hub>;
 }
 
 /// A session of a bare Engine.IO service. Cloning gives another handle to it, which may go to any thread and does not keep the session.
+/// Handles to the same session are equal.
 #[derive(Clone)]
 pub struct EngineSocket {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
     hub: Arc<Hub>,
     sid: SessionId,
     handshake: Handshake,
+    values: Mutex<States>,
+}
+
+impl PartialEq for EngineSocket {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+}
+
+impl Eq for EngineSocket {}
+
+impl Hash for EngineSocket {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id().hash(state);
+    }
 }
 
 impl fmt::Debug for EngineSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("EngineSocket").field(&self.sid).finish()
+        // All of an id would let its reader act as the client.
+        f.debug_tuple("EngineSocket").field(&self.id().get(..4)).finish()
     }
 }
 
 impl EngineSocket {
+    /// The session's id, of 20 characters. It is a secret between the server and the client: who knows it can act as the client.
+    pub fn id(&self) -> &str {
+        self.shared.sid.as_str()
+    }
+
     /// The request the session began with.
     pub fn handshake(&self) -> &Handshake {
-        &self.handshake
+        &self.shared.handshake
+    }
+
+    /// The name of the transport that is used now, `polling` or `websocket`, or was used last. On any thread.
+    pub fn transport(&self) -> &'static str {
+        self.shared.handshake.transport()
+    }
+
+    /// Keeps a value on the session, one of each type; returns the one that it replaces.
+    pub fn insert<T: Send + Sync + 'static>(&self, value: T) -> Option<Arc<T>> {
+        self.values().insert(value)
+    }
+
+    /// The value of a type that is kept on the session.
+    pub fn get<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.values().get()
+    }
+
+    /// Takes the value of a type off the session.
+    pub fn remove<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.values().remove()
+    }
+
+    fn values(&self) -> MutexGuard<'_, States> {
+        self.shared.values.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn worker(&self) -> WorkerId {
+        WorkerId(self.shared.sid.worker())
     }
 
     /// Sends a message. It is queued when this returns; from a thread that is not the session's worker's it goes through that worker's
@@ -94,8 +107,8 @@ impl EngineSocket {
     ///
     /// # Errors
     /// [`EmitError::Disconnected`]; [`EmitError::Hub`] where the client's outbox or the worker's inbox is full.
-    pub fn send<'a>(&self, message: impl Into<Message<'a>>) -> std::result::Result<(), EmitError> {
-        self.send_with(message.into(), true)
+    pub fn send(&self, message: impl AsMessage) -> Result<(), EmitError> {
+        self.send_with(message.as_message(), true)
     }
 
     /// As [`send`](Self::send), but the message goes uncompressed also where the connection compresses (`{ compress: false }` of Node): for
@@ -103,31 +116,22 @@ impl EngineSocket {
     ///
     /// # Errors
     /// As [`send`](Self::send).
-    pub fn send_uncompressed<'a>(
-        &self,
-        message: impl Into<Message<'a>>,
-    ) -> std::result::Result<(), EmitError> {
-        self.send_with(message.into(), false)
+    pub fn send_uncompressed(&self, message: impl AsMessage) -> Result<(), EmitError> {
+        self.send_with(message.as_message(), false)
     }
 
-    fn send_with(&self, message: Message<'_>, compress: bool) -> std::result::Result<(), EmitError> {
-        let to = WorkerId(self.sid.worker());
-        if let Some(worker) = self.hub.here().filter(|worker| worker.id() == to) {
-            let session = worker.extension::<Registry>().get(&self.sid).ok_or(EmitError::Disconnected)?;
+    fn send_with(&self, message: Message<'_>, compress: bool) -> Result<(), EmitError> {
+        let (hub, sid) = (&self.shared.hub, self.shared.sid);
+        if let Some(worker) = hub.here().filter(|worker| worker.id() == self.worker()) {
+            let session = worker.extension::<Registry>().get(&sid).ok_or(EmitError::Disconnected)?;
             return send(&worker, &session, message, compress);
         }
-        let sid = self.sid;
-        let text = matches!(message, Message::Text(_));
-        let bytes = message.as_bytes().to_vec();
-        self.hub.run_holding(to, bytes.len(), move |worker| {
-            let Some(session) = worker.extension::<Registry>().get(&sid) else { return };
-            let message = if text {
-                Message::Text(std::str::from_utf8(&bytes).unwrap_or_default())
-            } else {
-                Message::Binary(&bytes)
-            };
-            // A client that does not read is disconnected, which its service is told.
-            let _full = send(worker, &session, message, compress);
+        let message = OwnedMessage::from(message);
+        hub.run_holding(self.worker(), message.as_message().as_bytes().len(), move |worker| {
+            if let Some(session) = worker.extension::<Registry>().get(&sid) {
+                // A client that does not read is disconnected, which its service is told.
+                let _full = send(worker, &session, message.as_message(), compress);
+            }
         })?;
         Ok(())
     }
@@ -136,9 +140,9 @@ impl EngineSocket {
     ///
     /// # Errors
     /// [`EmitError::Hub`] where the worker's inbox is full.
-    pub fn close(&self) -> std::result::Result<(), EmitError> {
-        let sid = self.sid;
-        self.hub.run_on(WorkerId(sid.worker()), move |worker| {
+    pub fn close(&self) -> Result<(), EmitError> {
+        let sid = self.shared.sid;
+        self.shared.hub.run_on(self.worker(), move |worker| {
             if let Some(session) = worker.extension::<Registry>().get(&sid) {
                 session.close(worker, DisconnectReason::ForcedClose);
             }
@@ -152,7 +156,7 @@ fn send(
     session: &Rc<EngineSession>,
     message: Message<'_>,
     compress: bool,
-) -> std::result::Result<(), EmitError> {
+) -> Result<(), EmitError> {
     let sending = Sending { compress, ..Sending::default() };
     match message {
         Message::Binary(bytes) => session.send(worker, Opcode::Binary, bytes, sending)?,
@@ -167,42 +171,71 @@ fn send(
 
 impl Application for EngineService {
     fn open(&self, worker: &Rc<Worker>, session: &Rc<EngineSession>) -> Rc<dyn Conversation> {
-        let socket = EngineSocket {
-            hub: Arc::clone(&self.hub),
+        let functions = self.functions();
+        let shared = Shared {
+            hub: Arc::clone(&functions.settings),
             sid: session.sid,
             handshake: session.handshake().clone(),
+            values: Mutex::default(),
         };
-        let talk =
-            Rc::new(BareConversation { service: self.clone(), socket, session: Rc::downgrade(session) });
-        talk.settle(worker, guarded(|| self.functions.load().on_connect(&talk.socket)).as_ref());
-        talk
+        let conversation = Rc::new_cyclic(|me| BareConversation {
+            me: Weak::clone(me),
+            service: self.clone(),
+            socket: EngineSocket { shared: Arc::new(shared) },
+            session: Rc::downgrade(session),
+            waits: Cell::new(false),
+            held: RefCell::default(),
+        });
+        functions.on_connect(&*conversation, worker);
+        conversation
     }
 }
 
 /// One session of the service.
 struct BareConversation {
+    me: Weak<Self>,
     service: EngineService,
     socket: EngineSocket,
-    session: std::rc::Weak<EngineSession>,
+    session: Weak<EngineSession>,
+    /// A function waits: messages that come with the one it is for are held. They are bounded by what one read, or one POST, brings.
+    waits: Cell<bool>,
+    held: RefCell<VecDeque<OwnedMessage>>,
 }
 
 impl BareConversation {
     fn on_message(&self, worker: &Rc<Worker>, message: Message<'_>) {
-        let functions = self.service.functions.load();
-        let outcome = guarded(|| functions.on_message(&self.socket, message).unwrap_or(Ok(())));
-        self.settle(worker, outcome.as_ref());
+        if self.waits.get() {
+            self.held.borrow_mut().push_back(message.into());
+        } else if let Some(me) = self.me.upgrade() {
+            self.waits.set(self.service.functions().on_message(&me, worker, message));
+        }
+    }
+}
+
+impl ServiceSession<EngineSocket> for BareConversation {
+    fn socket(&self) -> Option<&EngineSocket> {
+        Some(&self.socket)
     }
 
-    /// Closes the session where a function of the service failed.
-    fn settle(&self, worker: &Rc<Worker>, outcome: Option<&Result>) {
-        if let Some(Err(error)) = outcome {
-            metrics::counter!("switchboard_handler_errors_total").increment(1);
-            tracing::warn!(%error, "an Engine.IO service failed: closing its session");
-        }
-        if !matches!(outcome, Some(Ok(())))
-            && let Some(session) = self.session.upgrade()
-        {
+    fn fail(&self, worker: &Rc<Worker>) {
+        if let Some(session) = self.session.upgrade() {
             session.close(worker, DisconnectReason::ForcedClose);
+        }
+    }
+
+    fn pause(&self, _worker: &Rc<Worker>) {
+        if let Some(session) = self.session.upgrade() {
+            session.pause();
+        }
+    }
+
+    fn resume(self: Rc<Self>, worker: &Rc<Worker>) {
+        self.waits.set(false);
+        // A session that has closed hears no more.
+        let Some(session) = self.session.upgrade().filter(|session| session.is_open()) else { return };
+        while !self.waits.get() {
+            let Some(message) = self.held.borrow_mut().pop_front() else { return session.resume(worker) };
+            self.on_message(worker, message.as_message());
         }
     }
 }
@@ -217,7 +250,7 @@ impl Conversation for BareConversation {
     }
 
     fn closed(&self, _worker: &Rc<Worker>, reason: DisconnectReason) {
-        let _panicked = guarded(|| self.service.functions.load().on_close(&self.socket, reason));
+        self.service.functions().on_close(&self.socket, reason);
     }
 
     fn on_timer(&self, _worker: &Rc<Worker>, _now: Instant) -> Option<Instant> {

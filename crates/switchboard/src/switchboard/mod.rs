@@ -162,9 +162,10 @@ impl Switchboard {
 
     fn add_websocket(&self, path: &str, options: WebSocketOptions) -> WebSocketService {
         let path = with_slash(path);
-        let service = RawService::new(&path, options);
-        self.server.mount(&path, &[Arc::clone(&service) as Arc<dyn Mount>]);
-        WebSocketService::new(service)
+        let raw = RawService::new(&path, options);
+        let service = raw.service();
+        self.server.mount(&path, &[Arc::new(raw) as Arc<dyn Mount>]);
+        service
     }
 
     /// A bare Engine.IO service at a path, with the server's own Engine.IO options. It replaces the one that
@@ -189,7 +190,7 @@ impl Switchboard {
     }
 
     fn add_service(&self, options: EngineOptions) -> EngineService {
-        let service = EngineService::new(&self.server.hub);
+        let service = EngineService::new(Arc::clone(&self.server.hub));
         self.add_engine(options, Arc::new(service.clone()));
         service
     }

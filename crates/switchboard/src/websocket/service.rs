@@ -4,22 +4,22 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::Guard;
 use switchboard_hub::{Variant, Worker};
 use switchboard_websocket::Limits;
 use switchboard_websocket::deflate::DeflateOptions;
 
 use super::dialect::RawDialect;
 use super::session::{RawSession, WebSocket};
+use crate::Result;
 use crate::api::namespace::{Namespace, NamespaceInner};
 use crate::engineio::more_than_nothing;
-use crate::functions::replace;
 use crate::handshake::{Handshake, KeepHeaders};
 use crate::http::admission::AllowRequest;
 use crate::http::cors::Origins;
-use crate::message::{IntoResult, Message};
+use crate::message::Message;
+use crate::service::Service;
 use crate::transport::connection::Opened;
-use crate::{CloseCode, Result};
 
 /// The options of a raw WebSocket endpoint.
 #[derive(Clone)]
@@ -102,16 +102,6 @@ pub(crate) struct Bridge {
     pub(crate) variant: Variant,
 }
 
-/// The functions of a service, and what it shows.
-#[derive(Clone)]
-pub(crate) struct Functions {
-    pub(crate) settings: Arc<Settings>,
-    own: OwnFunctions,
-    pub(crate) bridge: Option<Bridge>,
-}
-
-type OwnFunctions = crate::functions::Functions<WebSocket, Option<CloseCode>>;
-
 /// What is set once for all.
 pub(crate) struct Settings {
     pub(crate) path: String,
@@ -126,17 +116,28 @@ impl Settings {
     }
 }
 
+/// A raw service, mounted at its path.
 pub(crate) struct RawService {
     settings: Arc<Settings>,
-    functions: ArcSwap<Functions>,
+    service: WebSocketService,
+}
+
+/// What a raw service has besides its functions.
+#[derive(Clone)]
+pub struct RawSettings {
+    pub(crate) fixed: Arc<Settings>,
+    pub(crate) bridge: Option<Bridge>,
 }
 
 impl RawService {
-    pub(crate) fn new(path: &str, options: WebSocketOptions) -> Arc<Self> {
+    pub(crate) fn new(path: &str, options: WebSocketOptions) -> Self {
         let settings = Arc::new(Settings { path: path.to_owned(), options });
-        let (own, bridge) = (OwnFunctions::default(), None);
-        let none = Functions { settings: Arc::clone(&settings), own, bridge };
-        Arc::new(Self { settings, functions: ArcSwap::from_pointee(none) })
+        let service = Service::new(RawSettings { fixed: Arc::clone(&settings), bridge: None });
+        Self { settings, service }
+    }
+
+    pub(crate) fn service(&self) -> WebSocketService {
+        self.service.clone()
     }
 
     pub(crate) fn options(&self) -> &WebSocketOptions {
@@ -145,31 +146,13 @@ impl RawService {
 
     /// Starts a connection on its worker.
     pub(crate) fn open(&self, worker: &Rc<Worker>, handshake: Handshake, opened: Opened<'_>) {
-        RawSession::open(worker, self.functions.load_full(), handshake, opened);
-    }
-}
-
-impl Functions {
-    pub(crate) fn on_connect(&self, socket: &WebSocket) -> Result {
-        self.own.on_connect(socket)
-    }
-
-    pub(crate) fn on_message(&self, socket: &WebSocket, message: Message<'_>) -> Result {
-        match (self.own.on_message(socket, message), &self.bridge) {
-            (Some(outcome), _) => outcome,
-            (None, Some(bridge)) => bridge.publish(message),
-            (None, None) => Ok(()),
-        }
-    }
-
-    pub(crate) fn on_close(&self, socket: &WebSocket, code: Option<CloseCode>) {
-        self.own.on_close(socket, code);
+        RawSession::open(worker, Guard::into_inner(self.service.functions()), handshake, opened);
     }
 }
 
 impl Bridge {
     /// Sends a message as the event, to all of the namespace and of the service.
-    fn publish(&self, message: Message<'_>) -> Result {
+    pub(crate) fn publish(&self, message: Message<'_>) -> Result {
         let namespace = Namespace { inner: Arc::clone(&self.namespace) };
         match message {
             Message::Text(text) => namespace.emit(&self.event, text)?,
@@ -181,57 +164,9 @@ impl Bridge {
 
 /// A raw WebSocket endpoint, to be given its functions: a connection has those that were set when it began.
 /// Made by [`Switchboard::websocket`](crate::Switchboard::websocket).
-#[derive(Clone)]
-pub struct WebSocketService {
-    inner: Arc<RawService>,
-}
+pub type WebSocketService = Service<WebSocket>;
 
-impl std::fmt::Debug for WebSocketService {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("WebSocketService").field(&self.inner.settings.path).finish()
-    }
-}
-
-impl WebSocketService {
-    pub(crate) fn new(inner: Arc<RawService>) -> Self {
-        Self { inner }
-    }
-
-    fn change(&self, change: impl Fn(&mut Functions)) -> &Self {
-        replace(&self.inner.functions, change);
-        self
-    }
-
-    fn change_own(&self, change: impl Fn(&mut OwnFunctions)) -> &Self {
-        self.change(|functions| change(&mut functions.own))
-    }
-
-    /// Calls the function for each client that has connected; its error closes the connection with 1011. Replaces an earlier one, as the
-    /// others do.
-    pub fn on_connect<R: IntoResult>(
-        &self,
-        function: impl Fn(&WebSocket) -> R + Send + Sync + 'static,
-    ) -> &Self {
-        self.change_own(OwnFunctions::with_connect(function))
-    }
-
-    /// Calls the function for each message, in order, in place: the message is borrowed from the read buffer. What has to wait goes into a
-    /// task of the function's own. An error closes the connection with 1011.
-    pub fn on_message<R: IntoResult>(
-        &self,
-        function: impl Fn(&WebSocket, Message<'_>) -> R + Send + Sync + 'static,
-    ) -> &Self {
-        self.change_own(OwnFunctions::with_message(function))
-    }
-
-    /// Calls the function when a connection has ended, with the code the peer closed it with, if it did.
-    pub fn on_close(
-        &self,
-        function: impl Fn(&WebSocket, Option<CloseCode>) + Send + Sync + 'static,
-    ) -> &Self {
-        self.change_own(OwnFunctions::with_close(function))
-    }
-
+impl Service<WebSocket> {
     /// Makes its clients members of a namespace, who see one event of it: the event's first argument comes to them as a message (a
     /// string as text, binary as binary, anything else as JSON), and a message of theirs goes as that event to the whole namespace and
     /// to all clients of the service, the sender among them, unless [`on_message`](Self::on_message) is set to do otherwise. They may
@@ -243,6 +178,6 @@ impl WebSocketService {
             event: event.into(),
             variant: namespace.inner.events.view(dialect, event),
         };
-        self.change(|functions| functions.bridge = Some(bridge.clone()))
+        self.change(|functions| functions.settings.bridge = Some(bridge.clone()))
     }
 }

@@ -14,12 +14,13 @@ use switchboard_hub::{
 use switchboard_websocket::{FrameHeader, Opcode, encode_frame};
 
 use super::CloseCode;
-use super::service::Functions;
+use super::service::RawSettings;
 use crate::EmitError;
 use crate::functions::guarded;
 use crate::handshake::Handshake;
-use crate::message::Message;
+use crate::message::{AsMessage, Message};
 use crate::rooms::Rooms;
+use crate::service::{Functions, ServiceSession, ServiceSocket, settle};
 use crate::transport::connection::{Connection, ConnectionEnd, ConnectionOwner, Opened, Timeouts};
 use crate::transport::wire::{Wire, write_own};
 
@@ -77,8 +78,8 @@ impl WebSocket {
     /// # Errors
     /// [`EmitError::Disconnected`]; [`EmitError::Hub`] where the client's outbox or the worker's inbox is full; [`EmitError::TextOnly`] for a
     /// binary message to a client that [takes none](Self::takes_binary).
-    pub fn send<'a>(&self, message: impl Into<Message<'a>>) -> Result<(), EmitError> {
-        self.send_on(self.wire, message.into())
+    pub fn send(&self, message: impl AsMessage) -> Result<(), EmitError> {
+        self.send_on(self.wire, message.as_message())
     }
 
     /// As [`send`](Self::send), but the message goes uncompressed also where the connection
@@ -86,8 +87,8 @@ impl WebSocket {
     ///
     /// # Errors
     /// As [`send`](Self::send).
-    pub fn send_uncompressed<'a>(&self, message: impl Into<Message<'a>>) -> Result<(), EmitError> {
-        self.send_on(self.wire.uncompressed(), message.into())
+    pub fn send_uncompressed(&self, message: impl AsMessage) -> Result<(), EmitError> {
+        self.send_on(self.wire.uncompressed(), message.as_message())
     }
 
     fn send_on(&self, wire: Wire, message: Message<'_>) -> Result<(), EmitError> {
@@ -204,7 +205,7 @@ fn write_rare(
 pub(crate) struct RawSession {
     outbox: Outbox,
     /// Those that were set when the connection began: nothing shared is read for a message.
-    functions: Arc<Functions>,
+    functions: Arc<Functions<WebSocket>>,
     /// There before anything is asked of it.
     socket: OnceCell<WebSocket>,
     /// Never taken but to be looked at, until the connection has ended.
@@ -214,12 +215,12 @@ pub(crate) struct RawSession {
 impl RawSession {
     pub(crate) fn open(
         worker: &Rc<Worker>,
-        functions: Arc<Functions>,
+        functions: Arc<Functions<WebSocket>>,
         handshake: Handshake,
         opened: Opened<'_>,
     ) {
-        let (wire, limits) = (opened.wire, functions.settings.limits());
-        let options = &functions.settings.options;
+        let (wire, limits) = (opened.wire, functions.settings.fixed.limits());
+        let options = &functions.settings.fixed.options;
         let (max_outbox_bytes, ping_interval) = (options.max_outbox_bytes, options.ping_interval);
         let session = Rc::new(Self {
             outbox: Outbox::new(max_outbox_bytes, wire.framing()),
@@ -233,35 +234,22 @@ impl RawSession {
         let hub = Arc::clone(worker.hub());
         let member = session.join_namespace(worker);
         let socket = WebSocket { hub, handshake, session: key, member, worker: worker.id(), wire };
-        let socket = session.socket.get_or_init(|| socket);
+        let _socket = session.socket.get_or_init(|| socket);
         if let Some(interval) = ping_interval {
             worker.arm(key, Worker::deadline(interval));
         }
         metrics::counter!("switchboard_websockets_opened_total").increment(1);
         metrics::gauge!("switchboard_websockets").increment(1.0);
-        session.settle(worker, guarded(|| session.functions.on_connect(socket)));
+        session.functions.on_connect(&*session, worker);
     }
 
     /// Becomes a member of the namespace that its service shares, if it shares one.
     fn join_namespace(self: &Rc<Self>, worker: &Worker) -> Option<Arc<(MemberKey, MemberId)>> {
-        let bridge = self.functions.bridge.as_ref()?;
+        let bridge = self.functions.settings.bridge.as_ref()?;
         let id = worker.new_member_id()?;
         let (session, endpoint) = (Rc::clone(self) as Rc<dyn Session>, Rc::clone(self) as Rc<dyn Endpoint>);
         let key = worker.add_member(bridge.namespace.scope, id, bridge.variant, session, endpoint);
         Some(Arc::new((key, id)))
-    }
-
-    /// Closes the connection where a function of the service failed.
-    fn settle(&self, worker: &Rc<Worker>, outcome: Option<crate::Result>) {
-        match outcome {
-            Some(Ok(())) => {}
-            Some(Err(error)) => {
-                metrics::counter!("switchboard_handler_errors_total").increment(1);
-                tracing::warn!(%error, "a WebSocket service failed: closing its connection");
-                self.close(worker, CloseCode::InternalError, "");
-            }
-            None => self.close(worker, CloseCode::InternalError, ""),
-        }
     }
 
     fn connection(&self) -> Option<Rc<Connection>> {
@@ -274,6 +262,33 @@ impl RawSession {
     fn close(&self, worker: &Rc<Worker>, code: CloseCode, reason: &str) {
         if let Some(connection) = self.connection() {
             connection.close(worker, Some(code), reason);
+        }
+    }
+}
+
+impl ServiceSocket for WebSocket {
+    type End = Option<CloseCode>;
+    type Settings = RawSettings;
+}
+
+impl ServiceSession<WebSocket> for RawSession {
+    fn socket(&self) -> Option<&WebSocket> {
+        self.socket.get()
+    }
+
+    fn fail(&self, worker: &Rc<Worker>) {
+        self.close(worker, CloseCode::InternalError, "");
+    }
+
+    fn pause(&self, _worker: &Rc<Worker>) {
+        if let Some(connection) = self.connection() {
+            connection.pause();
+        }
+    }
+
+    fn resume(self: Rc<Self>, _worker: &Rc<Worker>) {
+        if let Some(connection) = self.connection() {
+            connection.resume();
         }
     }
 }
@@ -308,8 +323,13 @@ impl Session for RawSession {
     }
 
     fn on_timer(&self, worker: &Rc<Worker>, now: Instant) -> Option<Instant> {
-        let interval = self.functions.settings.options.ping_interval?;
+        let interval = self.functions.settings.fixed.options.ping_interval?;
         let connection = self.connection().filter(|connection| connection.wire().has_pings())?;
+        // One that is paused does not read, and so is not told of the peer's end.
+        if connection.is_unread() && connection.has_lost_peer() {
+            connection.abort();
+            return None;
+        }
         if !connection.take_alive() {
             metrics::counter!("switchboard_websocket_ping_timeouts_total").increment(1);
             connection.abort();
@@ -341,10 +361,11 @@ impl ConnectionOwner for RawSession {
             switchboard_websocket::Message::Binary(bytes) => Message::Binary(bytes),
             _ => return,
         };
-        let Some(socket) = self.socket.get() else { return };
-        let outcome = guarded(|| self.functions.on_message(socket, message));
-        if !matches!(outcome, Some(Ok(()))) {
-            self.settle(worker, outcome);
+        if self.functions.takes_messages() {
+            // A connection that is paused hands over no message: none has to be held.
+            let _waits = self.functions.on_message(&self, worker, message);
+        } else if let Some(bridge) = &self.functions.settings.bridge {
+            settle(&*self, worker, guarded(|| bridge.publish(message)));
         }
     }
 
@@ -353,7 +374,7 @@ impl ConnectionOwner for RawSession {
     }
 
     fn timeouts(&self) -> Timeouts {
-        let options = &self.functions.settings.options;
+        let options = &self.functions.settings.fixed.options;
         Timeouts { message: options.message_timeout, close: options.close_timeout }
     }
 
@@ -362,7 +383,7 @@ impl ConnectionOwner for RawSession {
         let reason = end.as_str();
         let code = if let ConnectionEnd::Closed { code } = end { code } else { None };
         if let Some(socket) = self.socket.get() {
-            let _panicked = guarded(|| self.functions.on_close(socket, code));
+            self.functions.on_close(socket, code);
             if let Some(member) = &socket.member {
                 worker.remove_member(member.0);
             }
@@ -374,7 +395,7 @@ impl ConnectionOwner for RawSession {
     }
 
     fn span(&self) -> tracing::Span {
-        tracing::debug_span!("websocket", path = self.functions.settings.path)
+        tracing::debug_span!("websocket", path = self.functions.settings.fixed.path)
     }
 
     fn as_session(self: Rc<Self>) -> Rc<dyn Session> {

@@ -53,7 +53,7 @@ async fn server(later: bool) -> Server {
     let server = Server::start(builder).await;
     server.io.websocket_with("/raw", raw).expect("the options are good").on_connect(|socket| {
         let user = socket.handshake().extension::<User>();
-        socket.send(&format!("raw {}", user.map_or("nobody", |user| &user.0)))
+        socket.send(format!("raw {}", user.map_or("nobody", |user| &user.0)))
     });
     server.io.root().on_connect(|socket: Socket, Extension(user): Extension<User>| {
         assert_eq!(socket.extension(), Some(&user));

@@ -124,7 +124,7 @@ async fn a_websocket_of_engine_io_has_the_subprotocol_that_its_client_offered_fi
     let services =
         [server.io.engine("/first"), server.io.engine_with(options).expect("the options are good")];
     for service in &services {
-        service.on_connect(|socket| socket.send(&format!("has {:?}", socket.handshake().protocol())));
+        service.on_connect(|socket| socket.send(format!("has {:?}", socket.handshake().protocol())));
     }
     for (path, offered, selected) in [
         ("/first", "a, b", Some("a")),

@@ -21,6 +21,7 @@ mod pieces;
 mod places;
 mod protocols;
 mod proxies;
+mod services;
 mod sockets;
 mod tls;
 mod tls_client;

@@ -11,7 +11,7 @@ async fn start(change: impl FnOnce(&mut ListenerOptions), and: impl FnOnce(Build
     let server = Server::start(and(Switchboard::builder().workers(1).listener(options))).await;
     server.io.websocket("/who").on_connect(|socket: &WebSocket| {
         let peer = socket.handshake().peer();
-        socket.send(&format!(
+        socket.send(format!(
             "<{} {}>",
             peer.address.map_or("?".to_owned(), |address| address.to_string()),
             peer.secure

@@ -22,7 +22,7 @@ fn build(builder: Builder) -> Switchboard {
     io.websocket("/ws").on_message(|socket: &WebSocket, message: Message<'_>| socket.send(message));
     io.websocket("/who").on_connect(|socket: &WebSocket| {
         let peer = socket.handshake().peer();
-        socket.send(&format!("<{:?} {}>", peer.ip(), peer.secure))
+        socket.send(format!("<{:?} {}>", peer.ip(), peer.secure))
     });
     io.root();
     io

@@ -78,7 +78,7 @@ impl Server {
         io.websocket("/who").on_connect(|socket: &WebSocket| {
             let peer = socket.handshake().peer();
             let address = peer.address.map_or("?".to_owned(), |address| address.ip().to_string());
-            socket.send(&format!("<{address} {}>", peer.secure))
+            socket.send(format!("<{address} {}>", peer.secure))
         });
         io.root();
         let listening = io.bind(ListenAddress::new("127.0.0.1:0").tls(tls)).await.expect("a port is free");
