@@ -128,7 +128,7 @@ pub struct Async<R, A>(PhantomData<(R, A)>);
     label = "not a handler",
     note = "a handler is a closure or function, plain or async, of up to eight arguments, whose types are written out",
     note = "arguments: each implements `switchboard::FromEvent`, such as `Socket`, `Data<T>` (the event's data as a `T`), `Args`, `Ack`, \
-            `Event`, `Auth<T>`, `State<T>`, `Handshake`, `Namespace`, `Switchboard`",
+            `Event`, `Auth<T>`, `State<T>`, `Extension<T>`, `Handshake`, `Namespace`, `Switchboard`",
     note = "return value: the acknowledgement, which implements `serde::Serialize`, or a `Result` of one with an error that converts into \
             `switchboard::Error`; a handler that never returns says `-> ()`",
     note = "where `?` is used the closure says what it returns: `|...| -> switchboard::Result {{ ... }}`",
