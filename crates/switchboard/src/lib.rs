@@ -59,6 +59,7 @@ pub use api::handler::{
 pub use api::namespace::Namespace;
 pub use api::operator::BroadcastOperator;
 pub use api::options::SocketIoOptions;
+pub use api::remote::{RemoteHandshake, RemoteSocket};
 pub use api::report::ErrorContext;
 pub use api::socket::Socket;
 #[doc(hidden)]

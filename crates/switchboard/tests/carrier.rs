@@ -380,5 +380,5 @@ async fn each_end_of_a_socket_over_another_carrier_is_told() {
     client.say("nonsense").await;
     assert_eq!(told.next().await, "parse error");
     assert_eq!(client.next().await, None);
-    assert!(server.io.of("/chat").fetch_sockets().await.expect("sockets").is_empty());
+    assert!(server.io.of("/chat").local_sockets().await.expect("sockets").is_empty());
 }

@@ -165,7 +165,7 @@ async fn nothing_is_left_of_clients_that_have_gone() {
         })
         .await;
         for name in ["/", "/other", "/stays-out"] {
-            let left = server.io.of(name).fetch_sockets().await.expect("sockets");
+            let left = server.io.of(name).local_sockets().await.expect("sockets");
             assert!(left.is_empty(), "{name}: {left:?}");
         }
         gate.open();

@@ -19,6 +19,7 @@ use super::handler::AnyEventHandler;
 use super::namespace::Registered;
 use super::options::SocketIoOptions;
 use super::queue::{AuthCharge, Queue};
+use super::remote::write_snapshot;
 use super::socket::Socket;
 use super::sockets::Sockets;
 use crate::error::Reply;
@@ -313,6 +314,11 @@ impl Endpoint for LocalSocket {
         } else {
             self.disconnect_alone(&worker, &sockets);
         }
+    }
+
+    fn snapshot(&self, out: &mut Vec<u8>) {
+        let data = self.socket.shared_data();
+        write_snapshot(out, self.socket.handshake(), data.as_ref().map(|data| &*data.0));
     }
 
     fn as_any(&self) -> &dyn Any {

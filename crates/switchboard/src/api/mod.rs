@@ -19,6 +19,7 @@ pub(crate) mod namespaces;
 pub(crate) mod operator;
 pub(crate) mod options;
 pub(crate) mod queue;
+pub(crate) mod remote;
 pub(crate) mod report;
 pub(crate) mod socket;
 pub(crate) mod sockets;

@@ -16,6 +16,7 @@ use super::handler::{
 };
 use super::operator::BroadcastOperator;
 use super::options::SocketIoOptions;
+use super::remote::RemoteSocket;
 use super::report::{ErrorContext, HandlerKind, LogLimit, check_registration};
 use super::socket::Socket;
 use crate::error::Reply;
@@ -391,11 +392,19 @@ impl Namespace {
         Ok(all.into_iter().collect())
     }
 
-    /// All sockets, of all workers.
+    /// All sockets, of all workers and nodes.
     ///
     /// # Errors
     /// As [`BroadcastOperator::fetch_sockets`].
-    pub async fn fetch_sockets(&self) -> Result<Vec<Socket>, EmitError> {
+    pub async fn fetch_sockets(&self) -> Result<Vec<RemoteSocket>, EmitError> {
         self.all().fetch_sockets().await
+    }
+
+    /// All sockets of this node, as handles.
+    ///
+    /// # Errors
+    /// As [`BroadcastOperator::local_sockets`].
+    pub async fn local_sockets(&self) -> Result<Vec<Socket>, EmitError> {
+        self.all().local_sockets().await
     }
 }

@@ -8,6 +8,7 @@ use switchboard_hub::{Broadcast, Command, MemberId, Reply, Request, Target};
 use tokio::sync::mpsc;
 
 use super::namespace::NamespaceInner;
+use super::remote::RemoteSocket;
 use super::socket::Socket;
 use crate::EmitError;
 use crate::event::Event;
@@ -123,11 +124,26 @@ impl BroadcastOperator {
         }
     }
 
-    /// The sockets (`fetchSockets`). Cancel safe.
+    /// The sockets of all workers and nodes (`fetchSockets`), as they are now. Cancel safe.
+    ///
+    /// # Errors
+    /// [`EmitError::Hub`]: a worker's inbox is full, or one has stopped, or a node did not answer.
+    pub async fn fetch_sockets(self) -> Result<Vec<RemoteSocket>, EmitError> {
+        let namespace = self.namespace;
+        match namespace.hub.ask(Request::Fetch(self.target)).await? {
+            Reply::Sockets(found) => {
+                Ok(found.into_iter().filter_map(|info| RemoteSocket::new(&namespace, info)).collect())
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// The sockets of this node, as handles: for what [`RemoteSocket`] has not, such as acknowledgements and values of any type. Cancel
+    /// safe.
     ///
     /// # Errors
     /// [`EmitError::Hub`]: a worker's inbox is full, or it has stopped.
-    pub async fn fetch_sockets(self) -> Result<Vec<Socket>, EmitError> {
+    pub async fn local_sockets(self) -> Result<Vec<Socket>, EmitError> {
         let (reply, mut sockets) = mpsc::unbounded_channel();
         self.namespace.hub.send_all(|| {
             let (target, reply) = (self.target.clone(), reply.clone());

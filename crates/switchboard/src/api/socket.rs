@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use switchboard_hub::{HubError, MemberId as SocketId, MemberKey, RoomName, Worker};
+use switchboard_protocol::socketio::{ArgsError, WriteError};
 use tokio::sync::oneshot;
 
 use super::ack::AckFuture;
@@ -18,6 +19,7 @@ use super::handler::{EventHandler, event_handler};
 use super::local::LocalSocket;
 use super::namespace::{Namespace, NamespaceInner, Registered};
 use super::operator::BroadcastOperator;
+use super::remote::read_data;
 use super::report::check_event;
 use crate::EmitError;
 use crate::handshake::Handshake;
@@ -53,6 +55,9 @@ impl SocketShared {
         })
     }
 }
+
+/// Data of a socket that other workers and nodes see.
+pub(super) struct SharedData(pub(super) Box<serde_json::value::RawValue>);
 
 /// One client in one namespace. Cloning gives another handle to it.
 ///
@@ -145,20 +150,54 @@ impl Socket {
 
     /// Keeps a value of your own on the socket, one of each type; returns the one that was kept before.
     pub fn insert<T: Send + Sync + 'static>(&self, value: T) -> Option<Arc<T>> {
-        self.data().insert(value)
+        self.values().insert(value)
     }
 
     /// The value of a type that is kept on the socket.
     pub fn get<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        self.data().get()
+        self.values().get()
     }
 
     /// Takes the value of a type off the socket.
     pub fn remove<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        self.data().remove()
+        self.values().remove()
     }
 
-    fn data(&self) -> std::sync::MutexGuard<'_, States> {
+    /// Keeps data on the socket that other workers and nodes see, too: [`RemoteSocket::data`](crate::RemoteSocket::data)
+    /// (`socket.data` of Node). What was kept so before is replaced.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// # let io = switchboard::Switchboard::builder().workers(1).build()?;
+    /// # use switchboard::Socket;
+    /// io.of("/chat").on("call me", |socket: Socket, switchboard::Data(name): switchboard::Data<String>| {
+    ///     socket.set_data(serde_json::json!({"name": name}))
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`WriteError::Serialize`]: it does not serialise as JSON; what was kept stays.
+    pub fn set_data<T: Serialize>(&self, data: T) -> Result<(), WriteError> {
+        let data = serde_json::value::to_raw_value(&data).map_err(WriteError::Serialize)?;
+        self.insert(SharedData(data));
+        Ok(())
+    }
+
+    /// What was kept with [`set_data`](Self::set_data); `null` where nothing was.
+    ///
+    /// # Errors
+    /// [`ArgsError::Data`]: it is no `T`.
+    pub fn data<T: DeserializeOwned>(&self) -> Result<T, ArgsError> {
+        read_data(self.shared_data().as_ref().map(|data| &*data.0))
+    }
+
+    pub(super) fn shared_data(&self) -> Option<Arc<SharedData>> {
+        self.get()
+    }
+
+    fn values(&self) -> std::sync::MutexGuard<'_, States> {
         self.shared.data.get_or_init(Box::default).lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -221,7 +221,7 @@ async fn a_server_that_listens_until_a_signal_shuts_down_at_it() {
     let request = upgrade(SOCKETIO);
     tokio::io::AsyncWriteExt::write_all(&mut client, request.as_bytes()).await.expect("it is read");
     tokio::io::AsyncWriteExt::write_all(&mut client, &text_frame("40")).await.expect("it is read");
-    eventually("a socket", async || !io.root().fetch_sockets().await.expect("it serves").is_empty()).await;
+    eventually("a socket", async || !io.root().local_sockets().await.expect("it serves").is_empty()).await;
     signal.send(()).expect("it waits for the signal");
     assert_eq!(
         timeout(DEADLINE, reasons.recv()).await.expect("it is told"),

@@ -169,7 +169,7 @@ async fn an_acknowledgement_may_be_sent_by_hand_at_any_time() {
 
 async fn one(server: &Server) -> (Client, Socket) {
     let client = server.client().await;
-    let sockets = server.io.root().fetch_sockets().await.expect("sockets");
+    let sockets = server.io.root().local_sockets().await.expect("sockets");
     (client, sockets.into_iter().next_back().expect("one"))
 }
 

@@ -133,7 +133,7 @@ async fn handlers_that_wait_are_bounded_for_all_sockets_of_a_client() {
         .await;
         for _ in 0..3 {
             // Its worker had its turn.
-            server.io.root().fetch_sockets().await.expect("sockets");
+            server.io.root().local_sockets().await.expect("sockets");
         }
         assert!(begun.load(Ordering::SeqCst) <= 10, "{begun:?}");
         assert!(!rounds.is_finished());

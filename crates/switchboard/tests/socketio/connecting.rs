@@ -48,8 +48,8 @@ async fn an_extractor_of_on_connect_that_fails_is_a_connect_error() {
         client.send(r#"40{"token":"secret"}"#).await;
         assert!(client.text().await.starts_with(r#"40{"sid":""#));
         client.expect(r#"42["welcome","secret"]"#).await;
-        assert_eq!(server.io.root().fetch_sockets().await.expect("sockets").len(), 1);
-        assert_eq!(server.io.of("/typed").fetch_sockets().await.expect("sockets").len(), 0);
+        assert_eq!(server.io.root().local_sockets().await.expect("sockets").len(), 1);
+        assert_eq!(server.io.of("/typed").local_sockets().await.expect("sockets").len(), 0);
     }
 }
 
@@ -270,7 +270,7 @@ async fn a_namespace_is_joined_once_however_often_the_client_asks_while_its_midd
     assert!(answer.starts_with(r#"40/slow,{"sid":""#), "{answer}");
     client.ask(r#"42/slow,3["echo","in"]"#, r#"43/slow,3["in"]"#).await;
     assert_eq!(told.now(), ["first"]);
-    assert_eq!(server.io.of("/slow").fetch_sockets().await.expect("sockets").len(), 1);
+    assert_eq!(server.io.of("/slow").local_sockets().await.expect("sockets").len(), 1);
 }
 
 #[tokio::test]

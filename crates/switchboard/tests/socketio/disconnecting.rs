@@ -94,7 +94,7 @@ async fn a_handle_of_a_socket_that_has_gone_fails() {
         let (said, mut told) = log();
         let server = Server::workers(workers, |io| set_up(io, &said)).await;
         let client = server.client().await;
-        let socket = server.io.root().fetch_sockets().await.expect("sockets").pop().expect("one");
+        let socket = server.io.root().local_sockets().await.expect("sockets").pop().expect("one");
         socket.insert("kept");
         client.close().await;
         assert_eq!(told.next().await, "/ transport close");
@@ -138,7 +138,7 @@ async fn a_client_that_does_not_read_is_closed() {
     let server = Server::start(builder, |io| set_up(io, &said)).await;
     let client = server.client().await;
     let text = "x".repeat(1 << 18);
-    let socket = server.io.root().fetch_sockets().await.expect("sockets").pop().expect("one");
+    let socket = server.io.root().local_sockets().await.expect("sockets").pop().expect("one");
     soon("a full outbox", async {
         while socket.is_connected() {
             // Its inbox may be full for a moment; its outbox is what this is about.

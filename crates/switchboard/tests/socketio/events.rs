@@ -137,7 +137,7 @@ async fn what_cannot_be_sent_is_an_error_and_nothing_is_sent() {
         }
         client.ask(r#"421["try","unwritable"]"#, "431[true]").await;
         // The same from another thread.
-        let socket = server.io.root().fetch_sockets().await.expect("sockets").pop().expect("one");
+        let socket = server.io.root().local_sockets().await.expect("sockets").pop().expect("one");
         assert!(reserved.iter().chain(&["unwritable"]).all(|event| try_all(&socket, event)));
         socket.emit("last", ()).expect("connected");
         client.expect(r#"42["last"]"#).await;

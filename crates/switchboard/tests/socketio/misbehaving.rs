@@ -99,7 +99,7 @@ async fn a_handler_that_waits_for_ever_holds_back_its_own_sockets_events_only() 
         waiting.ask(r#"42/other,1["echo","a"]"#, r#"43/other,1["a"]"#).await;
         other.ask(r#"422["echo","b"]"#, r#"432["b"]"#).await;
         // Acknowledgements.
-        let sockets = server.io.root().fetch_sockets().await.expect("sockets");
+        let sockets = server.io.root().local_sockets().await.expect("sockets");
         assert_eq!(sockets.len(), 2);
         for socket in sockets {
             let answer = tokio::spawn(socket.emit_with_ack::<String>("question", ()));

@@ -82,3 +82,64 @@ async fn a_broadcast_of_one_server_reaches_the_clients_of_the_other() {
     servers[1].io.of("/chat").all().disconnect(false).expect("room");
     clients[0].expect("41/chat,").await;
 }
+
+#[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+struct Profile {
+    name: String,
+}
+
+#[tokio::test]
+async fn sockets_of_all_workers_and_nodes_are_fetched_and_acted_on() {
+    let servers = servers(|io| {
+        let chat = io.of("/chat");
+        chat.on("profile", |socket: Socket, Data(name): Data<String>| -> switchboard::Result<String> {
+            socket.join([&*name, "hall"])?;
+            socket.set_data(Profile { name })?;
+            Ok(socket.data::<Profile>()?.name)
+        });
+        chat.on("bare", |socket: Socket| -> switchboard::Result<bool> {
+            Ok(socket.data::<Option<Profile>>()?.is_none() && socket.data::<Profile>().is_err())
+        });
+    })
+    .await;
+    let mut clients = Vec::new();
+    for (n, name) in ["Ada", "Bob", "Cleo", "Dan"].into_iter().enumerate() {
+        let mut client = servers[n % 2].open_at(&format!("&name={name}")).await;
+        let id = client.join("/chat").await;
+        client.ask(r#"42/chat,0["bare"]"#, "43/chat,0[true]").await;
+        client.ask(&format!(r#"42/chat,0["profile","{name}"]"#), &format!(r#"43/chat,0["{name}"]"#)).await;
+        clients.push((client, id, name));
+    }
+    let chat = servers[0].io.of("/chat");
+    let mut found = chat.to("hall").fetch_sockets().await.expect("sockets");
+    found.sort_by_key(|socket| socket.data::<Profile>().expect("it was set").name);
+    assert_eq!(found.len(), 4);
+    for (socket, (client, id, name)) in found.iter().zip(&mut clients) {
+        assert_eq!(socket.id().as_str(), id);
+        assert_eq!(socket.data::<Profile>(), Ok(Profile { name: (*name).to_owned() }));
+        assert!(socket.data::<u8>().is_err());
+        let mut rooms: Vec<_> = socket.rooms().iter().map(|room| &**room).collect();
+        rooms.sort_unstable();
+        assert_eq!(rooms, [name, "hall"]);
+        let handshake = socket.handshake();
+        assert_eq!(handshake.query("name").as_deref(), Some(*name));
+        assert!(handshake.url().starts_with("/socket.io/") && !handshake.is_secure());
+        assert!(handshake.address().is_some_and(|address| address.is_loopback()));
+        assert!(handshake.time().elapsed().is_ok());
+        socket.emit("private", (*name, 1)).expect("room");
+        client.expect(&format!(r#"42/chat,["private","{name}",1]"#)).await;
+        socket.join("chosen").expect("room");
+        socket.leave("hall").expect("room");
+    }
+    assert_eq!(chat.to("hall").fetch_sockets().await.expect("sockets").len(), 0);
+    assert_eq!(chat.to("chosen").fetch_sockets().await.expect("sockets").len(), 4);
+    assert_eq!(chat.to("chosen").local_sockets().await.expect("sockets").len(), 2);
+    assert_eq!(chat.local().fetch_sockets().await.expect("sockets").len(), 2);
+    for (socket, (client, ..)) in found.iter().zip(&mut clients) {
+        socket.disconnect(false).expect("room");
+        client.expect("41/chat,").await;
+        // That it has gone is no error.
+        socket.emit("private", ()).expect("room");
+    }
+    assert_eq!(chat.fetch_sockets().await.expect("sockets").len(), 0);
+}

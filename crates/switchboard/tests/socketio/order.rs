@@ -120,7 +120,7 @@ async fn events_wait_until_on_connect_has_returned() {
     let mut client = server.client().await;
     client.send(r#"420["echo","early"]"#).await;
     // The event has been read when this is acknowledged.
-    let socket = server.io.root().fetch_sockets().await.expect("sockets").pop().expect("one");
+    let socket = server.io.root().local_sockets().await.expect("sockets").pop().expect("one");
     let answer = tokio::spawn(socket.emit_with_ack::<()>("question", ()));
     client.ask_back(r#"420["question"]"#, "430[]").await;
     soon("an answer", answer).await.expect("no panic").expect("an acknowledgement");
@@ -293,7 +293,7 @@ async fn events_that_wait_when_their_socket_ends_are_handled_and_then_its_end_is
         let root = server.io.root();
         // Nobody finds the socket any more.
         soon("its end", async {
-            while !root.fetch_sockets().await.expect("sockets").is_empty() {
+            while !root.local_sockets().await.expect("sockets").is_empty() {
                 tokio::task::yield_now().await;
             }
         })

@@ -159,7 +159,7 @@ async fn a_sender_awaits_room_and_loses_nothing() {
 async fn room_is_awaited_from_any_thread() {
     let server = Server::start(builder(), |_| ()).await;
     let mut client = server.client().await;
-    let socket = server.io.root().fetch_sockets().await.expect("sockets").pop().expect("one");
+    let socket = server.io.root().local_sockets().await.expect("sockets").pop().expect("one");
     soon("room", socket.ready()).await.expect("room");
     client.send("41").await;
     client.join("/").await;

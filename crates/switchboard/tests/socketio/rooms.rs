@@ -44,7 +44,7 @@ impl Crowd {
 
     /// The socket of the n-th client.
     async fn socket(&self, n: usize) -> Socket {
-        let sockets = self.root().fetch_sockets().await.expect("sockets");
+        let sockets = self.root().local_sockets().await.expect("sockets");
         sockets.into_iter().find(|socket| socket.id().as_str() == self.ids[n]).expect("connected")
     }
 
@@ -114,7 +114,7 @@ async fn a_broadcast_goes_once_to_each_that_is_meant() {
         for (what, operator, meant) in cases {
             operator.clone().emit("x", ()).expect("room in the inbox");
             assert_eq!(crowd.got().await, one_copy(meant.clone()), "{what}");
-            let mut found = operator.fetch_sockets().await.expect("sockets");
+            let mut found = operator.local_sockets().await.expect("sockets");
             found.sort_by_key(|socket| crowd.ids.iter().position(|id| id == socket.id().as_str()));
             let ids: Vec<_> = found.iter().map(|socket| socket.id().to_string()).collect();
             assert_eq!(ids, meant.iter().map(|n| crowd.ids[*n].clone()).collect::<Vec<_>>(), "{what}");
@@ -172,7 +172,7 @@ async fn operators_join_leave_and_disconnect_on_all_workers() {
             let packets = crowd.clients.remove(n).ended().await;
             assert_eq!(packets, ["41"]);
         }
-        assert_eq!(root.fetch_sockets().await.expect("sockets").len(), 6);
+        assert_eq!(root.local_sockets().await.expect("sockets").len(), 6);
         assert_eq!(crowd.got().await, vec![]);
     }
 }
@@ -214,7 +214,7 @@ async fn on_disconnect_sees_the_rooms_and_reaches_those_in_them() {
             }
             assert_eq!([told.next().await, told.next().await], ["room,lobby", "true"]);
             stays.expect(&format!(r#"42["left","{id}"]"#)).await;
-            let left = soon("sockets", server.io.root().to("room").fetch_sockets()).await.expect("sockets");
+            let left = soon("sockets", server.io.root().to("room").local_sockets()).await.expect("sockets");
             assert_eq!(left.len(), 1);
         }
     }

@@ -29,7 +29,7 @@ async fn the_transport_is_known_on_every_thread() {
     session.post("40").await;
     soon("a poll", session.get()).await;
     let mut client = server.client().await;
-    let sockets = soon("sockets", server.io.root().fetch_sockets()).await.expect("sockets");
+    let sockets = soon("sockets", server.io.root().local_sockets()).await.expect("sockets");
     let mut transports: Vec<_> = sockets.iter().filter_map(switchboard::Socket::transport).collect();
     transports.sort_unstable();
     assert_eq!(transports, ["polling", "websocket"]);
@@ -49,7 +49,7 @@ async fn what_a_thread_emits_arrives_in_its_order() {
     for workers in [1, 4] {
         let server = server(workers).await;
         let mut client = server.client().await;
-        let socket = server.io.root().fetch_sockets().await.expect("sockets").pop().expect("one");
+        let socket = server.io.root().local_sockets().await.expect("sockets").pop().expect("one");
         let io = server.io.clone();
         let thread = std::thread::spawn(move || (0..EVENTS).for_each(|n| emit(&io, &socket, n)));
         for n in 0..EVENTS {
@@ -64,7 +64,7 @@ async fn what_a_task_emits_arrives_in_its_order_whatever_threads_it_runs_on() {
     for workers in [1, 4] {
         let server = server(workers).await;
         let mut client = server.client().await;
-        let socket = server.io.root().fetch_sockets().await.expect("sockets").pop().expect("one");
+        let socket = server.io.root().local_sockets().await.expect("sockets").pop().expect("one");
         let io = server.io.clone();
         let task = tokio::spawn(async move {
             for n in 0..EVENTS {

@@ -366,5 +366,5 @@ async fn a_connection_that_is_lost_ends_all_of_its_sessions() {
     }
     client.connection.abort();
     let root = server.io.root();
-    eventually("all sockets are gone", async || root.fetch_sockets().await.unwrap().is_empty()).await;
+    eventually("all sockets are gone", async || root.local_sockets().await.unwrap().is_empty()).await;
 }
