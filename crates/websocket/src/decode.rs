@@ -55,6 +55,8 @@ pub struct Decoder {
     max_frame_bytes: usize,
     /// A `u32` keeps the decoder small.
     max_fragments: u32,
+    /// The longest payload of a short frame that is within the limits.
+    max_short_payload: u8,
     partial: Option<Box<Partial>>,
     /// Present where compression was negotiated.
     inflater: Option<Box<Inflater>>,
@@ -69,8 +71,19 @@ impl Decoder {
         let (partial, inflater) = (None, None);
         let Limits { max_message_bytes, max_frame_bytes, max_fragments } = limits;
         let max_fragments = if max_fragments > u32::MAX as usize { u32::MAX } else { max_fragments as u32 };
+        let smaller = if max_frame_bytes < max_message_bytes { max_frame_bytes } else { max_message_bytes };
+        let max_short_payload = if smaller < MAX_SHORT_PAYLOAD { smaller } else { MAX_SHORT_PAYLOAD } as u8;
         let phase = Phase::Boundary;
-        Self { max_message_bytes, max_frame_bytes, max_fragments, partial, inflater, role, phase }
+        Self {
+            max_message_bytes,
+            max_frame_bytes,
+            max_fragments,
+            max_short_payload,
+            partial,
+            inflater,
+            role,
+            phase,
+        }
     }
 
     /// The same decoder, for compressed messages too (RFC 7692). Call it before anything is decoded.
@@ -219,7 +232,7 @@ impl Decoder {
         let start = pos + 2 + if masked == 0 { 0 } else { 4 };
         let end = start + len;
         let is_message = first == 0x81 || first == 0x82;
-        let in_limits = len <= MAX_SHORT_PAYLOAD.min(self.max_frame_bytes).min(self.max_message_bytes);
+        let in_limits = len <= usize::from(self.max_short_payload);
         (self.phase == Phase::Boundary && is_message && in_limits && end <= input.len())
             .then_some(ShortFrame { start, end, key, text: first == 0x81 })
     }
