@@ -364,7 +364,7 @@ fn write_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     };
     // Looked at as a whole: to look for what is not UTF-8 takes ten times as long, and hardly any value has
     // it.
-    if std::str::from_utf8(value).is_ok() {
+    if value.is_ascii() || std::str::from_utf8(value).is_ok() {
         write(name.as_bytes(), value);
     } else {
         write(name.as_bytes(), String::from_utf8_lossy(value).as_bytes());

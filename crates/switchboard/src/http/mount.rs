@@ -215,15 +215,16 @@ pub type SessionKeyBytes = [u8; 20];
 /// The protocols by their paths. Replaced as a whole when one is added.
 #[derive(Clone, Default)]
 pub(crate) struct Mounts {
-    /// Those with the longest paths come first.
+    /// Those with the longest paths come first. A path is the names in it, with one slash between two.
     mounts: Vec<(Box<str>, Arc<dyn Mount>)>,
 }
 
 impl Mounts {
     /// Mounts protocols at a path, of which the first that takes a request has it, in place of those that were there.
     pub(crate) fn add(&mut self, path: &str, protocols: &[Arc<dyn Mount>]) {
-        self.mounts.retain(|(other, _)| !segments(other).eq(segments(path)));
-        self.mounts.extend(protocols.iter().map(|protocol| (path.into(), Arc::clone(protocol))));
+        let path = mount_path(path);
+        self.mounts.retain(|(other, _)| **other != *path);
+        self.mounts.extend(protocols.iter().map(|protocol| (path.as_str().into(), Arc::clone(protocol))));
         self.mounts.sort_by_key(|(path, _)| std::cmp::Reverse(segments(path).count()));
     }
 
@@ -257,9 +258,21 @@ fn segments(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter(|segment| !segment.is_empty())
 }
 
-/// The part of `path` below another. Below `/` there is nothing but itself: everything else would be.
+/// The names of a path with one slash between two: the form in which the paths of protocols are kept.
+fn mount_path(path: &str) -> String {
+    segments(path).collect::<Vec<_>>().join("/")
+}
+
+/// The part of `path` below a protocol's. Below `/` there is nothing but itself: everything else would be.
 fn below<'a>(mount: &str, path: &'a str) -> Option<&'a str> {
     let mut rest = path.trim_start_matches('/');
+    // Nearly every path is written so. One with other slashes is looked at name by name.
+    let after = rest.strip_prefix(mount).filter(|after| after.is_empty() || after.starts_with('/'));
+    match after {
+        Some(after) if !mount.is_empty() => return Some(after.trim_start_matches('/')),
+        None if !mount.contains('/') => return None,
+        _ => {}
+    }
     for segment in segments(mount) {
         rest = rest.strip_prefix(segment).filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
         rest = rest.trim_start_matches('/');
@@ -294,7 +307,7 @@ mod tests {
             ("/a/b", "/a", None),
             ("/socket.io", "*", None),
         ] {
-            assert_eq!(below(mount, path), rest, "{mount} {path}");
+            assert_eq!(below(&mount_path(mount), path), rest, "{mount} {path}");
         }
     }
 
