@@ -29,6 +29,9 @@ pub(super) async fn start(inner: &Arc<Server>, address: ListenAddress) -> io::Re
     let ListenAddress { place, mode, tls, .. } = address;
     let tls = tls.map(|tls| Acceptor::new(tls, inner.listener.http2.enabled)).transpose()?.map(Arc::new);
     let sockets = sockets::open(place, mode, inner.listener.backlog, inner.hub.workers()).await?;
+    if let Some(bytes) = inner.listener.max_unsent_bytes {
+        sockets.set_max_unsent_bytes(bytes)?;
+    }
     if let Some(file) = sockets.file {
         inner.keep_socket_file(file);
     }

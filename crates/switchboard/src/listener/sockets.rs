@@ -31,6 +31,26 @@ pub(super) struct Sockets {
     pub(super) file: Option<SocketFile>,
 }
 
+impl Sockets {
+    /// Bounds what the kernel takes of each connection before it is sent. Accepted connections inherit it.
+    ///
+    /// # Errors
+    /// Those of setting a socket's option.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(super) fn set_max_unsent_bytes(&self, bytes: u32) -> io::Result<()> {
+        self.each.iter().try_for_each(|listener| match listener {
+            StdListener::Tcp(listener) => SockRef::from(listener).set_tcp_notsent_lowat(bytes),
+            StdListener::Unix(_) => Ok(()),
+        })
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    #[expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "it does something elsewhere")]
+    pub(super) fn set_max_unsent_bytes(&self, _bytes: u32) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// A socket that is not registered with a reactor yet.
 pub(super) enum StdListener {
     Tcp(std::net::TcpListener),

@@ -12,6 +12,11 @@ use super::flash_policy::FlashPolicy;
 pub struct ListenerOptions {
     /// Connections that wait to be accepted. Default 1024.
     pub backlog: u32,
+    /// Bytes of a TCP connection that the kernel takes before they are sent (`TCP_NOTSENT_LOWAT`, on Linux). Default: none of ours, which
+    /// leaves it megabytes. What it has taken cannot be withdrawn: a client that stops reading for a while is then sent old
+    /// [volatile](crate::Socket::volatile) packets first. With a bound of 16 KiB, say, few of them are old. The price is more system calls
+    /// for those who are sent much at once. What is on its way to the client, and in the client's own kernel, does not count.
+    pub max_unsent_bytes: Option<u32>,
     /// How long a client has to send the head of a request, the PROXY protocol's header included. Default 10 s; then its connection is
     /// closed.
     pub head_timeout: Duration,
@@ -54,6 +59,7 @@ impl Default for ListenerOptions {
     fn default() -> Self {
         Self {
             backlog: 1024,
+            max_unsent_bytes: None,
             head_timeout: Duration::from_secs(10),
             keep_alive_timeout: Duration::from_secs(65),
             write_timeout: Duration::from_secs(30),

@@ -25,4 +25,5 @@ mod services;
 mod sockets;
 mod tls;
 mod tls_client;
+mod unsent;
 mod upgrades;
