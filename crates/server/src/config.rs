@@ -99,6 +99,20 @@ pub struct Config {
     #[arg(long, env = "SWITCHBOARD_MAX_CONNECTIONS_PER_ADDRESS", value_name = "NUMBER", value_parser = positive())]
     pub max_connections_per_address: Option<u64>,
 
+    /// Socket.IO sessions at a time; further handshakes get a 503.
+    #[arg(
+        long,
+        env = "SWITCHBOARD_MAX_SESSIONS",
+        value_name = "NUMBER",
+        default_value_t = 1_000_000,
+        value_parser = positive()
+    )]
+    pub max_sessions: u64,
+
+    /// Socket.IO sessions at a time from one address [default: no bound].
+    #[arg(long, env = "SWITCHBOARD_MAX_SESSIONS_PER_ADDRESS", value_name = "NUMBER", value_parser = positive())]
+    pub max_sessions_per_address: Option<u64>,
+
     /// Serve metrics in Prometheus's format at /metrics: on the server's own port, or on ADDRESS:PORT if that is given [default: off].
     #[arg(long, env = "SWITCHBOARD_METRICS", value_name = "ADDRESS:PORT", num_args = 0..=1, default_missing_value = "here")]
     pub metrics: Option<MetricsAt>,
@@ -194,6 +208,8 @@ impl Config {
             .ping_interval(Duration::from_millis(self.ping_interval))
             .ping_timeout(Duration::from_millis(self.ping_timeout))
             .drafts(self.drafts)
+            .max_sessions(bound(Some(self.max_sessions)))
+            .max_sessions_per_address(bound(self.max_sessions_per_address))
             .max_payload(usize::try_from(self.max_payload).unwrap_or(usize::MAX))
             .origins(self.allowed_origins())
             .trusted_proxies(
@@ -328,6 +344,7 @@ mod tests {
             ("--origins", "https://a*.example.org"),
             ("--origins", "*://example.org/*"),
             ("--max-connections", "0"),
+            ("--max-sessions", "0"),
             ("--trusted-proxies", "10.0.0.0/8,proxy"),
             ("--drafts", "perhaps"),
             ("--flash-policy", "843"),

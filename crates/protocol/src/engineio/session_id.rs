@@ -1,4 +1,4 @@
-//! The id of an Engine.IO session: a secret, for whoever knows it can speak as the session.
+//! The id of an Engine.IO session: a secret, as anyone who knows it can act as the session's client.
 
 use std::fmt;
 

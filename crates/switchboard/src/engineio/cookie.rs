@@ -16,8 +16,9 @@ pub enum SameSite {
     None,
 }
 
-/// The cookie that the first answer on polling sets. It holds the session's id, so that a balancer can keep a session's requests on one
-/// server. The server itself does not read it. The defaults are Node's: `io=<id>; Path=/; HttpOnly; SameSite=Lax`.
+/// The cookie that the first answer on polling sets. It holds the session's id, so that a balancer can keep a
+/// session's requests on one server. The server itself does not read it. The defaults are Node's: `io=<id>;
+/// Path=/; HttpOnly; SameSite=Lax`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionCookie {
     name: String,

@@ -77,8 +77,9 @@ struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    /// Reads what is asked. A page of another origin may ask for nothing but to go on with a session over WebSocket: whoever knows a
-    /// session's id has read what its first request was answered. Whether that was for a page of ours, the session knows.
+    /// Reads what is asked. A page of another origin may ask for nothing but to go on with a session over
+    /// WebSocket: whoever knows a session's id has read what its first request was answered. Whether that was
+    /// for a page of ours, the session knows.
     fn of(engine: &'a Arc<EngineServer>, head: &'a RequestHead<'a>) -> Result<Self, Answer> {
         let parts = head.parts;
         let query = Query::parse(parts.uri.query().unwrap_or_default());
@@ -234,7 +235,8 @@ impl<'a> Asked<'a> {
         Ok(Decision::Upgrade(asked.accept(extra, deflate, target)))
     }
 
-    /// The subprotocol of a WebSocket: the client's first that the options have, or the client's first where these have none.
+    /// The subprotocol of a WebSocket: the client's first that the options have, or the client's first where
+    /// these have none.
     fn subprotocol(&self) -> Option<&'a str> {
         let known = &self.engine.options.subprotocols;
         let offers = self.head.parts.headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();

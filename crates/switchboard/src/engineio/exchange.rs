@@ -30,7 +30,8 @@ fn open(session: Rc<EngineSession>) -> Result<Rc<EngineSession>, ErrorCode> {
     if session.is_open() { Ok(session) } else { Err(ErrorCode::SessionIdUnknown) }
 }
 
-/// A GET that opens a session on polling. The session's id is known before it, so that it is closed where its opener leaves.
+/// A GET that opens a session on polling. The session's id is known before it, so that it is closed where its
+/// opener leaves.
 pub(super) struct Open {
     pub(super) engine: Arc<EngineServer>,
     pub(super) sid: SessionId,

@@ -7,8 +7,8 @@ use std::sync::{Mutex, PoisonError};
 
 use super::EngineOptions;
 
-/// Counts the sessions of an endpoint and refuses those that are too many. A session on polling has no connection of its own that could be
-/// counted in its place.
+/// Counts the sessions of an endpoint and refuses those that are too many. A session on polling has no
+/// connection of its own that could be counted in its place.
 pub(crate) struct SessionLimit {
     open: AtomicUsize,
     max: usize,
@@ -57,7 +57,8 @@ impl SessionLimit {
         }
     }
 
-    /// Counts a session that opens. If it is let in, [`leave`](Self::leave) is to be called once with the same address.
+    /// Counts a session that opens. If it is let in, [`leave`](Self::leave) is to be called once with the
+    /// same address.
     pub(crate) fn enter(&self, address: Option<IpAddr>) -> Result<(), TooManySessions> {
         if self.open.fetch_add(1, Ordering::Relaxed) >= self.max {
             self.open.fetch_sub(1, Ordering::Relaxed);

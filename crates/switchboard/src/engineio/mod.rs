@@ -1,6 +1,7 @@
 //! Engine.IO protocol 4, the server's end: sessions over polling and WebSocket, and the upgrade between them.
 //!
-//! [`EngineOptions`] are its options; a bare Engine.IO service is made by [`Switchboard::engine`](crate::Switchboard::engine).
+//! [`EngineOptions`] are its options; a bare Engine.IO service is made by
+//! [`Switchboard::engine`](crate::Switchboard::engine).
 
 mod answers;
 pub(crate) mod application;

@@ -1,4 +1,5 @@
-//! The options of an Engine.IO endpoint. Names and defaults are those of engine.io 6.6 unless it says otherwise.
+//! The options of an Engine.IO endpoint. Names and defaults are those of engine.io 6.6 unless it says
+//! otherwise.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,13 +14,14 @@ use crate::http::cors::Origins;
 use crate::http::files::ClientFile;
 use crate::http::hooks::{HeadersHook, RefusedHook};
 
-/// What becomes of a client whose outbox is full, when something is sent to it. What was sent is refused in either case: the sender has
-/// [`EmitError::Hub`](crate::EmitError::Hub), and `switchboard_outbox_overflow_total` counts it, also for broadcasts, which have no error for
-/// it.
+/// What becomes of a client whose outbox is full, when something is sent to it. What was sent is refused in
+/// either case: the sender has [`EmitError::Hub`](crate::EmitError::Hub), and
+/// `switchboard_outbox_overflow_total` counts it, also for broadcasts, which have no error for it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FullOutbox {
-    /// It is disconnected with `forced server close`. What it was sent before, and was not refused, is written yet, if it reads.
+    /// It is disconnected with `forced server close`. What it was sent before, and was not refused, is
+    /// written yet, if it reads.
     #[default]
     Disconnect,
     /// It stays: the sender acts on the error. [`Socket::ready`](crate::Socket::ready) awaits room.
@@ -30,39 +32,45 @@ pub enum FullOutbox {
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct EngineOptions {
-    /// The path. Default `/socket.io` for Socket.IO, `/engine.io` for a bare service. A trailing slash makes no difference.
+    /// The path. Default `/socket.io` for Socket.IO, `/engine.io` for a bare service. A trailing slash makes
+    /// no difference.
     pub path: String,
-    /// How often the server pings. Default 25 s. With `ping_timeout` it may be at most 24 days, as clients have no longer timers.
+    /// How often the server pings. Default 25 s. With `ping_timeout` it may be at most 24 days, as clients
+    /// have no longer timers.
     pub ping_interval: Duration,
     /// How long a client has to answer a ping before its session is closed. Default 20 s.
     pub ping_timeout: Duration,
     /// How long a probe may take. Default 10 s.
     pub upgrade_timeout: Duration,
-    /// How long the body of a POST may take to arrive. Default 30 s; then the answer is a 408, and the session is closed.
+    /// How long the body of a POST may take to arrive. Default 30 s; then the answer is a 408, and the
+    /// session is closed.
     pub body_timeout: Duration,
-    /// Pieces in which the body of a POST may arrive (`maxBufferedChunks`). Default 10 000; a body in more of them gets a 413, and closes the
-    /// session.
+    /// Pieces in which the body of a POST may arrive (`maxBufferedChunks`). Default 10 000; a body in more of
+    /// them gets a 413, and closes the session.
     pub max_body_pieces: usize,
-    /// How long a message may take to arrive over WebSocket, from its first byte to its last; one of which 64 KiB more have come has
-    /// the whole time again. Default 60 s; then the connection is closed with 1008. `None`: any time.
+    /// How long a message may take to arrive over WebSocket, from its first byte to its last; one of which 64
+    /// KiB more have come has the whole time again. Default 60 s; then the connection is closed with 1008.
+    /// `None`: any time.
     pub message_timeout: Option<Duration>,
-    /// How long a client of a closing WebSocket may take none of the bytes that wait for it, and how long it may take to answer the
-    /// close after them. Default 30 s; then its connection is cut. `None`: any time.
+    /// How long a client of a closing WebSocket may take none of the bytes that wait for it, and how long it
+    /// may take to answer the close after them. Default 30 s; then its connection is cut. `None`: any time.
     pub close_timeout: Option<Duration>,
-    /// Bytes of a POST's body, or of a WebSocket message. Default 1 000 000. A larger POST gets a 413, a larger WebSocket message closes
-    /// the connection with 1009.
+    /// Bytes of a POST's body, or of a WebSocket message. Default 1 000 000. A larger POST gets a 413, a
+    /// larger WebSocket message closes the connection with 1009.
     pub max_payload: usize,
-    /// Bytes that may wait to be written to one client. Default 16 MiB; one packet may pass them. Before more is refused, the socket is
-    /// tried. See [`full_outbox`](Self::full_outbox).
+    /// Bytes that may wait to be written to one client. Default 16 MiB; one packet may pass them. Before more
+    /// is refused, the socket is tried. See [`full_outbox`](Self::full_outbox).
     pub max_outbox_bytes: usize,
-    /// What becomes of a client whose outbox is full when something is sent to it, which is refused. Default: it is disconnected.
+    /// What becomes of a client whose outbox is full when something is sent to it, which is refused. Default:
+    /// it is disconnected.
     pub full_outbox: FullOutbox,
-    /// From how many bytes on the answer of a long poll is compressed for clients that take gzip or deflate; `None`: never.
-    /// Default 1024.
+    /// From how many bytes on the answer of a long poll is compressed for clients that take gzip or deflate;
+    /// `None`: never. Default 1024.
     pub http_compression: Option<usize>,
-    /// Compression of WebSocket messages (`perMessageDeflate`: permessage-deflate, RFC 7692) for clients that offer it. Default: none, as in
-    /// Node since Socket.IO 3. Its memory is told in the documentation of [`DeflateOptions`]; with context taken over, a compressor that was
-    /// idle between two pings gives its own back.
+    /// Compression of WebSocket messages (`perMessageDeflate`: permessage-deflate, RFC 7692) for clients that
+    /// offer it. Default: none, as in Node since Socket.IO 3. Its memory is told in the documentation of
+    /// [`DeflateOptions`]; with context taken over, a compressor that was idle between two pings gives its
+    /// own back.
     pub per_message_deflate: Option<DeflateOptions>,
     /// Whether long polling is on. Default: on.
     pub polling: bool,
@@ -70,24 +78,29 @@ pub struct EngineOptions {
     pub websocket: bool,
     /// Whether a session may go from polling to WebSocket. Default: yes.
     pub allow_upgrades: bool,
-    /// Subprotocols of WebSockets (`Sec-WebSocket-Protocol`): the first of the client's that is among these is selected. Default: none, which
-    /// selects the first that the client offers, as `ws` does in Node. [`Handshake::protocol`](crate::Handshake::protocol) shows it.
+    /// Subprotocols of WebSockets (`Sec-WebSocket-Protocol`): the first of the client's that is among these
+    /// is selected. Default: none, which selects the first that the client offers, as `ws` does in Node.
+    /// [`Handshake::protocol`](crate::Handshake::protocol) shows it.
     pub subprotocols: Vec<String>,
     /// Sessions at a time, on either transport. Default 1 000 000; a handshake beyond them gets a 503.
     pub max_sessions: usize,
-    /// Sessions at a time from one address: that of the connection, or what a trusted proxy says. Default: no bound, as many clients may
-    /// share an address; a handshake beyond it gets a 503. Clients of a Unix-domain socket have no address.
+    /// Sessions at a time from one address: that of the connection, or what a trusted proxy says. Default: no
+    /// bound, as many clients may share an address; a handshake beyond it gets a 503. Clients of a
+    /// Unix-domain socket have no address.
     pub max_sessions_per_address: usize,
     /// The cookie that the first answer on polling sets. Default: none.
     pub cookie: Option<SessionCookie>,
     /// Headers of the answer that opens a session (`initial_headers`). Default: none.
     pub initial_headers: Option<HeadersHook>,
-    /// Headers of each answer to a request of a session, the first and those of WebSocket handshakes among them (`headers`). Default: none.
+    /// Headers of each answer to a request of a session, the first and those of WebSocket handshakes among
+    /// them (`headers`). Default: none.
     pub headers: Option<HeadersHook>,
-    /// Is told of each request that is refused by its head (`connection_error`). Default: nobody. (That a session is not known is found where
-    /// it would be, behind the request's head: such requests are counted only.)
+    /// Is told of each request that is refused by its head (`connection_error`). Default: nobody. (That a
+    /// session is not known is found where it would be, behind the request's head: such requests are counted
+    /// only.)
     pub connection_error: Option<RefusedHook>,
-    /// Pages of which origins may connect, and read what they are answered (CORS). Default: those of the server's own host.
+    /// Pages of which origins may connect, and read what they are answered (CORS). Default: those of the
+    /// server's own host.
     pub origins: Origins,
     /// A check of one's own on each handshake. Default: none.
     pub allow_request: Option<AllowRequest>,
@@ -104,8 +117,8 @@ impl Default for EngineOptions {
     }
 }
 
-/// The longest time that a timer of JavaScript's can be set to; a longer one fires at once. Clients set one to the sum of the ping interval
-/// and the ping time-out.
+/// The longest time that a timer of JavaScript's can be set to; a longer one fires at once. Clients set one
+/// to the sum of the ping interval and the ping time-out.
 const LONGEST_TIMER: Duration = Duration::from_millis(i32::MAX as u64);
 
 /// Whether an option is a size or a time, and not nothing.

@@ -17,14 +17,14 @@ use crate::http::{Answer, answer, refused, text};
 
 pub(crate) use crate::http::mount::Reply;
 
-/// The requests of one session that wait. Which there may be is for the session's rules to say.
+/// The requests of one session that wait. The session's rules say which there may be.
 #[derive(Default)]
 pub(super) struct Polling {
     /// The GET that waits for packets.
     get: Cell<Option<Reply>>,
     /// A POST whose packets were handled, and that is answered when the session takes input again.
     post: Cell<Option<Reply>>,
-    /// How many bytes of what waits, from its start on, are packets that need no compressing.
+    /// How many bytes at the outbox's start are packets that need no compressing.
     plain: Cell<u32>,
 }
 
@@ -67,13 +67,15 @@ impl Polling {
         }
     }
 
-    /// How many bytes of what was taken need no compressing: all of them, or those from the start on up to the first packet that does.
+    /// How many bytes at the start of the outbox needed no compressing when it was taken: up to the first
+    /// packet that is to be compressed.
     pub(super) fn take_plain(&self) -> usize {
         self.plain.take() as usize
     }
 }
 
-/// The answer to a request that came while another of its kind was under way: 400 with nothing, as Node has it.
+/// The answer to a request that came while another of its kind was under way: 400 with nothing, as Node has
+/// it.
 fn overlap_refused() -> Answer {
     refused("engine", "overlap");
     answer(StatusCode::BAD_REQUEST, "text/plain", Bytes::new())
@@ -108,7 +110,7 @@ impl EngineSession {
         }
     }
 
-    /// The head of a POST has come, its body has not. The error is what it is answered.
+    /// The head of a POST has come, its body has not. The error is its answer.
     pub(crate) fn begin_post(self: &Rc<Self>, worker: &Rc<Worker>) -> Result<(), Answer> {
         let admission = self.rules.borrow_mut().on_post_head();
         if admission == Admission::Overlap {
@@ -210,10 +212,10 @@ impl EngineSession {
     }
 }
 
-/// A POST was refused (by its size, its time, or its form): without what it brought its session cannot go on.
+/// A POST was refused (by its size, its time, or its form): without its packets the session cannot go on.
 pub(crate) fn on_refused_post(worker: &Rc<Worker>, session: &Rc<EngineSession>) {
     if let Transport::Polling(polling) = &*session.transport.borrow() {
-        // An error, not a close: the client is to know both requests for what they are, whichever answer comes first.
+        // An error, not a close: the client shall see an error whichever of the two answers comes first.
         polling.answer_error();
     }
     session.close(worker, DisconnectReason::TransportError);

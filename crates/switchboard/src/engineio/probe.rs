@@ -1,7 +1,8 @@
 //! The probe: a WebSocket connection that asks to take over a session which is on polling.
 //!
-//! [Engine.IO protocol 4, Upgrade](https://github.com/socketio/socket.io/blob/main/docs/engine.io-protocol/v4-current.md#upgrade).
-//! A probe that fails leaves the session where it is.
+//! [Engine.IO protocol 4,
+//! Upgrade](https://github.com/socketio/socket.io/blob/main/docs/engine.io-protocol/v4-current.md#upgrade). A
+//! probe that fails leaves the session where it is.
 
 use std::any::Any;
 use std::cell::RefCell;

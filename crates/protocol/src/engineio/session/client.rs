@@ -40,16 +40,16 @@ enum Upgrade {
 pub enum ClientAction {
     /// Send a GET. When it is answered, handle its packets, then call [`ClientSession::on_get_answer`].
     Get,
-    /// Send what waits in a POST. When it is answered, call [`ClientSession::on_post_answer`].
+    /// Send the queue in a POST. When it is answered, call [`ClientSession::on_post_answer`].
     Post,
-    /// Write what waits to the WebSocket connection.
+    /// Write the queue to the WebSocket connection.
     Write,
     /// Queue a ping, without data. (Protocol 3.)
     SendPing,
     /// The server is silent: close the session as [`Immediate`](Ending::Immediate), with `ping timeout`.
     PingTimedOut,
-    /// Send [`Packet::Upgrade`] by the new connection. It is the session's from now on, and what
-    /// waits goes there.
+    /// Send [`Packet::Upgrade`] by the new connection. It is the session's from now on, and the
+    /// queue goes there.
     Upgrade,
     /// The upgrade did not succeed in time: close the new connection. The session stays on polling.
     ProbeTimedOut,
@@ -192,7 +192,7 @@ impl ClientSession {
 
     // The end.
 
-    /// Closes the session. After an [orderly](Ending::Orderly) close what waits is still sent, and an
+    /// Closes the session. After an [orderly](Ending::Orderly) close the queue is still sent, and an
     /// upgrade whose probe was answered ends first: [`poll`](Self::poll) goes on until
     /// [`ClientAction::Close`].
     /// After any other the session is over: close its connections.

@@ -6,7 +6,7 @@ use super::nanos;
 
 /// The heartbeat of one session, at either end.
 ///
-/// Time is what has passed since a moment of the caller's choice, the same for every call. Call
+/// Times count from a moment that the caller chooses, the same for every call. Call
 /// [`poll`](Self::poll) at [`deadline`](Self::deadline), or a little later: a worker's timer wheel
 /// may be coarse.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,8 +99,8 @@ impl Heartbeat {
         self.phase != Phase::Resting && nanos(now) >= self.deadline
     }
 
-    /// Excuses a silence that is this end's own doing, because it did not read. The pinging end pings
-    /// again at the next [`poll`](Self::poll): the other end waits for pings, too.
+    /// Excuses a silence that this end has caused because it did not read. The pinging end pings again
+    /// at the next [`poll`](Self::poll): the other end waits for pings, too.
     pub(super) fn excuse(&mut self, now: Duration) {
         match self.phase {
             Phase::Awaiting | Phase::Extended => {

@@ -1,15 +1,17 @@
-//! The rules of an Engine.IO session: what each end may do and when.
+//! The rules of an Engine.IO session: each end's allowed steps, and their times.
 //!
 //! Two machines without I/O: [`ServerSession`] and [`ClientSession`]. Their owner tells them what
-//! happened (a request came, a packet was read, a connection was lost) and does what they answer.
-//! They hold no packets: the owner keeps the queue, and says whether it is empty where that matters.
+//! happened (a request came, a packet was read, a connection was lost) and carries out their answer.
+//! They hold no packets: the owner keeps the queue of packets to send, and says whether it is empty
+//! where that matters.
 //!
-//! Time is what has passed since a moment of the owner's choice, the same for every call. The owner
+//! Times count from a moment that the owner chooses, the same for every call. The owner
 //! calls `poll` at `deadline`, or a little later, until the answer is `None`; every other call may
 //! change the deadline.
 //!
-//! [Engine.IO protocol 4](https://github.com/socketio/socket.io/blob/main/docs/engine.io-protocol/v4-current.md),
-//! and [protocol 3](https://github.com/socketio/socket.io/blob/main/docs/engine.io-protocol/v3.md).
+//! [Engine.IO protocol
+//! 4](https://github.com/socketio/socket.io/blob/main/docs/engine.io-protocol/v4-current.md), and [protocol
+//! 3](https://github.com/socketio/socket.io/blob/main/docs/engine.io-protocol/v3.md).
 
 mod client;
 mod heartbeat;
@@ -36,7 +38,7 @@ pub enum Version {
 /// Why a session is closed. It decides how much of an end the other side gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Ending {
-    /// This end closes of its own will: what waits is still delivered, then the close is told.
+    /// This end closes of its own will: the queue is still delivered, then the other end is told.
     Orderly,
     /// The session ends at once: it is broken (by a packet out of place, a silence, a lost
     /// connection), or its server stops.

@@ -7,7 +7,7 @@ use super::heartbeat::HeartbeatAction;
 use super::upgrade::{Upgrade, UpgradeAction, UpgradeRefused, UpgradeStep};
 use super::{Ending, Heartbeat, Life, Received, Transport, Version, nanos};
 
-/// How long a session that the server has closed waits for polls: for what waits, and for the close.
+/// How long a session that the server has closed waits for the polls that fetch its queue and the close.
 const LINGER: Duration = Duration::from_secs(30);
 
 /// One session at the server's end.
@@ -55,7 +55,7 @@ pub enum Admission {
 /// What the GET that waited is answered with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum GetAnswer {
-    /// All that waits.
+    /// The whole queue.
     Packets,
     /// A noop alone.
     Noop,
@@ -70,19 +70,19 @@ pub enum GetAnswer {
 pub enum Closing {
     /// Nothing: it was closed before.
     None,
-    /// It goes on without its application until polls have fetched what waits, and the close.
+    /// It goes on without its application until polls have fetched the queue and the close.
     Lingers,
     /// It is over. The GET that waits, if one does, gets this answer.
     Over(Option<GetAnswer>),
 }
 
-/// What to do with a connection that probes, after a packet of its.
+/// How to answer a packet of a connection that probes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ProbeStep {
     /// Answer there: [`Packet::Pong`] with `probe`. Then call [`ServerSession::poll`].
     SendPong,
     /// The session is on this connection now. A GET that waits is answered with a noop, a POST that
-    /// is held as usual; what waits goes out here. If the session [is over](ServerSession::is_over)
+    /// is held as usual; the queue goes out here. If the session [is over](ServerSession::is_over)
     /// now, close the connection behind that.
     Swap,
     /// The probe has failed: close the connection. The session stays where it is.
@@ -105,7 +105,7 @@ pub enum ServerAction {
     ReleaseGet,
     /// The client did not complete its upgrade in time: close the connection that probes.
     ProbeTimedOut,
-    /// No poll came for what a closing session had to tell: the session is over.
+    /// No poll fetched the last packets of a closing session: the session is over.
     GiveUp,
 }
 
@@ -259,7 +259,7 @@ impl ServerSession {
         Some(answer)
     }
 
-    /// Lets the GET that waits return, with what there is or with a noop.
+    /// Lets the GET that waits return, with the queue or with a noop.
     pub fn release_get(&mut self, queue_is_empty: bool) -> Option<GetAnswer> {
         self.answer_get(queue_is_empty)
             .or_else(|| std::mem::take(&mut self.get_waits).then_some(GetAnswer::Noop))
@@ -326,8 +326,9 @@ impl ServerSession {
         was_paused
     }
 
-    /// The owner reads nothing for now, though the session is not [paused](Self::pause). If the client's silence would end the session
-    /// at `now`, it is excused where `is_alive` says that the client does something else.
+    /// The owner reads nothing for now, though the session is not [paused](Self::pause). If the client's
+    /// silence would end the session at `now`, it is excused where `is_alive` says that the client does
+    /// something else.
     pub fn excuse_silence(&mut self, now: Duration, is_alive: impl FnOnce() -> bool) {
         if self.heartbeat.is_overdue(now) && is_alive() {
             self.heartbeat.excuse(now);
@@ -368,7 +369,7 @@ impl ServerSession {
         }
     }
 
-    /// The connection that probes is gone, or sent what is no packet: another one may probe.
+    /// The connection that probes is gone, or sent something that is no packet: another one may probe.
     pub fn on_probe_lost(&mut self) {
         self.upgrade.fail();
     }
@@ -380,7 +381,7 @@ impl ServerSession {
     ///
     /// On polling an [orderly](Ending::Orderly) close lingers, for 30 seconds at most, unless a GET
     /// waits and the queue is empty. A probe that is under way goes on meanwhile, as its client may
-    /// poll no more. On WebSocket the session is over at once: what waits, and then the close, are
+    /// poll no more. On WebSocket the session is over at once: the queue, and then the close, are
     /// its connection's to write.
     pub fn close(&mut self, now: Duration, how: Ending, queue_is_empty: bool) -> Closing {
         match (self.life, how) {

@@ -18,7 +18,7 @@ const NEVER: u64 = u64::MAX;
 
 /// The upgrade of one session.
 ///
-/// Time is what has passed since a moment of the caller's choice, the same for every call. Once
+/// Times count from a moment that the caller chooses, the same for every call. Once
 /// [`start`](Self::start)ed, pass every packet of the new transport to
 /// [`on_packet`](Self::on_packet), and call [`poll`](Self::poll) at [`deadline`](Self::deadline).
 /// When the new transport closes, call [`fail`](Self::fail).
@@ -121,8 +121,8 @@ impl Upgrade {
         }
     }
 
-    /// The new transport is gone, or sent what is not a packet: the probe has failed, and another
-    /// may start. Does nothing unless a probe is going on.
+    /// The new transport is gone, or sent something that is no packet: the probe has failed, and
+    /// another may start. Does nothing unless a probe is going on.
     pub(super) fn fail(&mut self) {
         if self.is_probing() {
             self.0 = State::Idle;

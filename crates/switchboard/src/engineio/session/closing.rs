@@ -25,8 +25,9 @@ fn ending(reason: DisconnectReason) -> Ending {
 }
 
 impl EngineSession {
-    /// Closes the session: the application is told, what waits is still written, then the transport is closed. On polling, a close by the
-    /// server's own will waits for the polls that fetch what waits, and the close.
+    /// Closes the session: the application is told, the outbox is still written, then the transport is
+    /// closed. On polling, a close by the server's own will waits for the polls that fetch the outbox and the
+    /// close.
     pub(crate) fn close(self: &Rc<Self>, worker: &Rc<Worker>, reason: DisconnectReason) {
         self.close_with(worker, reason, ending(reason), None);
     }
@@ -70,8 +71,8 @@ impl EngineSession {
         }
     }
 
-    /// The last step of a session that is over: the GET that waits is answered, the connections are closed, and nobody finds the session
-    /// any more.
+    /// The last step of a session that is over: the GET that waits is answered, the connections are closed,
+    /// and nobody finds the session any more.
     pub(super) fn finish(&self, worker: &Rc<Worker>, answer: Option<GetAnswer>, code: Option<CloseCode>) {
         if let Some(answer) = answer {
             self.answer_get(worker, answer);

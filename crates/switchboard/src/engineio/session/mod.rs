@@ -1,6 +1,7 @@
 //! An Engine.IO session over the hub: one conversation, which may begin on polling and go on over WebSocket.
 //!
-//! [Engine.IO protocol 4](https://github.com/socketio/socket.io/blob/main/docs/engine.io-protocol/v4-current.md).
+//! [Engine.IO protocol
+//! 4](https://github.com/socketio/socket.io/blob/main/docs/engine.io-protocol/v4-current.md).
 
 mod closing;
 mod owner;
@@ -77,7 +78,7 @@ pub(crate) struct EngineSession {
     pub(in crate::engineio) outbox: Outbox,
     pub(in crate::engineio) server: Arc<EngineServer>,
     pub(in crate::engineio) transport: RefCell<Transport>,
-    /// What the session may do, and when. Borrowed for the length of one call, in which nobody else is called.
+    /// The rules of the session. Borrowed for one call at a time, in which no other code is called.
     pub(in crate::engineio) rules: RefCell<ServerSession>,
     /// The connection that probes now.
     pub(in crate::engineio) probing: RefCell<Option<Rc<Connection>>>,
@@ -211,8 +212,8 @@ impl EngineSession {
         self.rules.borrow().is_open()
     }
 
-    /// What is traced of the session on a transport. Whoever knows all of a session's id may act as its client: only its first characters
-    /// are shown.
+    /// The span of the session on a transport. Anyone who knows a session's whole id can act as its client:
+    /// only its first characters are shown.
     pub(crate) fn span_on(&self, transport: &'static str) -> tracing::Span {
         tracing::debug_span!("session", sid = self.sid.as_str().get(..4), transport)
     }

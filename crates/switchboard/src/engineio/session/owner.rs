@@ -90,7 +90,7 @@ impl Session for EngineSession {
 }
 
 impl EngineSession {
-    /// Does what the session's rules ask for at this time.
+    /// Carries out the actions that the session's rules ask for at this time.
     pub(in crate::engineio) fn keep_rules(self: &Rc<Self>, worker: &Rc<Worker>, now: Instant) {
         let elapsed = now.saturating_duration_since(worker.origin());
         loop {

@@ -10,8 +10,8 @@ use super::{EngineSession, Sending, Transport};
 use crate::transport::connection::{Connection, ConnectionOwner};
 
 impl EngineSession {
-    /// Moves the session to a WebSocket connection whose probe has succeeded, with all that waits. A session that was closing closes the
-    /// connection behind that.
+    /// Moves the session to a WebSocket connection whose probe has succeeded, with its outbox. A session that
+    /// was closing closes the connection behind that.
     pub(in crate::engineio) fn upgrade_to(self: &Rc<Self>, worker: &Rc<Worker>, connection: &Rc<Connection>) {
         let before =
             std::mem::replace(&mut *self.transport.borrow_mut(), Transport::WebSocket(Rc::clone(connection)));
@@ -28,7 +28,7 @@ impl EngineSession {
         if self.rules.borrow().is_paused() {
             connection.pause();
         }
-        // What waited for a poll goes on as frames.
+        // The packets that waited for a poll go on as frames.
         let waiting = std::str::from_utf8(&waiting).unwrap_or_default();
         let mut at = 0;
         for packet in waiting.split(char::from(payload::SEPARATOR)) {
@@ -44,7 +44,8 @@ impl EngineSession {
         }
     }
 
-    /// Queues a packet that was laid for polling. It was accepted when the session was open, so it goes out whatever became of that since.
+    /// Queues a packet that was laid for polling. It was accepted while the session was open, so it goes out
+    /// even if the session has closed since.
     fn send_again(self: &Rc<Self>, worker: &Rc<Worker>, packet: &str, plain: bool) {
         let sending = Sending { compress: !plain, follows: true };
         let _taken = match Packet::decode_text(packet) {
