@@ -43,8 +43,11 @@ pub use crate::http::mount::{
 pub use crate::http::request_body::{BodyLimits, BodyRefusal};
 pub use crate::http::upgrade::WebSocketRequest;
 pub use crate::http::{Answer, Body};
-pub use crate::transport::connection::ConnectionTask;
+pub use crate::transport::connection::{
+    Connection, ConnectionEnd, ConnectionOwner, ConnectionTask, Timeouts,
+};
 pub use crate::transport::framing::{BYTES, WEBSOCKET};
 pub use crate::transport::wire::Wire;
 pub use switchboard_hub::{Framing, Outbox, Session, SessionKey, Variant, Worker, WorkerId};
 pub use switchboard_protocol::socketio::DecodeError;
+pub use switchboard_websocket::{Limits, Message as WebSocketMessage, Opcode, ProtocolError, encode_frame};

@@ -112,7 +112,7 @@ pub(super) struct SessionTarget {
 impl UpgradeTarget for SessionTarget {
     fn start(self: Box<Self>, worker: &Rc<Worker>, upgraded: Upgraded<'_>) -> Option<ConnectionTask> {
         let Self { engine, handshake, wire } = *self;
-        upgraded.start(wire, |opened| EngineSession::open_websocket(worker, &engine, handshake, opened))
+        EngineSession::open_websocket(worker, &engine, handshake, upgraded.opened(wire))
     }
 }
 
@@ -150,6 +150,6 @@ impl UpgradeTarget for ProbeTarget {
 
     fn start(self: Box<Self>, worker: &Rc<Worker>, upgraded: Upgraded<'_>) -> Option<ConnectionTask> {
         let Self { engine, sid, wire, .. } = *self;
-        upgraded.start(wire, |opened| probe::start(worker, &engine, sid, opened))
+        probe::start(worker, &engine, sid, upgraded.opened(wire))
     }
 }

@@ -16,7 +16,9 @@ use switchboard_websocket::Message;
 
 use super::EngineServer;
 use super::session::{EngineSession, Registry};
-use crate::transport::connection::{Connection, ConnectionEnd, ConnectionOwner, Opened, Timeouts};
+use crate::transport::connection::{
+    Connection, ConnectionEnd, ConnectionOwner, ConnectionTask, Opened, Timeouts,
+};
 use crate::transport::framing::write_text;
 
 /// A probe sends a pong and a close frame, and no more.
@@ -29,8 +31,13 @@ struct Probe {
 }
 
 /// Starts a probe. One for a session that is gone, upgraded or being probed is closed.
-pub(crate) fn start(worker: &Rc<Worker>, server: &Arc<EngineServer>, sid: SessionId, opened: Opened<'_>) {
-    let Some(session) = worker.extension::<Registry>().get(&sid) else { return };
+pub(crate) fn start(
+    worker: &Rc<Worker>,
+    server: &Arc<EngineServer>,
+    sid: SessionId,
+    opened: Opened<'_>,
+) -> Option<ConnectionTask> {
+    let session = worker.extension::<Registry>().get(&sid)?;
     let started = session.rules.borrow_mut().start_probe(worker.elapsed(), server.options.upgrade_timeout);
     let probe = Rc::new(Probe {
         session,
@@ -38,16 +45,17 @@ pub(crate) fn start(worker: &Rc<Worker>, server: &Arc<EngineServer>, sid: Sessio
         connection: RefCell::default(),
     });
     let owner = Rc::clone(&probe) as Rc<dyn ConnectionOwner>;
-    let connection = Connection::start(worker, opened, server.websocket_limits(), owner);
+    let (connection, task) = Connection::start(worker, opened, server.websocket_limits(), owner);
     *probe.connection.borrow_mut() = Some(Rc::clone(&connection));
     if let Err(error) = started {
         metrics::counter!("switchboard_upgrades_failed_total").increment(1);
         tracing::debug!(%error, "probe refused");
         connection.close(worker, None, "");
-        return;
+        return task;
     }
     *probe.session.probing.borrow_mut() = Some(connection);
     probe.session.arm_deadline(worker);
+    task
 }
 
 impl Probe {

@@ -4,7 +4,6 @@
 //! will answer. Whoever brought the request in carries it out (`door/`): the listener's fast path, hyper, an outer server. So no check is
 //! skipped on any way in, and no protocol knows them.
 
-use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,6 +12,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{Response, Uri};
 use switchboard_hub::{Hub, Worker, WorkerId};
+use switchboard_websocket::Limits;
 use tokio::sync::oneshot;
 
 use super::Answer;
@@ -20,7 +20,7 @@ use super::finish::Finish;
 use super::hixie::DraftAnswer;
 use super::request_body::{BodyLimits, BodyRefusal};
 use crate::Peer;
-use crate::transport::connection::{ConnectionTask, Opened};
+use crate::transport::connection::{Connection, ConnectionOwner, ConnectionTask, Opened};
 use crate::transport::io::Io;
 use crate::transport::wire::Wire;
 
@@ -123,13 +123,22 @@ pub struct Upgraded<'a> {
     pub(crate) answer: &'a [u8],
 }
 
-impl Upgraded<'_> {
-    /// Starts a WebSocket connection, and returns its task unless it runs already.
-    pub(crate) fn start(self, wire: Wire, start: impl FnOnce(Opened<'_>)) -> Option<ConnectionTask> {
+impl<'a> Upgraded<'a> {
+    pub(crate) fn opened(self, wire: Wire) -> Opened<'a> {
         let Self { io, unread, answer } = self;
-        let task = Cell::new(None);
-        start(Opened { io, wire, unread, answer, adopt: Some(&task) });
-        task.into_inner()
+        Opened { io, wire, unread, answer }
+    }
+
+    /// Starts a WebSocket connection, whose messages go to its owner. Gives its task, for [`UpgradeTarget::start`] to return. The answer
+    /// to the handshake is the first that is written to the owner's outbox, which must have the framing of the [wire](Wire::framing).
+    pub fn websocket(
+        self,
+        worker: &Rc<Worker>,
+        wire: Wire,
+        limits: Limits,
+        owner: Rc<dyn ConnectionOwner>,
+    ) -> (Rc<Connection>, Option<ConnectionTask>) {
+        Connection::start(worker, self.opened(wire), limits, owner)
     }
 }
 

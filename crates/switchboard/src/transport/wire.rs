@@ -21,7 +21,8 @@ pub enum Wire {
 }
 
 impl Wire {
-    pub(crate) fn framing(self) -> Framing {
+    /// How packets are laid on the connection: for [`Outbox::new`].
+    pub fn framing(self) -> Framing {
         match self {
             Wire::Rfc6455 => WEBSOCKET,
             Wire::Deflate(compression) => compression.framing(),

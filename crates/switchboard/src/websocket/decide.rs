@@ -75,6 +75,6 @@ struct Target {
 impl UpgradeTarget for Target {
     fn start(self: Box<Self>, worker: &Rc<Worker>, upgraded: Upgraded<'_>) -> Option<ConnectionTask> {
         let Self { service, handshake, wire } = *self;
-        upgraded.start(wire, |opened| service.open(worker, handshake, opened))
+        service.open(worker, handshake, upgraded.opened(wire))
     }
 }

@@ -19,7 +19,7 @@ use crate::http::admission::AllowRequest;
 use crate::http::cors::Origins;
 use crate::message::Message;
 use crate::service::Service;
-use crate::transport::connection::Opened;
+use crate::transport::connection::{ConnectionTask, Opened};
 
 /// The options of a raw WebSocket endpoint.
 #[derive(Clone)]
@@ -145,8 +145,13 @@ impl RawService {
     }
 
     /// Starts a connection on its worker.
-    pub(crate) fn open(&self, worker: &Rc<Worker>, handshake: Handshake, opened: Opened<'_>) {
-        RawSession::open(worker, Guard::into_inner(self.service.functions()), handshake, opened);
+    pub(crate) fn open(
+        &self,
+        worker: &Rc<Worker>,
+        handshake: Handshake,
+        opened: Opened<'_>,
+    ) -> Option<ConnectionTask> {
+        RawSession::open(worker, Guard::into_inner(self.service.functions()), handshake, opened)
     }
 }
 

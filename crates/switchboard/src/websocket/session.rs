@@ -21,7 +21,9 @@ use crate::handshake::Handshake;
 use crate::message::{AsMessage, Message};
 use crate::rooms::Rooms;
 use crate::service::{Functions, ServiceSession, ServiceSocket, settle};
-use crate::transport::connection::{Connection, ConnectionEnd, ConnectionOwner, Opened, Timeouts};
+use crate::transport::connection::{
+    Connection, ConnectionEnd, ConnectionOwner, ConnectionTask, Opened, Timeouts,
+};
 use crate::transport::wire::{Wire, write_own};
 
 /// A client whose socket takes no more is not read while so many bytes wait for it.
@@ -218,7 +220,7 @@ impl RawSession {
         functions: Arc<Functions<WebSocket>>,
         handshake: Handshake,
         opened: Opened<'_>,
-    ) {
+    ) -> Option<ConnectionTask> {
         let (wire, limits) = (opened.wire, functions.settings.fixed.limits());
         let options = &functions.settings.fixed.options;
         let (max_outbox_bytes, ping_interval) = (options.max_outbox_bytes, options.ping_interval);
@@ -229,7 +231,8 @@ impl RawSession {
             connection: Cell::default(),
         });
         let owner = Rc::clone(&session) as Rc<dyn ConnectionOwner>;
-        session.connection.set(Some(Connection::start(worker, opened, limits, owner)));
+        let (connection, task) = Connection::start(worker, opened, limits, owner);
+        session.connection.set(Some(connection));
         let key = worker.add_session(Rc::clone(&session) as Rc<dyn Session>);
         let hub = Arc::clone(worker.hub());
         let member = session.join_namespace(worker);
@@ -241,6 +244,7 @@ impl RawSession {
         metrics::counter!("switchboard_websockets_opened_total").increment(1);
         metrics::gauge!("switchboard_websockets").increment(1.0);
         session.functions.on_connect(&*session, worker);
+        task
     }
 
     /// Becomes a member of the namespace that its service shares, if it shares one.

@@ -24,7 +24,7 @@ use super::polling::Polling;
 use super::{EngineServer, TooManySessions};
 use crate::DisconnectReason;
 use crate::handshake::Handshake;
-use crate::transport::connection::{Connection, ConnectionOwner, Opened};
+use crate::transport::connection::{Connection, ConnectionOwner, ConnectionTask, Opened};
 use crate::transport::framing::{PAYLOAD, uncompressed, write_binary, write_text};
 use crate::transport::wire::write_own;
 
@@ -93,15 +93,16 @@ impl EngineSession {
         server: &Arc<EngineServer>,
         handshake: Handshake,
         opened: Opened<'_>,
-    ) {
+    ) -> Option<ConnectionTask> {
         // The handshake has passed this bound; another one may have been faster since.
-        let Some(sid) = new_id(worker.id()) else { return };
-        let Ok(session) = Self::new(worker, server, sid, handshake, opened.wire.framing()) else { return };
+        let sid = new_id(worker.id())?;
+        let session = Self::new(worker, server, sid, handshake, opened.wire.framing()).ok()?;
         let limits = server.websocket_limits();
-        let connection =
+        let (connection, task) =
             Connection::start(worker, opened, limits, Rc::clone(&session) as Rc<dyn ConnectionOwner>);
         *session.transport.borrow_mut() = Transport::WebSocket(connection);
         session.start(worker, &[]);
+        task
     }
 
     /// Opens a session on polling. The open packet waits in its outbox.

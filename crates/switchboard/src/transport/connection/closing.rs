@@ -29,7 +29,7 @@ pub(crate) fn cut_closing(worker: &Rc<Worker>) {
 
 impl Connection {
     /// Queues a close frame behind what waits; the connection ends when the peer has answered, or has taken too long.
-    pub(crate) fn close(&self, worker: &Rc<Worker>, code: Option<CloseCode>, reason: &str) {
+    pub fn close(&self, worker: &Rc<Worker>, code: Option<CloseCode>, reason: &str) {
         if self.phase.get() != Phase::Open {
             return;
         }

@@ -39,7 +39,7 @@ pub(crate) use closing::cut_closing;
 pub use task::ConnectionTask;
 
 /// Whose connection it is: a session, or a probe that may become one's.
-pub(crate) trait ConnectionOwner: Session {
+pub trait ConnectionOwner: Session {
     /// A text or binary message. Nothing of the worker is borrowed meanwhile but the bytes themselves.
     fn on_message(self: Rc<Self>, worker: &Rc<Worker>, connection: &Rc<Connection>, message: Message<'_>);
 
@@ -69,17 +69,18 @@ pub(crate) trait ConnectionOwner: Session {
 
 /// How long the peer of a connection may take. `None`: as long as it likes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Timeouts {
+pub struct Timeouts {
     /// From the first byte of a message to its last.
-    pub(crate) message: Option<Duration>,
+    pub message: Option<Duration>,
     /// To take what waits for it once the connection is closing, counted from the last bytes that it took; and to answer the close
     /// then.
-    pub(crate) close: Option<Duration>,
+    pub close: Option<Duration>,
 }
 
 /// How a connection came to its end.
 #[derive(Debug)]
-pub(crate) enum ConnectionEnd {
+#[non_exhaustive]
+pub enum ConnectionEnd {
     /// The peer closed, or both did.
     Closed {
         /// The code that the peer gave.
@@ -149,12 +150,10 @@ pub(crate) struct Opened<'a> {
     pub(crate) unread: Bytes,
     /// The answer to the handshake, where it is still to be written.
     pub(crate) answer: &'a [u8],
-    /// Where the connection's task is left, by whoever is one already that can go on as this one; else it is spawned.
-    pub(crate) adopt: Option<&'a Cell<Option<ConnectionTask>>>,
 }
 
-/// A WebSocket connection of a worker.
-pub(crate) struct Connection {
+/// A WebSocket connection of a worker. A protocol starts one by [`Upgraded::websocket`](crate::protocol::Upgraded::websocket).
+pub struct Connection {
     io: RefCell<Io>,
     decoder: RefCell<AnyDecoder>,
     /// Never taken but to be looked at.
@@ -206,14 +205,14 @@ struct Rare {
 }
 
 impl Connection {
-    /// Starts a connection on this worker's thread.
+    /// Starts a connection on this worker's thread. Gives its task, for the caller to run, unless it runs already.
     pub(crate) fn start(
         worker: &Rc<Worker>,
         opened: Opened<'_>,
         limits: Limits,
         owner: Rc<dyn ConnectionOwner>,
-    ) -> Rc<Self> {
-        let Opened { io, wire, unread, answer, adopt } = opened;
+    ) -> (Rc<Self>, Option<ConnectionTask>) {
+        let Opened { io, wire, unread, answer } = opened;
         if !wire.has_pings() {
             io.keep_alive();
         }
@@ -245,16 +244,15 @@ impl Connection {
         }
         let task = ConnectionTask::new(Rc::clone(&connection), Rc::clone(worker));
         // A task that nobody traces does not carry a span about.
-        match adopt {
-            Some(adopt) if span.is_disabled() => adopt.set(Some(task)),
-            None if span.is_disabled() => drop(tokio::task::spawn_local(task)),
-            _ => drop(tokio::task::spawn_local(task.instrument(span))),
+        if span.is_disabled() {
+            return (connection, Some(task));
         }
-        connection
+        tokio::task::spawn_local(task.instrument(span));
+        (connection, None)
     }
 
     /// Hands the connection to another owner, which gets what comes next.
-    pub(crate) fn set_owner(&self, owner: Rc<dyn ConnectionOwner>) {
+    pub fn set_owner(&self, owner: Rc<dyn ConnectionOwner>) {
         self.owner.set(Some(owner));
     }
 
@@ -291,7 +289,7 @@ impl Connection {
 
     /// Whether the peer was heard of since this was asked last, or since it has connected. A peer that is not read, for a
     /// reason that is not its own, counts as heard of; of one that does not take its answers it counts that it takes some.
-    pub(crate) fn take_alive(&self) -> bool {
+    pub fn take_alive(&self) -> bool {
         self.replace(Flag::Alive, false) || self.is(Flag::Paused) || self.is(Flag::AwaitsInbox)
     }
 
@@ -310,7 +308,7 @@ impl Connection {
     }
 
     /// Whether a packet would be written at once.
-    pub(crate) fn writable(&self) -> bool {
+    pub fn writable(&self) -> bool {
         self.phase.get() == Phase::Open && !self.is(Flag::Blocked)
     }
 
@@ -320,26 +318,26 @@ impl Connection {
     }
 
     /// Stops reading until [`resume`](Self::resume): the peer is held back by TCP.
-    pub(crate) fn pause(&self) {
+    pub fn pause(&self) {
         self.set(Flag::Paused, true);
     }
 
     /// Reads on.
-    pub(crate) fn resume(&self) {
+    pub fn resume(&self) {
         if self.replace(Flag::Paused, false) {
             self.wake();
         }
     }
 
     /// Sends a ping, where there are pings.
-    pub(crate) fn ping(&self, worker: &Rc<Worker>) {
+    pub fn ping(&self, worker: &Rc<Worker>) {
         if self.phase.get() == Phase::Open && self.wire.has_pings() {
             self.write_control(worker, Opcode::Ping, &[]);
         }
     }
 
     /// Cuts the connection without a word.
-    pub(crate) fn abort(&self) {
+    pub fn abort(&self) {
         self.phase.set(Phase::Ended);
         self.wake();
     }

@@ -168,10 +168,11 @@ impl Bench {
             timeouts: Timeouts { message: Some(MINUTE), close: Some(MINUTE) },
         });
         let io = Io::Boxed(Box::new((Box::pin(ours), self.limit.guest())));
-        let opened = Opened { io, wire, unread: bytes::Bytes::new(), answer: &[], adopt: None };
+        let opened = Opened { io, wire, unread: bytes::Bytes::new(), answer: &[] };
         let limits = Limits::DEFAULT;
-        let connection =
+        let (connection, task) =
             Connection::start(&self.worker, opened, limits, Rc::clone(&owner) as Rc<dyn ConnectionOwner>);
+        tokio::task::spawn_local(task.expect("nothing is traced"));
         *owner.connection.borrow_mut() = Some(connection);
         owner.key.set(Some(self.worker.add_session(Rc::clone(&owner) as Rc<dyn Session>)));
         (owner, client)

@@ -19,7 +19,7 @@ const PIECE: usize = 45 * 1448;
 
 impl Connection {
     /// Writes what the outbox holds, as far as the socket takes it.
-    pub(crate) fn flush(&self, worker: &Worker, outbox: &Outbox) {
+    pub fn flush(&self, worker: &Worker, outbox: &Outbox) {
         self.write_now(|cx| self.poll_write_out(worker, outbox, cx));
     }
 
@@ -58,7 +58,7 @@ impl Connection {
     }
 
     /// Writes bytes past the outbox, which is empty; returns how many the socket took.
-    pub(crate) fn write_through(&self, slices: &[io::IoSlice<'_>]) -> usize {
+    pub fn write_through(&self, slices: &[io::IoSlice<'_>]) -> usize {
         if self.is(Flag::Blocked) || self.phase.get() != Phase::Open {
             return 0;
         }
