@@ -81,7 +81,7 @@ impl RemoteSocket {
     }
 
     /// Its id.
-    pub fn id(&self) -> MemberId {
+    pub fn id(&self) -> crate::SocketId {
         self.id
     }
 
