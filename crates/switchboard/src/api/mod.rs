@@ -18,6 +18,7 @@ pub(crate) mod namespace;
 pub(crate) mod namespaces;
 pub(crate) mod operator;
 pub(crate) mod options;
+mod own_handlers;
 pub(crate) mod queue;
 pub(crate) mod remote;
 pub(crate) mod report;

@@ -6,18 +6,13 @@
 //! them in turn.
 
 use std::cell::{Cell, RefCell};
-use std::sync::OnceLock;
 
 use switchboard_hub::{Framing, Outbox};
 use switchboard_websocket::deflate::{DeflateOptions, DeflateParameters, Deflater, Inflater};
 use switchboard_websocket::handshake::server::Upgrade;
 use switchboard_websocket::{Opcode, Role};
 
-use super::framing::{DEFLATE_FORMS, deflate_form};
-
-/// The forms that occur in this process, each at its number. Nothing is ever taken away.
-static KNOWN: [OnceLock<(DeflateParameters, DeflateOptions)>; DEFLATE_FORMS] =
-    [const { OnceLock::new() }; DEFLATE_FORMS];
+use super::framing::{self, deflate_form, number_of_form};
 
 /// What was agreed on with a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +27,7 @@ impl Compression {
         let options = options?;
         let before = *upgrade;
         let parameters = upgrade.accept_deflate(options)?;
-        let form = number(parameters, options);
+        let form = number_of_form(parameters, options);
         if form.is_none() {
             metrics::counter!("switchboard_deflate_declined_total").increment(1);
             *upgrade = before;
@@ -42,7 +37,7 @@ impl Compression {
 
     #[cfg(test)]
     pub(crate) fn agreed(parameters: DeflateParameters, options: &DeflateOptions) -> Option<Self> {
-        Some(Self { form: number(parameters, options)?, parameters })
+        Some(Self { form: number_of_form(parameters, options)?, parameters })
     }
 
     /// The framing of packets for its outbox.
@@ -59,32 +54,16 @@ impl Compression {
         if self.parameters.server_no_context_takeover {
             return None;
         }
-        let (_, options) = KNOWN.get(usize::from(self.form))?.get()?;
+        let (_, options) = framing::form(self.form)?;
         let deflater = RefCell::new(Deflater::new(Role::Server, self.parameters, options));
         Some(Box::new(OwnDeflater { deflater, used: Cell::new(false) }))
     }
 }
 
-/// The number of a form. What does not tell in the frames is the same for all.
-fn number(parameters: DeflateParameters, options: &DeflateOptions) -> Option<u8> {
-    let parameters = DeflateParameters {
-        server_no_context_takeover: true,
-        client_no_context_takeover: true,
-        client_max_window_bits: 15,
-        ..parameters
-    };
-    let mut same = DeflateOptions::DEFAULT;
-    (same.threshold, same.level, same.memory_level) =
-        (options.threshold, options.level, options.memory_level);
-    let form = (parameters, same);
-    let at = KNOWN.iter().position(|slot| *slot.get_or_init(|| form) == form)?;
-    u8::try_from(at).ok()
-}
-
 /// Appends a message as one frame that is compressed in a form.
 pub(crate) fn write_frame(form: u8, out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
     // A form that nobody agreed on is in no outbox.
-    if let Some((parameters, options)) = KNOWN.get(usize::from(form)).and_then(OnceLock::get) {
+    if let Some((parameters, options)) = framing::form(form) {
         Deflater::new(Role::Server, *parameters, options).encode_frame(out, opcode, payload, None);
     }
 }
@@ -132,11 +111,11 @@ mod tests {
     #[test]
     fn a_form_has_one_number_however_it_was_agreed_on() {
         let options = DeflateOptions::default().threshold(77);
-        let form = number(parameters(false, 15), &options);
+        let form = number_of_form(parameters(false, 15), &options);
         assert!(form.is_some());
-        assert_eq!(form, number(parameters(true, 15), &options.context_takeover(true)));
-        assert_ne!(form, number(parameters(false, 12), &options));
-        assert_ne!(form, number(parameters(false, 15), &options.threshold(78)));
+        assert_eq!(form, number_of_form(parameters(true, 15), &options.context_takeover(true)));
+        assert_ne!(form, number_of_form(parameters(false, 12), &options));
+        assert_ne!(form, number_of_form(parameters(false, 15), &options.threshold(78)));
     }
 
     #[test]

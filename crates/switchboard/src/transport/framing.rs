@@ -1,9 +1,12 @@
 //! All framings: how packets lie behind one another in an outbox. A framing of the hub is a number; this is the one list of what the
 //! numbers mean.
 
+use std::sync::OnceLock;
+
 use switchboard_hub::Framing;
 use switchboard_protocol::engineio::Packet;
 use switchboard_protocol::engineio::payload::SEPARATOR;
+use switchboard_websocket::deflate::{DeflateOptions, DeflateParameters};
 use switchboard_websocket::drafts::hixie;
 use switchboard_websocket::{Opcode, encode_frame};
 
@@ -24,12 +27,40 @@ pub const BYTES: Framing = Framing { id: 3, separator: None };
 /// The first number of compressed frames: one number for each form of compression.
 const FIRST_DEFLATE: u8 = 64;
 
-/// Forms of compression that have a number.
-pub(crate) const DEFLATE_FORMS: usize = 64;
+/// Forms of compression that have a number: one for each window of each set of options. A connection that would need another goes without.
+const DEFLATE_FORMS: usize = 64;
+
+/// How messages are compressed, as far as it tells in their frames.
+pub(super) type Form = (DeflateParameters, DeflateOptions);
+
+/// The forms of this process, each at its number, which is the same for all workers and servers: a connection may begin on one worker and
+/// go on on another. Forms come from options, not from clients, and none is ever taken away.
+static FORMS: [OnceLock<Form>; DEFLATE_FORMS] = [const { OnceLock::new() }; DEFLATE_FORMS];
 
 /// Frames of RFC 6455, compressed in this form.
 pub(crate) fn deflate_form(form: u8) -> Framing {
     Framing { id: FIRST_DEFLATE + form, separator: None }
+}
+
+/// The form of a number. `None`: nobody has agreed on it.
+pub(super) fn form(number: u8) -> Option<&'static Form> {
+    FORMS.get(usize::from(number))?.get()
+}
+
+/// The number of a form. What does not tell in the frames is the same for all. `None`: there are too many.
+pub(super) fn number_of_form(parameters: DeflateParameters, options: &DeflateOptions) -> Option<u8> {
+    let parameters = DeflateParameters {
+        server_no_context_takeover: true,
+        client_no_context_takeover: true,
+        client_max_window_bits: 15,
+        ..parameters
+    };
+    let mut same = DeflateOptions::DEFAULT;
+    (same.threshold, same.level, same.memory_level) =
+        (options.threshold, options.level, options.memory_level);
+    let form = (parameters, same);
+    let at = FORMS.iter().position(|slot| *slot.get_or_init(|| form) == form)?;
+    u8::try_from(at).ok()
 }
 
 /// A framing, told by its number.
