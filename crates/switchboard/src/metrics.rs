@@ -67,7 +67,7 @@ const METRICS: &[Metric] = &[
     counter("switchboard_deflate_declined_total", &[], "WebSockets that go without the compression their client offered, because more than 64 forms of it are in use in this process."),
     counter("switchboard_websocket_protocol_errors_total", &[], "WebSocket connections failed because their peer broke RFC 6455, or a bound."),
     counter("switchboard_websocket_close_timeouts_total", &[], "WebSocket connections cut because their peer took too long to take what waited for it, or to answer a close."),
-    counter("switchboard_websocket_message_timeouts_total", &[], "WebSocket connections closed because a message that had begun was not complete in time."),
+    counter("switchboard_websocket_message_timeouts_total", &[], "WebSocket connections closed because a message that had begun was not complete in time, and sessions because attachments of a packet did not come."),
     counter("switchboard_websocket_ping_floods_total", &[], "WebSocket connections cut because their peer sent pings and did not read 60 pongs."),
     counter("switchboard_websocket_ping_timeouts_total", &[], "Raw WebSocket connections cut because their peer did not answer a ping."),
     counter("switchboard_websockets_opened_total", &[], "Clients of raw WebSocket services that connected."),

@@ -50,7 +50,7 @@ pub struct EngineOptions {
     pub max_body_pieces: usize,
     /// How long a message may take to arrive over WebSocket, from its first byte to its last; one of which 64
     /// KiB more have come has the whole time again. Default 60 s; then the connection is closed with 1008.
-    /// `None`: any time.
+    /// `None`: any time. The next attachment of a Socket.IO packet has as long, on any transport.
     pub message_timeout: Option<Duration>,
     /// How long a client of a closing WebSocket may take none of the bytes that wait for it, and how long it
     /// may take to answer the close after them. Default 30 s; then its connection is cut. `None`: any time.

@@ -23,6 +23,8 @@ pub(crate) struct Client {
     session: Rc<EngineSession>,
     sockets: Rc<Sockets>,
     assembler: RefCell<Assembler>,
+    /// When the next attachment of a packet must have come.
+    attachment_due: Cell<Option<Instant>>,
     /// The namespace of a CONNECT that no other packet has followed yet.
     connecting: Cell<Option<ScopeId>>,
 }
@@ -34,6 +36,7 @@ impl Client {
             session: Rc::clone(session),
             sockets: Sockets::new(&server.namespaces, carrier, server.dialect.variant()),
             assembler: RefCell::default(),
+            attachment_due: Cell::new(None),
             connecting: Cell::new(None),
         })
     }
@@ -45,6 +48,30 @@ impl Client {
     fn parse_error(&self, worker: &Rc<Worker>, error: &dyn std::error::Error) {
         tracing::debug!(%error, "not a packet");
         metrics::counter!("switchboard_parse_errors_total").increment(1);
+        EngineSession::close(&self.session, worker, DisconnectReason::ParseError);
+    }
+
+    /// An attachment is awaited.
+    fn await_attachment(&self, worker: &Rc<Worker>) {
+        let due = self.session.message_timeout().map(Worker::deadline);
+        self.attachment_due.set(due);
+        if let Some(due) = due {
+            Carrier::arm(&*self.session, worker, due);
+        }
+    }
+
+    /// Closes the session of a client that does not send the attachments which it has announced.
+    fn check_attachments(&self, worker: &Rc<Worker>, now: Instant) {
+        if self.attachment_due.get().is_none_or(|due| now < due) {
+            return;
+        }
+        if self.session.is_unread() {
+            // They cannot come.
+            return self.await_attachment(worker);
+        }
+        self.attachment_due.set(None);
+        metrics::counter!("switchboard_websocket_message_timeouts_total").increment(1);
+        tracing::debug!("the attachments of a packet did not come in time");
         EngineSession::close(&self.session, worker, DisconnectReason::ParseError);
     }
 
@@ -118,7 +145,7 @@ impl Conversation for Client {
         let started = self.assembler.borrow_mut().start(&packet);
         match started {
             Ok(Started::Complete) => self.on_packet(worker, &packet, Vec::new()),
-            Ok(Started::Waiting) => {}
+            Ok(Started::Waiting) => self.await_attachment(worker),
             Err(error) => self.parse_error(worker, &error),
         }
     }
@@ -127,9 +154,10 @@ impl Conversation for Client {
         let pushed = self.assembler.borrow_mut().push(Bytes::copy_from_slice(bytes), self.limits());
         match pushed {
             Ok(Some(assembled)) => {
+                self.attachment_due.set(None);
                 self.on_packet(worker, &assembled.packet.as_packet(), assembled.attachments);
             }
-            Ok(None) => {}
+            Ok(None) => self.await_attachment(worker),
             Err(error) => self.parse_error(worker, &error),
         }
     }
@@ -139,6 +167,8 @@ impl Conversation for Client {
     }
 
     fn on_timer(&self, worker: &Rc<Worker>, now: Instant) -> Option<Instant> {
-        self.sockets.on_timer(worker, now)
+        self.check_attachments(worker, now);
+        let sockets = self.sockets.on_timer(worker, now);
+        self.attachment_due.get().into_iter().chain(sockets).min()
     }
 }

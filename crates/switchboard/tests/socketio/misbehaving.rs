@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use switchboard::{AckError, Data, DisconnectReason, Socket, Switchboard};
+use switchboard::{AckError, Binary, Data, DisconnectReason, Socket, Switchboard};
 
 use crate::harness::{Server, log, soon};
 
@@ -241,4 +241,31 @@ async fn a_handler_that_panics_disconnects_a_client_on_polling_once() {
         assert_eq!(told.next().await, "transport close");
         assert_eq!(told.now(), [""; 0]);
     }
+}
+
+#[tokio::test]
+async fn attachments_that_do_not_come_close_their_session() {
+    const SHORT: Duration = Duration::from_millis(200);
+    let builder = Switchboard::builder().workers(1).message_timeout(Some(SHORT));
+    let server = Server::start(builder, |io| {
+        io.root().on("two", |Data((a, b)): Data<(Binary, Binary)>| a.len() + b.len());
+    })
+    .await;
+    let announced = r#"452-7["two",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#;
+    let mut whole = server.client().await;
+    whole.send(announced).await;
+    whole.send_binary(b"1").await;
+    whole.send_binary(b"22").await;
+    whole.expect("437[3]").await;
+
+    let mut half = server.client().await;
+    half.send(announced).await;
+    half.send_binary(b"1").await;
+    assert!(half.ended().await.is_empty());
+    // One that has sent all has time.
+    whole.send(r#"428["nothing"]"#).await;
+    whole.send(announced).await;
+    whole.send_binary(b"1").await;
+    whole.send_binary(b"22").await;
+    whole.expect("437[3]").await;
 }

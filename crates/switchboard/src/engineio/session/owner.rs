@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::io::IoSlice;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use switchboard_hub::{Outbox, Session, Worker};
 use switchboard_protocol::engineio::{Ending, Packet, ServerAction};
@@ -110,6 +110,20 @@ impl EngineSession {
                 Some(ServerAction::GiveUp) => self.finish(worker, None, None),
             }
         }
+    }
+
+    /// Whether the client is not read for now, so that nothing of it can come.
+    pub(crate) fn is_unread(&self) -> bool {
+        let connection = match &*self.transport.borrow() {
+            Transport::WebSocket(connection) => connection.is_unread(),
+            Transport::Polling(_) | Transport::None => false,
+        };
+        connection || self.rules.borrow().is_paused()
+    }
+
+    /// How long a message may take, or the next attachment of a packet.
+    pub(crate) fn message_timeout(&self) -> Option<Duration> {
+        self.server.options.message_timeout
     }
 
     /// Excuses the silence of a client whose connection is not read for a while.
