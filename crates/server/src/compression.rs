@@ -14,8 +14,8 @@ pub struct Compression {
     #[arg(long, env = "SWITCHBOARD_DEFLATE")]
     pub deflate: bool,
 
-    /// Let messages refer to those before them, in both directions: small ones that are alike get much smaller, and each connection that
-    /// has sent and received such takes up to 50 KB of memory more.
+    /// Let messages refer to those before them, in both directions: small ones that are alike get much
+    /// smaller, and each connection that has sent and received such takes up to 50 KB of memory more.
     #[arg(long, env = "SWITCHBOARD_DEFLATE_TAKEOVER", requires = "deflate")]
     pub deflate_takeover: bool,
 
@@ -27,11 +27,13 @@ pub struct Compression {
     #[arg(long, env = "SWITCHBOARD_DEFLATE_LEVEL", value_name = "LEVEL", requires = "deflate", default_value_t = DEFAULT.level, value_parser = clap::value_parser!(u8).range(0..=9))]
     pub deflate_level: u8,
 
-    /// How far back messages refer at most, in both directions, as a power of two, 9 to 15: less takes less memory, and compresses less.
+    /// How far back messages refer at most, in both directions, as a power of two, 9 to 15: less takes less
+    /// memory, and compresses less.
     #[arg(long, env = "SWITCHBOARD_DEFLATE_WINDOW_BITS", value_name = "BITS", requires = "deflate", default_value_t = DEFAULT.server_max_window_bits, value_parser = clap::value_parser!(u8).range(9..=15))]
     pub deflate_window_bits: u8,
 
-    /// Bytes from which on the answer to a long poll is compressed for clients that take gzip or deflate; `off` for never.
+    /// Bytes from which on the answer to a long poll is compressed for clients that take gzip or deflate;
+    /// `off` for never.
     #[arg(long, env = "SWITCHBOARD_HTTP_COMPRESSION", value_name = "BYTES", default_value = "1024")]
     pub http_compression: Threshold,
 }

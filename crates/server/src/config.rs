@@ -14,8 +14,8 @@ use crate::{Compression, Sockets};
 
 /// A realtime server: WebSocket, Engine.IO and Socket.IO on one port, and a chat to try them with.
 ///
-/// Sockets that systemd passes in (socket activation) are listened on instead of the address and port, and systemd is told when the server is
-/// ready (`Type=notify`).
+/// Sockets that systemd passes in (socket activation) are listened on instead of the address and port, and
+/// systemd is told when the server is ready (`Type=notify`).
 ///
 /// Each option may be given by an environment variable instead; a flag counts more.
 #[derive(Debug, Clone, Parser)]
@@ -53,18 +53,20 @@ pub struct Config {
     #[arg(long, env = "SWITCHBOARD_MAX_PAYLOAD", value_name = "BYTES", default_value_t = 1_000_000, value_parser = positive())]
     pub max_payload: u64,
 
-    /// Origins whose pages may connect, such as `https://example.org`, `https://*.example.org` or `http://localhost:*`, separated by commas; `*` is every one. The server's own pages
-    /// always may [default: no others].
+    /// Origins whose pages may connect, such as `https://example.org`, `https://*.example.org` or
+    /// `http://localhost:*`, separated by commas; `*` is every one. The server's own pages always may
+    /// [default: no others].
     #[arg(long, env = "SWITCHBOARD_ORIGINS", value_name = "ORIGIN", value_delimiter = ',', value_parser = origin)]
     pub origins: Vec<String>,
 
-    /// Let pages of the origins named by --origins send cookies with their requests (`withCredentials`). Not with `*`: any page could then act
-    /// as its visitor.
+    /// Let pages of the origins named by --origins send cookies with their requests (`withCredentials`). Not
+    /// with `*`: any page could then act as its visitor.
     #[arg(long, env = "SWITCHBOARD_CREDENTIALS", requires = "origins")]
     pub credentials: bool,
 
-    /// Proxies whose X-Forwarded-For, -Proto and -Host are believed: addresses, networks (10.0.0.0/8), `loopback` for this machine's,
-    /// `private` for those and all private networks', `unix` for those that come by a Unix-domain socket, separated by commas [default: none].
+    /// Proxies whose X-Forwarded-For, -Proto and -Host are believed: addresses, networks (10.0.0.0/8),
+    /// `loopback` for this machine's, `private` for those and all private networks', `unix` for those that
+    /// come by a Unix-domain socket, separated by commas [default: none].
     #[arg(long, env = "SWITCHBOARD_TRUSTED_PROXIES", value_name = "NETWORK", value_delimiter = ',', value_parser = proxies)]
     pub trusted_proxies: Vec<TrustedProxies>,
 
@@ -72,8 +74,8 @@ pub struct Config {
     #[arg(long, env = "SWITCHBOARD_PROXY_PROTOCOL")]
     pub proxy_protocol: bool,
 
-    /// Take WebSockets of browsers older than the standard (hybi-07 to -12, hixie-75, hixie-76), and answer Flash players that ask for their
-    /// socket policy.
+    /// Take WebSockets of browsers older than the standard (hybi-07 to -12, hixie-75, hixie-76), and answer
+    /// Flash players that ask for their socket policy.
     #[arg(long, env = "SWITCHBOARD_DRAFTS", value_name = "BOOLEAN", default_value_t = true, action = clap::ArgAction::Set)]
     pub drafts: bool,
 
@@ -113,7 +115,8 @@ pub struct Config {
     #[arg(long, env = "SWITCHBOARD_MAX_SESSIONS_PER_ADDRESS", value_name = "NUMBER", value_parser = positive())]
     pub max_sessions_per_address: Option<u64>,
 
-    /// Serve metrics in Prometheus's format at /metrics: on the server's own port, or on ADDRESS:PORT if that is given [default: off].
+    /// Serve metrics in Prometheus's format at /metrics: on the server's own port, or on ADDRESS:PORT if that
+    /// is given [default: off].
     #[arg(long, env = "SWITCHBOARD_METRICS", value_name = "ADDRESS:PORT", num_args = 0..=1, default_missing_value = "here")]
     pub metrics: Option<MetricsAt>,
 

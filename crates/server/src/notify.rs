@@ -1,5 +1,6 @@
 //! Tells the service manager how the server is doing: the protocol of
-//! [`sd_notify(3)`](https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html), as far as `Type=notify` needs it.
+//! [`sd_notify(3)`](https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html), as far as
+//! `Type=notify` needs it.
 
 use std::ffi::OsStr;
 use std::io;

@@ -41,8 +41,8 @@ pub fn routes() -> Router {
         .layer(axum::middleware::map_response(guard))
 }
 
-/// The bundles of the official client, for [`Builder::client_files`](switchboard::Builder::client_files): `socket.io.js`, its minified forms
-/// and their source maps.
+/// The bundles of the official client, for [`Builder::client_files`](switchboard::Builder::client_files):
+/// `socket.io.js`, its minified forms and their source maps.
 pub fn client_files() -> Vec<ClientFile> {
     let bundles = Dist::iter().filter_map(|path| {
         // Paths of embedded files are in the binary; leaking is for those that are not.
@@ -88,7 +88,8 @@ async fn guard(mut response: Response) -> Response {
     response
 }
 
-/// Whether a cache has this very file. [RFC 9110, 13.1.2](https://www.rfc-editor.org/rfc/rfc9110#section-13.1.2): a weak tag will do.
+/// Whether a cache has this very file. [RFC 9110,
+/// 13.1.2](https://www.rfc-editor.org/rfc/rfc9110#section-13.1.2): a weak tag will do.
 fn is_fresh(headers: &HeaderMap, etag: &HeaderValue) -> bool {
     let tags = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     let mut tags = tags.flat_map(|value| value.split(',')).map(str::trim);

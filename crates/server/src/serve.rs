@@ -15,17 +15,19 @@ use crate::config::MetricsAt;
 use crate::notify::{READY, STOPPING, notify};
 use crate::{Config, demo, numbers, pages};
 
-/// Signals within this time of the first are the same request to stop: a terminal, `npm` and `timeout` signal a whole group of processes, and
-/// some of these pass the signal on.
+/// Signals within this time of the first are the same request to stop: a terminal, `npm` and `timeout` signal
+/// a whole group of processes, and some of these pass the signal on.
 const SAME_REQUEST: Duration = Duration::from_millis(500);
 
-/// Serves until SIGTERM or SIGINT, then lets sessions end within the time that the options give them. A further signal, half a second after the
-/// first or later, ends the server at once.
+/// Serves until SIGTERM or SIGINT, then lets sessions end within the time that the options give them. A
+/// further signal, half a second after the first or later, ends the server at once.
 ///
-/// Prints `listening on ADDRESS:PORT` when it accepts connections (`listening on unix:PATH` at a Unix-domain socket), and tells systemd.
+/// Prints `listening on ADDRESS:PORT` when it accepts connections (`listening on unix:PATH` at a Unix-domain
+/// socket), and tells systemd.
 ///
 /// # Errors
-/// A sentence for whoever started it: an address that is in use or not this machine's, options that make no sense.
+/// A sentence for the user who started the server: an address that is in use or is not this machine's,
+/// options that make no sense.
 pub fn run(config: &Config) -> io::Result<()> {
     config.check()?;
     // While there is no other thread that could be reading the environment.

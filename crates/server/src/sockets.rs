@@ -1,5 +1,5 @@
-//! Where the server listens, and whether it speaks TLS there: options besides an address and a port, and sockets that the service manager
-//! passes in.
+//! Where the server listens, and whether it speaks TLS there: options besides an address and a port, and
+//! sockets that the service manager passes in.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -19,8 +19,8 @@ pub struct Sockets {
     #[arg(long, env = "SWITCHBOARD_UNIX_MODE", value_name = "MODE", requires = "unix", value_parser = mode)]
     pub unix_mode: Option<u32>,
 
-    /// Speak TLS with the certificate, and the chain behind it, in this file in PEM; it is read again when it changes. Several, separated by
-    /// commas, are for clients that ask for different names [default: no TLS].
+    /// Speak TLS with the certificate, and the chain behind it, in this file in PEM; it is read again when it
+    /// changes. Several, separated by commas, are for clients that ask for different names [default: no TLS].
     #[arg(
         long,
         env = "SWITCHBOARD_TLS_CERTIFICATE",
@@ -41,7 +41,8 @@ pub struct Sockets {
     )]
     pub tls_key: Vec<PathBuf>,
 
-    /// Speak TLS with a certificate for `localhost` and the address, made at the start and signed by itself: for development.
+    /// Speak TLS with a certificate for `localhost` and the address, made at the start and signed by itself:
+    /// for development.
     #[arg(long, env = "SWITCHBOARD_TLS_SELF_SIGNED", group = "tls")]
     pub tls_self_signed: bool,
 
@@ -56,11 +57,12 @@ fn mode(text: &str) -> Result<u32, String> {
 }
 
 impl Sockets {
-    /// Where to listen: at the sockets that were `passed` in if there are any, else at the path of a Unix-domain socket if there is one, else at
-    /// `address`.
+    /// Where to listen: at the sockets that were `passed` in if there are any, else at the path of a
+    /// Unix-domain socket if there is one, else at `address`.
     ///
     /// # Errors
-    /// Those of certificates that cannot be used; [`InvalidInput`](io::ErrorKind::InvalidInput) where they are not as many as their keys.
+    /// Those of certificates that cannot be used; [`InvalidInput`](io::ErrorKind::InvalidInput) where they
+    /// are not as many as their keys.
     pub fn addresses(
         &self,
         passed: Vec<ListenAddress>,

@@ -1,35 +1,42 @@
-//! What a protocol is written with that is not here: a folder of its own, and a line that [mounts](crate::Switchboard::mount) it.
+//! What a protocol is written with that is not here: a folder of its own, and a line that
+//! [mounts](crate::Switchboard::mount) it.
 //!
 //! # The door
 //!
-//! A protocol is [mounted](Mount) at a path and judges each request there by its [head](RequestHead). Its [`Decision`] is data, carried out
-//! by whichever way the request came in: the server's own listener, hyper, or an outer server such as axum; HTTP/1.1 and HTTP/2.
+//! A protocol is [mounted](Mount) at a path and judges each request there by its [head](RequestHead). Its
+//! [`Decision`] is data, carried out by whichever way the request came in: the server's own listener, hyper,
+//! or an outer server such as axum; HTTP/1.1 and HTTP/2.
 //!
-//! - [`Answer`]: the request is answered at once, with a [`Body`] that is whole, or written in [pieces](Body::pieces) by a [`BodyWriter`].
-//! - [`Upgrade`]: the connection becomes a WebSocket. A [`WebSocketRequest`] is its handshake; the [target](UpgradeTarget) starts it on its worker.
-//! - [`Exchange`]: a worker answers, when there is something to say: polls, and requests whose body is wanted. The
-//!   [target](ExchangeTarget) runs there; what it does if the client leaves is said beforehand ([`Abandoned`]).
+//! - [`Answer`]: the request is answered at once, with a [`Body`] that is whole, or written in
+//!   [pieces](Body::pieces) by a [`BodyWriter`].
+//! - [`Upgrade`]: the connection becomes a WebSocket. A [`WebSocketRequest`] is its handshake; the
+//!   [target](UpgradeTarget) starts it on its worker.
+//! - [`Exchange`]: a worker answers, when there is something to say: polls, and requests whose body is
+//!   wanted. The [target](ExchangeTarget) runs there; what it does if the client leaves is said beforehand
+//!   ([`Abandoned`]).
 //! - [`Later`](Decision::Later): it takes time to decide.
 //! - [`Pass`](Decision::Pass): the request is the application's.
 //!
 //! # Events
 //!
-//! What is emitted to a namespace is an [`Event`], written once. A protocol's [`Dialect`] writes it for the protocol's members; it is
-//! [added](crate::Switchboard::dialect) to the server, and its [number](DialectId::variant) is given with each member. Its
-//! [`Messages`] are framed as the members' transport needs it: [`WEBSOCKET`], or [`BYTES`], which leaves them as they are.
+//! What is emitted to a namespace is an [`Event`], written once. A protocol's [`Dialect`] writes it for the
+//! protocol's members; it is [added](crate::Switchboard::dialect) to the server, and its
+//! [number](DialectId::variant) is given with each member. Its [`Messages`] are framed as the members'
+//! transport needs it: [`WEBSOCKET`], or [`BYTES`], which leaves them as they are.
 //!
 //! # Sockets
 //!
-//! A protocol's session that is a [`Carrier`] has [`Sockets`](crate::Switchboard::sockets): with them its client joins namespaces, and
-//! what it sends reaches the same handlers, rooms and middleware as Socket.IO's clients do. The hub's [`Session`] is what the worker
-//! writes and wakes: see [`Worker::add_session`], [`Worker::write`].
+//! A protocol's session that is a [`Carrier`] has [`Sockets`](crate::Switchboard::sockets): with them its
+//! client joins namespaces, and what it sends reaches the same handlers, rooms and middleware as Socket.IO's
+//! clients do. The hub's [`Session`] is what the worker writes and wakes: see [`Worker::add_session`],
+//! [`Worker::write`].
 //!
 //! # Bounds
 //!
-//! Heads and times of requests are bounded by [`ListenerOptions`](crate::ListenerOptions), bodies by [`BodyLimits`]. At most 256 KiB of an
-//! answer in pieces wait for its client; the writer sees that, and may drop, wait or close. A decision has
-//! [`decision_timeout`](crate::ListenerOptions::decision_timeout). A function of a protocol that panics while it decides is a 500 for that
-//! request.
+//! Heads and times of requests are bounded by [`ListenerOptions`](crate::ListenerOptions), bodies by
+//! [`BodyLimits`]. At most 256 KiB of an answer in pieces wait for its client; the writer sees that, and may
+//! drop, wait or close. A decision has [`decision_timeout`](crate::ListenerOptions::decision_timeout). A
+//! function of a protocol that panics while it decides is a 500 for that request.
 
 pub use crate::api::carrier::{Carrier, Head, Kind, Outgoing};
 pub use crate::api::sockets::{Incoming, Membership, Sockets};

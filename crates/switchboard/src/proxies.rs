@@ -1,8 +1,8 @@
-//! Which proxies' word on a client is taken: its address (`X-Forwarded-For`), whether it came over TLS (`X-Forwarded-Proto`), and which host
-//! it asked for (`X-Forwarded-Host`).
+//! The proxies that are believed about a client: its address (`X-Forwarded-For`), whether it came over TLS
+//! (`X-Forwarded-Proto`), and which host it asked for (`X-Forwarded-Host`).
 //!
-//! `Forwarded` (RFC 7239) is not heard: a proxy that writes one of these headers hands on the others as its client sent them, so that a
-//! server which heard both would believe clients.
+//! `Forwarded` (RFC 7239) is not heard: a proxy that writes one of these headers hands on the others as its
+//! client sent them, so that a server which heard both would believe clients.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -22,9 +22,10 @@ const MAX_ELEMENTS: usize = 32;
 
 /// Proxies that are trusted to say whom they speak for. The default trusts none.
 ///
-/// A request that comes from a trusted proxy is taken to come from the rightmost address of its `X-Forwarded-For` that is not itself a
-/// trusted proxy's. Where there is none (all are trusted, or one is not an address), it is the last one that was understood, and that of the
-/// connection where there is no such header. Addresses may carry a port, brackets, quotes and a zone; where there is no port, it is 0.
+/// A request that comes from a trusted proxy is taken to come from the rightmost address of its
+/// `X-Forwarded-For` that is not itself a trusted proxy's. Where there is none (all are trusted, or one is
+/// not an address), it is the last one that was understood, and that of the connection where there is no such
+/// header. Addresses may carry a port, brackets, quotes and a zone; where there is no port, it is 0.
 /// `Forwarded` (RFC 7239) is not heard.
 ///
 /// ```
@@ -56,9 +57,9 @@ impl TrustedProxies {
         Self::of(&[Network::v4([127, 0, 0, 0], 8), Network::v6(Ipv6Addr::LOCALHOST, 128)])
     }
 
-    /// Those on this machine, and those with private or link-local addresses: `10.0.0.0/8`, `172.16.0.0/12`, `192.168.0.0/16`,
-    /// `169.254.0.0/16`, `fc00::/7`, `fe80::/10`. For servers that such addresses only reach through proxies: anyone else there could name
-    /// any address as its own.
+    /// Those on this machine, and those with private or link-local addresses: `10.0.0.0/8`, `172.16.0.0/12`,
+    /// `192.168.0.0/16`, `169.254.0.0/16`, `fc00::/7`, `fe80::/10`. For servers that such addresses only
+    /// reach through proxies: anyone else there could name any address as its own.
     pub fn private() -> Self {
         Self::loopback().and(Self::of(&[
             Network::v4([10, 0, 0, 0], 8),
@@ -79,12 +80,14 @@ impl TrustedProxies {
         Ok(Self { networks: networks?, ..Self::default() })
     }
 
-    /// The last `hops` proxies, whatever their addresses: for platforms whose proxies have no fixed ones, and let nobody past them.
+    /// The last `hops` proxies, whatever their addresses: for platforms whose proxies have no fixed ones, and
+    /// let nobody past them.
     pub fn hops(hops: usize) -> Self {
         Self { hops, ..Self::default() }
     }
 
-    /// Those that come by a [Unix-domain socket](crate::ListenAddress::unix), whoever may write to its file.
+    /// Those that connect to a [Unix-domain socket](crate::ListenAddress::unix): all programs that may write
+    /// to its file.
     pub fn unix() -> Self {
         Self { unix: true, ..Self::default() }
     }
@@ -109,7 +112,8 @@ impl TrustedProxies {
 
     /// Whether the proxy that a connection comes from is trusted.
     pub(crate) fn trusts_peer(&self, peer: Peer) -> bool {
-        // One that named the client by the PROXY protocol is a hop already: what it named is not trusted for being the last.
+        // One that named the client by the PROXY protocol is a hop already: what it named is not trusted for
+        // being the last.
         self.unix && peer.unix || self.trusts(peer.ip(), usize::from(peer.named))
     }
 
@@ -135,7 +139,8 @@ impl TrustedProxies {
             }
             hops += 1;
         }
-        // A proxy that adds its own word to that of the one before leaves as many as there are hops; one that replaces it leaves one.
+        // A proxy that adds its own word to that of the one before leaves as many as there are hops; one that
+        // replaces it leaves one.
         if let Some(scheme) = from_the_right(headers, FORWARDED_PROTO).take(hops).last() {
             resolved.secure = ["https", "wss"].iter().any(|secure| scheme.eq_ignore_ascii_case(secure));
         }
@@ -148,7 +153,8 @@ pub(crate) fn forwarded_hosts(headers: &HeaderMap) -> impl Iterator<Item = &str>
     from_the_right(headers, FORWARDED_HOST)
 }
 
-/// The elements of a list that may be spread over several header lines, last first, bounded in number. What is not text ends it.
+/// The elements of a list that may be spread over several header lines, last first, bounded in number. What
+/// is not text ends it.
 fn from_the_right<'a>(headers: &'a HeaderMap, name: &'static str) -> impl Iterator<Item = &'a str> {
     let lines = headers.get_all(name).iter().rev();
     lines
@@ -157,8 +163,9 @@ fn from_the_right<'a>(headers: &'a HeaderMap, name: &'static str) -> impl Iterat
         .take(MAX_ELEMENTS)
 }
 
-/// An address with or without port: `192.0.2.7`, `192.0.2.7:4711`, `2001:db8::7`, `[2001:db8::7]`, `[2001:db8::7]:4711`; in quotes, as
-/// `Forwarded` has it, or not. A zone (`fe80::7%eth0`) is the proxy's own name for a link, and is left out.
+/// An address with or without port: `192.0.2.7`, `192.0.2.7:4711`, `2001:db8::7`, `[2001:db8::7]`,
+/// `[2001:db8::7]:4711`; in quotes, as `Forwarded` has it, or not. A zone (`fe80::7%eth0`) is the proxy's own
+/// name for a link, and is left out.
 fn parse_address(text: &str) -> Option<SocketAddr> {
     let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
     let without_zone = text.split_once('%').map(|(address, zone)| {

@@ -107,7 +107,8 @@ pub(super) async fn ask_check(
     checked.await.unwrap_or_else(|_stopped| Err(unanswered()))
 }
 
-/// The client of a request while its answer is awaited. Dropped before [`answered`](Self::answered): it has left.
+/// The client of a request while its answer is awaited. Dropped before [`answered`](Self::answered): it has
+/// left.
 pub(super) struct Caller {
     hub: Arc<Hub>,
     abandoned: Abandoned,

@@ -1,7 +1,9 @@
-//! The one decision on a request, and what becomes of it, on whichever way it came in: the listener's fast path, hyper, or an outer server.
+//! The one decision on a request, and what becomes of it, on whichever way it came in: the listener's fast
+//! path, hyper, or an outer server.
 //!
-//! [`decide`] finds the protocol that is mounted there and lets it judge the head. [`serve`] carries out what it decided for a request that
-//! came by way of HTTP, [`upgrade`] for a connection that becomes another's. [`service`] is the way in from tower.
+//! [`decide`] finds the protocol that is mounted there and lets it judge the head. [`serve`] carries out what
+//! it decided for a request that came by way of HTTP, [`upgrade`] for a connection that becomes another's.
+//! [`service`] is the way in from tower.
 
 pub(crate) mod exchange;
 pub(crate) mod serve;

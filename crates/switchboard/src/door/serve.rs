@@ -25,8 +25,9 @@ pub(crate) enum Served<B> {
 
 /// Serves a request, or gives it back.
 ///
-/// It is decided upon before this returns. A client that leaves while its answer is awaited closes the session that the request was for, as
-/// in Node: dropping the future, polled or not, is that. (hyper drops it unpolled where the end of the stream came with the request.)
+/// It is decided upon before this returns. A client that leaves while its answer is awaited closes the
+/// session that the request was for, as in Node: dropping the future, polled or not, is that. (hyper drops it
+/// unpolled where the end of the stream came with the request.)
 pub(crate) fn serve<B>(
     server: &Arc<Server>,
     request: Request<B>,

@@ -20,8 +20,8 @@ use crate::http::body::ResponseBody;
 use crate::http::plain;
 use crate::server::KeepAlive;
 
-/// Puts Switchboard in front of a service: requests to its paths are answered by it, all others by the service.
-/// Made by [`Switchboard::layer`](crate::Switchboard::layer).
+/// Puts Switchboard in front of a service: requests to its paths are answered by it, all others by the
+/// service. Made by [`Switchboard::layer`](crate::Switchboard::layer).
 #[derive(Clone)]
 pub struct SwitchboardLayer {
     server: KeepAlive,
@@ -36,9 +36,11 @@ impl SwitchboardLayer {
         Self { server, address: plain_address }
     }
 
-    /// Says where in a request's extensions the outer server puts the client's address. Default: as a [`Peer`] or a [`SocketAddr`].
+    /// Says where in a request's extensions the outer server puts the client's address. Default: as a
+    /// [`Peer`] or a [`SocketAddr`].
     ///
-    /// axum puts it there as `ConnectInfo`, when it serves with `into_make_service_with_connect_info::<SocketAddr>()`:
+    /// axum puts it there as `ConnectInfo`, when it serves with
+    /// `into_make_service_with_connect_info::<SocketAddr>()`:
     ///
     /// ```
     /// # use std::net::SocketAddr;
@@ -70,8 +72,8 @@ impl<S> Layer<S> for SwitchboardLayer {
 /// Switchboard with a service behind it. Made by [`Switchboard::layer`](crate::Switchboard::layer) and
 /// [`Switchboard::service`](crate::Switchboard::service).
 ///
-/// The address of a client is taken from the request's extensions, where the outer server puts one: a [`Peer`], or a
-/// [`SocketAddr`]; or where [`SwitchboardLayer::address_from`] says.
+/// The address of a client is taken from the request's extensions, where the outer server puts one: a
+/// [`Peer`], or a [`SocketAddr`]; or where [`SwitchboardLayer::address_from`] says.
 #[derive(Clone)]
 pub struct SwitchboardService<S> {
     server: KeepAlive,

@@ -21,8 +21,8 @@ use crate::transport::connection::ConnectionTask;
 use crate::transport::connection_limit::{Permit, Refusal};
 use crate::transport::io::Handover;
 
-/// The answer to a request for an upgrade that came by way of hyper. The connection goes to its worker once the answer is written, and in
-/// hixie-76 the challenge met.
+/// The answer to a request for an upgrade that came by way of hyper. The connection goes to its worker once
+/// the answer is written, and in hixie-76 the challenge met.
 pub(super) async fn upgrade(server: Arc<Server>, mut parts: Parts, asked: Upgrade) -> Answer {
     let Upgrade { response, draft, target } = asked;
     if let Err(answer) = check(&server.hub, &*target).await {

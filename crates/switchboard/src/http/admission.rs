@@ -1,5 +1,5 @@
-//! A user's own check of each conversation before it begins (`allow_request`): at once or in time, with a refusal of any status, or with values
-//! for the session.
+//! A user's own check of each conversation before it begins (`allow_request`): at once or in time, with a
+//! refusal of any status, or with values for the session.
 
 use std::fmt;
 use std::pin::Pin;
@@ -12,10 +12,12 @@ use http::{Extensions, HeaderMap, HeaderValue, StatusCode};
 use super::{Answer, plain};
 use crate::Peer;
 
-/// Decides whether a conversation may begin: [`new`](Self::new) at once, [`from_async`](Self::from_async) in time.
+/// Decides whether a conversation may begin: [`new`](Self::new) at once, [`from_async`](Self::from_async) in
+/// time.
 ///
-/// It is asked once for each session of Engine.IO, by its first request, and for each raw WebSocket. A WebSocket over HTTP/2 is asked for with
-/// `CONNECT` rather than `GET`; `Host` and `Cookie` are there as over HTTP/1.1. A check that panics is a 500 for that request.
+/// It is asked once for each session of Engine.IO, by its first request, and for each raw WebSocket. A
+/// WebSocket over HTTP/2 is asked for with `CONNECT` rather than `GET`; `Host` and `Cookie` are there as over
+/// HTTP/1.1. A check that panics is a 500 for that request.
 ///
 /// ```
 /// use switchboard::{AllowRequest, Allowed, Refusal};
@@ -54,14 +56,15 @@ pub(crate) enum Asked {
 }
 
 impl AllowRequest {
-    /// A check that decides at once. It returns `Ok(())` or [`Allowed`] values for the session; its error is a [`Refusal`], or the message of one
-    /// with a 403.
+    /// A check that decides at once. It returns `Ok(())` or [`Allowed`] values for the session; its error is
+    /// a [`Refusal`], or the message of one with a 403.
     pub fn new<R: IntoAllowed>(check: impl Fn(&Parts, Peer) -> R + Send + Sync + 'static) -> Self {
         Self(Check::Now(Arc::new(move |head, peer| check(head, peer).into_allowed())))
     }
 
     /// A check that takes time: to fetch a key, or to look a session up. The request waits for it, up to
-    /// [`decision_timeout`](crate::ListenerOptions::decision_timeout). The future is dropped where the client leaves.
+    /// [`decision_timeout`](crate::ListenerOptions::decision_timeout). The future is dropped where the client
+    /// leaves.
     pub fn from_async<R, F>(check: impl Fn(Parts, Peer) -> F + Send + Sync + 'static) -> Self
     where
         R: IntoAllowed,
@@ -88,8 +91,8 @@ impl fmt::Debug for AllowRequest {
     }
 }
 
-/// Leave to begin a conversation, with values that its sockets see: as [`Extension`](crate::Extension) in handlers, and by
-/// [`Handshake::extension`](crate::Handshake::extension).
+/// Leave to begin a conversation, with values that its sockets see: as [`Extension`](crate::Extension) in
+/// handlers, and by [`Handshake::extension`](crate::Handshake::extension).
 #[derive(Debug, Clone, Default)]
 pub struct Allowed {
     values: Extensions,
@@ -119,7 +122,8 @@ impl From<()> for Allowed {
     }
 }
 
-/// The refusal of a conversation: the status, headers and message of the answer. A message alone is one with a 403.
+/// The refusal of a conversation: the status, headers and message of the answer. A message alone is one with
+/// a 403.
 #[derive(Debug, Clone)]
 pub struct Refusal {
     status: StatusCode,
@@ -170,7 +174,8 @@ impl From<&str> for Refusal {
     }
 }
 
-/// What a check of a request may return: nothing, [`Allowed`], or a `Result` of one of them whose error is a [`Refusal`] or its message.
+/// What a check of a request may return: nothing, [`Allowed`], or a `Result` of one of them whose error is a
+/// [`Refusal`] or its message.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no answer of `allow_request`",
     note = "return `Result<(), String>`, or `Result<Allowed, Refusal>` for values and other answers than a 403"

@@ -90,8 +90,8 @@ impl http_body::Body for Body {
     }
 }
 
-/// Writes the body of an answer, piece by piece. Dropped: the body is at its end. At most four pieces of at most 64 KiB wait until the client
-/// takes them.
+/// Writes the body of an answer, piece by piece. Dropped: the body is at its end. At most four pieces of at
+/// most 64 KiB wait until the client takes them.
 #[derive(Debug)]
 pub struct BodyWriter {
     pieces: mpsc::Sender<Bytes>,

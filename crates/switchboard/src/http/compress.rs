@@ -17,7 +17,7 @@ use super::Answer;
 const REMEMBERED_UP_TO: usize = 128;
 
 thread_local! {
-    /// What was asked last, of what is remembered, and what came of it: most clients ask for the same.
+    /// The last header that was judged, and the result. Most clients send the same.
     static LAST: RefCell<(Vec<u8>, Option<Coding>)> = const { RefCell::new((Vec::new(), None)) };
 }
 
@@ -29,7 +29,8 @@ pub(super) enum Coding {
 }
 
 impl Coding {
-    /// The one of those that a request accepts which it likes best: by weight, then named before `*`, then in its own order.
+    /// The one of those that a request accepts which it likes best: by weight, then named before `*`, then in
+    /// its own order.
     pub(super) fn of(request: &HeaderMap) -> Option<Self> {
         let mut values = request.get_all(ACCEPT_ENCODING).iter();
         let asked = values.next()?.as_bytes();

@@ -19,11 +19,12 @@ use crate::functions::guarded;
 
 /// The origins whose pages may talk to the server.
 ///
-/// The default, [`same`](Self::same), lets in pages of the host and port that the request was sent to, and clients that are no
-/// browsers (they send no `Origin`). A page of another origin gets a 403, on every transport alike.
+/// The default, [`same`](Self::same), lets in pages of the host and port that the request was sent to, and
+/// clients that are no browsers (they send no `Origin`). A page of another origin gets a 403, on every
+/// transport alike.
 ///
-/// A proxy may change `Host`. Behind it a page of our own is known by its browser's word (`Sec-Fetch-Site: same-origin`). The
-/// WebSocket of an Engine.IO session is let in too if the session began that way.
+/// A proxy may change `Host`. Behind it a page of our own is known by its browser's word (`Sec-Fetch-Site:
+/// same-origin`). The WebSocket of an Engine.IO session is let in too if the session began that way.
 #[derive(Clone, Debug, Default)]
 pub struct Origins {
     check: OriginCheck,
@@ -45,13 +46,15 @@ impl Origins {
         Self::of(OriginCheck::any())
     }
 
-    /// These origins (`https://example.org`, `http://localhost:8080`, `file://`, `null`) and those that match a pattern
-    /// (`https://*.example.org` for all hosts below that domain, `http://localhost:*` for all ports), and the request's own host and
-    /// port. [`OriginPattern`](crate::OriginPattern) has the whole list of forms.
+    /// These origins (`https://example.org`, `http://localhost:8080`, `file://`, `null`) and those that match
+    /// a pattern (`https://*.example.org` for all hosts below that domain, `http://localhost:*` for all
+    /// ports), and the request's own host and port. [`OriginPattern`](crate::OriginPattern) has the whole
+    /// list of forms.
     ///
     /// # Errors
     ///
-    /// [`OriginError`] for a text that no origin can match, such as `example.org` or `https://example.org/chat`.
+    /// [`OriginError`] for a text that no origin can match, such as `example.org` or
+    /// `https://example.org/chat`.
     pub fn list<S: AsRef<str>>(origins: impl IntoIterator<Item = S>) -> Result<Self, OriginError> {
         OriginCheck::list(origins).map(Self::of)
     }
@@ -68,7 +71,8 @@ impl Origins {
         self
     }
 
-    /// Whether a request is let in. A request without an `Origin` is: it comes from a program, or from a page of our own host.
+    /// Whether a request is let in. A request without an `Origin` is: it comes from a program, or from a page
+    /// of our own host.
     pub(crate) fn allow(&self, parts: &Parts, peer: Peer) -> bool {
         let request = OriginRequest {
             authority: parts.uri.authority().map(Authority::as_str),

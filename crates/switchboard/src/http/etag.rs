@@ -1,9 +1,11 @@
-//! Whether a cache has a file already ([RFC 9110, 13.1.2](https://www.rfc-editor.org/rfc/rfc9110#section-13.1.2)).
+//! Whether a cache has a file already ([RFC 9110,
+//! 13.1.2](https://www.rfc-editor.org/rfc/rfc9110#section-13.1.2)).
 
 use http::header::IF_NONE_MATCH;
 use http::{HeaderMap, HeaderValue};
 
-/// Whether `If-None-Match` names a file's tag, or is `*`. Tags are compared weakly: a proxy that compresses an answer makes its tag a weak one.
+/// Whether `If-None-Match` names a file's tag, or is `*`. Tags are compared weakly: a proxy that compresses
+/// an answer makes its tag a weak one.
 pub(crate) fn is_fresh(request: &HeaderMap, etag: &HeaderValue) -> bool {
     let own = opaque(etag.as_bytes());
     request.get_all(IF_NONE_MATCH).iter().any(|value| {

@@ -24,7 +24,8 @@ pub struct ClientFile {
     pub body: bytes::Bytes,
 }
 
-/// The files below one path. Pages of listed origins may read them (CORS), as the answers of the endpoint there.
+/// The files below one path. Pages of listed origins may read them (CORS), as the answers of the endpoint
+/// there.
 pub(crate) struct Files {
     pub(crate) files: Arc<[ClientFile]>,
     pub(crate) origins: Origins,

@@ -1,4 +1,5 @@
-//! The last touch to the answer of a request that a worker answers: CORS headers, further headers, compression.
+//! The last touch to the answer of a request that a worker answers: CORS headers, further headers,
+//! compression.
 
 use http::header::ORIGIN;
 use http::{HeaderMap, HeaderValue};
@@ -11,7 +12,7 @@ use super::cors::Origins;
 #[derive(Clone, Copy)]
 pub(crate) struct Uncompressed;
 
-/// What an answer is given on its way out. Default: nothing.
+/// Headers and compression that an answer gets on its way out. Default: none.
 #[derive(Debug, Default)]
 pub struct Finish {
     origins: Origins,

@@ -1,5 +1,6 @@
-//! The end of a handshake of hixie-76 (`draft-hixie-thewebsocketprotocol-76`, 5.2): the client sends eight bytes behind the head of its
-//! request, perhaps only when it, or a proxy before it, has seen the head of our answer; the body of the answer is made with them.
+//! The end of a handshake of hixie-76 (`draft-hixie-thewebsocketprotocol-76`, 5.2): the client sends eight
+//! bytes behind the head of its request, perhaps only when it, or a proxy before it, has seen the head of our
+//! answer; the body of the answer is made with them.
 
 use std::io;
 
@@ -15,7 +16,8 @@ pub(crate) struct DraftAnswer {
     pub(crate) challenge: Option<Challenge>,
 }
 
-/// Reads the eight bytes, the first of which may be in `unread` already, and answers them. What follows them is not read.
+/// Reads the eight bytes, the first of which may be in `unread` already, and answers them. What follows them
+/// is not read.
 pub(crate) async fn prove<S>(stream: &mut S, challenge: Challenge, unread: &mut Bytes) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,

@@ -1,4 +1,5 @@
-//! Functions of the user around each request of an endpoint: further headers of answers, and requests that were refused.
+//! Functions of the user around each request of an endpoint: further headers of answers, and requests that
+//! were refused.
 
 use std::fmt;
 use std::sync::Arc;
@@ -45,8 +46,9 @@ pub struct RefusedRequest<'a> {
     pub peer: Peer,
     /// The status of the answer.
     pub status: StatusCode,
-    /// The code of Engine.IO: 0 transport unknown, 1 session id unknown, 2 bad handshake method, 3 bad request, 4 forbidden, 5 unsupported
-    /// protocol version. `None`: the request was for a WebSocket, and no handshake of one.
+    /// The code of Engine.IO: 0 transport unknown, 1 session id unknown, 2 bad handshake method, 3 bad
+    /// request, 4 forbidden, 5 unsupported protocol version. `None`: the request was for a WebSocket, and no
+    /// handshake of one.
     pub code: Option<u8>,
     /// The message that the client gets.
     pub message: &'a str,

@@ -5,8 +5,8 @@ use http::request::Parts;
 use http::{HeaderValue, Method};
 use hyper::ext::Protocol;
 
-/// Lays a request's parts as HTTP/1.1 has them: the host as a header, for those who look for it there, and cookies in one line
-/// ([RFC 9113, 8.2.3](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.3) and 8.3.1).
+/// Lays a request's parts as HTTP/1.1 has them: the host as a header, for those who look for it there, and
+/// cookies in one line ([RFC 9113, 8.2.3](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.3) and 8.3.1).
 pub(crate) fn level(parts: &mut Parts) {
     // `:authority` is what the client asked for, whatever a `Host` beside it says.
     let authority = parts.uri.authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok());

@@ -1,8 +1,9 @@
 //! Where protocols meet HTTP: a protocol is mounted at a path, and decides on each request there by its head.
 //!
-//! A decision is data: an [`Answer`], an [`Upgrade`] with the one whom the connection will belong to, or an [`Exchange`] with the one who
-//! will answer. Whoever brought the request in carries it out (`door/`): the listener's fast path, hyper, an outer server. So no check is
-//! skipped on any way in, and no protocol knows them.
+//! A decision is data: an [`Answer`], an [`Upgrade`] with the future owner of the connection, or an
+//! [`Exchange`] with the part that answers on a worker. `door/` carries it out for each way in: the
+//! listener's fast path, hyper, an outer server. So no way in skips a check, and no protocol knows the ways
+//! in.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -74,7 +75,7 @@ pub enum Decision {
     Pass,
     /// It is answered at once.
     Answer(Answer),
-    /// Its connection becomes another's than HTTP's.
+    /// Its connection becomes a WebSocket.
     Upgrade(Upgrade),
     /// It is answered by a worker.
     Exchange(Exchange),
@@ -85,7 +86,7 @@ pub enum Decision {
 /// A decision that takes time.
 pub type LaterDecision = Pin<Box<dyn Future<Output = Decision> + Send>>;
 
-/// What is asked on a worker before something goes on there. Its error is the answer.
+/// A check on a worker's thread, before a request goes on there. Its error is the answer.
 pub type Check = Box<dyn FnOnce(&Rc<Worker>) -> Result<(), Answer> + Send>;
 
 /// A request whose connection becomes a WebSocket.
@@ -94,23 +95,24 @@ pub struct Upgrade {
     pub response: Response<()>,
     /// The answer of a draft whose handshake is not over with that.
     pub(crate) draft: Option<Box<DraftAnswer>>,
-    /// Whom the connection belongs to.
+    /// The owner of the connection.
     pub target: Box<dyn UpgradeTarget>,
 }
 
-/// Whom an upgraded connection belongs to.
+/// The owner of an upgraded connection.
 pub trait UpgradeTarget: Send {
     /// The worker that must drive the connection. Default: any.
     fn worker(&self) -> Option<WorkerId> {
         None
     }
 
-    /// What is asked on that worker before the connection is upgraded. Default: nothing.
+    /// A check on that worker, before the connection is upgraded. Default: none.
     fn check(&self) -> Option<Check> {
         None
     }
 
-    /// Starts the connection, on its worker's thread. Returns its task, which the caller runs, unless it runs already.
+    /// Starts the connection, on its worker's thread. Returns its task, which the caller runs, unless it runs
+    /// already.
     fn start(self: Box<Self>, worker: &Rc<Worker>, upgraded: Upgraded<'_>) -> Option<ConnectionTask>;
 }
 
@@ -129,8 +131,9 @@ impl<'a> Upgraded<'a> {
         Opened { io, wire, unread, answer }
     }
 
-    /// Starts a WebSocket connection, whose messages go to its owner. Gives its task, for [`UpgradeTarget::start`] to return. The answer
-    /// to the handshake is the first that is written to the owner's outbox, which must have the framing of the [wire](Wire::framing).
+    /// Starts a WebSocket connection, whose messages go to its owner. Gives its task, for
+    /// [`UpgradeTarget::start`] to return. The answer to the handshake is the first that is written to the
+    /// owner's outbox, which must have the framing of the [wire](Wire::framing).
     pub fn websocket(
         self,
         worker: &Rc<Worker>,
@@ -148,19 +151,20 @@ pub struct Exchange {
     pub worker: Option<WorkerId>,
     /// How much of its body is read. `None`: nothing.
     pub body: Option<BodyLimits>,
-    /// What is done if the client leaves before it has its answer.
+    /// The consequence, if the client leaves before it has its answer.
     pub abandoned: Abandoned,
-    /// What the answer is given on its way out.
+    /// Further headers and compression of the answer.
     pub finish: Finish,
     /// The answer where the target drops its [`Reply`].
     pub unanswered: fn() -> Answer,
-    /// Who answers.
+    /// The part that answers, on the worker.
     pub target: Box<dyn ExchangeTarget>,
 }
 
-/// Who answers a request, on its worker's thread.
+/// The part of a protocol that answers a request, on its worker's thread.
 pub trait ExchangeTarget: Send {
-    /// What is asked on the worker before a body is waited for that did not come with its head. Default: nothing.
+    /// A check on the worker, before the server waits for a body that did not come with its head. Default:
+    /// none.
     fn begin(&mut self) -> Option<Check> {
         None
     }
@@ -198,7 +202,7 @@ impl Reply {
     }
 }
 
-/// What is done if a client leaves before it has its answer.
+/// The consequence, if a client leaves before it has its answer.
 pub enum Abandoned {
     /// Nothing.
     Ignored,
@@ -229,7 +233,8 @@ pub(crate) struct Mounts {
 }
 
 impl Mounts {
-    /// Mounts protocols at a path, of which the first that takes a request has it, in place of those that were there.
+    /// Mounts protocols at a path, of which the first that takes a request has it, in place of those that are
+    /// there.
     pub(crate) fn add(&mut self, path: &str, protocols: &[Arc<dyn Mount>]) {
         let path = mount_path(path);
         self.mounts.retain(|(other, _)| **other != *path);

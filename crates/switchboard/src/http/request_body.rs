@@ -13,8 +13,8 @@ use http_body_util::BodyExt;
 
 use super::{Answer, body_refused, plain, refused};
 
-/// Bytes of a body over the limit that are read and dropped before it is refused, so that a client that has sent most of it
-/// reads the answer rather than a reset.
+/// Bytes of a body over the limit that are read and dropped before it is refused, so that a client that has
+/// sent most of it reads the answer rather than a reset.
 const DROPPED_BYTES: usize = 1 << 20;
 
 /// How much of a body is read.
@@ -28,7 +28,7 @@ pub struct BodyLimits {
     pub timeout: Duration,
 }
 
-/// Why there is no body.
+/// The reason why a body was not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BodyRefusal {
@@ -79,7 +79,8 @@ where
 }
 
 impl<F: Future<Output = Result<Bytes, BodyRefusal>>> Reading<F> {
-    /// The body, if it came with the head of its request: that needs no timer. Else `begin` is asked before the rest is awaited.
+    /// The body, if it came with the head of its request: that needs no timer. Else `begin` is asked before
+    /// the rest is awaited.
     pub(crate) async fn whole<E>(
         self,
         begin: impl AsyncFnOnce() -> Result<(), E>,

@@ -1,5 +1,5 @@
-//! The streams of one HTTP/2 connection: how many are open, since when there is none, how many requests were given up, and how much of
-//! their answers is not sent.
+//! The streams of one HTTP/2 connection: how many are open, since when there is none, how many requests were
+//! given up, and how much of their answers is not sent.
 
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -15,7 +15,8 @@ use tokio::time::Instant;
 use super::body::{BoxError, FallbackBody, ResponseBody};
 use crate::transport::connection_limit::{ConnectionLimit, Permit, Refusal};
 
-/// What is counted of a connection. A WebSocket's stream may be another worker's than the connection is: hence atomics.
+/// The counts of a connection. They are atomics because a WebSocket may be driven by another worker than its
+/// connection.
 #[derive(Debug)]
 pub(crate) struct Streams {
     begun: Instant,

@@ -1,4 +1,5 @@
-//! The handshake of a WebSocket as a decision: over HTTP/1.1, by extended CONNECT, and of the drafts before RFC 6455.
+//! The handshake of a WebSocket as a decision: over HTTP/1.1, by extended CONNECT, and of the drafts before
+//! RFC 6455.
 
 use bytes::Bytes;
 use http::header::SEC_WEBSOCKET_VERSION;
@@ -25,7 +26,8 @@ pub struct WebSocketRequest<'a> {
 }
 
 impl<'a> WebSocketRequest<'a> {
-    /// Judges a request for a WebSocket: over HTTP/1.1, by extended CONNECT, and of the drafts before RFC 6455 where these are on.
+    /// Judges a request for a WebSocket: over HTTP/1.1, by extended CONNECT, and of the drafts before RFC
+    /// 6455 where these are on.
     ///
     /// # Errors
     /// The answer.
@@ -60,7 +62,8 @@ impl<'a> WebSocketRequest<'a> {
                     hixie::Version::Hixie75 => "hixie-75",
                     hixie::Version::Hixie76 => "hixie-76",
                 };
-                // The client compares the URL in the answer with the one it asked for. The leftmost proxy was nearest to it.
+                // The client compares the URL in the answer with the one it asked for. The leftmost proxy was
+                // nearest to it.
                 let forwarded = forwarded_hosts(&parts.headers).last().filter(|_| head.peer.proxied);
                 let upgrade = upgrade.secure(head.peer.secure);
                 let upgrade = if let Some(host) = forwarded { upgrade.host(host) } else { upgrade };

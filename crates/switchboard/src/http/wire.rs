@@ -24,8 +24,8 @@ pub(crate) fn write_head<B>(response: &Response<B>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n\r\n");
 }
 
-/// An answer as it goes out, with its date and its length; a body in pieces follows as chunks. `kept_for`: how long the connection is kept, if
-/// it does not end with the answer.
+/// An answer as it goes out, with its date and its length; a body in pieces follows as chunks. `kept_for`:
+/// how long the connection is kept, if it does not end with the answer.
 pub(crate) fn write_answer(answer: &Answer, kept_for: Option<Duration>, out: &mut Vec<u8>) {
     write_head(answer, out);
     // The head's empty line comes behind these.

@@ -25,37 +25,37 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Listens at an address, and lets each worker accept. Returns where.
-pub(super) async fn start(inner: &Arc<Server>, address: ListenAddress) -> io::Result<Bound> {
+pub(super) async fn start(server: &Arc<Server>, address: ListenAddress) -> io::Result<Bound> {
     let ListenAddress { place, mode, tls, .. } = address;
-    let tls = tls.map(|tls| Acceptor::new(tls, inner.listener.http2.enabled)).transpose()?.map(Arc::new);
-    let sockets = sockets::open(place, mode, inner.listener.backlog, inner.hub.workers()).await?;
-    if let Some(bytes) = inner.listener.max_unsent_bytes {
+    let tls = tls.map(|tls| Acceptor::new(tls, server.listener.http2.enabled)).transpose()?.map(Arc::new);
+    let sockets = sockets::open(place, mode, server.listener.backlog, server.hub.workers()).await?;
+    if let Some(bytes) = server.listener.max_unsent_bytes {
         sockets.set_max_unsent_bytes(bytes)?;
     }
     if let Some(file) = sockets.file {
-        inner.keep_socket_file(file);
+        server.keep_socket_file(file);
     }
     for (number, socket) in sockets.each.into_iter().enumerate() {
-        let (inner_here, tls) = (Arc::clone(inner), tls.clone());
+        let (server_here, tls) = (Arc::clone(server), tls.clone());
         let start = Command::run(move |worker| {
             if let (0, Some((tls, interval))) =
                 (number, tls.as_ref().and_then(|tls| Some((tls, tls.reload_interval()?))))
             {
                 tokio::task::spawn_local(Acceptor::keep_fresh(Arc::downgrade(tls), interval));
             }
-            tokio::task::spawn_local(run(Rc::clone(worker), inner_here, socket, tls));
+            tokio::task::spawn_local(run(Rc::clone(worker), server_here, socket, tls));
         });
-        inner.hub.send_when_room(WorkerId(number as u8), start).await.map_err(io::Error::other)?;
+        server.hub.send_when_room(WorkerId(number as u8), start).await.map_err(io::Error::other)?;
     }
     Ok(sockets.bound)
 }
 
-async fn run(worker: Rc<Worker>, inner: Arc<Server>, socket: StdListener, tls: Option<Arc<Acceptor>>) {
+async fn run(worker: Rc<Worker>, server: Arc<Server>, socket: StdListener, tls: Option<Arc<Acceptor>>) {
     let listener = match socket.attach() {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "a worker cannot listen"),
     };
-    let mut closed = inner.closed.subscribe();
+    let mut closed = server.closed.subscribe();
     let mut pause = FIRST_PAUSE;
     loop {
         let accepted = tokio::select! {
@@ -65,13 +65,14 @@ async fn run(worker: Rc<Worker>, inner: Arc<Server>, socket: StdListener, tls: O
         match accepted {
             Ok((stream, peer)) => {
                 pause = FIRST_PAUSE;
-                admit(&worker, &inner, stream, peer, tls.as_ref());
+                admit(&worker, &server, stream, peer, tls.as_ref());
             }
             Err(error) if is_of_one_connection(&error) => {
                 metrics::counter!("switchboard_accept_errors_total", "reason" => "connection").increment(1);
             }
             Err(error) => {
-                // Out of file descriptors or memory: those who wait in the backlog are not lost, and we do not spin.
+                // Out of file descriptors or memory: those who wait in the backlog are not lost, and we do
+                // not spin.
                 metrics::counter!("switchboard_accept_errors_total", "reason" => "resources").increment(1);
                 tracing::warn!(%error, ?pause, "cannot accept");
                 tokio::select! {
@@ -84,8 +85,8 @@ async fn run(worker: Rc<Worker>, inner: Arc<Server>, socket: StdListener, tls: O
     }
 }
 
-fn admit(worker: &Rc<Worker>, inner: &Arc<Server>, stream: Stream, peer: Peer, tls: Option<&Arc<Acceptor>>) {
-    let permit = match inner.connections.enter() {
+fn admit(worker: &Rc<Worker>, server: &Arc<Server>, stream: Stream, peer: Peer, tls: Option<&Arc<Acceptor>>) {
+    let permit = match server.connections.enter() {
         Ok(permit) => permit,
         Err(refusal) => {
             refusal.count();
@@ -94,7 +95,7 @@ fn admit(worker: &Rc<Worker>, inner: &Arc<Server>, stream: Stream, peer: Peer, t
     };
     metrics::counter!("switchboard_connections_accepted_total").increment(1);
     let span = tracing::debug_span!("connection", peer = %Shown(peer), worker = %worker.id());
-    let (worker, server) = (Rc::clone(worker), Arc::clone(inner));
+    let (worker, server) = (Rc::clone(worker), Arc::clone(server));
     let accepted = Accepted { worker, server, stream, peer, permit };
     let serve = AcceptedTask::Opening(Box::pin(connection::serve(accepted, tls.cloned())));
     // A task that nobody traces does not carry a span about.

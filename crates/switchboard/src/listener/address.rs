@@ -1,4 +1,5 @@
-//! Where a server listens: TCP addresses, Unix-domain sockets, and sockets that a service manager has passed in.
+//! Where a server listens: TCP addresses, Unix-domain sockets, and sockets that a service manager has passed
+//! in.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::unix::net::UnixListener;
@@ -9,8 +10,8 @@ use crate::transport::tls::Tls;
 
 /// Where to listen: a TCP address, a Unix-domain socket, or a socket that is there already.
 ///
-/// Made of a string (`127.0.0.1:3000`, `localhost:3000`, `[::]:3000`, `unix:/run/switchboard.sock`), of what `std::net` calls an address, of a
-/// listener of `std`, or by [`passed`](Self::passed).
+/// Made of a string (`127.0.0.1:3000`, `localhost:3000`, `[::]:3000`, `unix:/run/switchboard.sock`), of what
+/// `std::net` calls an address, of a listener of `std`, or by [`passed`](Self::passed).
 ///
 /// ```no_run
 /// use switchboard::{ListenAddress, Switchboard};
@@ -58,18 +59,19 @@ impl ListenAddress {
 
     /// A Unix-domain socket at a path.
     ///
-    /// A socket file that another server left there, and that nobody listens to any more, is replaced; anything else there is an
-    /// [`AddrInUse`](io::ErrorKind::AddrInUse). The file is removed when the server shuts down, if it is still the same. Clients have no
-    /// address: they are not counted for the bound of
-    /// [connections from one address](crate::ListenerOptions::max_connections_per_address), and trusted as proxies only
-    /// [if asked for](crate::TrustedProxies::unix).
+    /// A socket file that another server left there, and that nobody listens to any more, is replaced;
+    /// anything else there is an [`AddrInUse`](io::ErrorKind::AddrInUse). The file is removed when the server
+    /// shuts down, if it is still the same. Clients have no address: they are not counted for the bound of
+    /// [connections from one address](crate::ListenerOptions::max_connections_per_address), and trusted as
+    /// proxies only [if asked for](crate::TrustedProxies::unix).
     pub fn unix(path: impl Into<PathBuf>) -> Self {
         Self::of(Place::Unix(path.into()))
     }
 
-    /// The sockets that the service manager has passed in, in its order: systemd's socket activation, by `LISTEN_FDS`, `LISTEN_PID` and
-    /// `LISTEN_FDNAMES`. None where they are not for this process. Only the first call gets them, as it removes the variables: to be made
-    /// before the program starts threads that read its environment.
+    /// The sockets that the service manager has passed in, in its order: systemd's socket activation, by
+    /// `LISTEN_FDS`, `LISTEN_PID` and `LISTEN_FDNAMES`. None where they are not for this process. Only the
+    /// first call gets them, as it removes the variables: to be made before the program starts threads that
+    /// read its environment.
     ///
     /// # Errors
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) where one is no stream socket, TCP or Unix.
@@ -91,13 +93,14 @@ impl ListenAddress {
         Ok(passed)
     }
 
-    /// The name that the service manager gave to a socket it [passed](Self::passed) in (`FileDescriptorName=`).
+    /// The name that the service manager gave to a socket it [passed](Self::passed) in
+    /// (`FileDescriptorName=`).
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
 
-    /// The permissions of a Unix-domain socket's file, such as `0o660`: who may write to it may connect. Default: as the umask has it. They are
-    /// set before anyone can connect. Nothing else has them.
+    /// The permissions of a Unix-domain socket's file, such as `0o660`: who may write to it may connect.
+    /// Default: as the umask has it. They are set before anyone can connect. Nothing else has them.
     pub fn mode(mut self, mode: u32) -> Self {
         self.mode = Some(mode);
         self

@@ -1,5 +1,5 @@
-//! One accepted connection: what its first bytes are decides ([`opening`](super::opening)). A WebSocket upgrade goes the fast path, each other
-//! kind to its own function, and every other request of HTTP to hyper.
+//! One accepted connection: what its first bytes are decides ([`opening`](super::opening)). A WebSocket
+//! upgrade goes the fast path, each other kind to its own function, and every other request of HTTP to hyper.
 
 use std::borrow::Cow;
 use std::future::poll_fn;
@@ -36,7 +36,8 @@ use crate::transport::rewind::Rewind;
 use crate::transport::stream::Stream;
 use crate::transport::tls::Acceptor;
 
-/// How long a client whose upgrade was refused may go on sending, so that it reads our answer rather than a reset; and how much.
+/// How long a client whose upgrade was refused may go on sending, so that it reads our answer rather than a
+/// reset; and how much.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: u64 = 256 << 10;
 
@@ -187,7 +188,8 @@ impl Accepted {
         }
     }
 
-    /// Turns the connection into one of this worker's. The answer goes out with the session's first packet, in one write.
+    /// Turns the connection into one of this worker's. The answer goes out with the session's first packet,
+    /// in one write.
     fn start(self, upgrade: Upgrade, unread: Bytes) -> Option<ConnectionTask> {
         let Self { worker, stream, permit, .. } = self;
         worker.with_scratch(|head| {
@@ -197,7 +199,8 @@ impl Accepted {
         })
     }
 
-    /// As [`start`](Self::start), of a connection whose session may be another worker's, or whose handshake takes longer.
+    /// As [`start`](Self::start), of a connection whose session may be another worker's, or whose handshake
+    /// takes longer.
     async fn upgrade(mut self, mut upgrade: Upgrade, mut unread: Bytes) -> Option<ConnectionTask> {
         if let Err(answer) = check(&self.server.hub, &*upgrade.target).await {
             self.write_answer(answer).await;
@@ -253,7 +256,8 @@ impl Accepted {
         let write = async {
             stream.write_all(&bytes).await?;
             stream.shutdown().await?;
-            // Closing with bytes unread would make the kernel answer with a reset, which may overtake the answer.
+            // Closing with bytes unread would make the kernel answer with a reset, which may overtake the
+            // answer.
             let mut rest = stream.take(LINGER_BYTES);
             tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
         };
@@ -265,7 +269,8 @@ impl Accepted {
     }
 }
 
-/// The bytes that a request begins with, its target percent-encoded where clients leave that out. hyper takes no other.
+/// The bytes that a request begins with, its target percent-encoded where clients leave that out. hyper takes
+/// no other.
 fn encode_target(bytes: Bytes) -> Bytes {
     let line = bytes.get(..memchr::memchr(b'\n', &bytes).unwrap_or(0)).unwrap_or_default();
     let (Some(begin), Some(end)) = (memchr::memchr(b' ', line), memchr::memrchr(b' ', line)) else {

@@ -1,7 +1,9 @@
-//! What a connection speaks, told by its first bytes: the one place where that is decided, on a plain stream and again inside TLS. Sans-I/O.
+//! What a connection speaks, told by its first bytes: the one place where that is decided, on a plain stream
+//! and again inside TLS. Sans-I/O.
 //!
-//! TLS: a handshake record ([RFC 8446, 5.1](https://www.rfc-editor.org/rfc/rfc8446#section-5.1)); HTTP/2 by prior knowledge: the client
-//! connection preface ([RFC 9113, 3.4](https://www.rfc-editor.org/rfc/rfc9113#section-3.4)).
+//! TLS: a handshake record ([RFC 8446, 5.1](https://www.rfc-editor.org/rfc/rfc8446#section-5.1)); HTTP/2 by
+//! prior knowledge: the client connection preface ([RFC 9113,
+//! 3.4](https://www.rfc-editor.org/rfc/rfc9113#section-3.4)).
 
 /// `ContentType` of a TLS handshake record, which a `ClientHello` comes in. No HTTP request begins so.
 const TLS_HANDSHAKE: u8 = 0x16;

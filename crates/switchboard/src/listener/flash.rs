@@ -1,5 +1,5 @@
-//! The policy that Flash players ask for before they open a socket (Adobe's "socket policy file"): first on port 843, then on the port
-//! itself. One that gets none does not connect.
+//! The policy that Flash players ask for before they open a socket (Adobe's "socket policy file"): first on
+//! port 843, then on the port itself. One that gets none does not connect.
 
 use std::io;
 use std::net::SocketAddr;
@@ -36,30 +36,31 @@ pub(super) async fn answer(policy: &FlashPolicy, mut stream: impl AsyncRead + As
     }
 }
 
-/// Binds a port that answers requests for the policy, and nothing else; on the first worker. Returns its address.
-pub(crate) async fn start(inner: &Arc<Server>, address: SocketAddr) -> io::Result<SocketAddr> {
+/// Binds a port that answers requests for the policy, and nothing else; on the first worker. Returns its
+/// address.
+pub(crate) async fn start(server: &Arc<Server>, address: SocketAddr) -> io::Result<SocketAddr> {
     let socket = std::net::TcpListener::bind(address)?;
     socket.set_nonblocking(true)?;
     let address = socket.local_addr()?;
-    let inner_there = Arc::clone(inner);
+    let server_there = Arc::clone(server);
     let start = Command::run(move |_worker| match TcpListener::from_std(socket) {
-        Ok(listener) => drop(tokio::task::spawn_local(run(inner_there, listener))),
+        Ok(listener) => drop(tokio::task::spawn_local(run(server_there, listener))),
         Err(error) => tracing::error!(%error, "cannot listen for requests of Flash's policy"),
     });
-    inner.hub.send_when_room(WorkerId(0), start).await.map_err(io::Error::other)?;
+    server.hub.send_when_room(WorkerId(0), start).await.map_err(io::Error::other)?;
     Ok(address)
 }
 
-async fn run(inner: Arc<Server>, listener: TcpListener) {
-    let mut closed = inner.closed.subscribe();
+async fn run(server: Arc<Server>, listener: TcpListener) {
+    let mut closed = server.closed.subscribe();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = closed.wait_for(|closed| *closed) => return,
         };
         match accepted {
-            Ok((stream, address)) => match admit(&inner, address) {
-                Ok(permit) => drop(tokio::task::spawn_local(serve(Arc::clone(&inner), stream, permit))),
+            Ok((stream, address)) => match admit(&server, address) {
+                Ok(permit) => drop(tokio::task::spawn_local(serve(Arc::clone(&server), stream, permit))),
                 Err(refusal) => refusal.count(),
             },
             Err(error) => {
@@ -72,21 +73,24 @@ async fn run(inner: Arc<Server>, listener: TcpListener) {
 }
 
 /// These connections count as any other.
-fn admit(inner: &Server, address: SocketAddr) -> Result<Permit, crate::transport::connection_limit::Refusal> {
-    let mut permit = inner.connections.enter()?;
+fn admit(
+    server: &Server,
+    address: SocketAddr,
+) -> Result<Permit, crate::transport::connection_limit::Refusal> {
+    let mut permit = server.connections.enter()?;
     permit.count_for(address.ip())?;
     Ok(permit)
 }
 
-async fn serve(inner: Arc<Server>, mut stream: TcpStream, _permit: Permit) {
+async fn serve(server: Arc<Server>, mut stream: TcpStream, _permit: Permit) {
     let mut request = [0; FLASH_POLICY_REQUEST.len()];
-    let mut closed = inner.closed.subscribe();
+    let mut closed = server.closed.subscribe();
     let read = tokio::select! {
-        read = tokio::time::timeout(inner.listener.head_timeout, stream.read_exact(&mut request)) => read,
+        read = tokio::time::timeout(server.listener.head_timeout, stream.read_exact(&mut request)) => read,
         _ = closed.wait_for(|closed| *closed) => return,
     };
     match read {
-        Ok(Ok(_)) if request == FLASH_POLICY_REQUEST => answer(&inner.listener.flash_policy, stream).await,
+        Ok(Ok(_)) if request == FLASH_POLICY_REQUEST => answer(&server.listener.flash_policy, stream).await,
         Ok(_) => tracing::debug!("not a request for a socket policy"),
         Err(_late) => metrics::counter!("switchboard_head_timeouts_total").increment(1),
     }

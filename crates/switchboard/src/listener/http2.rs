@@ -1,8 +1,9 @@
 //! A connection of HTTP/2, by way of hyper: many requests at once, and many WebSockets by extended CONNECT.
 //!
-//! [RFC 9113](https://www.rfc-editor.org/rfc/rfc9113), [RFC 8441](https://www.rfc-editor.org/rfc/rfc8441). Requests are answered by the same
-//! functions as those over HTTP/1. What one client can make a connection hold or do is bounded: by `h2` for frames (small and empty DATA,
-//! CONTINUATION, resets of requests not yet looked at), here for requests that are taken back, and answers that are not taken.
+//! [RFC 9113](https://www.rfc-editor.org/rfc/rfc9113), [RFC 8441](https://www.rfc-editor.org/rfc/rfc8441).
+//! Requests are answered by the same functions as those over HTTP/1. What one client can make a connection
+//! hold or do is bounded: by `h2` for frames (small and empty DATA, CONTINUATION, resets of requests not yet
+//! looked at), here for requests that are taken back, and answers that are not taken.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -38,7 +39,8 @@ use crate::http::{Answer, plain, refused};
 use crate::server::Server;
 use crate::server::options::after;
 
-/// Bytes read before the streams they were for have their turn: what they have not taken counts against bounds.
+/// Bytes read before the streams they were for have their turn: what they have not taken counts against
+/// bounds.
 const READ_A_TURN: usize = 64 << 10;
 
 /// Bytes of one stream that wait in `h2`, beside those that its outbox holds.
@@ -50,7 +52,8 @@ const MAX_ERRORS: usize = 64;
 /// Streams that a client may have reset before they were looked at.
 const MAX_EARLY_RESETS: usize = 64;
 
-/// Times as many requests as may be open at once may be taken back before their answer, in the time that there is for a head.
+/// Times as many requests as may be open at once may be taken back before their answer, in the time that
+/// there is for a head.
 const ABANDONED_PER_STREAM: usize = 4;
 
 /// Bytes of answers that a client may have asked for and not take.
@@ -69,7 +72,7 @@ enum End {
 }
 
 /// Serves requests until the connection ends. `stream` holds its place among the connections.
-pub(super) async fn serve<T>(inner: &Arc<Server>, stream: T, peer: Peer)
+pub(super) async fn serve<T>(server: &Arc<Server>, stream: T, peer: Peer)
 where
     T: AsyncRead + AsyncWrite + Unpin + 'static,
 {
@@ -79,9 +82,9 @@ where
     let service = service_fn(|mut request: Request<Incoming>| {
         let open = OpenStream::asking(&streams);
         request.extensions_mut().insert(place.clone());
-        let answering = match refuse(inner, &request) {
+        let answering = match refuse(server, &request) {
             Some(refusal) => Err(refusal),
-            None => Ok(answer(inner, request, peer)),
+            None => Ok(answer(server, request, peer)),
         };
         async move {
             let mut answer = match answering {
@@ -96,16 +99,16 @@ where
     });
     let turn = Rc::new(Cell::new(READ_A_TURN));
     let stream = TokioIo::new(Turns { stream, left: Rc::clone(&turn) });
-    let connection = std::pin::pin!(builder(inner).serve_connection(stream, service));
-    match drive(inner, connection, Connection::graceful_shutdown, &streams, &turn).await {
+    let connection = std::pin::pin!(builder(server).serve_connection(stream, service));
+    match drive(server, connection, Connection::graceful_shutdown, &streams, &turn).await {
         End::Closed(Ok(())) | End::Idle => {}
         End::Closed(Err(error)) => count(failure(&error), &error),
         End::Flood => count("flood", &"too many requests were taken back, or their answers not taken"),
     }
 }
 
-fn builder(inner: &Server) -> Builder<OnThisThread> {
-    let (listener, options) = (&inner.listener, &inner.listener.http2);
+fn builder(server: &Server) -> Builder<OnThisThread> {
+    let (listener, options) = (&server.listener, &server.listener.http2);
     let mut builder = Builder::new(OnThisThread);
     builder
         .timer(TokioTimer::new())
@@ -123,8 +126,8 @@ fn builder(inner: &Server) -> Builder<OnThisThread> {
 }
 
 /// What is refused before anyone is asked.
-fn refuse(inner: &Server, request: &Request<Incoming>) -> Option<Answer> {
-    if request.headers().len() > inner.listener.max_headers {
+fn refuse(server: &Server, request: &Request<Incoming>) -> Option<Answer> {
+    if request.headers().len() > server.listener.max_headers {
         refused("http", "too many headers");
         return Some(plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too many headers\n"));
     }
@@ -137,7 +140,7 @@ fn refuse(inner: &Server, request: &Request<Incoming>) -> Option<Answer> {
 
 /// Drives a connection to its end, and watches the time and the server's own end meanwhile.
 async fn drive<C>(
-    inner: &Server,
+    server: &Server,
     mut connection: Pin<&mut C>,
     say_goodbye: impl Fn(Pin<&mut C>),
     streams: &Streams,
@@ -146,16 +149,16 @@ async fn drive<C>(
 where
     C: Future<Output = hyper::Result<()>>,
 {
-    let patience = Patience::new(&inner.listener);
-    let max_abandoned = ABANDONED_PER_STREAM.saturating_mul(inner.listener.http2.max_streams as usize);
+    let patience = Patience::new(&server.listener);
+    let max_abandoned = ABANDONED_PER_STREAM.saturating_mul(server.listener.http2.max_streams as usize);
     let mut timer = std::pin::pin!(tokio::time::sleep_until(after(Instant::now(), patience.step())));
-    let mut closed = inner.closed.subscribe();
+    let mut closed = server.closed.subscribe();
     let mut closed = std::pin::pin!(closed.wait_for(|closed| *closed));
     let (mut watching, mut leaving) = (false, false);
     poll_fn(|cx| {
         turn.set(READ_A_TURN);
         // The task's waker stays the same: what was registered once need not be asked each time.
-        let look = !watching || inner.closing.load(Ordering::Acquire);
+        let look = !watching || server.closing.load(Ordering::Acquire);
         if !leaving && look && closed.as_mut().poll(cx).is_ready() {
             leaving = true;
             // GOAWAY: requests that are under way are answered, and WebSockets closed by their sessions.

@@ -1,5 +1,6 @@
-//! The server's own listener: each worker accepts on a socket of its own (`SO_REUSEPORT`), or on one that all share, takes a WebSocket upgrade
-//! that comes first on a fast path, and leaves every other request to hyper. Both ways ask the same [`decide`](crate::door).
+//! The server's own listener: each worker accepts on a socket of its own (`SO_REUSEPORT`), or on one that all
+//! share, takes a WebSocket upgrade that comes first on a fast path, and leaves every other request to hyper.
+//! Both ways ask the same [`decide`](crate::door).
 
 mod accept;
 pub(crate) mod address;
@@ -52,8 +53,8 @@ impl Listening {
         Ok(listening)
     }
 
-    /// The address it listens on; its port is known even where the one asked for was 0. Of a Unix-domain socket, which has none, it is
-    /// `0.0.0.0:0`: such a one is [shown](std::fmt::Display) by its path.
+    /// The address it listens on; its port is known even where the one asked for was 0. Of a Unix-domain
+    /// socket, which has none, it is `0.0.0.0:0`: such a one is [shown](std::fmt::Display) by its path.
     pub fn local_addr(&self) -> SocketAddr {
         match self.bound {
             Bound::Tcp(address) => address,

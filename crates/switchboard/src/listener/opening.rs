@@ -1,5 +1,6 @@
-//! The first bytes of a connection, read and decided on: the PROXY protocol's header where it is on, then what is spoken
-//! ([`Speaks`]), and the request if its head is whole and asks for an upgrade. The same inside TLS.
+//! The first bytes of a connection, read and decided on: the PROXY protocol's header where it is on, then
+//! what is spoken ([`Speaks`]), and the request if its head is whole and asks for an upgrade. The same inside
+//! TLS.
 
 use std::future::poll_fn;
 use std::io;
@@ -85,8 +86,8 @@ struct TooFew {
 }
 
 impl TooFew {
-    /// Whether more may be told, now that bytes have come behind the first `before`. A head has no line ends where a search for
-    /// them ended before.
+    /// Whether more may be told, now that bytes have come behind the first `before`. A head has no line ends
+    /// where a search for them ended before.
     fn tells_more(&self, before: usize, max_head_bytes: usize) -> bool {
         let new = self.begun.get(before.saturating_sub(2)..).unwrap_or_default();
         !self.head || self.begun.len() > max_head_bytes || ends_head(new)
@@ -100,7 +101,8 @@ fn ends_head(bytes: &[u8]) -> bool {
 }
 
 impl Accepted {
-    /// Reads until it is clear what the first bytes are, those behind the PROXY protocol's header where it is on.
+    /// Reads until it is clear what the first bytes are, those behind the PROXY protocol's header where it is
+    /// on.
     pub(super) async fn first_bytes(&mut self, tls: Option<&Acceptor>) -> Result<First, Lost> {
         let may_request = tls.is_none_or(Acceptor::plain_too);
         if self.server.listener.proxy_protocol {
@@ -203,7 +205,8 @@ fn look(server: &Server, bytes: &[u8], peer: &Peer, may_request: bool) -> Result
     let limits = HeadLimits::default().max_bytes(options.max_head_bytes).max_headers(options.max_headers);
     let (parts, len) = match Head::new(limits).request(bytes) {
         Ok(Some(whole)) => whole,
-        // A head that comes in pieces is awaited here: hyper answers no draft's handshake byte for byte, and takes no target that is not encoded.
+        // A head that comes in pieces is awaited here: hyper answers no draft's handshake byte for byte, and
+        // takes no target that is not encoded.
         Ok(None) if !ends_head(bytes) => {
             return Err(TooFew { begun: bytes.to_vec(), head: true });
         }
@@ -219,7 +222,8 @@ fn look(server: &Server, bytes: &[u8], peer: &Peer, may_request: bool) -> Result
         Decision::Upgrade(upgrade) => First::Upgrade(upgrade, unread()),
         Decision::Answer(answer) => First::Answer(Box::new(answer)),
         Decision::Later(decision) => First::Later(Box::new(Later { decision, unread: unread(), parts })),
-        // None of a user's functions was asked for these: an upgrade of a path that is not ours, and no exchange asks for one.
+        // None of a user's functions was asked for these: an upgrade of a path that is not ours, and no
+        // exchange asks for one.
         Decision::Pass | Decision::Exchange(_) => return other(Speaks::Http1),
     })
 }

@@ -1,6 +1,6 @@
-//! Long polls on a connection of our own listener, without hyper: what a poll and a short POST need of
-//! [RFC 9112](https://www.rfc-editor.org/rfc/rfc9112), and no more. A request of any other kind is not touched: hyper has its bytes, and the
-//! connection from there on. Both ask the same function what to do (`door/`).
+//! Long polls on a connection of our own listener, without hyper: what a poll and a short POST need of [RFC
+//! 9112](https://www.rfc-editor.org/rfc/rfc9112), and no more. A request of any other kind is not touched:
+//! hyper has its bytes, and the connection from there on. Both ask the same function what to do (`door/`).
 //!
 //! A poll that waits keeps no buffer and no part of its request, and its answer goes out in one write.
 
@@ -32,14 +32,15 @@ use crate::http::{Answer, plain};
 use crate::server::Server;
 use crate::server::options::{ListenerOptions, after};
 
-/// Bytes that a client may send behind a request before it has its answer. From there on they stay in the kernel, and with them the end
-/// of the connection.
+/// Bytes that a client may send behind a request before it has its answer. From there on they stay in the
+/// kernel, and with them the end of the connection.
 const AHEAD: usize = 8 << 10;
 
-/// Serves polls for as long as nothing else comes. `bytes` were read already; given back are those from which on it is hyper's.
+/// Serves polls for as long as nothing else comes. `bytes` were read already; given back are those from which
+/// on it is hyper's.
 pub(super) async fn serve<S>(
     worker: &Worker,
-    inner: &Arc<Server>,
+    server: &Arc<Server>,
     stream: &mut S,
     mut bytes: Bytes,
     peer: Peer,
@@ -47,29 +48,29 @@ pub(super) async fn serve<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut idle = Idle::new(inner);
+    let mut idle = Idle::new(server);
     loop {
         let read = if bytes.is_empty() {
-            idle.read(worker, stream, |bytes| take(inner, bytes)).await?
+            idle.read(worker, stream, |bytes| take(server, bytes)).await?
         } else {
-            take(inner, &bytes)
+            take(server, &bytes)
         };
         let Poll { found, parts, body, is_last, behind } = match read {
             Read::Poll(poll) => *poll,
             Read::Other(bytes) => return Some(bytes),
         };
-        let peer = inner.proxies.resolve(peer, &parts.headers);
+        let peer = server.proxies.resolve(peer, &parts.headers);
         let (answer, mut ahead) = {
-            let serving = pin!(serve_found(inner, found, parts, body, peer));
+            let serving = pin!(serve_found(server, found, parts, body, peer));
             answered(worker, stream, serving, behind).await?
         };
-        let is_last = is_last || inner.closing.load(Ordering::Acquire);
-        let goes_on = write(worker, stream, answer, is_last, &mut ahead, &inner.listener).await;
+        let is_last = is_last || server.closing.load(Ordering::Acquire);
+        let goes_on = write(worker, stream, answer, is_last, &mut ahead, &server.listener).await;
         if !goes_on.is_ok_and(|goes_on| goes_on) {
             return None;
         }
         bytes = ahead.into();
-        idle.patience = inner.listener.keep_alive_timeout;
+        idle.patience = server.listener.keep_alive_timeout;
     }
 }
 
@@ -90,26 +91,27 @@ struct Poll {
     behind: Vec<u8>,
 }
 
-fn take(inner: &Server, bytes: &[u8]) -> Read {
-    poll_of(inner, bytes).map_or_else(|| Read::Other(Bytes::copy_from_slice(bytes)), Read::Poll)
+fn take(server: &Server, bytes: &[u8]) -> Read {
+    poll_of(server, bytes).map_or_else(|| Read::Other(Bytes::copy_from_slice(bytes)), Read::Poll)
 }
 
 /// The poll that the bytes begin with, if it is whole, and its like is all that it is.
-fn poll_of(inner: &Server, bytes: &[u8]) -> Option<Box<Poll>> {
+fn poll_of(server: &Server, bytes: &[u8]) -> Option<Box<Poll>> {
     if !bytes.starts_with(b"GET ") && !bytes.starts_with(b"POST ") {
         return None;
     }
-    let options = &inner.listener;
+    let options = &server.listener;
     let limits = HeadLimits::default().max_bytes(options.max_head_bytes).max_headers(options.max_headers);
     let (parts, len) = Head::new(limits).request(bytes).ok()??;
     let (length, is_last) = framing(&parts)?;
-    let found = inner.mounts.load().find(&parts.uri)?;
+    let found = server.mounts.load().find(&parts.uri)?;
     let (body, behind) = bytes.get(len..)?.split_at_checked(length)?;
     let body = Full::new(Bytes::copy_from_slice(body));
     Some(Box::new(Poll { found, parts, body, is_last, behind: behind.to_vec() }))
 }
 
-/// The length of a request's body, and whether the request is the connection's last, as its head has it. `None`: it is for hyper to say.
+/// The length of a request's body, and whether the request is the connection's last, as its head has it.
+/// `None`: it is for hyper to say.
 fn framing(parts: &Parts) -> Option<(usize, bool)> {
     if parts.version != Version::HTTP_11 {
         return None;
@@ -149,8 +151,8 @@ fn decimal(digits: &[u8]) -> Option<usize> {
     digits.parse().ok()
 }
 
-/// Awaits the answer to a request, and listens for the end of its caller meanwhile, which drops the request. What comes `ahead` of its time
-/// is kept.
+/// Awaits the answer to a request, and listens for the end of its caller meanwhile, which drops the request.
+/// What comes `ahead` of its time is kept.
 async fn answered<S>(
     worker: &Worker,
     stream: &mut S,
@@ -217,7 +219,7 @@ where
 
 /// A connection between two requests: it ends with the server, or when the next one does not come in time.
 struct Idle<'a> {
-    inner: &'a Server,
+    server: &'a Server,
     since: Instant,
     /// How long the next request has: less for a connection's first.
     patience: Duration,
@@ -228,13 +230,13 @@ struct Idle<'a> {
 }
 
 impl<'a> Idle<'a> {
-    fn new(inner: &'a Server) -> Self {
-        let mut closed = inner.closed.subscribe();
+    fn new(server: &'a Server) -> Self {
+        let mut closed = server.closed.subscribe();
         let closed = Box::pin(async move {
             let _ended = closed.wait_for(|closed| *closed).await;
         });
-        let patience = inner.listener.head_timeout;
-        Self { inner, since: Instant::now(), patience, timer: None, closed, is_watching: false }
+        let patience = server.listener.head_timeout;
+        Self { server, since: Instant::now(), patience, timer: None, closed, is_watching: false }
     }
 
     async fn read<S, T>(
@@ -263,7 +265,7 @@ impl<'a> Idle<'a> {
 
     /// The task's waker stays the same: what was registered once need not be asked at each request.
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> task::Poll<()> {
-        if self.is_watching && !self.inner.closing.load(Ordering::Acquire) {
+        if self.is_watching && !self.server.closing.load(Ordering::Acquire) {
             return task::Poll::Pending;
         }
         self.is_watching = true;
@@ -336,7 +338,8 @@ async fn write_all<S: AsyncWrite + Unpin>(
     }
 }
 
-/// Writes the pieces of a body as they come, each as a chunk, and listens for the end of the client meanwhile.
+/// Writes the pieces of a body as they come, each as a chunk, and listens for the end of the client
+/// meanwhile.
 async fn write_pieces<S>(
     worker: &Worker,
     stream: &mut S,

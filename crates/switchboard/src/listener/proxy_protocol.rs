@@ -1,4 +1,5 @@
-//! The PROXY protocol's header, by which a proxy of TCP connections says whom it speaks for. Sans-I/O: bytes in, an address out.
+//! The PROXY protocol's header, by which a proxy of TCP connections says whom it speaks for. Sans-I/O: bytes
+//! in, an address out.
 //!
 //! [The PROXY protocol, versions 1 and 2](https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt).
 
@@ -10,8 +11,8 @@ use thiserror::Error;
 /// A header of version 1, its line end included, is no longer (section 2.1).
 const MAX_V1: usize = 107;
 
-/// What a header of version 2 may hold behind its first 16 bytes. The protocol lets it be 64 KiB; what proxies send, certificates' names
-/// among it, is far below this.
+/// What a header of version 2 may hold behind its first 16 bytes. The protocol lets it be 64 KiB; what
+/// proxies send, certificates' names among it, is far below this.
 const MAX_V2: usize = 4096;
 
 const V1: &[u8] = b"PROXY ";
@@ -119,7 +120,8 @@ fn parse_v2(bytes: &[u8]) -> Result<Option<(Source, usize)>, ProxyError> {
     Ok(Some((source, 16 + len)))
 }
 
-/// The first of two addresses of `A` bytes, and the first of the two ports behind them; what is behind all `ALL` bytes are TLVs, not looked at.
+/// The first of two addresses of `A` bytes, and the first of the two ports behind them; what is behind all
+/// `ALL` bytes are TLVs, not looked at.
 fn v2_source<const A: usize, const ALL: usize>(block: &[u8]) -> Option<Source>
 where
     [u8; A]: Into<IpAddr>,

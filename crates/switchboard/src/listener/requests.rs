@@ -30,20 +30,20 @@ use crate::transport::rewind::Rewind;
 const READ_BUFFER: usize = 64 << 10;
 
 /// Serves requests until the connection ends or becomes another.
-pub(super) async fn serve(inner: &Arc<Server>, stream: Rewind, peer: Peer) {
+pub(super) async fn serve(server: &Arc<Server>, stream: Rewind, peer: Peer) {
     let clock = Rc::new(Clock::new());
-    let keep_alive = KeepAliveHeader::new(&inner.listener);
+    let keep_alive = KeepAliveHeader::new(&server.listener);
     let service = service_fn(|request: Request<Incoming>| {
         let answering = Answering::new(&clock);
         let keep_alive = keep_alive.of(&request);
-        let answer = answer(inner, request, peer);
+        let answer = answer(server, request, peer);
         async move {
             let mut answer = answer.await;
             KeepAliveHeader::add(keep_alive, answer.headers_mut());
             Ok::<_, Infallible>(answer.map(|body| TimedBody { body, answering }))
         }
     });
-    let options = &inner.listener;
+    let options = &server.listener;
     let connection = hyper::server::conn::http1::Builder::new()
         // A head and a short body are better copied together than written as two slices.
         .writev(false)
@@ -55,12 +55,12 @@ pub(super) async fn serve(inner: &Arc<Server>, stream: Rewind, peer: Peer) {
     let mut connection = std::pin::pin!(connection);
     let patience = Patience::new(options);
     let mut timer = std::pin::pin!(tokio::time::sleep_until(after(Instant::now(), patience.step())));
-    let mut closed = inner.closed.subscribe();
+    let mut closed = server.closed.subscribe();
     let mut closed = std::pin::pin!(closed.wait_for(|closed| *closed));
     let mut watching = Watching::No;
     let ended = poll_fn(|cx| {
         // The task's waker stays the same: what was registered once need not be asked at each request.
-        if watching == Watching::No || (watching == Watching::Yes && inner.closing.load(Ordering::Acquire)) {
+        if watching == Watching::No || (watching == Watching::Yes && server.closing.load(Ordering::Acquire)) {
             watching = Watching::Yes;
             if closed.as_mut().poll(cx).is_ready() {
                 watching = Watching::Done;
@@ -92,8 +92,8 @@ enum Watching {
     Done,
 }
 
-/// Since when a connection awaits the head of a request. hyper has such a clock too, but sets and clears a timer of the runtime for
-/// each request; here one for each connection is looked at now and then.
+/// Since when a connection awaits the head of a request. hyper has such a clock too, but sets and clears a
+/// timer of the runtime for each request; here one for each connection is looked at now and then.
 struct Clock {
     /// Requests whose answer is not written.
     answering: Cell<usize>,
@@ -172,21 +172,21 @@ fn count(error: &hyper::Error) {
 
 /// Answers a request: ours, or the fallback's. It is decided upon before this returns.
 pub(super) fn answer(
-    inner: &Arc<Server>,
+    server: &Arc<Server>,
     mut request: Request<Incoming>,
     peer: Peer,
 ) -> impl Future<Output = Response<ResponseBody<FallbackBody>>> + use<> {
-    let inner = Arc::clone(inner);
-    let peer = inner.proxies.resolve(peer, request.headers());
+    let server = Arc::clone(server);
+    let peer = server.proxies.resolve(peer, request.headers());
     request.extensions_mut().insert(peer);
     if let Some(address) = peer.address {
         request.extensions_mut().insert(address);
     }
-    let serving = serve_request(&inner, request, peer);
+    let serving = serve_request(&server, request, peer);
     async move {
         match serving.await {
             Served::Answer(answer) => own(answer),
-            Served::Pass(request) => fallback(&inner, request).await,
+            Served::Pass(request) => fallback(&server, request).await,
         }
     }
 }
@@ -195,8 +195,8 @@ pub(super) fn own(answer: Answer) -> Response<ResponseBody<FallbackBody>> {
     answer.map(ResponseBody::own)
 }
 
-async fn fallback(inner: &Server, request: Request<Incoming>) -> Response<ResponseBody<FallbackBody>> {
-    let Some(fallback) = inner.fallback.get() else {
+async fn fallback(server: &Server, request: Request<Incoming>) -> Response<ResponseBody<FallbackBody>> {
+    let Some(fallback) = server.fallback.get() else {
         return own(plain(StatusCode::NOT_FOUND, "not found\n"));
     };
     match fallback.call(request).await {

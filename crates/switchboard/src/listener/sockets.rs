@@ -123,7 +123,8 @@ pub(super) async fn open(
     }
 }
 
-/// Each worker gets the same socket: there is no `SO_REUSEPORT` for them. Whoever is free first takes the next connection.
+/// Each worker gets the same socket, as there is no `SO_REUSEPORT` for Unix-domain sockets. The first free
+/// worker takes the next connection.
 fn share_unix(listener: &StdUnixListener, workers: usize) -> io::Result<Vec<StdListener>> {
     (0..workers).map(|_| listener.try_clone().map(StdListener::Unix)).collect()
 }
@@ -146,8 +147,8 @@ fn bind_tcp(address: SocketAddr, backlog: u32, workers: usize) -> io::Result<Soc
     Ok(Sockets { bound: Bound::Tcp(address), each, file: None })
 }
 
-/// The address with its port, if nobody listens there: with `SO_REUSEPORT` alone a second server would share the first one's
-/// connections, in silence.
+/// The address with its port, if nobody listens there: with `SO_REUSEPORT` alone a second server would share
+/// the first one's connections, in silence.
 fn claim(address: SocketAddr) -> io::Result<SocketAddr> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // What is left of connections that have ended is no hindrance.
@@ -183,7 +184,8 @@ fn bind_unix(path: &Path, mode: Option<u32>, backlog: u32) -> io::Result<(StdUni
     Ok((socket.into(), file))
 }
 
-/// Removes the file of a socket that nobody listens to. One that somebody listens to is left for `bind` to stumble over.
+/// Removes the file of a socket that nobody listens to. One that somebody listens to is left for `bind` to
+/// stumble over.
 fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(there) if there.file_type().is_socket() => {}

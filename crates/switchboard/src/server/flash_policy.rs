@@ -2,13 +2,16 @@
 
 use std::fmt::{self, Write};
 
-/// Which pages' Flash may open sockets to this server, and to which of its ports. Default: those of every domain, to every port.
+/// Which pages' Flash may open sockets to this server, and to which of its ports. Default: those of every
+/// domain, to every port.
 ///
-/// It only says what a player lets its pages do: it is no check of the connections that come, which [origins](crate::Origins) are.
+/// It only says what a player lets its pages do: it is no check of the connections that come, which
+/// [origins](crate::Origins) are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FlashPolicy {
-    /// Domains (`example.org`, `*.example.org`, `*`), each allowed the same. Default `*`. None at all lets no page in.
+    /// Domains (`example.org`, `*.example.org`, `*`), each allowed the same. Default `*`. None at all lets no
+    /// page in.
     pub domains: Vec<String>,
     /// Ports: `*`, or a list of numbers and ranges, `80,443,3000-3010`. Default `*`.
     pub ports: String,

@@ -111,10 +111,12 @@ impl std::fmt::Debug for KeepAlive {
     }
 }
 
-/// How often sessions are told of a shutdown: one that was being opened as the others were told is not missed.
+/// How often sessions are told of a shutdown: one that was being opened as the others were told is not
+/// missed.
 const TELL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How long a worker has to cut its connections by itself. One that is stuck in a handler takes longer; then it is not waited for.
+/// How long a worker has to cut its connections by itself. One that is stuck in a handler takes longer; then
+/// it is not waited for.
 const CUT_TIME: Duration = Duration::from_secs(1);
 
 pub(crate) async fn shut_down(server: Arc<Server>, deadline: Duration) -> bool {
@@ -134,7 +136,8 @@ pub(crate) async fn shut_down(server: Arc<Server>, deadline: Duration) -> bool {
         let left = server.connections.open();
         metrics::counter!("switchboard_connections_cut_total").increment(left as u64);
         tracing::warn!(left, "connections are cut at the deadline");
-        // Services are told of these ends, too: asked a second time, a worker has done what followed from the first.
+        // Services are told of these ends, too: asked a second time, a worker has done what followed from the
+        // first.
         let cut = async {
             for _ in 0..2 {
                 on_each_worker(&server.hub, cut_closing).await;
@@ -144,7 +147,8 @@ pub(crate) async fn shut_down(server: Arc<Server>, deadline: Duration) -> bool {
     }
     for number in 0..server.hub.workers() {
         let server = Arc::clone(&server);
-        // In a task of its own: a worker that is stuck in a handler does not hold up the others, nor the caller.
+        // In a task of its own: a worker that is stuck in a handler does not hold up the others, nor the
+        // caller.
         tokio::spawn(async move { server.hub.send_when_room(WorkerId(number as u8), Command::Stop).await });
     }
     ended

@@ -77,8 +77,8 @@ impl ConnectionLimit {
         if before >= self.max { Err(Refusal::Total) } else { Ok(permit) }
     }
 
-    /// A place for what another server has let in: a request, or a connection that was upgraded. It is waited for in the end,
-    /// but not refused.
+    /// A place for what another server has let in: a request, or a connection that was upgraded. It is waited
+    /// for in the end, but not refused.
     pub(crate) fn guest(self: &Arc<Self>) -> Permit {
         self.count().1
     }
@@ -109,7 +109,8 @@ impl ConnectionLimit {
 }
 
 impl Permit {
-    /// Counts the connection for an address: its peer's, or its client's where a PROXY protocol header names one.
+    /// Counts the connection for an address: its peer's, or its client's where a PROXY protocol header names
+    /// one.
     pub(crate) fn count_for(&mut self, address: IpAddr) -> Result<(), Refusal> {
         if self.limit.max_per_address == usize::MAX {
             return Ok(());
