@@ -1,8 +1,9 @@
 //! An event on its way to many, written once; and how each protocol writes it for its members: its dialect.
 //!
-//! An [`Event`] is a name, arguments as JSON and attachments. A member of a namespace has a [`Variant`]: the number of its protocol's
-//! [`Dialect`] in the server's table, and a view, which is the number of the one event that the member sees, where its protocol shows but
-//! one. What a view means is looked up when an event is written, so nothing about members is known where events are emitted.
+//! An [`Event`] is a name, arguments as JSON and attachments. A member of a namespace has a [`Variant`]: the
+//! number of its protocol's [`Dialect`] in the server's table, and a view, which is the number of the one
+//! event that the member sees, where its protocol shows but one. What a view means is looked up when an event
+//! is written, so nothing about members is known where events are emitted.
 
 use std::any::TypeId;
 use std::borrow::Cow;
@@ -18,8 +19,9 @@ use crate::transport::framing::{Layout, uncompressed, write_binary, write_text};
 
 /// How a protocol writes events for its members.
 pub trait Dialect: Send + Sync + 'static {
-    /// Writes the event as one packet, which may be several messages. `view`: the event that the member sees; see
-    /// [`Event::is_shown_by`]. `false`: members of this view have no use for the event, and nothing that was written goes to them.
+    /// Writes the event as one packet, which may be several messages. `view`: the event that the member sees;
+    /// see [`Event::is_shown_by`]. `false`: members of this view have no use for the event, and nothing that
+    /// was written goes to them.
     ///
     /// Called once for each form that the recipients of a broadcast need, on each worker.
     fn write(&self, event: &Event, view: u16, out: &mut Messages<'_>) -> bool;
@@ -137,7 +139,8 @@ impl Event {
         Ok(Self { scope: Arc::clone(scope), json, attachments, compress })
     }
 
-    /// Reads an event that another node has [written](Payload::write). `None`: it is none, or its namespace is not known here.
+    /// Reads an event that another node has [written](Payload::write). `None`: it is none, or its namespace
+    /// is not known here.
     pub(crate) fn read(bytes: &[u8], scope: impl FnOnce(&str) -> Option<Arc<EventScope>>) -> Option<Self> {
         let (&compress, rest) = bytes.split_first()?;
         let (name, rest) = take_part(rest)?;
@@ -273,7 +276,8 @@ impl<'a> Messages<'a> {
         write_binary(self.framing, self.out, bytes);
     }
 
-    /// Whether binary messages can be told from text. Those of the [drafts](crate::Builder::drafts) hixie-75 and -76 cannot.
+    /// Whether binary messages can be told from text. Those of the [drafts](crate::Builder::drafts) hixie-75
+    /// and -76 cannot.
     pub fn takes_binary(&self) -> bool {
         self.layout.has_binary()
     }

@@ -113,8 +113,9 @@ pub(super) fn check_syntax(data: &str, offset: usize, max_depth: usize) -> Resul
     }
 }
 
-/// A cursor to read arguments again with, which may nest deeper than `serde_json` reads by itself; or the error, if that is not the reason
-/// for it. An error found while reading as a type is one of syntax if the text has one anywhere.
+/// A cursor to read arguments again with, which may nest deeper than `serde_json` reads by itself; or the
+/// error, if that is not the reason for it. An error found while reading as a type is one of syntax if the
+/// text has one anywhere.
 #[cold]
 fn deep_cursor(
     error: ArgsError,

@@ -14,8 +14,8 @@ pub(super) fn skip_space(bytes: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// The offset of the first byte from `at` on that does not stand for itself in a string of JSON: a quote, a backslash, a control
-/// character; the end if there is none.
+/// The offset of the first byte from `at` on that does not stand for itself in a string of JSON: a quote, a
+/// backslash, a control character; the end if there is none.
 #[inline]
 pub(super) fn plain_until(bytes: &[u8], mut at: usize) -> usize {
     while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
@@ -51,16 +51,16 @@ const ONES: u64 = u64::from_ne_bytes([1; 8]);
 /// The highest bit of each byte.
 const HIGH: u64 = 0x80 * ONES;
 
-/// Sets the highest bit of the first byte of a word, from the lowest on, that is `byte`. All other bits mean nothing, but if there is no
-/// such byte no highest bit is set.
+/// Sets the highest bit of the first byte of a word, from the lowest on, that is `byte`. All other bits mean
+/// nothing, but if there is no such byte no highest bit is set.
 #[inline]
 fn holds(word: u64, byte: u8) -> u64 {
     let zeros = word ^ (ONES * u64::from(byte));
     zeros.wrapping_sub(ONES) & !zeros
 }
 
-/// Sets the highest bit of the first byte of a word, from the lowest on, that is a quote, a backslash or a control character. The bits
-/// above that mean nothing; zero: there is none.
+/// Sets the highest bit of the first byte of a word, from the lowest on, that is a quote, a backslash or a
+/// control character. The bits above that mean nothing; zero: there is none.
 #[inline]
 fn not_plain(word: u64) -> u64 {
     let control = word.wrapping_sub(0x20 * ONES) & !word;

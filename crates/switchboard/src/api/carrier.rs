@@ -9,11 +9,12 @@ use switchboard_hub::{HubError, Session, Worker};
 use crate::handshake::Handshake;
 use crate::{DisconnectReason, Error, SocketId};
 
-/// A session that carries the sockets of one client: how a protocol tells the client of their events, and what sockets ask of their
-/// session. What the client sends goes to its [`Sockets`](crate::protocol::Sockets).
+/// A session that carries the sockets of one client: how a protocol tells the client of their events, and
+/// what sockets ask of their session. What the client sends goes to its
+/// [`Sockets`](crate::protocol::Sockets).
 ///
-/// All is called on the worker's thread. A packet is queued in the session's outbox ([`Worker::write`]) when a method returns, so that the
-/// order is that of the calls.
+/// All is called on the worker's thread. A packet is queued in the session's outbox ([`Worker::write`]) when
+/// a method returns, so that the order is that of the calls.
 pub trait Carrier: 'static {
     /// The session, as the hub knows it: the members of namespaces are written to by it.
     fn session(self: Rc<Self>) -> Rc<dyn Session>;
@@ -33,13 +34,15 @@ pub trait Carrier: 'static {
     /// Queues an event or an acknowledgement.
     ///
     /// # Errors
-    /// [`HubError::OutboxFull`]: nothing of the packet was queued. [`HubError::Gone`]: the session has closed.
+    /// [`HubError::OutboxFull`]: nothing of the packet was queued. [`HubError::Gone`]: the session has
+    /// closed.
     fn send(self: Rc<Self>, worker: &Rc<Worker>, packet: Outgoing<'_>) -> Result<(), HubError>;
 
     /// Tells the client that it is in a namespace, and the id of its socket there.
     fn connected(self: Rc<Self>, worker: &Rc<Worker>, namespace: &str, id: SocketId);
 
-    /// Tells the client that it was refused. What it may know of the reason is [`Error::public_message`] and [`Error::data`].
+    /// Tells the client that it was refused. What it may know of the reason is [`Error::public_message`] and
+    /// [`Error::data`].
     fn refused(self: Rc<Self>, worker: &Rc<Worker>, namespace: &str, error: &Error);
 
     /// Tells the client that the server has disconnected it from a namespace.
@@ -51,10 +54,12 @@ pub trait Carrier: 'static {
     /// Takes input again.
     fn resume(self: Rc<Self>, worker: &Rc<Worker>);
 
-    /// Closes the session, behind what waits. [`Sockets::closed`](crate::protocol::Sockets::closed) is to be called with the reason.
+    /// Closes the session, behind what waits. [`Sockets::closed`](crate::protocol::Sockets::closed) is to be
+    /// called with the reason.
     fn close(self: Rc<Self>, worker: &Rc<Worker>, reason: DisconnectReason);
 
-    /// Makes sure that [`Sockets::on_timer`](crate::protocol::Sockets::on_timer) is called at `deadline` at the latest.
+    /// Makes sure that [`Sockets::on_timer`](crate::protocol::Sockets::on_timer) is called at `deadline` at
+    /// the latest.
     fn arm(&self, worker: &Worker, deadline: Instant);
 }
 
@@ -75,7 +80,8 @@ pub struct Head<'a> {
     pub kind: Kind,
     /// The namespace.
     pub namespace: &'a str,
-    /// Of an event, the id that the client is to acknowledge it with, if it is; of an acknowledgement, the one it answers.
+    /// Of an event, the id that the client is to acknowledge it with, if it is; of an acknowledgement, the
+    /// one it answers.
     pub id: Option<u64>,
 }
 

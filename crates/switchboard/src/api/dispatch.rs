@@ -1,4 +1,5 @@
-//! How events reach handlers: in order for each socket, in place where a handler does not wait, held back where one does.
+//! How events reach handlers: in order for each socket, in place where a handler does not wait, held back
+//! where one does.
 
 use std::cell::Cell;
 use std::pin::pin;
@@ -70,7 +71,8 @@ impl LocalSocket {
         });
     }
 
-    /// Awaits a handler, then calls those after it. A socket that has gone meanwhile is not kept by its handlers.
+    /// Awaits a handler, then calls those after it. A socket that has gone meanwhile is not kept by its
+    /// handlers.
     async fn finish(me: &Weak<Self>, worker: &Rc<Worker>, event: HeldEvent, mut stopped: Stopped) {
         loop {
             let Stopped { call, step, waiting, concurrent, chain } = stopped;
@@ -168,7 +170,8 @@ impl LocalSocket {
         }
     }
 
-    /// A handler failed, or panicked where there is no error. Returns whether the event is handed on all the same.
+    /// A handler failed, or panicked where there is no error. Returns whether the event is handed on all the
+    /// same.
     #[cold]
     fn fail(
         &self,

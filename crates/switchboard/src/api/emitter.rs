@@ -17,7 +17,8 @@ use crate::{AckError, EmitError};
 /// How long an acknowledgement is awaited unless [`Socket::timeout`] says otherwise.
 const ACK_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// An event in the making: how it is sent to one socket. Made by [`Socket::timeout`], [`Socket::volatile`] and [`Socket::compress`].
+/// An event in the making: how it is sent to one socket. Made by [`Socket::timeout`], [`Socket::volatile`]
+/// and [`Socket::compress`].
 #[derive(Debug, Clone, Copy)]
 #[must_use = "nothing is sent until `emit` is called"]
 pub struct Emitter<'a> {

@@ -16,12 +16,13 @@ use super::socket::Socket;
 use crate::functions::{caught, caught_future, poll_caught};
 use crate::{DisconnectReason, EventsDropped};
 
-/// The rooms that a socket was in at its end, kept with it where it is no member any more when `on_disconnect` is called.
+/// The rooms that a socket was in at its end, kept with it where it is no member any more when
+/// `on_disconnect` is called.
 pub(crate) struct RoomsAtEnd(pub(crate) Vec<RoomName>);
 
 impl LocalSocket {
-    /// The client has left the namespace, or its session has ended. Events that wait for a handler are handled yet, in order; then
-    /// `on_disconnect` is called.
+    /// The client has left the namespace, or its session has ended. Events that wait for a handler are
+    /// still handled, in order. Then `on_disconnect` is called.
     pub(crate) fn leave(self: &Rc<Self>, worker: &Rc<Worker>, reason: DisconnectReason) {
         let Some(was_connected) = self.stop(worker, reason) else { return };
         if !was_connected || self.queue.len() == 0 {
@@ -57,7 +58,8 @@ impl LocalSocket {
         }
     }
 
-    /// The socket sends nothing any more. Returns whether it had connected; `None`: it has been stopped before.
+    /// The socket sends nothing any more. Returns whether it had connected; `None`: it has been stopped
+    /// before.
     fn stop(&self, worker: &Worker, reason: DisconnectReason) -> Option<bool> {
         if self.presence.get() != Presence::Here {
             return None;
@@ -155,7 +157,8 @@ fn report_outcome(socket: &Socket, handler: &'static str, outcome: Option<Outcom
     }
 }
 
-/// A socket that has left, and whose events are handled yet. When this is dropped, for whatever reason, the socket has ended.
+/// A socket that has left while its events are still handled. When this is dropped, for whatever reason, the
+/// socket has ended.
 struct Ending {
     socket: Rc<LocalSocket>,
     worker: Rc<Worker>,
@@ -180,7 +183,6 @@ impl Drop for Ending {
     fn drop(&mut self) {
         self.socket.drop_events(&self.worker, self.dropped);
         self.socket.end(&self.worker, self.reason, true);
-        // Their room at the end is for `on_disconnect`.
         drop(self.socket.handled.take());
     }
 }

@@ -19,7 +19,8 @@ use crate::functions::{caught, caught_future};
 
 /// A socket on its way into a namespace: middleware, extractors, the answer, `on_connect`.
 ///
-/// It does not keep the client's sockets: where a middleware waits for ever, what is left of a client that has gone is this and the handle.
+/// It does not keep the client's sockets: where a middleware waits for ever, what is left of a client that
+/// has gone is this and the handle.
 pub(super) struct Joining {
     pub(super) worker: Rc<Worker>,
     pub(super) sockets: Weak<Sockets>,
@@ -70,7 +71,8 @@ impl Joining {
         local.is_here().then_some((sockets, local))
     }
 
-    /// Runs the middleware, then lets each `on_connect` take its arguments. Errors that the client is not told have been reported.
+    /// Runs the middleware, then lets each `on_connect` take its arguments. Errors that the client is not
+    /// told have been reported.
     async fn admit(&self) -> Result<Vec<Extracted>, Error> {
         let context = Connecting { socket: self.socket.clone() };
         let extract = |kind, handler: &AnySocketHandler<Connecting>| {

@@ -1,4 +1,5 @@
-//! A socket on its worker: what it sends, and the acknowledgements it awaits. How its events reach handlers is in [`dispatch`](super::dispatch).
+//! A socket on its worker: what it sends, and the acknowledgements it awaits. How its events reach handlers
+//! is in [`dispatch`](super::dispatch).
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -28,7 +29,8 @@ use crate::{AckError, DisconnectReason};
 /// Handlers of one socket alone, by event; `true`: for one event only.
 type OwnHandlers = HashMap<Box<str>, (Registered, bool), foldhash::fast::RandomState>;
 
-/// Handlers of one socket alone that see all its events. Replaced as a whole when one is added: an event on its way keeps those it met.
+/// Handlers of one socket alone that see all its events. Replaced as a whole when one is added: an event on
+/// its way keeps those it met.
 #[derive(Clone, Default)]
 pub(crate) struct EarlyHandlers {
     pub(crate) any: Vec<AnyEventHandler>,
@@ -71,7 +73,7 @@ pub(crate) struct LocalSocket {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Presence {
     Here,
-    /// It has left its namespace, and events of it are handled yet.
+    /// It has left its namespace; its events are still handled.
     Ending,
     Gone,
 }

@@ -1,9 +1,10 @@
-//! What users hold: namespaces, sockets, handlers and their extractors, rooms, acknowledgements. It names no protocol: a protocol
-//! carries sockets, and brings their events here.
+//! What users hold: namespaces, sockets, handlers and their extractors, rooms, acknowledgements. It names no
+//! protocol: a protocol carries sockets, and brings their events here.
 //!
-//! Reading order: [`namespace`] (handlers and rooms), [`socket`] (a socket as users hold it), [`local`] (a socket on its worker),
-//! [`dispatch`] and [`queue`] (order, holding back), [`ending`], [`handler`] and [`extract`] (users' functions), [`report`] (their
-//! errors), [`emitter`] (an event to one), [`operator`] (broadcasts), [`ack`].
+//! Reading order: [`namespace`] (handlers and rooms), [`socket`] (a socket as users hold it), [`local`] (a
+//! socket on its worker), [`dispatch`] and [`queue`] (order, holding back), [`ending`], [`handler`] and
+//! [`extract`] (users' functions), [`report`] (their errors), [`emitter`] (an event to one), [`operator`]
+//! (broadcasts), [`ack`].
 
 pub(crate) mod ack;
 pub(crate) mod carrier;

@@ -108,9 +108,11 @@ impl NamespaceInner {
     }
 }
 
-/// A namespace: a path of its own for events, with its own sockets, handlers and rooms. Cloning gives another handle to it.
+/// A namespace: a path of its own for events, with its own sockets, handlers and rooms. Cloning gives another
+/// handle to it.
 ///
-/// Handlers are registered once, for all its sockets; sockets that are connected already have those that are added later, too.
+/// Handlers are registered once, for all its sockets; sockets that are connected already have those that are
+/// added later, too.
 ///
 /// ```
 /// use serde::Deserialize;
@@ -156,18 +158,19 @@ impl Namespace {
 
     /// Handles an event. Registering another handler for the same event replaces the first.
     ///
-    /// Events of one socket are handled in the order they came: a plain handler runs in place, an async one holds back the
-    /// further events of its socket until it is done. An async handler that holds back events for
-    /// [some seconds](crate::SocketIoOptions::held_warning) is named in the log.
+    /// Events of one socket are handled in the order they came: a plain handler runs in place, an async one
+    /// holds back the further events of its socket until it is done. An async handler that holds back events
+    /// for [some seconds](crate::SocketIoOptions::held_warning) is named in the log.
     ///
     /// The handler's return value is the acknowledgement, which is sent whenever the client asks for one:
     ///
     /// - a value is the one argument of the client's callback, and what `emitWithAck` gives;
-    /// - a tuple is several arguments; **`emitWithAck` gives the first of them only**. A list as one argument is an array or a `Vec`, or a
-    ///   tuple within a tuple: `((a, b),)`;
+    /// - a tuple is several arguments; **`emitWithAck` gives the first of them only**. A list as one argument
+    ///   is an array or a `Vec`, or a tuple within a tuple: `((a, b),)`;
     /// - nothing (`()`) is a callback without arguments;
-    /// - an `Err` goes to [`on_error`](Self::on_error). The client gets no acknowledgement, and meets its time-out, unless the error has a
-    ///   [reply](crate::Error::with_reply) or the namespace [makes one](Self::on_error_reply).
+    /// - an `Err` goes to [`on_error`](Self::on_error). The client gets no acknowledgement, and meets its
+    ///   time-out, unless the error has a [reply](crate::Error::with_reply) or the namespace [makes
+    ///   one](Self::on_error_reply).
     ///
     /// To send it later, or not at all, take an [`Ack`](crate::Ack). A handler that panics closes its socket.
     pub fn on<M>(&self, event: &str, handler: impl EventHandler<M>) -> &Self {
@@ -210,8 +213,8 @@ impl Namespace {
         self
     }
 
-    /// Calls the handler with every event, first of all and in the order of registration. What it returns is no acknowledgement; an
-    /// `Err` of its goes to [`on_error`](Self::on_error), and the event goes on.
+    /// Calls the handler with every event, first of all and in the order of registration. What it returns is
+    /// no acknowledgement; an `Err` of its goes to [`on_error`](Self::on_error), and the event goes on.
     pub fn on_any<M>(&self, handler: impl EventHandler<M>) -> &Self {
         let handler = self.early(HandlerKind::Any, handler);
         self.inner.change(|table| table.any.push(handler));
@@ -231,20 +234,23 @@ impl Namespace {
         self
     }
 
-    /// Calls the handler with every event, before the event's own handler; an `Err` of its stops the event and goes to
-    /// [`on_error`](Self::on_error) (`socket.use` of Node). What it returns is no acknowledgement.
+    /// Calls the handler with every event, before the event's own handler; an `Err` of its stops the event
+    /// and goes to [`on_error`](Self::on_error) (`socket.use` of Node). What it returns is no
+    /// acknowledgement.
     pub fn event_middleware<M>(&self, middleware: impl EventHandler<M>) -> &Self {
         let middleware = self.early(HandlerKind::EventMiddleware, middleware);
         self.inner.change(|table| table.event_middleware.push(middleware));
         self
     }
 
-    /// Calls the handler for each socket that asks to connect, in the order of registration; an `Err` refuses it, and is sent to it as
-    /// `CONNECT_ERROR` with its [data](crate::Error::with_data) and, if it was made by [`Error::new`](crate::Error::new), its message
-    /// (`namespace.use` of Node). The client sees any other error as `internal error`; [`on_error`](Self::on_error) or the log has it.
+    /// Calls the handler for each socket that asks to connect, in the order of registration; an `Err` refuses
+    /// it, and is sent to it as `CONNECT_ERROR` with its [data](crate::Error::with_data) and, if it was made
+    /// by [`Error::new`](crate::Error::new), its message (`namespace.use` of Node). The client sees any other
+    /// error as `internal error`; [`on_error`](Self::on_error) or the log has it.
     ///
-    /// The socket is not connected yet: it has its id, handshake and auth, and values may be [kept](Socket::insert) on it, but emitting,
-    /// joining rooms and registering handlers fail with [`EmitError::Disconnected`]; [`on_connect`](Self::on_connect) is the place for those.
+    /// The socket is not connected yet: it has its id, handshake and auth, and values may be
+    /// [kept](Socket::insert) on it, but emitting, joining rooms and registering handlers fail with
+    /// [`EmitError::Disconnected`]; [`on_connect`](Self::on_connect) is the place for those.
     pub fn middleware<M>(&self, middleware: impl SocketHandler<Connecting, M>) -> &Self {
         let middleware = self.socket_handler(HandlerKind::Middleware, middleware);
         self.inner.change(|table| table.middleware.push(middleware));
@@ -253,37 +259,42 @@ impl Namespace {
 
     /// Calls the handler for each socket that has connected.
     ///
-    /// Its arguments are extracted before CONNECT is answered: one that fails is a `CONNECT_ERROR`, as an error of
-    /// [`middleware`](Self::middleware) is. Events of the socket wait until it has returned; an `Err` from it disconnects the socket.
+    /// Its arguments are extracted before CONNECT is answered: one that fails is a `CONNECT_ERROR`, as an
+    /// error of [`middleware`](Self::middleware) is. Events of the socket wait until it has returned; an
+    /// `Err` from it disconnects the socket.
     pub fn on_connect<M>(&self, handler: impl SocketHandler<Connecting, M>) -> &Self {
         let handler = self.socket_handler(HandlerKind::Connect, handler);
         self.inner.change(|table| table.connect.push(handler));
         self
     }
 
-    /// Calls the handler for each socket that was disconnected, with the [`DisconnectReason`](crate::DisconnectReason). The socket is still in
-    /// its rooms, as in Node's `disconnecting`: [`Socket::rooms`] gives them up to the first time an async handler waits, and broadcasts with
-    /// [`Socket::to`] go to the others in them. Emitting to it fails.
+    /// Calls the handler for each socket that was disconnected, with the
+    /// [`DisconnectReason`](crate::DisconnectReason). The socket is still in its rooms, as in Node's
+    /// `disconnecting`: [`Socket::rooms`] gives them up to the first time an async handler waits, and
+    /// broadcasts with [`Socket::to`] go to the others in them. Emitting to it fails.
     pub fn on_disconnect<M>(&self, handler: impl SocketHandler<Disconnected, M>) -> &Self {
         let handler = self.socket_handler(HandlerKind::Disconnect, handler);
         self.inner.change(|table| table.disconnect.push(handler));
         self
     }
 
-    /// Calls the function with the errors of handlers and their extractors, and of middleware unless the error is a
-    /// [message for the client](crate::Error::new). It replaces the log, and a function that was set before.
+    /// Calls the function with the errors of handlers and their extractors, and of middleware unless the
+    /// error is a [message for the client](crate::Error::new). It replaces the log, and a function that was
+    /// set before.
     ///
-    /// Without it errors are warnings in the log, with the event, the namespace, the socket and the handler's type: 20 lines in a second at
-    /// most, so that no client can fill the log; the next line says how many were left out.
+    /// Without it errors are warnings in the log, with the event, the namespace, the socket and the handler's
+    /// type: 20 lines in a second at most, so that no client can fill the log; the next line says how many
+    /// were left out.
     pub fn on_error(&self, function: impl Fn(&ErrorContext<'_>, &Error) + Send + Sync + 'static) -> &Self {
         self.inner.change(|table| table.error = Some(Arc::new(function)));
         self
     }
 
-    /// Answers clients that asked for an acknowledgement with the function's return value where an event's handler, its extractors or
-    /// its middleware fail, so that they need not wait for their time-out. A tuple is the argument list. An error that has a
-    /// [reply](crate::Error::with_reply) of its own keeps that, and a handler that took the [`Ack`](crate::Ack) answers by itself. It
-    /// replaces a function that was set before.
+    /// Answers clients that asked for an acknowledgement with the function's return value where an event's
+    /// handler, its extractors or its middleware fail, so that they need not wait for their time-out. A tuple
+    /// is the argument list. An error that has a [reply](crate::Error::with_reply) of its own keeps that, and
+    /// a handler that took the [`Ack`](crate::Ack) answers by itself. It replaces a function that was set
+    /// before.
     ///
     /// ```
     /// use serde_json::json;
@@ -303,17 +314,21 @@ impl Namespace {
         self
     }
 
-    /// Whether broadcasts of the namespace are ordered. Default: as [`Builder::ordered_broadcasts`](crate::Builder::ordered_broadcasts) says;
-    /// to be set before clients come.
+    /// Whether broadcasts of the namespace are ordered. Default: as
+    /// [`Builder::ordered_broadcasts`](crate::Builder::ordered_broadcasts) says; to be set before clients
+    /// come.
     ///
-    /// Handlers run on several threads, the workers. By default only the broadcasts of one thread arrive in the order of their calls: if
-    /// two handlers take turns under a mutex, a socket may get the second one's event first. Ordered broadcasts arrive at each socket in
-    /// the order of their calls wherever one call happened before the other: under a mutex, or because the second caller had been told
-    /// of the first event (by its client, for one). Of two calls at the same time some sockets may get the first and some the second one
-    /// first. What a handler sends to a socket behind its own broadcast comes behind it, as by default.
+    /// Handlers run on several threads, the workers. By default only the broadcasts of one thread arrive in
+    /// the order of their calls: if two handlers take turns under a mutex, a socket may get the second one's
+    /// event first. Ordered broadcasts arrive at each socket in the order of their calls wherever one call
+    /// happened before the other: under a mutex, or because the second caller had been told of the first
+    /// event (by its client, for one). Of two calls at the same time some sockets may get the first and some
+    /// the second one first. What a handler sends to a socket behind its own broadcast comes behind it, as by
+    /// default.
     ///
-    /// The price: the worker's own sockets get the event by the worker's inbox too, behind what waits there. Until then what the thread
-    /// asks of its own sockets goes that way as well; errors of theirs, such as a full outbox, are not the caller's then.
+    /// The price: the worker's own sockets get the event by the worker's inbox too, behind what waits there.
+    /// Until then what the thread asks of its own sockets goes that way as well; errors of theirs, such as a
+    /// full outbox, are not the caller's then.
     pub fn ordered_broadcasts(&self, ordered: bool) -> &Self {
         self.inner.ordered_broadcasts.store(ordered, Ordering::Relaxed);
         self
@@ -370,8 +385,8 @@ impl Namespace {
         self.all().count().await
     }
 
-    /// The rooms that have sockets on this node, in no order (`adapter.rooms` of Node, without the rooms that are sockets' ids).
-    /// Cancel safe.
+    /// The rooms that have sockets on this node, in no order (`adapter.rooms` of Node, without the rooms that
+    /// are sockets' ids). Cancel safe.
     ///
     /// # Errors
     /// [`EmitError::Hub`]: a worker's inbox is full, or it has stopped.

@@ -14,7 +14,8 @@ use crate::EmitError;
 use crate::event::Event;
 use crate::rooms::Rooms;
 
-/// A broadcast in the making: to whom, and how. Made by [`Namespace`](crate::Namespace)'s and [`Socket`]'s `to`, `except` and so on.
+/// A broadcast in the making: to whom, and how. Made by [`Namespace`](crate::Namespace)'s and [`Socket`]'s
+/// `to`, `except` and so on.
 ///
 /// A socket that is in several of the rooms gets one copy.
 #[derive(Debug, Clone)]
@@ -55,8 +56,8 @@ impl BroadcastOperator {
         self
     }
 
-    /// Whether the event is compressed for those whose connections compress (`compress` of Node). Default: yes. `false` is for what is
-    /// compressed already, such as pictures: see [`Socket::compress`].
+    /// Whether the event is compressed for those whose connections compress (`compress` of Node). Default:
+    /// yes. `false` is for what is compressed already, such as pictures: see [`Socket::compress`].
     pub fn compress(mut self, compress: bool) -> Self {
         self.compress = compress;
         self
@@ -70,12 +71,13 @@ impl BroadcastOperator {
 
     /// Sends an event. A tuple is the argument list; anything else is one argument.
     ///
-    /// It is queued when this returns: sockets of this worker have it in their outboxes, other workers in their inboxes. The events of one
-    /// thread arrive in the order of its calls; between threads nothing is said, unless broadcasts are
-    /// [ordered](crate::Namespace::ordered_broadcasts).
+    /// It is queued when this returns: sockets of this worker have it in their outboxes, other workers in
+    /// their inboxes. The events of one thread arrive in the order of its calls; between threads nothing is
+    /// said, unless broadcasts are [ordered](crate::Namespace::ordered_broadcasts).
     ///
     /// # Errors
-    /// [`EmitError::Arguments`]: nothing was sent. [`EmitError::Hub`]: a worker's inbox is full; the sockets of the other workers are sent to.
+    /// [`EmitError::Arguments`]: nothing was sent. [`EmitError::Hub`]: a worker's inbox is full; the sockets
+    /// of the other workers are sent to.
     pub fn emit<T: Serialize>(self, event: &str, args: T) -> Result<(), EmitError> {
         let payload = Event::new(&self.namespace.events, event, &args, self.compress)?;
         let broadcast = Broadcast {
@@ -138,8 +140,8 @@ impl BroadcastOperator {
         }
     }
 
-    /// The sockets of this node, as handles: for what [`RemoteSocket`] has not, such as acknowledgements and values of any type. Cancel
-    /// safe.
+    /// The sockets of this node, as handles: for what [`RemoteSocket`] has not, such as acknowledgements and
+    /// values of any type. Cancel safe.
     ///
     /// # Errors
     /// [`EmitError::Hub`]: a worker's inbox is full, or it has stopped.

@@ -4,39 +4,49 @@ use std::time::Duration;
 
 use switchboard_protocol::socketio::Limits;
 
-/// The options of the Socket.IO layer. Names and defaults are those of socket.io 4.8 unless it says otherwise.
+/// The options of the Socket.IO layer. Names and defaults are those of socket.io 4.8 unless it says
+/// otherwise.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct SocketIoOptions {
     /// How long a client has to join a first namespace before its session is closed. Default 45 s.
     pub connect_timeout: Duration,
-    /// Bounds on one packet: attachments (10) and their bytes in all (10 000 000), and the levels that an argument may nest (512).
+    /// Bounds on one packet: attachments (10) and their bytes in all (10 000 000), and the levels that an
+    /// argument may nest (512).
     pub packets: Limits,
-    /// Namespaces that one client may be in. Default 1000; further ones get a `CONNECT_ERROR`. Middleware and `on_connect` handlers that
-    /// wait count on their own, up to the same number, until they are done: also those of sockets that have left meanwhile.
+    /// Namespaces that one client may be in. Default 1000; further ones get a `CONNECT_ERROR`. Middleware and
+    /// `on_connect` handlers that wait count on their own, up to the same number, until they are done: also
+    /// those of sockets that have left meanwhile.
     pub max_namespaces: usize,
-    /// Bytes of `auth` that the sockets of one client may keep in all. Default 4 MiB; a socket that would pass them gets a
-    /// `CONNECT_ERROR`. A socket's `auth` counts until it has left, and its middleware and `on_connect` are done.
+    /// Bytes of `auth` that the sockets of one client may keep in all. Default 4 MiB; a socket that would
+    /// pass them gets a `CONNECT_ERROR`. A socket's `auth` counts until it has left, and its middleware and
+    /// `on_connect` are done.
     pub max_auth_bytes: usize,
-    /// Bytes of events of one socket that may wait for its handlers, or be with its concurrent ones. Default 1 MiB; then the client is
-    /// not read until half of them have been handled.
+    /// Bytes of events of one socket that may wait for its handlers, or be with its concurrent ones. Default
+    /// 1 MiB; then the client is not read until half of them have been handled.
     pub max_held_bytes: usize,
-    /// After how long a handler that waits, while events of its socket wait behind it, is named in the log, once. Default 5 s.
+    /// After how long a handler that waits, while events of its socket wait behind it, is named in the log,
+    /// once. Default 5 s.
     pub held_warning: Duration,
-    /// Bytes of events of one client that may wait for handlers, or be with handlers that wait, in all its namespaces. Default 16 MiB; then
-    /// the client is not read until they are half of it. Events of sockets that have left count until they have been handled.
+    /// Bytes of events of one client that may wait for handlers, or be with handlers that wait, in all its
+    /// namespaces. Default 16 MiB; then the client is not read until they are half of it. Events of sockets
+    /// that have left count until they have been handled.
     pub max_client_held_bytes: usize,
-    /// Handlers of events of one client that may wait at once, in all its namespaces. Default 10 000; then the client is not read until
-    /// half of them are done. Those of sockets that have left count until they are done.
+    /// Handlers of events of one client that may wait at once, in all its namespaces. Default 10 000; then
+    /// the client is not read until half of them are done. Those of sockets that have left count until they
+    /// are done.
     pub max_waiting_handlers: usize,
-    /// How long events may wait for a handler after the end of their socket. Default 10 s, counted anew when one of them has been handled.
-    /// Then those that wait are dropped, which is counted and told to [`on_error`](crate::Namespace::on_error) as
-    /// [`EventsDropped`](crate::EventsDropped); `on_disconnect` is called after that.
+    /// How long events may wait for a handler after the end of their socket. Default 10 s, counted anew when
+    /// one of them has been handled. Then those that wait are dropped, which is counted and told to
+    /// [`on_error`](crate::Namespace::on_error) as [`EventsDropped`](crate::EventsDropped); `on_disconnect`
+    /// is called after that.
     pub held_events_timeout: Duration,
-    /// Bytes of events that may be with a worker after the end of their connections: what waits, or whose handlers do. Default 64 MiB;
-    /// events of connections that end while there is as much are dropped, as after `held_events_timeout`.
+    /// Bytes of events that may be with a worker after the end of their connections: what waits, or whose
+    /// handlers do. Default 64 MiB; events of connections that end while there is as much are dropped, as
+    /// after `held_events_timeout`.
     pub max_left_over_bytes: usize,
-    /// Acknowledgements that may be awaited of one socket. Default 10 000; further ones are [`AckError::TooMany`](crate::AckError::TooMany).
+    /// Acknowledgements that may be awaited of one socket. Default 10 000; further ones are
+    /// [`AckError::TooMany`](crate::AckError::TooMany).
     pub max_pending_acks: usize,
     /// Whether broadcasts are ordered, unless a namespace
     /// [says otherwise](crate::Namespace::ordered_broadcasts). Default: no.

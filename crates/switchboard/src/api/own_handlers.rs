@@ -7,8 +7,9 @@ use super::socket::Socket;
 use crate::EmitError;
 
 impl Socket {
-    /// Handles an event of this socket alone, instead of the namespace's handler. See [`Namespace::on`](crate::Namespace::on). It replaces the socket's own
-    /// handler of that event, if it has one.
+    /// Handles an event of this socket alone, instead of the namespace's handler. See
+    /// [`Namespace::on`](crate::Namespace::on). It replaces the socket's own handler of that event, if it has
+    /// one.
     ///
     /// # Errors
     /// [`EmitError::Disconnected`].
@@ -41,7 +42,8 @@ impl Socket {
         })
     }
 
-    /// Calls the handler with every event of this socket alone, after those of [`Namespace::on_any`](crate::Namespace::on_any).
+    /// Calls the handler with every event of this socket alone, after those of
+    /// [`Namespace::on_any`](crate::Namespace::on_any).
     ///
     /// # Errors
     /// [`EmitError::Disconnected`].
@@ -77,8 +79,9 @@ impl Socket {
         })
     }
 
-    /// Calls the handler with every event of this socket alone, after those of [`Namespace::event_middleware`](crate::Namespace::event_middleware); an `Err` of its stops the
-    /// event (`socket.use` of Node).
+    /// Calls the handler with every event of this socket alone, after those of
+    /// [`Namespace::event_middleware`](crate::Namespace::event_middleware); an `Err` of its stops the event
+    /// (`socket.use` of Node).
     ///
     /// # Errors
     /// [`EmitError::Disconnected`].

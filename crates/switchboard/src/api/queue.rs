@@ -1,4 +1,5 @@
-//! The events of a socket that wait for its handlers, and what its client may have under way in all namespaces.
+//! The events of a socket that wait for its handlers, and what its client may have under way in all
+//! namespaces.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -78,7 +79,8 @@ impl HeldEvent {
     }
 }
 
-/// The events of one socket that wait for a handler to be done, and the weight of those with concurrent handlers.
+/// The events of one socket that wait for a handler to be done, and the weight of those with concurrent
+/// handlers.
 #[derive(Default)]
 pub(crate) struct Queue {
     /// A handler waits.
@@ -154,7 +156,8 @@ impl Queue {
     }
 }
 
-/// What one client has under way, in all its namespaces. What began for a socket that has left counts until it is done.
+/// What one client has under way, in all its namespaces. What began for a socket that has left counts until
+/// it is done.
 pub(crate) struct Load {
     options: Arc<SocketIoOptions>,
     sockets: Weak<Sockets>,
@@ -269,7 +272,8 @@ impl Drop for Charge {
     }
 }
 
-/// A join's part of what its client has under way: from the first time that its middleware waits, until `on_connect` is done.
+/// A join's part of what its client has under way: from the first time that its middleware waits, until
+/// `on_connect` is done.
 pub(crate) struct JoinCharge(Rc<Load>);
 
 impl JoinCharge {

@@ -59,9 +59,9 @@ pub(super) struct SharedData(pub(super) Box<serde_json::value::RawValue>);
 
 /// One client in one namespace. Cloning gives another handle to it.
 ///
-/// A handle may be kept and used anywhere; it does not keep the connection, and after the disconnect its methods fail with
-/// [`EmitError::Disconnected`]. On the thread of the socket's worker (in handlers, for one) a call acts at once; from elsewhere it goes
-/// through the worker's inbox, in order for each calling thread.
+/// A handle may be kept and used anywhere; it does not keep the connection, and after the disconnect its
+/// methods fail with [`EmitError::Disconnected`]. On the thread of the socket's worker (in handlers, for one)
+/// a call acts at once; from elsewhere it goes through the worker's inbox, in order for each calling thread.
 ///
 /// ```
 /// use std::time::Duration;
@@ -108,7 +108,8 @@ impl Socket {
         Some(local.socket.clone())
     }
 
-    /// Its id, public and unique. It differs in each namespace, and is not the session's id, which is a secret.
+    /// Its id, public and unique. It differs in each namespace, and is not the session's id, which is a
+    /// secret.
     pub fn id(&self) -> SocketId {
         self.shared.id
     }
@@ -133,7 +134,8 @@ impl Socket {
         self.handshake().extension()
     }
 
-    /// What the client sent to authenticate itself, as JSON; `{}` where it sent nothing. See [`Auth`](crate::Auth).
+    /// What the client sent to authenticate itself, as JSON; `{}` where it sent nothing. See
+    /// [`Auth`](crate::Auth).
     pub fn auth(&self) -> &str {
         self.shared.auth.as_deref().unwrap_or("{}")
     }
@@ -161,8 +163,9 @@ impl Socket {
         self.values().remove()
     }
 
-    /// Keeps data on the socket that other workers and nodes see, too: [`RemoteSocket::data`](crate::RemoteSocket::data)
-    /// (`socket.data` of Node). What was kept so before is replaced.
+    /// Keeps data on the socket that other workers and nodes see, too:
+    /// [`RemoteSocket::data`](crate::RemoteSocket::data) (`socket.data` of Node). What was kept so before is
+    /// replaced.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -199,8 +202,8 @@ impl Socket {
         self.shared.data.get_or_init(Box::default).lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs `f` with the socket's own state: at once on its worker's thread, through the inbox from elsewhere (its result is then
-    /// dropped).
+    /// Runs `f` with the socket's own state: at once on its worker's thread, through the inbox from elsewhere
+    /// (its result is then dropped).
     pub(crate) fn on_worker(
         &self,
         f: impl FnOnce(&Rc<Worker>, &LocalSocket) -> Result<(), EmitError> + Send + 'static,
@@ -239,17 +242,19 @@ impl Socket {
     /// It is queued when this returns, and written in the order of the calls.
     ///
     /// # Errors
-    /// [`EmitError::Disconnected`]; [`EmitError::Arguments`] where they do not serialise; [`EmitError::Hub`] where the client's outbox or (from
-    /// another thread) the worker's inbox is full.
+    /// [`EmitError::Disconnected`]; [`EmitError::Arguments`] where they do not serialise; [`EmitError::Hub`]
+    /// where the client's outbox or (from another thread) the worker's inbox is full.
     pub fn emit<T: Serialize>(&self, event: &str, args: T) -> Result<(), EmitError> {
         self.emitter().emit(event, args)
     }
 
-    /// Sends an event, and awaits its acknowledgement for 60 s; see [`timeout`](Self::timeout). The event is sent at once.
+    /// Sends an event, and awaits its acknowledgement for 60 s; see [`timeout`](Self::timeout). The event is
+    /// sent at once.
     ///
-    /// A handler may await its own client. Registered with [`on`](Namespace::on), it holds back the further events of that client until
-    /// the answer is there or the time is over; register it with [`on_concurrent`](Namespace::on_concurrent) where they are to go on, and
-    /// where the client sends an event, rather than the acknowledgement, to be awaited.
+    /// A handler may await its own client. Registered with [`on`](Namespace::on), it holds back the further
+    /// events of that client until the answer is there or the time is over; register it with
+    /// [`on_concurrent`](Namespace::on_concurrent) where they are to go on, and where the client sends an
+    /// event, rather than the acknowledgement, to be awaited.
     ///
     /// # Errors
     /// The future's: [`AckError`](crate::AckError).
@@ -268,8 +273,9 @@ impl Socket {
     }
 
     /// Sends with or without compression, where the connection has any: by permessage-deflate
-    /// ([`per_message_deflate`](crate::Builder::per_message_deflate)) a packet of `compress(false)` goes as it is, with its attachments, and
-    /// the answer of a long poll ([`http_compression`](crate::Builder::http_compression)) is compressed if any packet in it is to be.
+    /// ([`per_message_deflate`](crate::Builder::per_message_deflate)) a packet of `compress(false)` goes as
+    /// it is, with its attachments, and the answer of a long poll
+    /// ([`http_compression`](crate::Builder::http_compression)) is compressed if any packet in it is to be.
     /// Default: with. `false` spares the work for what is compressed already, such as pictures.
     pub fn compress(&self, compress: bool) -> Emitter<'_> {
         self.emitter().compress(compress)
@@ -279,8 +285,8 @@ impl Socket {
         Emitter::new(self)
     }
 
-    /// Returns when no more than half of the bytes that [may wait](crate::Builder::max_outbox_bytes) for the client do: for a sender of more
-    /// than fits at once. Cancel safe.
+    /// Returns when no more than half of the bytes that [may wait](crate::Builder::max_outbox_bytes) for the
+    /// client do: for a sender of more than fits at once. Cancel safe.
     ///
     /// ```
     /// # async fn send(socket: switchboard::Socket, pieces: Vec<switchboard::Binary>) -> Result<(), switchboard::EmitError> {
@@ -293,7 +299,8 @@ impl Socket {
     /// ```
     ///
     /// # Errors
-    /// [`EmitError::Disconnected`], also where it is disconnected meanwhile; [`EmitError::Hub`] where the worker's inbox is full.
+    /// [`EmitError::Disconnected`], also where it is disconnected meanwhile; [`EmitError::Hub`] where the
+    /// worker's inbox is full.
     pub async fn ready(&self) -> Result<(), EmitError> {
         let (told, ready) = oneshot::channel();
         self.on_worker(move |worker, local| {
@@ -355,13 +362,14 @@ impl Socket {
         })
     }
 
-    /// The rooms it is in, that of its own id first. In `on_disconnect` it still has them, until that handler first waits. On its worker's
-    /// thread the answer is there at once. Cancel safe.
+    /// The rooms it is in, that of its own id first. In `on_disconnect` it still has them, until that handler
+    /// first waits. On its worker's thread the answer is there at once. Cancel safe.
     ///
     /// # Errors
     /// [`EmitError::Disconnected`]; [`EmitError::Hub`] where the worker's inbox is full.
     pub async fn rooms(&self) -> Result<Vec<RoomName>, EmitError> {
-        // Whether it is connected does not matter: while it is told of its disconnect it has its rooms, and is not.
+        // Whether it is connected does not matter: while it is told of its disconnect it has its rooms, and
+        // is not.
         let key = *self.shared.key.get().ok_or(EmitError::Disconnected)?;
         let here = self.worker(key).map(|worker| worker.rooms_of(key));
         let rooms = if let Some(rooms) = here {
@@ -402,8 +410,9 @@ impl Socket {
         BroadcastOperator::new(&self.shared.namespace, Some(self.shared.id))
     }
 
-    /// Disconnects it from the namespace; `close` disconnects the client's sockets in other namespaces too, and closes the connection.
-    /// `on_disconnect` hears of [`ServerNamespaceDisconnect`](crate::DisconnectReason::ServerNamespaceDisconnect).
+    /// Disconnects it from the namespace; `close` disconnects the client's sockets in other namespaces too,
+    /// and closes the connection. `on_disconnect` hears of
+    /// [`ServerNamespaceDisconnect`](crate::DisconnectReason::ServerNamespaceDisconnect).
     ///
     /// # Errors
     /// [`EmitError::Disconnected`] where it was so already.
@@ -415,7 +424,8 @@ impl Socket {
         })
     }
 
-    /// The name of the transport that is used now, `polling` or `websocket`; `None` where it is not connected. On any thread.
+    /// The name of the transport that is used now, `polling` or `websocket`; `None` where it is not
+    /// connected. On any thread.
     pub fn transport(&self) -> Option<&'static str> {
         self.is_connected().then(|| self.shared.handshake.transport())
     }

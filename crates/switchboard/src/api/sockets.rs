@@ -22,7 +22,8 @@ use super::queue::{AuthCharge, EventRef, JoinCharge, Load, count_dropped};
 use super::socket::{Socket, SocketShared};
 use crate::{DisconnectReason, Error};
 
-/// The sockets of one client, on its worker: what the client sends comes here. Made by [`Switchboard::sockets`](crate::Switchboard::sockets).
+/// The sockets of one client, on its worker: what the client sends comes here. Made by
+/// [`Switchboard::sockets`](crate::Switchboard::sockets).
 ///
 /// It lives as long as the session that carries it, which tells it of its end.
 pub struct Sockets {
@@ -105,8 +106,9 @@ impl Sockets {
         }
     }
 
-    /// The client asks to join a namespace; `auth` is a JSON object, or empty. It is told by [`Carrier::connected`] or
-    /// [`Carrier::refused`], now or later. One that it has joined, or is joining, stays as it is.
+    /// The client asks to join a namespace; `auth` is a JSON object, or empty. It is told by
+    /// [`Carrier::connected`] or [`Carrier::refused`], now or later. One that it has joined, or is joining,
+    /// stays as it is.
     ///
     /// # Errors
     /// `auth` is no JSON.
@@ -207,7 +209,8 @@ impl Sockets {
         self.all.borrow_mut().retain(|other| !std::ptr::eq(&raw const **other, socket));
     }
 
-    /// Forgets a socket that the server disconnects. Its client does not know yet, and may have sent more to it.
+    /// Forgets a socket that the server disconnects. Its client does not know yet, and may have sent more to
+    /// it.
     pub(crate) fn remove_disconnected(&self, socket: &LocalSocket) {
         self.remove(socket);
         self.left.borrow_mut().get_or_insert_default().push(socket.scope());

@@ -21,7 +21,7 @@ use crate::http::hooks::{HeadersHook, RefusedHook};
 #[non_exhaustive]
 pub enum FullOutbox {
     /// It is disconnected with `forced server close`. What it was sent before, and was not refused, is
-    /// written yet, if it reads.
+    /// still written, if it reads.
     #[default]
     Disconnect,
     /// It stays: the sender acts on the error. [`Socket::ready`](crate::Socket::ready) awaits room.

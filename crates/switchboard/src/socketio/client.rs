@@ -91,8 +91,8 @@ impl Client {
             (PacketType::Connect, Some(socket))
                 if !socket.socket.is_connected() || connecting == Some(socket.scope()) =>
             {
-                // A client that connects, disconnects and connects again before it was answered sends CONNECT twice, and nothing
-                // between. One answer is for both.
+                // A client that connects, disconnects and connects again before it was answered sends CONNECT
+                // twice, and nothing between. One answer is for both.
                 self.connecting.set(connecting);
                 metrics::counter!("switchboard_packets_out_of_place_total").increment(1);
                 tracing::debug!(namespace = packet.namespace, "a namespace that is being joined already");

@@ -1,7 +1,9 @@
 //! Socket.IO protocol 5, the server's end: its packets over Engine.IO sessions.
 //!
-//! [Socket.IO protocol 5](https://github.com/socketio/socket.io/blob/main/docs/socket.io-protocol/v5-current.md). Reading order: [`server`]
-//! (namespaces), [`client`] (one session's packets), [`dialect`] (how an event is written). Sockets and handlers are [`api`](crate::api).
+//! [Socket.IO protocol
+//! 5](https://github.com/socketio/socket.io/blob/main/docs/socket.io-protocol/v5-current.md). Reading order:
+//! [`server`] (namespaces), [`client`] (one session's packets), [`dialect`] (how an event is written).
+//! Sockets and handlers are [`api`](crate::api).
 
 pub(crate) mod carrier;
 pub(crate) mod client;

@@ -1,8 +1,9 @@
 //! permessage-deflate on connections of workers ([RFC 7692](https://www.rfc-editor.org/rfc/rfc7692)).
 //!
-//! Where the server takes no context over, a frame depends on nothing but the form that was agreed on: so a form is a framing of the hub, and a
-//! broadcast is compressed once for all whose outboxes have it. Where it does, a connection has a compressor of its own for what is sent to it
-//! alone. Broadcasts are compressed once even then: they refer to nothing before them, and the connection's compressor forgets what was before
+//! Where the server takes no context over, a frame depends on nothing but the form that was agreed on: so a
+//! form is a framing of the hub, and a broadcast is compressed once for all whose outboxes have it. Where it
+//! does, a connection has a compressor of its own for what is sent to it alone. Broadcasts are compressed
+//! once even then: they refer to nothing before them, and the connection's compressor forgets what was before
 //! them in turn.
 
 use std::cell::{Cell, RefCell};
@@ -22,7 +23,8 @@ pub struct Compression {
 }
 
 impl Compression {
-    /// Accepts an offer of the client's and names it in the answer; `None` where there is none that can be kept.
+    /// Accepts an offer of the client's and names it in the answer; `None` where there is none that can be
+    /// kept.
     pub(crate) fn accept(upgrade: &mut Upgrade<'_>, options: Option<&DeflateOptions>) -> Option<Self> {
         let options = options?;
         let before = *upgrade;

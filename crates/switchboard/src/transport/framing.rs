@@ -1,5 +1,5 @@
-//! All framings: how packets lie behind one another in an outbox. A framing of the hub is a number; this is the one list of what the
-//! numbers mean.
+//! All framings: how packets lie behind one another in an outbox. A framing of the hub is a number; this is
+//! the one list of what the numbers mean.
 
 use std::sync::OnceLock;
 
@@ -27,14 +27,16 @@ pub const BYTES: Framing = Framing { id: 3, separator: None };
 /// The first number of compressed frames: one number for each form of compression.
 const FIRST_DEFLATE: u8 = 64;
 
-/// Forms of compression that have a number: one for each window of each set of options. A connection that would need another goes without.
+/// Forms of compression that have a number: one for each window of each set of options. A connection that
+/// would need another goes without.
 const DEFLATE_FORMS: usize = 64;
 
 /// How messages are compressed, as far as it tells in their frames.
 pub(super) type Form = (DeflateParameters, DeflateOptions);
 
-/// The forms of this process, each at its number, which is the same for all workers and servers: a connection may begin on one worker and
-/// go on on another. Forms come from options, not from clients, and none is ever taken away.
+/// The forms of this process, each at its number, which is the same for all workers and servers: a connection
+/// may begin on one worker and go on on another. Forms come from options, not from clients, and none is ever
+/// taken away.
 static FORMS: [OnceLock<Form>; DEFLATE_FORMS] = [const { OnceLock::new() }; DEFLATE_FORMS];
 
 /// Frames of RFC 6455, compressed in this form.
@@ -93,7 +95,8 @@ impl Layout {
     }
 }
 
-/// The framing in which a message to an outbox of this one goes as it is: compressed messages and others take turns as they like.
+/// The framing in which a message to an outbox of this one goes as it is: compressed messages and others take
+/// turns as they like.
 pub(crate) fn uncompressed(framing: Framing) -> Framing {
     if framing.id >= FIRST_DEFLATE { WEBSOCKET } else { framing }
 }
@@ -127,7 +130,8 @@ pub(crate) fn write_binary(framing: Framing, out: &mut Vec<u8>, bytes: &[u8]) {
     }
 }
 
-/// A message in a framing that is not in the list is not written: a frame of another kind would break the peer's stream.
+/// A message in a framing that is not in the list is not written: a frame of another kind would break the
+/// peer's stream.
 #[cold]
 fn unknown(framing: Framing) {
     tracing::error!(?framing, "a message was not sent: there is no such framing");

@@ -6,7 +6,8 @@ use switchboard_protocol::socketio::Binary;
 
 use crate::event::{Dialect, Event, Messages};
 
-/// The first argument of the one event that a view shows: a string as text, binary as binary, anything else as JSON.
+/// The first argument of the one event that a view shows: a string as text, binary as binary, anything else
+/// as JSON.
 pub(crate) struct RawDialect;
 
 impl Dialect for RawDialect {

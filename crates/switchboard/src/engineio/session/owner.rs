@@ -61,7 +61,7 @@ impl Session for EngineSession {
             return;
         }
         tracing::warn!(bytes, "a client does not read as fast as it is sent to: closing its session");
-        // What waits is written yet, if the client reads.
+        // The packets that wait are still written, if the client reads.
         if let Some(me) = worker.extension::<Registry>().get(&self.sid) {
             me.close(worker, DisconnectReason::ForcedServerClose);
         }
