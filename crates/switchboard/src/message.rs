@@ -92,7 +92,8 @@ impl<const N: usize> AsMessage for [u8; N] {
     }
 }
 
-/// What a function of a raw service may return: nothing, or a `Result` of nothing. An error closes the connection with 1011.
+/// What a function of a raw service may return: nothing, or a `Result` of nothing. An error closes the
+/// connection with 1011.
 pub trait IntoResult {
     /// As a result.
     ///

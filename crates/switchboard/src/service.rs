@@ -1,5 +1,6 @@
-//! A service of plain messages, whatever protocol carries them: raw WebSockets and bare Engine.IO are two. Users give it functions; a
-//! protocol says what a client is ([`ServiceSocket`]) and what a client's session does for the functions ([`ServiceSession`]).
+//! A service of plain messages, whatever protocol carries them: raw WebSockets and bare Engine.IO are two.
+//! Users give it functions; a protocol says what a client is ([`ServiceSocket`]) and what a client's session
+//! does for the functions ([`ServiceSession`]).
 
 use std::fmt;
 use std::pin::Pin;
@@ -14,7 +15,8 @@ use crate::Result;
 use crate::functions::{caught_future, guarded, poll_caught, replace};
 use crate::message::{IntoResult, Message, OwnedMessage};
 
-/// A client of a service, as users hold it: [`WebSocket`](crate::WebSocket), [`EngineSocket`](crate::EngineSocket).
+/// A client of a service, as users hold it: [`WebSocket`](crate::WebSocket),
+/// [`EngineSocket`](crate::EngineSocket).
 pub trait ServiceSocket: Clone + Send + Sync + 'static {
     /// How its end is told.
     type End: 'static;
@@ -48,7 +50,8 @@ enum OnMessage<S> {
     Async(Arc<AsyncFunction<S>>),
 }
 
-/// The functions of a service, and what else is set of it. A value of it never changes: it is replaced as a whole.
+/// The functions of a service, and what else is set of it. A value of it never changes: it is replaced as a
+/// whole.
 #[derive(Clone)]
 pub(crate) struct Functions<S: ServiceSocket> {
     connect: Option<OnConnect<S>>,
@@ -71,7 +74,8 @@ impl<S: ServiceSocket> Functions<S> {
         self.message.is_some()
     }
 
-    /// Calls the function for messages. `true`: it waits, and the session is [paused](ServiceSession::pause) meanwhile.
+    /// Calls the function for messages. `true`: it waits, and the session is [paused](ServiceSession::pause)
+    /// meanwhile.
     #[inline]
     pub(crate) fn on_message<T: ServiceSession<S>>(
         &self,
@@ -125,7 +129,8 @@ fn failed<S: ServiceSocket>(session: &impl ServiceSession<S>, worker: &Rc<Worker
     session.fail(worker);
 }
 
-/// Awaits a function. `true`: it is not done yet, and the session is paused. Most are ready at once; only one that is not costs a task.
+/// Awaits a function. `true`: it is not done yet, and the session is paused. Most are ready at once; only one
+/// that is not costs a task.
 fn wait<S: ServiceSocket, T: ServiceSession<S>>(
     session: &Rc<T>,
     worker: &Rc<Worker>,
@@ -147,8 +152,9 @@ fn wait<S: ServiceSocket, T: ServiceSession<S>>(
 
 /// A service of plain messages, to be given its functions. Each of them replaces an earlier one of its kind.
 ///
-/// [`WebSocketService`](crate::WebSocketService) and [`EngineService`](crate::EngineService) are its two kinds. Functions are called in order for
-/// each client, on the client's worker, in place: one that computes for long or blocks holds up all clients of its worker.
+/// [`WebSocketService`](crate::WebSocketService) and [`EngineService`](crate::EngineService) are its two
+/// kinds. Functions are called in order for each client, on the client's worker, in place: one that computes
+/// for long or blocks holds up all clients of its worker.
 pub struct Service<S: ServiceSocket> {
     functions: Arc<ArcSwap<Functions<S>>>,
 }
@@ -187,8 +193,9 @@ impl<S: ServiceSocket> Service<S> {
         self.change(|functions| functions.connect = Some(Arc::clone(&function)))
     }
 
-    /// Calls the function for each message. The message is borrowed from the buffer that it was read into. An error disconnects the
-    /// client, a raw WebSocket with 1011. What has to wait is for [`on_message_async`](Self::on_message_async).
+    /// Calls the function for each message. The message is borrowed from the buffer that it was read into. An
+    /// error disconnects the client, a raw WebSocket with 1011. What has to wait is for
+    /// [`on_message_async`](Self::on_message_async).
     pub fn on_message<R: IntoResult>(
         &self,
         function: impl Fn(&S, Message<'_>) -> R + Send + Sync + 'static,
@@ -199,8 +206,9 @@ impl<S: ServiceSocket> Service<S> {
         self.change(|functions| functions.message = Some(function.clone()))
     }
 
-    /// As [`on_message`](Self::on_message), with a function that waits. While it waits for one message, its client is not read, and no
-    /// other message of the client is handled; messages of other clients are. Each message is copied.
+    /// As [`on_message`](Self::on_message), with a function that waits. While it waits for one message, its
+    /// client is not read, and no other message of the client is handled; messages of other clients are. Each
+    /// message is copied.
     ///
     /// ```
     /// # fn docs(io: &switchboard::Switchboard) {
@@ -223,8 +231,9 @@ impl<S: ServiceSocket> Service<S> {
         self.change(|functions| functions.message = Some(function.clone()))
     }
 
-    /// Calls the function when a client has gone, with its end: of a raw WebSocket the code that the peer closed it with, if it did; of an
-    /// Engine.IO session the reason. A function that [waits](Self::on_message_async) for a message of the client may not be done yet.
+    /// Calls the function when a client has gone, with its end: of a raw WebSocket the code that the peer
+    /// closed it with, if it did; of an Engine.IO session the reason. A function that
+    /// [waits](Self::on_message_async) for a message of the client may not be done yet.
     pub fn on_close(&self, function: impl Fn(&S, S::End) + Send + Sync + 'static) -> &Self {
         let function: OnClose<S> = Arc::new(function);
         self.change(|functions| functions.close = Some(Arc::clone(&function)))

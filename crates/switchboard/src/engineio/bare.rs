@@ -20,7 +20,8 @@ use crate::service::{Service, ServiceSession, ServiceSocket};
 use crate::states::States;
 use crate::{DisconnectReason, EmitError};
 
-/// A bare Engine.IO endpoint, to be given its functions. Made by [`Switchboard::engine`](crate::Switchboard::engine).
+/// A bare Engine.IO endpoint, to be given its functions. Made by
+/// [`Switchboard::engine`](crate::Switchboard::engine).
 pub type EngineService = Service<EngineSocket>;
 
 impl ServiceSocket for EngineSocket {
@@ -28,8 +29,8 @@ impl ServiceSocket for EngineSocket {
     type Settings = Arc<Hub>;
 }
 
-/// A session of a bare Engine.IO service. Cloning gives another handle to it, which may go to any thread and does not keep the session.
-/// Handles to the same session are equal.
+/// A session of a bare Engine.IO service. Cloning gives another handle to it, which may go to any thread and
+/// does not keep the session. Handles to the same session are equal.
 #[derive(Clone)]
 pub struct EngineSocket {
     shared: Arc<Shared>,
@@ -64,7 +65,8 @@ impl fmt::Debug for EngineSocket {
 }
 
 impl EngineSocket {
-    /// The session's id, of 20 characters. It is a secret between the server and the client: who knows it can act as the client.
+    /// The session's id, of 20 characters. It is a secret between the server and the client: who knows it can
+    /// act as the client.
     pub fn id(&self) -> &str {
         self.shared.sid.as_str()
     }
@@ -102,17 +104,19 @@ impl EngineSocket {
         WorkerId(self.shared.sid.worker())
     }
 
-    /// Sends a message. It is queued when this returns; from a thread that is not the session's worker's it goes through that worker's
-    /// inbox.
+    /// Sends a message. It is queued when this returns; from a thread that is not the session's worker's it
+    /// goes through that worker's inbox.
     ///
     /// # Errors
-    /// [`EmitError::Disconnected`]; [`EmitError::Hub`] where the client's outbox or the worker's inbox is full.
+    /// [`EmitError::Disconnected`]; [`EmitError::Hub`] where the client's outbox or the worker's inbox is
+    /// full.
     pub fn send(&self, message: impl AsMessage) -> Result<(), EmitError> {
         self.send_with(message.as_message(), true)
     }
 
-    /// As [`send`](Self::send), but the message goes uncompressed also where the connection compresses (`{ compress: false }` of Node): for
-    /// what is compressed already, such as pictures. The answer of a long poll is compressed if any message in it is to be.
+    /// As [`send`](Self::send), but the message goes uncompressed also where the connection compresses (`{
+    /// compress: false }` of Node): for what is compressed already, such as pictures. The answer of a long
+    /// poll is compressed if any message in it is to be.
     ///
     /// # Errors
     /// As [`send`](Self::send).
@@ -197,7 +201,8 @@ struct BareConversation {
     service: EngineService,
     socket: EngineSocket,
     session: Weak<EngineSession>,
-    /// A function waits: messages that come with the one it is for are held. They are bounded by what one read, or one POST, brings.
+    /// A function waits: messages that come with the one it is for are held. They are bounded by what one
+    /// read, or one POST, brings.
     waits: Cell<bool>,
     held: RefCell<VecDeque<OwnedMessage>>,
 }

@@ -73,7 +73,7 @@ pub(crate) fn write_frame(form: u8, out: &mut Vec<u8>, opcode: Opcode, payload: 
 /// The compressor of one connection, with its context.
 pub(crate) struct OwnDeflater {
     deflater: RefCell<Deflater>,
-    /// Since [`rest`](Self::rest) was called last.
+    /// Since [`release_unused`](Self::release_unused) was called last.
     used: Cell<bool>,
 }
 
@@ -90,7 +90,7 @@ impl OwnDeflater {
     }
 
     /// Gives its memory back if nothing was compressed since the last call.
-    pub(crate) fn rest(&self) {
+    pub(crate) fn release_unused(&self) {
         if !self.used.replace(false) {
             self.deflater.borrow_mut().forget();
         }
@@ -139,9 +139,9 @@ mod tests {
         assert_eq!(encode(), first);
         assert_eq!(encode(), second);
         // At rest it forgets too.
-        own.rest();
+        own.release_unused();
         assert!(own.deflater.borrow().holds_state());
-        own.rest();
+        own.release_unused();
         assert!(!own.deflater.borrow().holds_state());
     }
 }

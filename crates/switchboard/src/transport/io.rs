@@ -1,4 +1,5 @@
-//! The byte stream below a WebSocket connection: one of our own listener's, or whatever an outer server has accepted.
+//! The byte stream below a WebSocket connection: one of our own listener's, or whatever an outer server has
+//! accepted.
 
 use std::borrow::Cow;
 use std::io;
@@ -19,11 +20,13 @@ pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Send> Duplex for T {}
 
-/// A byte stream, driven on one worker, with its place among the connections, which is given back when the stream is closed.
+/// A byte stream, driven on one worker, with its place among the connections, which is given back when the
+/// stream is closed.
 pub(crate) enum Io {
     /// One that our listener accepted, or a TCP stream that another server gave away.
     Own(Stream, #[expect(dead_code, reason = "held until the stream is dropped")] Permit),
-    /// Whatever another server has accepted. Boxed as a whole, so that one's own need no room for which of the two it is.
+    /// Whatever another server has accepted. Boxed as a whole, so that one's own need no room for which of
+    /// the two it is.
     Boxed(Box<(Pin<Box<dyn Duplex>>, Permit)>),
     /// The stream is closed.
     Closed,
@@ -40,8 +43,8 @@ impl Io {
         polled.map_ok(|()| buffer.filled().len())
     }
 
-    /// Whether nothing has come since a read took all there was. The task is woken then when something does. `false` too where only
-    /// a read finds that out.
+    /// Whether nothing has come since a read took all there was. The task is woken then when something does.
+    /// `false` too where only a read finds that out.
     #[inline]
     pub(crate) fn is_read_out(&self, cx: &mut Context<'_>) -> bool {
         matches!(self, Io::Own(Stream::Tcp(stream), _) if stream.poll_read_ready(cx).is_pending())
@@ -57,7 +60,8 @@ impl Io {
         matches!(self, Io::Own(stream, _) if !stream.is_buffered())
     }
 
-    /// Has the kernel look after a peer that has no pings. A stream that another server accepted is that server's to look after.
+    /// Has the kernel look after a peer that has no pings. A stream that another server accepted is that
+    /// server's to look after.
     pub(crate) fn keep_alive(&self) {
         if let Io::Own(stream, _) = self
             && let Err(error) = stream.keep_alive()
@@ -110,7 +114,8 @@ impl Io {
     }
 }
 
-/// Bytes of one write to a stream that takes one slice at a time: one of HTTP/2 copies it, and makes frames of it.
+/// Bytes of one write to a stream that takes one slice at a time: one of HTTP/2 copies it, and makes frames
+/// of it.
 const WRITE_UP_TO: usize = 64 << 10;
 
 /// As much of the slices as is written at once.
@@ -148,8 +153,9 @@ impl Handover {
         Ok(Self { io: HandoverIo::Own(stream.into().detach()?, permit), unread })
     }
 
-    /// Takes apart what hyper gives after an upgrade: what our listener accepted and TCP is registered anew with a worker, anything else (HTTP/2,
-    /// another's TLS) keeps the reactor of the server that accepted it. `guest`: its place, where our own listener has not given it one.
+    /// Takes apart what hyper gives after an upgrade: what our listener accepted and TCP is registered anew
+    /// with a worker, anything else (HTTP/2, another's TLS) keeps the reactor of the server that accepted it.
+    /// `guest`: its place, where our own listener has not given it one.
     pub(crate) fn upgraded(upgraded: Upgraded, guest: Permit) -> io::Result<Self> {
         let upgraded = match upgraded.downcast::<TokioIo<super::rewind::Rewind>>() {
             Ok(parts) => {

@@ -1,4 +1,5 @@
-//! How bytes move: the WebSocket connections of a worker. (HTTP transports move by request, in `engineio::polling`.)
+//! How bytes move: the WebSocket connections of a worker. (HTTP transports move by request, in
+//! `engineio::polling`.)
 
 pub(crate) mod connection;
 pub(crate) mod connection_limit;

@@ -1,4 +1,5 @@
-//! The byte streams that our own listener accepts: what a connection is read from and written to, on one worker's reactor.
+//! The byte streams that our own listener accepts: what a connection is read from and written to, on one
+//! worker's reactor.
 
 use std::io;
 use std::net::TcpStream as StdTcpStream;
@@ -116,8 +117,8 @@ impl From<UnixStream> for Stream {
 /// A write up to this length is taken whole by nearly every socket that takes anything.
 const SHORT_WRITE: usize = 4096;
 
-/// One slice is cheaper to write as such. Where it is short, the socket is tried first: whether it takes more need not be asked, and
-/// no waker left, before it has refused.
+/// One slice is cheaper to write as such. Where it is short, the socket is tried first: whether it takes more
+/// need not be asked, and no waker left, before it has refused.
 #[inline]
 fn poll_write_one(stream: &mut TcpStream, cx: &mut Context<'_>, slice: &[u8]) -> Poll<io::Result<usize>> {
     if slice.len() <= SHORT_WRITE {

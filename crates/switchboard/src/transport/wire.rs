@@ -1,5 +1,5 @@
-//! How packets are laid on a WebSocket connection: in frames of RFC 6455, compressed or not, or in those of the drafts hixie-75 and -76, which are text and
-//! nothing else.
+//! How packets are framed on a WebSocket connection: by RFC 6455, compressed or not, or by the drafts hixie-75
+//! and -76, whose frames are text only.
 
 use super::deflate::{Compression, OwnDeflater};
 use super::framing::{HIXIE, WEBSOCKET, write_binary, write_text};
@@ -21,7 +21,7 @@ pub enum Wire {
 }
 
 impl Wire {
-    /// How packets are laid on the connection: for [`Outbox::new`].
+    /// How packets are framed on the connection: for [`Outbox::new`].
     pub fn framing(self) -> Framing {
         match self {
             Wire::Rfc6455 => WEBSOCKET,

@@ -31,20 +31,24 @@ pub struct WebSocketOptions {
     pub max_message_bytes: usize,
     /// Frames of a message, empty ones too. Default 16 384, as in `ws`; more close the connection with 1008.
     pub max_fragments: usize,
-    /// Bytes that may wait to be written to one client. Default 128 MiB: an echo of the largest message fits. A client that lets more
-    /// wait is disconnected. One that lets 256 KiB wait is not read until it takes some, so answers alone do not get so far.
+    /// Bytes that may wait to be written to one client. Default 128 MiB: an echo of the largest message fits.
+    /// A client that lets more wait is disconnected. One that lets 256 KiB wait is not read until it takes
+    /// some, so answers alone do not get so far.
     pub max_outbox_bytes: usize,
-    /// Compression (permessage-deflate, RFC 7692) for clients that offer it. Default: none. Its memory is told in the documentation of
-    /// [`DeflateOptions`]; with context taken over, a compressor that was idle between two pings gives its own back.
+    /// Compression (permessage-deflate, RFC 7692) for clients that offer it. Default: none. Its memory is
+    /// told in the documentation of [`DeflateOptions`]; with context taken over, a compressor that was idle
+    /// between two pings gives its own back.
     pub per_message_deflate: Option<DeflateOptions>,
-    /// How often a client is pinged; one of which nothing has come since the ping before, not even a pong, is cut. Default 30 s. `None`:
-    /// never, so that a client which has vanished is noticed only when the kernel gives up what is sent to it.
+    /// How often a client is pinged; one of which nothing has come since the ping before, not even a pong, is
+    /// cut. Default 30 s. `None`: never, so that a client which has vanished is noticed only when the kernel
+    /// gives up what is sent to it.
     pub ping_interval: Option<Duration>,
-    /// How long a message may take to arrive, from its first byte to its last; one of which 64 KiB more have come has the whole time
-    /// again. Default 60 s; then the connection is closed with 1008. `None`: any time.
+    /// How long a message may take to arrive, from its first byte to its last; one of which 64 KiB more have
+    /// come has the whole time again. Default 60 s; then the connection is closed with 1008. `None`: any
+    /// time.
     pub message_timeout: Option<Duration>,
-    /// How long a client of a closing connection may take none of the bytes that wait for it, and how long it may take to answer the
-    /// close after them. Default 30 s; then its connection is cut. `None`: any time.
+    /// How long a client of a closing connection may take none of the bytes that wait for it, and how long it
+    /// may take to answer the close after them. Default 30 s; then its connection is cut. `None`: any time.
     pub close_timeout: Option<Duration>,
     /// Pages of which origins may connect. Default: those of the server's own host.
     pub origins: Origins,
@@ -172,10 +176,11 @@ impl Bridge {
 pub type WebSocketService = Service<WebSocket>;
 
 impl Service<WebSocket> {
-    /// Makes its clients members of a namespace, who see one event of it: the event's first argument comes to them as a message (a
-    /// string as text, binary as binary, anything else as JSON), and a message of theirs goes as that event to the whole namespace and
-    /// to all clients of the service, the sender among them, unless [`on_message`](Self::on_message) is set to do otherwise. They may
-    /// [join](WebSocket::join) the namespace's rooms.
+    /// Makes its clients members of a namespace, who see one event of it: the event's first argument comes to
+    /// them as a message (a string as text, binary as binary, anything else as JSON), and a message of theirs
+    /// goes as that event to the whole namespace and to all clients of the service, the sender among them,
+    /// unless [`on_message`](Self::on_message) is set to do otherwise. They may [join](WebSocket::join) the
+    /// namespace's rooms.
     pub fn share(&self, namespace: &Namespace, event: &str) -> &Self {
         let dialect = namespace.inner.events.dialects.add(RawDialect);
         let bridge = Bridge {

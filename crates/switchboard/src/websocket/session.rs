@@ -29,11 +29,12 @@ use crate::transport::wire::{Wire, write_own};
 /// A client whose socket takes no more is not read while so many bytes wait for it.
 const HOLD_BACK_AT: usize = 256 << 10;
 
-/// Messages from this length on are written from where they lie rather than copied, where nothing waits before them. Several shorter
-/// ones are better copied, and written at once.
+/// Messages from this length on are written from where they lie rather than copied, where nothing waits
+/// before them. Several shorter ones are better copied, and written at once.
 const LONG_MESSAGE: usize = 32 << 10;
 
-/// A client of a raw WebSocket service. Cloning gives another handle to it, which may go to any thread and does not keep the connection.
+/// A client of a raw WebSocket service. Cloning gives another handle to it, which may go to any thread and
+/// does not keep the connection.
 #[derive(Clone)]
 pub struct WebSocket {
     hub: Arc<Hub>,
@@ -64,7 +65,8 @@ impl WebSocket {
         self.handshake.protocol()
     }
 
-    /// Whether it can be sent binary messages. Clients of the [drafts](crate::Builder::drafts) hixie-75 and -76 only take text.
+    /// Whether it can be sent binary messages. Clients of the [drafts](crate::Builder::drafts) hixie-75 and
+    /// -76 only take text.
     pub fn takes_binary(&self) -> bool {
         self.wire.has_binary()
     }
@@ -74,18 +76,20 @@ impl WebSocket {
         self.member.as_ref().map(|member| member.1)
     }
 
-    /// Sends a message. It is queued when this returns. On the thread of the connection's worker this acts at once; from elsewhere the message is
-    /// copied and goes through the worker's inbox, in order for each calling thread.
+    /// Sends a message. It is queued when this returns. On the thread of the connection's worker this acts at
+    /// once; from elsewhere the message is copied and goes through the worker's inbox, in order for each
+    /// calling thread.
     ///
     /// # Errors
-    /// [`EmitError::Disconnected`]; [`EmitError::Hub`] where the client's outbox or the worker's inbox is full; [`EmitError::TextOnly`] for a
-    /// binary message to a client that [takes none](Self::takes_binary).
+    /// [`EmitError::Disconnected`]; [`EmitError::Hub`] where the client's outbox or the worker's inbox is
+    /// full; [`EmitError::TextOnly`] for a binary message to a client that [takes none](Self::takes_binary).
     pub fn send(&self, message: impl AsMessage) -> Result<(), EmitError> {
         self.send_on(self.wire, message.as_message())
     }
 
     /// As [`send`](Self::send), but the message goes uncompressed also where the connection
-    /// [compresses](crate::WebSocketOptions::per_message_deflate): for what is compressed already, such as pictures.
+    /// [compresses](crate::WebSocketOptions::per_message_deflate): for what is compressed already, such as
+    /// pictures.
     ///
     /// # Errors
     /// As [`send`](Self::send).
@@ -131,7 +135,8 @@ impl WebSocket {
     /// Joins rooms of the namespace that its service shares.
     ///
     /// # Errors
-    /// [`EmitError::Disconnected`] also where the service shares none; [`EmitError::Hub`] where it is in as many rooms as may be.
+    /// [`EmitError::Disconnected`] also where the service shares none; [`EmitError::Hub`] where it is in as
+    /// many rooms as may be.
     pub fn join(&self, rooms: impl Rooms) -> Result<(), EmitError> {
         self.each_room(rooms, Worker::join)
     }
@@ -168,7 +173,8 @@ impl WebSocket {
     }
 }
 
-/// Queues a message for a session of this worker. Inlined, as it is most of what an answer to a short message costs.
+/// Queues a message for a session of this worker. Inlined, as it is most of what an answer to a short message
+/// costs.
 #[inline(always)]
 fn write_message(
     worker: &Rc<Worker>,
@@ -339,7 +345,7 @@ impl Session for RawSession {
             connection.abort();
             return None;
         }
-        connection.rest();
+        connection.release_unused();
         connection.ping(worker);
         now.checked_add(interval)
     }
@@ -425,7 +431,8 @@ mod tests {
 
     #[test]
     fn what_an_idle_connection_has_is_small() {
-        // The allocator's blocks are multiples of 16 bytes, of which it takes 8; a session has two counts before it.
+        // The allocator's blocks are multiples of 16 bytes, of which it takes 8; a session has two counts
+        // before it.
         assert!(size_of::<RawSession>() + 16 <= 104, "{} bytes", size_of::<RawSession>());
     }
 }

@@ -99,7 +99,7 @@ impl EngineSession {
                 None => return,
                 Some(ServerAction::SendPing) => {
                     if let Transport::WebSocket(connection) = &*self.transport.borrow() {
-                        connection.rest();
+                        connection.release_unused();
                     }
                     let _full = self.send(worker, Opcode::Text, b"2", Sending::default());
                 }

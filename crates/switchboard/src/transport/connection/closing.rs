@@ -1,4 +1,5 @@
-//! The end of a connection: both ends' closes ([RFC 6455, 7](https://www.rfc-editor.org/rfc/rfc6455#section-7)).
+//! The end of a connection: both ends' closes ([RFC 6455,
+//! 7](https://www.rfc-editor.org/rfc/rfc6455#section-7)).
 
 use std::future::poll_fn;
 use std::io;
@@ -28,13 +29,15 @@ pub(crate) fn cut_closing(worker: &Rc<Worker>) {
 }
 
 impl Connection {
-    /// Queues a close frame behind what waits; the connection ends when the peer has answered, or has taken too long.
+    /// Queues a close frame behind what waits; the connection ends when the peer has answered, or has taken
+    /// too long.
     pub fn close(&self, worker: &Rc<Worker>, code: Option<CloseCode>, reason: &str) {
         if self.phase.get() != Phase::Open {
             return;
         }
         let Some(owner) = self.owner() else { return };
-        // It may pass the bound: a peer that is disconnected because it did not read as fast as it was sent to is told so, if it reads on.
+        // It may pass the bound: a peer that is disconnected because it did not read as fast as it was sent
+        // to is told so, if it reads on.
         worker.write_more(&owner.as_session(), |out| self.wire.encode_close(out, code, reason));
         self.phase.set(Phase::Closing);
         if !self.wire.answers_closes() {
@@ -51,9 +54,9 @@ impl Connection {
         self.close(worker, frame.map(|frame| frame.code), "");
     }
 
-    /// The end of a connection whose peer has closed, if nothing is left to be read and what is left to be written goes out now: its socket is
-    /// closed then, with no more ado. A peer may send nothing behind its close; of one that does not, there is nothing for the kernel to answer
-    /// with a reset.
+    /// The end of a connection whose peer has closed, if nothing is left to be read and what is left to be
+    /// written goes out now: its socket is closed then, with no more ado. A peer may send nothing behind its
+    /// close; of one that does not, there is nothing for the kernel to answer with a reset.
     pub(super) fn end_at_once(&self, worker: &Rc<Worker>, cx: &mut Context<'_>) -> Option<ConnectionEnd> {
         if !self.is(Flag::ReadOut)
             || self.phase.get() != Phase::Closing
@@ -75,7 +78,8 @@ impl Connection {
         self.peer_code.set(Some(code));
     }
 
-    /// Writes what is left and awaits the peer's close, until the peer takes too long, or the server cuts what is left.
+    /// Writes what is left and awaits the peer's close, until the peer takes too long, or the server cuts
+    /// what is left.
     pub(super) async fn close_down(&self, worker: &Rc<Worker>) -> ConnectionEnd {
         let owner = self.owner();
         let timeout = owner.as_ref().and_then(|owner| owner.timeouts().close);
@@ -106,7 +110,8 @@ impl Connection {
         }
     }
 
-    /// Writes what is left, and waits for the peer's close, or for the end of its stream. `shut`: whether our end of the stream is closed.
+    /// Writes what is left, and waits for the peer's close, or for the end of its stream. `shut`: whether our
+    /// end of the stream is closed.
     fn poll_closing(
         &self,
         worker: &Rc<Worker>,
@@ -129,8 +134,9 @@ impl Connection {
         self.poll_skip(worker, cx).map(|end| end.map_or_else(ConnectionEnd::Io, |()| done))
     }
 
-    /// Reads and drops what the peer sends, up to its own end, so that the kernel has no unread bytes to answer with a reset, which
-    /// could overtake our close frame. A peer that writes before it reads gets on with it.
+    /// Reads and drops what the peer sends, up to its own end, so that the kernel has no unread bytes to
+    /// answer with a reset, which could overtake our close frame. A peer that writes before it reads gets on
+    /// with it.
     fn poll_skip(&self, worker: &Rc<Worker>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut buffer = worker.take_read_buffer();
         let mut left = TURN_BYTES;

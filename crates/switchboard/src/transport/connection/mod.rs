@@ -1,7 +1,9 @@
-//! A WebSocket connection of a worker: reads frames in the worker's read buffer, hands messages to its owner in place, and writes what
-//! the owner's outbox holds. One task for each connection; it sleeps but for reading, and for writing where the socket would block.
+//! A WebSocket connection of a worker. It reads frames in the worker's read buffer, hands messages to its
+//! owner in place, and writes the owner's outbox. Each connection has one task. The task wakes to read, and
+//! to write when the socket has room again.
 //!
-//! [RFC 6455](https://www.rfc-editor.org/rfc/rfc6455), or a draft before it ([`wire`](super::wire)); the codecs are `switchboard-websocket`.
+//! [RFC 6455](https://www.rfc-editor.org/rfc/rfc6455), or a draft before it ([`wire`](super::wire)); the
+//! codecs are `switchboard-websocket`.
 
 mod closing;
 mod read;
@@ -40,16 +42,16 @@ pub use task::ConnectionTask;
 
 /// Whose connection it is: a session, or a probe that may become one's.
 pub trait ConnectionOwner: Session {
-    /// A text or binary message. Nothing of the worker is borrowed meanwhile but the bytes themselves.
+    /// A text or binary message. Only the message's bytes are borrowed from the worker meanwhile.
     fn on_message(self: Rc<Self>, worker: &Rc<Worker>, connection: &Rc<Connection>, message: Message<'_>);
 
-    /// A peer that lets so many bytes wait which its socket does not take is not read until it has taken some: it cannot ask faster
-    /// than it reads the answers. The answers to one message at most pass this. Asked while the socket takes no more.
+    /// Bytes in the outbox at which the peer is not read, while its socket takes no more: a peer cannot ask
+    /// faster than it reads the answers. Only the answers to one message may pass this bound.
     fn hold_back_at(&self) -> usize {
         self.outbox().limit() / 2
     }
 
-    /// How long the peer may take.
+    /// The times that the peer has.
     fn timeouts(&self) -> Timeouts;
 
     /// The connection has ended. Called once, for its last owner.
@@ -60,20 +62,20 @@ pub trait ConnectionOwner: Session {
         end: ConnectionEnd,
     );
 
-    /// What its connection's events are traced in.
+    /// The span of its connection's events.
     fn span(&self) -> Span;
 
     /// Itself as the hub sees it.
     fn as_session(self: Rc<Self>) -> Rc<dyn Session>;
 }
 
-/// How long the peer of a connection may take. `None`: as long as it likes.
+/// The times that the peer of a connection has. `None`: any time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
     /// From the first byte of a message to its last.
     pub message: Option<Duration>,
-    /// To take what waits for it once the connection is closing, counted from the last bytes that it took; and to answer the close
-    /// then.
+    /// For the end, once the connection is closing. It begins anew with all bytes that the peer takes, and
+    /// with the close itself.
     pub close: Option<Duration>,
 }
 
@@ -111,7 +113,7 @@ impl ConnectionEnd {
         }
     }
 
-    /// Traces what is worth it.
+    /// Writes an end that is not ordinary to the log, at debug level.
     pub(crate) fn trace(&self) {
         match self {
             Self::Closed { .. } => {}
@@ -152,13 +154,14 @@ pub(crate) struct Opened<'a> {
     pub(crate) answer: &'a [u8],
 }
 
-/// A WebSocket connection of a worker. A protocol starts one by [`Upgraded::websocket`](crate::protocol::Upgraded::websocket).
+/// A WebSocket connection of a worker. A protocol starts one by
+/// [`Upgraded::websocket`](crate::protocol::Upgraded::websocket).
 pub struct Connection {
     io: RefCell<Io>,
     decoder: RefCell<AnyDecoder>,
-    /// Never taken but to be looked at.
+    /// Taken only for the moment of a look.
     owner: Cell<Option<Rc<dyn ConnectionOwner>>>,
-    /// Wakes its task; there from that one's first turn on.
+    /// Wakes the connection's task. Set in the task's first turn.
     waker: OnceCell<Waker>,
     /// What few connections have.
     rare: OnceCell<Box<Rare>>,
@@ -168,12 +171,12 @@ pub struct Connection {
     phase: Cell<Phase>,
     /// A bit for each [`Flag`].
     flags: Cell<u8>,
-    /// Pongs in the outbox, since it was empty or some time has passed.
+    /// Pongs that were queued since the outbox was empty, or since the last ping of ours.
     pongs: Cell<u8>,
     peer_code: Cell<Option<CloseCode>>,
 }
 
-/// What is so of a connection, or not.
+/// A state that a connection is in, or not.
 #[derive(Debug, Clone, Copy)]
 #[repr(u8)]
 enum Flag {
@@ -185,11 +188,11 @@ enum Flag {
     AwaitsInbox = 4,
     /// The peer's close has come.
     PeerClosed = 8,
-    /// It has come last: nothing is left to be read.
+    /// The peer's close was the last of what came: nothing is left to be read.
     ReadOut = 16,
     /// The owner has been told of the end.
     EndTold = 32,
-    /// Bytes have come, or gone that the peer had to take before it was read on, since that was asked last.
+    /// Bytes have come, or bytes that waited have gone, since the last call of `take_alive`.
     Alive = 64,
     /// A task watches over the time of its messages.
     Watched = 128,
@@ -200,12 +203,14 @@ enum Flag {
 struct Rare {
     /// Compresses what is sent to this client alone, where that has a context.
     own_deflater: Option<Box<OwnDeflater>>,
-    /// Bytes that came behind the handshake, or with a message after which the connection was not to handle more.
+    /// Bytes that came behind the handshake, and the rest of a read that a pause, or the end of a turn, has
+    /// left.
     unread: RefCell<Unread>,
 }
 
 impl Connection {
-    /// Starts a connection on this worker's thread. Gives its task, for the caller to run, unless it runs already.
+    /// Starts a connection on this worker's thread. Gives its task, for the caller to run, unless it runs
+    /// already.
     pub(crate) fn start(
         worker: &Rc<Worker>,
         opened: Opened<'_>,
@@ -243,7 +248,7 @@ impl Connection {
             let _full = worker.write(&session, |out| out.extend_from_slice(answer));
         }
         let task = ConnectionTask::new(Rc::clone(&connection), Rc::clone(worker));
-        // A task that nobody traces does not carry a span about.
+        // A task that nobody traces needs no room for a span.
         if span.is_disabled() {
             return (connection, Some(task));
         }
@@ -287,13 +292,15 @@ impl Connection {
         self.rare.get_or_init(Box::default)
     }
 
-    /// Whether the peer was heard of since this was asked last, or since it has connected. A peer that is not read, for a
-    /// reason that is not its own, counts as heard of; of one that does not take its answers it counts that it takes some.
+    /// Whether the peer has shown life since the last call, or since it has connected. Bytes that it sends
+    /// show life, and so do bytes that it takes after a wait. A peer that is not read, for a reason of ours,
+    /// counts as alive.
     pub fn take_alive(&self) -> bool {
         self.replace(Flag::Alive, false) || self.is(Flag::Paused) || self.is(Flag::AwaitsInbox)
     }
 
-    /// Whether the peer is not read for now: its owner wants no input, an inbox is full, or it does not take its answers.
+    /// Whether the peer is not read for now: its owner wants no input, an inbox is full, or it does not take
+    /// its answers.
     #[inline]
     pub(crate) fn is_unread(&self) -> bool {
         const MAYBE: u8 = Flag::Paused as u8 | Flag::AwaitsInbox as u8 | Flag::Blocked as u8;
@@ -312,7 +319,8 @@ impl Connection {
         self.phase.get() == Phase::Open && !self.is(Flag::Blocked)
     }
 
-    /// Whether the peer is known to have closed its end. A connection that is paused does not read, and so is not told.
+    /// Whether the peer is known to have closed its end. A connection that is paused does not read, and so is
+    /// not told.
     pub(crate) fn has_lost_peer(&self) -> bool {
         self.io.borrow_mut().is_read_closed()
     }
@@ -353,7 +361,8 @@ impl Connection {
     fn owner(&self) -> Option<Rc<dyn ConnectionOwner>> {
         let owner = self.owner.take();
         let shared = owner.clone();
-        // It takes the place of nothing, which to drop the processor would have to read what it has just written.
+        // It takes the place of nothing, which to drop the processor would have to read what it has just
+        // written.
         mem::forget(self.owner.replace(owner));
         shared
     }
@@ -415,7 +424,8 @@ impl Connection {
     }
 }
 
-/// Has the task polled again when others had their turn: those that are ready, and those that the reactor knows of by then.
+/// Has the task polled again when others had their turn: those that are ready, and those that the reactor
+/// knows of by then.
 fn end_turn<T>(cx: &mut Context<'_>) -> Poll<T> {
     let _deferred = pin!(tokio::task::yield_now()).poll(cx);
     Poll::Pending

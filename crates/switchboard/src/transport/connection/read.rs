@@ -1,4 +1,4 @@
-//! What a connection reads: bytes in the worker's buffer, which are decoded in place, and their messages.
+//! Reading: bytes come into the worker's buffer, are decoded there, and their messages are handled.
 
 use std::io;
 use std::rc::Rc;
@@ -19,7 +19,7 @@ pub(super) struct Unread {
 }
 
 impl Unread {
-    /// A copy: what stays may not keep the buffer that it was read into.
+    /// Copies the bytes, so that they do not keep the buffer which they were read into.
     pub(super) fn copy(bytes: &[u8]) -> Self {
         Self { bytes: bytes.to_vec(), at: 0 }
     }
@@ -39,7 +39,8 @@ pub(super) struct Received {
 }
 
 impl Connection {
-    /// Reads once and handles what came: in the worker's buffer, or, of a long payload, to where it stays.
+    /// Reads once, and handles the messages. A long payload is read to its final place, anything else into
+    /// the worker's buffer.
     pub(super) fn poll_receive(
         self: &Rc<Self>,
         worker: &Rc<Worker>,
@@ -59,7 +60,7 @@ impl Connection {
         }
         drop(decoder);
         let mut buffer = worker.take_read_buffer();
-        // No more than a turn's, so that little has to be kept where a turn ends amid it.
+        // No more than a turn handles: if the turn ends before the read is handled, the rest is copied.
         let room = buffer.get_mut(..TURN_BYTES).unwrap_or_default();
         let polled = self.io.borrow_mut().poll_read(cx, room);
         let polled = polled.map_ok(|bytes| Received { bytes, full: bytes == room.len() });
@@ -110,7 +111,8 @@ impl Connection {
         }
     }
 
-    /// Handles the messages that are complete in `bytes`, from `at` on. Where it stops before the end, the rest is to be kept.
+    /// Handles the messages that are complete in `bytes`, from `at` on. Where it stops before the end, the
+    /// rest is to be kept.
     fn feed(self: &Rc<Self>, worker: &Rc<Worker>, turn: &mut Turn, bytes: &mut [u8], at: &mut usize) {
         turn.completed_message = false;
         if let Some(end) = self.handle_messages(worker, turn, bytes, at) {
@@ -125,7 +127,7 @@ impl Connection {
         }
     }
 
-    /// Looks for the peer's close in bytes that were read earlier: nothing else of them is handled any more.
+    /// Looks for the peer's close in bytes that were read earlier. Nothing else of them is handled any more.
     pub(super) fn skip_unread(&self) {
         if let Some(rare) = self.rare.get() {
             let Unread { mut bytes, at } = rare.unread.take();
@@ -133,7 +135,8 @@ impl Connection {
         }
     }
 
-    /// Handles messages up to `at`, as long as they may be handled. Returns an end that the peer has brought about.
+    /// Handles messages up to `at`, as long as they may be handled. Returns an end that the peer has brought
+    /// about.
     fn handle_messages(
         self: &Rc<Self>,
         worker: &Rc<Worker>,
@@ -169,13 +172,13 @@ impl Connection {
             }
         }
         if *at < bytes.len() && !decoder.is_idle() {
-            // The message that was handled last is not held for as long as the next one waits.
+            // Frees the message that was handled last: the next one may wait for long.
             let _no_more_came = decoder.decode(&mut [], &mut 0);
         }
         None
     }
 
-    /// The peer broke its protocol, or a bound of it: nothing behind that is looked at.
+    /// The peer broke its protocol, or a bound of it. What it sends after that is not looked at.
     fn fail(&self, worker: &Rc<Worker>, error: ProtocolError) -> ConnectionEnd {
         metrics::counter!("switchboard_websocket_protocol_errors_total").increment(1);
         self.refuse(worker, error.close_code());

@@ -9,8 +9,8 @@ use switchboard_hub::{Worker, WorkerId};
 use super::{Connection, ConnectionEnd, Flag, Phase, Step};
 use crate::transport::io::Io;
 
-/// A connection's one task: no larger than what tokio's own part of a task leaves of a block of 128 bytes. What it seldom waits for is boxed,
-/// as the task lives as long as the connection does.
+/// The one task of a connection. With tokio's own part it fills a block of 128 bytes. It lives as long as the
+/// connection, so what it waits for seldom is boxed.
 pub struct ConnectionTask {
     connection: Rc<Connection>,
     worker: Rc<Worker>,
@@ -48,7 +48,7 @@ impl ConnectionTask {
             match waiting.as_deref_mut() {
                 Some(Waiting::End(end)) => return end.as_mut().poll(cx),
                 Some(Waiting::Room(room)) => {
-                    // Its output goes on, and so does its end.
+                    // The connection's output goes on meanwhile, and it may end.
                     if connection.phase.get() == Phase::Open && room.as_mut().poll(cx).is_pending() {
                         return connection.poll_write_only(worker, cx);
                     }
@@ -85,13 +85,15 @@ impl Future for ConnectionTask {
 }
 
 impl Drop for ConnectionTask {
-    /// Closes the stream when its task ends, or is dropped with its runtime: a handle to the connection does not keep it open.
+    /// Closes the stream when its task ends, or is dropped with its runtime: a handle to the connection does
+    /// not keep it open.
     fn drop(&mut self) {
         let stream = self.connection.io.replace(Io::Closed);
         self.connection.phase.set(Phase::Ended);
         drop(stream);
         if std::thread::panicking() {
-            // The session must not stay without its connection. What its owner calls of users' is guarded.
+            // Without this the session would stay, and its connection is gone. Users' functions are guarded
+            // there.
             tracing::error!("the task of a connection panicked");
             self.connection.tell_end(&self.worker, ConnectionEnd::Panicked);
         }
@@ -104,7 +106,8 @@ mod tests {
 
     #[test]
     fn what_an_idle_connection_has_is_small() {
-        // The allocator's blocks are multiples of 16 bytes, of which it takes 8; a connection has two counts before it.
+        // The allocator's blocks are multiples of 16 bytes, of which it takes 8; a connection has two counts
+        // before it.
         assert!(size_of::<Connection>() + 16 <= 184, "{} bytes", size_of::<Connection>());
         // tokio puts 104 bytes beside it, and rounds up to 128.
         assert!(size_of::<ConnectionTask>() <= 24, "{} bytes", size_of::<ConnectionTask>());

@@ -1,4 +1,5 @@
-//! What a connection does as time passes: a message that has begun has to be complete in time, and memory that was not used is given back.
+//! What a connection does as time passes: a message that has begun has to be complete in time, and memory
+//! that was not used is given back.
 
 use std::num::NonZeroU32;
 use std::rc::{Rc, Weak};
@@ -33,7 +34,8 @@ impl Due {
     }
 }
 
-/// A message of which so many bytes more have come has the whole time again: long messages may come over slow networks.
+/// A message of which so many bytes more have come has the whole time again: long messages may come over slow
+/// networks.
 const RENEWED_EVERY: usize = 64 << 10;
 
 impl Connection {
@@ -59,8 +61,8 @@ impl Connection {
         }
     }
 
-    /// A message has begun. It is watched by a task of its own, which ends when it finds none: one for each connection that sends long
-    /// messages, and none for others.
+    /// A message has begun. It is watched by a task of its own, which ends when it finds none: one for each
+    /// connection that sends long messages, and none for others.
     fn begin_message(self: &Rc<Self>, worker: &Rc<Worker>) {
         let timeouts = self.owner().map(|owner| owner.timeouts());
         let Some(timeout) = timeouts.and_then(|timeouts| timeouts.message) else { return };
@@ -70,7 +72,8 @@ impl Connection {
         }
     }
 
-    /// Closes the connection if a message that has begun is late. Returns in how long it will be, if there is one.
+    /// Closes the connection if a message that has begun is late. Returns in how long it will be, if there is
+    /// one.
     fn check_message(self: &Rc<Self>, worker: &Rc<Worker>) -> Option<Duration> {
         let left =
             self.message_due.get().left(worker.elapsed()).filter(|_| self.phase.get() == Phase::Open)?;
@@ -88,12 +91,12 @@ impl Connection {
         None
     }
 
-    /// Some time has passed: what was not used in it is given back.
-    pub(crate) fn rest(&self) {
+    /// Gives back the memory that was not used since the last call. Called at each ping.
+    pub(crate) fn release_unused(&self) {
         self.pongs.set(0);
         self.decoder.borrow_mut().shrink();
         if let Some(deflater) = self.own_deflater() {
-            deflater.rest();
+            deflater.release_unused();
         }
     }
 }

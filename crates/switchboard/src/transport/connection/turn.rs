@@ -5,7 +5,8 @@ use switchboard_hub::WorkerId;
 /// Bytes that a connection handles in one turn. HTTP/2 connections read as much.
 pub(super) const TURN_BYTES: usize = 64 << 10;
 
-/// A message counts as so many bytes at least, so that a turn ends after 1024 of them, however short they are.
+/// A message counts as so many bytes at least, so that a turn ends after 1024 of them, however short they
+/// are.
 const MESSAGE_BYTES: usize = 64;
 
 /// One turn of a connection's task.
@@ -31,7 +32,8 @@ impl Turn {
         self.left = self.left.saturating_sub(bytes);
     }
 
-    /// A frame is handled. `inflated`: what came in fewer bytes than it has, which no read bounds.
+    /// A frame is handled. `inflated`: the bytes of a compressed message, which the size of a read does not
+    /// bound.
     #[inline]
     pub(super) fn count_frame(&mut self, inflated: usize) {
         self.left = self.left.saturating_sub(inflated.max(MESSAGE_BYTES));

@@ -1,4 +1,4 @@
-//! What a connection writes: its outbox, as far as the socket takes it.
+//! Writing: the outbox goes out as far as the socket takes it.
 
 use std::io;
 use std::rc::Rc;
@@ -12,9 +12,10 @@ use super::{Connection, ConnectionEnd, Flag, Phase};
 /// Pongs that may wait for a peer which does not read, as many as `ws` has.
 const MAX_PONGS: u8 = 60;
 
-/// Bytes of a write to which more will be added: as much as goes out in one piece. That is 64 KiB at most, headers and all: 45 segments
-/// of Ethernet, and one of loopback. Of a write that is longer the kernel makes a second piece, which is often tiny, and which BBR
-/// has wait for a timer: an echo of 16 KiB messages cost twice the processor time for that.
+/// Bytes of a write while more is to come: the kernel sends them in one piece. A piece is 64 KiB at most,
+/// with its headers: 45 segments of Ethernet, and one of loopback. The kernel makes a second piece of a
+/// longer write. That piece is often tiny, and waits for a timer under BBR: an echo of 16 KiB messages took
+/// twice the processor time for it.
 const PIECE: usize = 45 * 1448;
 
 impl Connection {
@@ -23,8 +24,8 @@ impl Connection {
         self.write_now(|cx| self.poll_write_out(worker, outbox, cx));
     }
 
-    /// Writes what is queued as far as it is whole pieces: while it is in the processor's cache, and so that its buffers can serve
-    /// what is queued next.
+    /// Writes the whole pieces of what is queued, while the processor has them in its cache. Their buffers
+    /// then serve what is queued next.
     pub(super) fn write_pieces(&self, worker: &Rc<Worker>, outbox: &Outbox) {
         if outbox.bytes() >= PIECE {
             self.write_now(|cx| {
@@ -36,14 +37,15 @@ impl Connection {
         }
     }
 
-    /// Writes what is queued, if it is much: all that was read is handled, and other connections have their turn before the flusher.
+    /// Writes what is queued, if it is much. All that was read is handled, and the flusher runs only after
+    /// the other connections.
     pub(super) fn write_early(&self, worker: &Rc<Worker>, outbox: &Outbox) {
         if outbox.bytes() >= PIECE {
             self.flush(worker, outbox);
         }
     }
 
-    /// Writes outside the task, which is woken where the socket takes no more.
+    /// Writes outside of the task. The task is woken later if the socket takes no more.
     fn write_now(&self, write: impl FnOnce(&mut Context<'_>) -> Poll<io::Result<()>>) {
         if self.is(Flag::Blocked) || self.phase.get() == Phase::Ended {
             return;
@@ -94,7 +96,8 @@ impl Connection {
         None
     }
 
-    /// Queues a ping or a pong. A peer that does not read meets its outbox's bound like any other, which closes the connection.
+    /// Queues a ping or a pong. If the outbox is full, the peer does not read, and the connection is closed
+    /// for that.
     pub(super) fn write_control(&self, worker: &Rc<Worker>, opcode: Opcode, payload: &[u8]) {
         if let Some(owner) = self.owner() {
             let _full = worker.write(&owner.as_session(), |out| encode_frame(out, opcode, payload));
@@ -111,7 +114,7 @@ impl Connection {
         Poll::Pending
     }
 
-    /// Writes what has waited for the socket. A peer that takes some of it lives.
+    /// Writes what has waited for the socket. A peer that takes some of it is alive.
     pub(super) fn poll_write_waiting(
         &self,
         worker: &Rc<Worker>,

@@ -77,7 +77,8 @@ impl Acceptor {
         self.plain_too
     }
 
-    /// Shakes hands. `hello`: what was read already. The timeout is the caller's; dropped, the connection is closed.
+    /// Shakes hands. `hello`: what was read already. The timeout is the caller's; dropped, the connection is
+    /// closed.
     pub(crate) async fn accept(&self, stream: Stream, hello: Bytes) -> Result<Stream, HandshakeError> {
         let session = Session::new(Arc::clone(&self.config)).map_err(HandshakeError::Tls)?;
         let mut stream = TlsStream::new(stream, session);

@@ -1,7 +1,9 @@
-//! TLS on our own listener: whose certificates, what is offered, and the stream inside. The protocol itself is rustls's.
+//! TLS on our own listener: whose certificates, what is offered, and the stream inside. The protocol itself
+//! is rustls's.
 //!
-//! [RFC 8446](https://www.rfc-editor.org/rfc/rfc8446) (1.3), [RFC 5246](https://www.rfc-editor.org/rfc/rfc5246) (1.2),
-//! [RFC 7301](https://www.rfc-editor.org/rfc/rfc7301) (ALPN).
+//! [RFC 8446](https://www.rfc-editor.org/rfc/rfc8446) (1.3), [RFC
+//! 5246](https://www.rfc-editor.org/rfc/rfc5246) (1.2), [RFC 7301](https://www.rfc-editor.org/rfc/rfc7301)
+//! (ALPN).
 
 mod acceptor;
 mod certificates;
@@ -18,10 +20,11 @@ pub(crate) use acceptor::{Acceptor, HandshakeError};
 use certificates::{Certificates, Source};
 pub(crate) use stream::{DetachedTls, TlsStream};
 
-/// TLS on an address of the server: whose certificate, and whether clients without TLS are answered there, too. Given to
-/// [`ListenAddress::tls`](crate::ListenAddress::tls).
+/// TLS on an address of the server: whose certificate, and whether clients without TLS are answered there,
+/// too. Given to [`ListenAddress::tls`](crate::ListenAddress::tls).
 ///
-/// TLS 1.3 and 1.2 with rustls's choice of ciphers, ALPN, and resumption by tickets. Cloning shares the certificates.
+/// TLS 1.3 and 1.2 with rustls's choice of ciphers, ALPN, and resumption by tickets. Cloning shares the
+/// certificates.
 ///
 /// ```no_run
 /// use switchboard::{ListenAddress, Switchboard, Tls};
@@ -62,13 +65,14 @@ impl Tls {
         }
     }
 
-    /// A certificate with its chain, and its private key, from files in PEM. They are read now, and again when they have changed (be it that a
-    /// symbolic link on their way points elsewhere, as Kubernetes and certbot do it): new connections get the new certificate. New files that
-    /// are broken, or do not match each other, are logged and counted, and the old certificate stays.
+    /// A certificate with its chain, and its private key, from files in PEM. They are read now, and again
+    /// when they have changed (be it that a symbolic link on their way points elsewhere, as Kubernetes and
+    /// certbot do it): new connections get the new certificate. New files that are broken, or do not match
+    /// each other, are logged and counted, and the old certificate stays.
     ///
     /// # Errors
-    /// Those of reading the files; [`InvalidData`](io::ErrorKind::InvalidData) where they hold no certificate, no key, or the key of another
-    /// certificate. The message names the file.
+    /// Those of reading the files; [`InvalidData`](io::ErrorKind::InvalidData) where they hold no
+    /// certificate, no key, or the key of another certificate. The message names the file.
     pub fn files(certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> io::Result<Self> {
         Ok(Self::of(Certificates::load(Source::Files(certificate.into(), key.into()))?))
     }
@@ -81,8 +85,8 @@ impl Tls {
         Ok(Self::of(Certificates::load(Source::Pem(certificate.into(), key.into()))?))
     }
 
-    /// A certificate made this moment for these names and addresses, signed by itself: for development. Browsers warn of it, and other
-    /// clients have to be told to take it. It ends with the process.
+    /// A certificate made this moment for these names and addresses, signed by itself: for development.
+    /// Browsers warn of it, and other clients have to be told to take it. It ends with the process.
     ///
     /// # Errors
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a name that none can be.
@@ -91,14 +95,14 @@ impl Tls {
         Ok(Self::of(Certificates::load(Source::self_signed(names)?)?))
     }
 
-    /// A configuration of rustls's, for what is not offered here: client certificates, for one. Its ALPN protocols are to be among those
-    /// that the server speaks, `h2` and `http/1.1`. Nothing is read again.
+    /// A configuration of rustls's, for what is not offered here: client certificates, for one. Its ALPN
+    /// protocols are to be among those that the server speaks, `h2` and `http/1.1`. Nothing is read again.
     pub fn config(config: Arc<rustls::ServerConfig>) -> Self {
         Self { config: Some(config), ..Self::of(Certificates::none()) }
     }
 
-    /// A further certificate and key from files. A client gets the first certificate that is for the name it asks for (SNI), and the first of all
-    /// where none is.
+    /// A further certificate and key from files. A client gets the first certificate that is for the name it
+    /// asks for (SNI), and the first of all where none is.
     ///
     /// # Errors
     /// As those of [`files`](Self::files).
@@ -108,7 +112,8 @@ impl Tls {
         Ok(self)
     }
 
-    /// Whether clients that do not speak TLS are answered on the same port as well. Default: no; they get a 400 that says so.
+    /// Whether clients that do not speak TLS are answered on the same port as well. Default: no; they get a
+    /// 400 that says so.
     pub fn plain_too(mut self, plain_too: bool) -> Self {
         self.plain_too = plain_too;
         self

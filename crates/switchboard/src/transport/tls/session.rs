@@ -1,5 +1,5 @@
-//! One end of a TLS conversation, without I/O: records in, plain bytes out, and the other way. It holds no buffer while nothing is on its way:
-//! rustls's buffered connections keep one of 4 KiB each.
+//! One end of a TLS conversation, without I/O: records in, plain bytes out, and the other way. It holds no
+//! buffer while nothing is on its way: rustls's buffered connections keep one of 4 KiB each.
 
 use std::mem;
 use std::sync::Arc;
@@ -67,13 +67,14 @@ impl Session {
         &self.waiting
     }
 
-    /// Takes what has waited for more to come: it is to stand before the next bytes that [`read`](Self::read) is given.
+    /// Takes what has waited for more to come: it is to stand before the next bytes that [`read`](Self::read)
+    /// is given.
     pub(super) fn take_waiting(&mut self) -> Vec<u8> {
         mem::take(&mut self.waiting)
     }
 
-    /// Reads records, the end of which may be missing; gives their plain bytes to `plain`. Behind an error there may be an alert in
-    /// [`outgoing`](Self::outgoing).
+    /// Reads records, the end of which may be missing; gives their plain bytes to `plain`. Behind an error
+    /// there may be an alert in [`outgoing`](Self::outgoing).
     pub(super) fn read(
         &mut self,
         bytes: &mut [u8],
@@ -128,7 +129,8 @@ impl Session {
         }
     }
 
-    /// Lets rustls do what it can with `bytes`, up to where it wants more; there, `ready` may write. Returns how many bytes are done with.
+    /// Lets rustls do what it can with `bytes`, up to where it wants more; there, `ready` may write. Returns
+    /// how many bytes are done with.
     fn process(
         &mut self,
         bytes: &mut [u8],
@@ -146,7 +148,8 @@ impl Session {
         (read, result)
     }
 
-    /// Takes the alert of an error. While there is something to be sent, rustls gives that and looks at no bytes.
+    /// Takes the alert of an error. While there is something to be sent, rustls gives that and looks at no
+    /// bytes.
     fn say_why(&mut self) {
         while self.connection.wants_write() {
             let status = self.connection.process_tls_records(&mut []);

@@ -1,5 +1,5 @@
-//! A TLS connection as a byte stream. What it needs for reading and writing it borrows from its thread, so that an idle one is not much more than
-//! rustls's own state.
+//! A TLS connection as a byte stream. What it needs for reading and writing it borrows from its thread, so
+//! that an idle one is not much more than rustls's own state.
 
 use std::cell::Cell;
 use std::io;
@@ -27,7 +27,7 @@ struct Scratch {
     read: Vec<u8>,
     /// Records to be written; empty between uses.
     write: Vec<u8>,
-    /// Slices laid together; empty between uses.
+    /// Slices copied together; empty between uses.
     plain: Vec<u8>,
 }
 
@@ -177,8 +177,8 @@ impl TlsStream {
         result
     }
 
-    /// Encrypts and writes. Returns how many plain bytes were taken: what the socket does not take of their records waits to be
-    /// [flushed](AsyncWrite::poll_flush).
+    /// Encrypts and writes. Returns how many plain bytes were taken: what the socket does not take of their
+    /// records waits to be [flushed](AsyncWrite::poll_flush).
     fn poll_write_plain(
         &mut self,
         cx: &mut Context<'_>,
@@ -186,7 +186,8 @@ impl TlsStream {
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_outgoing(cx))?;
         with_scratch(|scratch| {
-            // Nothing is on its way: records are laid into the thread's buffer, and only what is left of them into one of our own.
+            // Nothing is on its way: records are written into the thread's buffer, and only what is left of them
+            // into one of our own.
             std::mem::swap(self.session.outgoing(), &mut scratch.write);
             let taken = self.encrypt(slices, &mut scratch.plain);
             let mut written = 0;
@@ -255,7 +256,8 @@ fn broken(error: rustls::Error) -> io::Error {
 }
 
 impl AsyncRead for TlsStream {
-    /// A stream that ends without `close_notify` ends in order all the same: whether what came was whole, each protocol inside says itself.
+    /// A stream that ends without `close_notify` ends in order all the same: whether what came was whole,
+    /// each protocol inside says itself.
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -274,7 +276,8 @@ impl AsyncRead for TlsStream {
                 return Poll::Ready(Ok(()));
             }
             let read = ready!(this.poll_records_into(cx, buffer));
-            // An answer of rustls's own, such as an alert. Where it does not go out at once, it does with the next write.
+            // An answer of rustls's own, such as an alert. Where it does not go out at once, it does with the
+            // next write.
             if let Poll::Ready(Err(error)) = this.poll_outgoing(cx) {
                 read.and(Err(error))?;
             } else {
