@@ -254,6 +254,14 @@ pub enum AckError {
     Arguments(#[from] ArgsError),
 }
 
+/// Whether an option is a size or a time, and not nothing.
+///
+/// # Errors
+/// A message that names the option.
+pub(crate) fn more_than_nothing(what: &str, is_more: bool) -> Result<(), String> {
+    if is_more { Ok(()) } else { Err(format!("`{what}` must be more than nothing")) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

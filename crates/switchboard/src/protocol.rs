@@ -10,7 +10,8 @@
 //! - [`Answer`]: the request is answered at once, with a [`Body`] that is whole, or written in
 //!   [pieces](Body::pieces) by a [`BodyWriter`].
 //! - [`Upgrade`]: the connection becomes a WebSocket. A [`WebSocketRequest`] is its handshake; the
-//!   [target](UpgradeTarget) starts it on its worker.
+//!   [target](UpgradeTarget) [starts](Upgraded::websocket) it on its worker, for an [owner](ConnectionOwner)
+//!   that gets its messages.
 //! - [`Exchange`]: a worker answers, when there is something to say: polls, and requests whose body is
 //!   wanted. The [target](ExchangeTarget) runs there; what it does if the client leaves is said beforehand
 //!   ([`Abandoned`]).
@@ -57,4 +58,4 @@ pub use crate::transport::framing::{BYTES, WEBSOCKET};
 pub use crate::transport::wire::Wire;
 pub use switchboard_hub::{Framing, Outbox, Session, SessionKey, Variant, Worker, WorkerId};
 pub use switchboard_protocol::socketio::DecodeError;
-pub use switchboard_websocket::{Limits, Message as WebSocketMessage, Opcode, ProtocolError, encode_frame};
+pub use switchboard_websocket::{Limits, Opcode, ProtocolError, encode_frame};

@@ -24,7 +24,6 @@ pub(crate) use application::Application;
 pub use bare::{EngineService, EngineSocket};
 pub use cookie::{SameSite, SessionCookie};
 use limit::{SessionLimit, TooManySessions};
-pub(crate) use options::more_than_nothing;
 pub use options::{EngineOptions, FullOutbox};
 
 /// One Engine.IO endpoint.

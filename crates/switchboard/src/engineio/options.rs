@@ -8,6 +8,7 @@ use std::time::Duration;
 use switchboard_websocket::deflate::DeflateOptions;
 
 use super::SessionCookie;
+use crate::error::more_than_nothing;
 use crate::handshake::KeepHeaders;
 use crate::http::admission::AllowRequest;
 use crate::http::cors::Origins;
@@ -120,14 +121,6 @@ impl Default for EngineOptions {
 /// The longest time that a timer of JavaScript's can be set to; a longer one fires at once. Clients set one
 /// to the sum of the ping interval and the ping time-out.
 const LONGEST_TIMER: Duration = Duration::from_millis(i32::MAX as u64);
-
-/// Whether an option is a size or a time, and not nothing.
-///
-/// # Errors
-/// A message that names the option.
-pub(crate) fn more_than_nothing(what: &str, is_more: bool) -> Result<(), String> {
-    if is_more { Ok(()) } else { Err(format!("`{what}` must be more than nothing")) }
-}
 
 impl EngineOptions {
     pub(crate) fn new(path: &str) -> Self {

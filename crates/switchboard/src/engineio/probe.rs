@@ -10,9 +10,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::message::Message;
 use switchboard_hub::{Outbox, Session, Worker};
 use switchboard_protocol::engineio::{Packet, ProbeStep, SessionId};
-use switchboard_websocket::Message;
 
 use super::EngineServer;
 use super::session::{EngineSession, Registry};

@@ -13,7 +13,7 @@ use super::dialect::RawDialect;
 use super::session::{RawSession, WebSocket};
 use crate::Result;
 use crate::api::namespace::{Namespace, NamespaceInner};
-use crate::engineio::more_than_nothing;
+use crate::error::more_than_nothing;
 use crate::handshake::{Handshake, KeepHeaders};
 use crate::http::admission::AllowRequest;
 use crate::http::cors::Origins;

@@ -360,17 +360,7 @@ impl Session for RawSession {
 }
 
 impl ConnectionOwner for RawSession {
-    fn on_message(
-        self: Rc<Self>,
-        worker: &Rc<Worker>,
-        _link: &Rc<Connection>,
-        message: switchboard_websocket::Message<'_>,
-    ) {
-        let message = match message {
-            switchboard_websocket::Message::Text(text) => Message::Text(text),
-            switchboard_websocket::Message::Binary(bytes) => Message::Binary(bytes),
-            _ => return,
-        };
+    fn on_message(self: Rc<Self>, worker: &Rc<Worker>, _link: &Rc<Connection>, message: Message<'_>) {
         if self.functions.takes_messages() {
             // A connection that is paused hands over no message: none has to be held.
             let _waits = self.functions.on_message(&self, worker, message);

@@ -5,9 +5,10 @@ use std::io::IoSlice;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::message::Message;
 use switchboard_hub::{Outbox, Session, Worker};
 use switchboard_protocol::engineio::{Ending, Packet, ServerAction};
-use switchboard_websocket::{CloseCode, Message, Opcode};
+use switchboard_websocket::{CloseCode, Opcode};
 
 use super::{EngineSession, Registry, Sending, Transport};
 use crate::DisconnectReason;
@@ -169,7 +170,6 @@ impl ConnectionOwner for EngineSession {
                 }
             },
             Message::Binary(bytes) => self.on_packet(worker, Packet::Binary(bytes.into())),
-            _ => {}
         }
     }
 

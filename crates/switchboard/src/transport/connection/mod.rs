@@ -25,7 +25,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use switchboard_hub::{Session, Worker, WorkerId};
 use switchboard_websocket::drafts::AnyDecoder;
-use switchboard_websocket::{CloseCode, Limits, Message, Opcode};
+use switchboard_websocket::{CloseCode, Limits, Opcode};
 use tracing::{Instrument, Span};
 
 use self::read::Unread;
@@ -34,13 +34,14 @@ use self::turn::Turn;
 use super::deflate::OwnDeflater;
 use super::io::Io;
 use super::wire::Wire;
+use crate::message::Message;
 
 use read::Received;
 
 pub(crate) use closing::cut_closing;
 pub use task::ConnectionTask;
 
-/// Whose connection it is: a session, or a probe that may become one's.
+/// The owner of a WebSocket connection: a session of a protocol. All is called on the worker's thread.
 pub trait ConnectionOwner: Session {
     /// A text or binary message. Only the message's bytes are borrowed from the worker meanwhile.
     fn on_message(self: Rc<Self>, worker: &Rc<Worker>, connection: &Rc<Connection>, message: Message<'_>);
@@ -51,8 +52,10 @@ pub trait ConnectionOwner: Session {
         self.outbox().limit() / 2
     }
 
-    /// The times that the peer has.
-    fn timeouts(&self) -> Timeouts;
+    /// The times that the peer has. Default: [`Timeouts::default`].
+    fn timeouts(&self) -> Timeouts {
+        Timeouts::default()
+    }
 
     /// The connection has ended. Called once, for its last owner.
     fn on_connection_end(
@@ -62,8 +65,10 @@ pub trait ConnectionOwner: Session {
         end: ConnectionEnd,
     );
 
-    /// The span of its connection's events.
-    fn span(&self) -> Span;
+    /// The span that the events of its connection are traced in. Default: none.
+    fn span(&self) -> Span {
+        Span::none()
+    }
 
     /// Itself as the hub sees it.
     fn as_session(self: Rc<Self>) -> Rc<dyn Session>;
@@ -77,6 +82,13 @@ pub struct Timeouts {
     /// For the end, once the connection is closing. It begins anew with all bytes that the peer takes, and
     /// with the close itself.
     pub close: Option<Duration>,
+}
+
+/// A minute for a message, half a minute for a close.
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { message: Some(Duration::from_secs(60)), close: Some(Duration::from_secs(30)) }
+    }
 }
 
 /// How a connection came to its end.
@@ -102,7 +114,7 @@ pub enum ConnectionEnd {
 
 impl ConnectionEnd {
     /// In a word, as metrics count it.
-    pub(crate) fn as_str(&self) -> &'static str {
+    pub fn as_str(&self) -> &'static str {
         match self {
             Self::Closed { .. } => "closed",
             Self::Protocol(_) => "protocol error",
@@ -208,6 +220,15 @@ struct Rare {
     unread: RefCell<Unread>,
 }
 
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection")
+            .field("wire", &self.wire)
+            .field("phase", &self.phase)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Connection {
     /// Starts a connection on this worker's thread. Gives its task, for the caller to run, unless it runs
     /// already.
@@ -262,7 +283,7 @@ impl Connection {
     }
 
     /// What was agreed on in its handshake.
-    pub(crate) fn wire(&self) -> Wire {
+    pub fn wire(&self) -> Wire {
         self.wire
     }
 

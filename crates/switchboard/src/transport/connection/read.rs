@@ -5,10 +5,11 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use switchboard_hub::Worker;
-use switchboard_websocket::{Message, ProtocolError};
+use switchboard_websocket::{Message as Frame, ProtocolError};
 
 use super::turn::{TURN_BYTES, Turn};
 use super::{Connection, ConnectionEnd, Flag, Phase};
+use crate::message::Message;
 
 /// Bytes that were read and are not decoded yet.
 #[derive(Default)]
@@ -145,25 +146,18 @@ impl Connection {
         at: &mut usize,
     ) -> Option<ConnectionEnd> {
         let mut decoder = self.decoder.borrow_mut();
-        let inflates = self.wire.is_compressed();
         while self.phase.get() == Phase::Open && !turn.is_over() && !self.is_unread() {
             match decoder.decode(bytes, at) {
-                Ok(Some(message @ (Message::Text(_) | Message::Binary(_)))) => {
-                    worker.stats().messages_received.add(1);
-                    turn.count_frame(if inflates { len(message) } else { 0 });
-                    turn.completed_message = true;
-                    let Some(owner) = self.owner() else { break };
-                    self.write_pieces(worker, owner.outbox());
-                    turn.full_inbox = worker.handle_input(|| owner.on_message(worker, self, message)).1;
-                }
-                Ok(Some(Message::Ping(payload))) => {
+                Ok(Some(Frame::Text(text))) => self.hand_over(worker, turn, Message::Text(text)),
+                Ok(Some(Frame::Binary(bytes))) => self.hand_over(worker, turn, Message::Binary(bytes)),
+                Ok(Some(Frame::Ping(payload))) => {
                     turn.count_frame(0);
                     if let Some(end) = self.answer_ping(worker, payload) {
                         return Some(end);
                     }
                 }
-                Ok(Some(Message::Pong(_))) => turn.count_frame(0),
-                Ok(Some(Message::Close(frame))) => {
+                Ok(Some(Frame::Pong(_))) => turn.count_frame(0),
+                Ok(Some(Frame::Close(frame))) => {
                     self.on_close(worker, frame.as_ref());
                     return Some(ConnectionEnd::Closed { code: self.peer_code.get() });
                 }
@@ -178,18 +172,22 @@ impl Connection {
         None
     }
 
+    /// Hands a whole message to the owner.
+    #[inline]
+    fn hand_over(self: &Rc<Self>, worker: &Rc<Worker>, turn: &mut Turn, message: Message<'_>) {
+        worker.stats().messages_received.add(1);
+        turn.count_frame(if self.wire.is_compressed() { message.as_bytes().len() } else { 0 });
+        turn.completed_message = true;
+        if let Some(owner) = self.owner() {
+            self.write_pieces(worker, owner.outbox());
+            turn.full_inbox = worker.handle_input(|| owner.on_message(worker, self, message)).1;
+        }
+    }
+
     /// The peer broke its protocol, or a bound of it. What it sends after that is not looked at.
     fn fail(&self, worker: &Rc<Worker>, error: ProtocolError) -> ConnectionEnd {
         metrics::counter!("switchboard_websocket_protocol_errors_total").increment(1);
         self.refuse(worker, error.close_code());
         ConnectionEnd::Protocol(error)
-    }
-}
-
-fn len(message: Message<'_>) -> usize {
-    match message {
-        Message::Text(text) => text.len(),
-        Message::Binary(bytes) => bytes.len(),
-        _ => 0,
     }
 }

@@ -7,11 +7,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::message::Message;
 use switchboard_hub::{
     Command, Hub, HubOptions, InboxReceiver, Outbox, Session, SessionKey, Worker, WorkerId,
 };
 use switchboard_websocket::deflate::{DeflateOptions, DeflateParameters, Deflater};
-use switchboard_websocket::{Limits, Message, Opcode, Role, encode_frame};
+use switchboard_websocket::{Limits, Opcode, Role, encode_frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::turn::TURN_BYTES;
@@ -89,7 +90,6 @@ impl ConnectionOwner for Owner {
         let bytes = match message {
             Message::Text(text) => text.as_bytes(),
             Message::Binary(bytes) => bytes,
-            _ => panic!("owners get messages"),
         };
         (self.on_message)(worker, &self, bytes);
     }
