@@ -18,6 +18,36 @@
 //! - [`Later`](Decision::Later): it takes time to decide.
 //! - [`Pass`](Decision::Pass): the request is the application's.
 //!
+//! A protocol that tells each client the time, until the client leaves:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::time::{Duration, SystemTime};
+//!
+//! use bytes::Bytes;
+//! use switchboard::protocol::{Body, Decision, Mount, RequestHead};
+//!
+//! struct Clock;
+//!
+//! impl Mount for Clock {
+//!     fn decide(self: Arc<Self>, _head: &RequestHead<'_>) -> Decision {
+//!         let (writer, body) = Body::pieces();
+//!         tokio::spawn(async move {
+//!             while writer.ready().await.is_ok() {
+//!                 let mut line = Bytes::from(format!("{:?}\n", SystemTime::now()));
+//!                 let _full_or_gone = writer.send(&mut line);
+//!                 tokio::time::sleep(Duration::from_secs(1)).await;
+//!             }
+//!         });
+//!         Decision::Answer(http::Response::new(body))
+//!     }
+//! }
+//!
+//! # let io = switchboard::Switchboard::builder().workers(1).build()?;
+//! io.mount("/clock", &[Arc::new(Clock)]);
+//! # Ok::<_, std::io::Error>(())
+//! ```
+//!
 //! # Events
 //!
 //! What is emitted to a namespace is an [`Event`], written once. A protocol's [`Dialect`] writes it for the

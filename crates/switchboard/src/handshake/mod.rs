@@ -1,116 +1,25 @@
 //! The request that a conversation began with, as it is kept: its own parts, and parts that it shares with
 //! requests of the same text.
 
+mod keep;
+mod node;
+mod peer;
+
 use std::borrow::Cow;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, SystemTime};
 
+use http::Extensions;
 use http::request::Parts;
-use http::{Extensions, HeaderName};
-use serde::ser::{Serialize, SerializeStruct, Serializer};
 use switchboard_websocket::handshake::origin::is_of_own_page;
 
+pub use self::keep::KeepHeaders;
+use self::keep::is_common;
+pub use self::peer::Peer;
 use crate::interned::Interned;
-
-/// Where a request came from, as the listener or the outer server knows it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
-pub struct Peer {
-    /// The address of the client: of the connection, or what a trusted proxy says.
-    pub address: Option<SocketAddr>,
-    /// Whether the connection (or the client's, to a trusted proxy) is encrypted.
-    pub secure: bool,
-    /// Whether a [trusted proxy](crate::TrustedProxies) handed on the request, whose headers about the client
-    /// are heard.
-    pub proxied: bool,
-    /// Whether a PROXY protocol header names the address.
-    pub(crate) named: bool,
-    /// Whether it came by a Unix-domain socket, and so has no address.
-    pub(crate) unix: bool,
-}
-
-impl Peer {
-    /// A peer at an address. One of IPv4 that a socket for both families shows as IPv6 (`::ffff:192.0.2.1`)
-    /// is taken as IPv4.
-    pub fn new(address: SocketAddr) -> Self {
-        let address = match address.ip().to_canonical() {
-            ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
-            IpAddr::V6(_) => address,
-        };
-        Self { address: Some(address), ..Self::default() }
-    }
-
-    /// A peer of a Unix-domain socket.
-    pub(crate) fn unix() -> Self {
-        Self { unix: true, ..Self::default() }
-    }
-
-    /// The address without its port.
-    pub fn ip(&self) -> Option<IpAddr> {
-        self.address.map(|address| address.ip())
-    }
-}
-
-/// Which request headers [`Handshake`] keeps.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum KeepHeaders {
-    /// All but those that only concern the connection or the encoding of the response: `Accept*`,
-    /// `Cache-Control`, `Connection`, `Content-*`, `DNT`, `Keep-Alive`, `Pragma`, `Sec-*`, `TE`,
-    /// `Transfer-Encoding`, `Upgrade*`.
-    #[default]
-    Default,
-    /// All.
-    All,
-    /// None.
-    None,
-    /// These.
-    Only(Vec<HeaderName>),
-}
-
-impl KeepHeaders {
-    fn keeps(&self, name: &HeaderName) -> bool {
-        const PASSING: [&str; 11] = [
-            "accept",
-            "cache-control",
-            "connection",
-            "content-",
-            "dnt",
-            "keep-alive",
-            "pragma",
-            "sec-",
-            "te",
-            "transfer-encoding",
-            "upgrade",
-        ];
-        match self {
-            Self::All => true,
-            Self::None => false,
-            Self::Only(names) => names.contains(name),
-            Self::Default => {
-                let name = name.as_str();
-                !PASSING.iter().any(|passing| name.starts_with(passing) && (*passing != "te" || name == "te"))
-            }
-        }
-    }
-}
-
-/// Whether a header's value tells of a client's program, or of where it was sent, so that many clients send
-/// the same. Of those that begin with `sec-` two are each connection's own: a subprotocol's name may be a
-/// secret.
-fn is_common(name: &str) -> bool {
-    match name {
-        "host" | "user-agent" | "origin" | "accept" | "accept-encoding" | "accept-language"
-        | "cache-control" | "connection" | "dnt" | "pragma" | "upgrade" | "via" | "x-forwarded-host"
-        | "x-forwarded-proto" => true,
-        "sec-websocket-key" | "sec-websocket-protocol" => false,
-        _ => name.starts_with("sec-"),
-    }
-}
 
 /// The request that a conversation began with. Cloning shares it.
 #[derive(Clone)]
@@ -380,67 +289,10 @@ impl fmt::Debug for Handshake {
     }
 }
 
-/// In the shape that `socket.handshake` has in Node, without `auth`, which is the
-/// [socket's](crate::Socket::auth): `headers` (the [kept](KeepHeaders) ones), `time` and `issued`, `address`,
-/// `xdomain`, `secure`, `url` and `query`.
-///
-/// Of a header that came more than once the values are joined, of a parameter they are a list.
-impl Serialize for Handshake {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut headers: Vec<(&str, Cow<'_, str>)> = Vec::new();
-        for (name, value) in self.headers() {
-            match headers.iter_mut().find(|(before, _)| *before == name) {
-                Some((_, values)) => {
-                    let values = values.to_mut();
-                    values.push_str(if name == "cookie" { "; " } else { ", " });
-                    values.push_str(value);
-                }
-                None => headers.push((name, value.into())),
-            }
-        }
-        let mut query: Vec<(Cow<'_, str>, OneOrMore<'_>)> = Vec::new();
-        for (name, value) in self.query_pairs() {
-            match query.iter_mut().find(|(before, _)| *before == name) {
-                Some((_, values)) => values.0.push(value),
-                None => query.push((name, OneOrMore(vec![value]))),
-            }
-        }
-        let mut object = serializer.serialize_struct("Handshake", 8)?;
-        object.serialize_field("headers", &Object(&headers))?;
-        object.serialize_field("time", &httpdate::fmt_http_date(self.time()))?;
-        object.serialize_field("address", &self.address().map(|address| address.ip()))?;
-        object.serialize_field("xdomain", &self.header("origin").is_some())?;
-        object.serialize_field("secure", &self.peer().secure)?;
-        object.serialize_field("issued", &(self.inner.time / 1_000_000))?;
-        object.serialize_field("url", self.url())?;
-        object.serialize_field("query", &Object(&query))?;
-        object.end()
-    }
-}
-
-/// Pairs, as an object.
-struct Object<'a, K, V>(&'a [(K, V)]);
-
-impl<K: Serialize, V: Serialize> Serialize for Object<'_, K, V> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
-    }
-}
-
-/// One value as itself, several as a list.
-struct OneOrMore<'a>(Vec<Cow<'a, str>>);
-
-impl Serialize for OneOrMore<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match &*self.0 {
-            [one] => one.serialize(serializer),
-            several => several.serialize(serializer),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use http::HeaderName;
+
     use super::*;
 
     #[test]
