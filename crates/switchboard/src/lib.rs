@@ -57,7 +57,7 @@ pub use api::handler::{
     Async, EventHandler, IntoReply, Outcome, Plain, ReturnsResult, ReturnsValue, SocketHandler,
 };
 pub use api::namespace::Namespace;
-pub use api::operator::BroadcastOperator;
+pub use api::operator::{Answers, AnswersFuture, BroadcastOperator};
 pub use api::options::SocketIoOptions;
 pub use api::remote::{RemoteHandshake, RemoteSocket};
 pub use api::report::ErrorContext;

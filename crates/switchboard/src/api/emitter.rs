@@ -15,7 +15,7 @@ use super::socket::{Socket, with_local};
 use crate::{AckError, EmitError};
 
 /// How long an acknowledgement is awaited unless [`Socket::timeout`] says otherwise.
-const ACK_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const ACK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// An event in the making: how it is sent to one socket. Made by [`Socket::timeout`], [`Socket::volatile`]
 /// and [`Socket::compress`].

@@ -1,18 +1,34 @@
 //! Whom a broadcast goes to, and how.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use switchboard_hub::{Broadcast, Command, MemberId, Reply, Request, Target};
-use tokio::sync::mpsc;
+use switchboard_protocol::socketio::write_args;
+use tokio::sync::{mpsc, oneshot};
 
+use super::ack::AckResult;
+use super::emitter::ACK_TIMEOUT;
+use super::local::LocalSocket;
 use super::namespace::NamespaceInner;
 use super::remote::RemoteSocket;
 use super::socket::Socket;
-use crate::EmitError;
 use crate::event::Event;
 use crate::rooms::Rooms;
+use crate::{AckError, EmitError};
+
+/// What each socket acknowledged with.
+pub type Answers<R> = Vec<(MemberId, Result<R, AckError>)>;
+
+/// The answers to a broadcast, when all are there.
+pub type AnswersFuture<R> = Pin<Box<dyn Future<Output = Result<Answers<R>, EmitError>> + Send>>;
+
+/// The acknowledgements that are awaited of sockets, worker by worker.
+type Awaited = mpsc::UnboundedReceiver<Vec<(MemberId, oneshot::Receiver<AckResult>)>>;
 
 /// A broadcast in the making: to whom, and how. Made by [`Namespace`](crate::Namespace)'s and [`Socket`]'s
 /// `to`, `except` and so on.
@@ -25,12 +41,19 @@ pub struct BroadcastOperator {
     target: Target,
     volatile: bool,
     compress: bool,
+    timeout: Duration,
 }
 
 impl BroadcastOperator {
     pub(crate) fn new(namespace: &Arc<NamespaceInner>, except: Option<MemberId>) -> Self {
         let target = Target { except_member: except, ..Target::all(namespace.scope) };
-        Self { namespace: Arc::clone(namespace), target, volatile: false, compress: true }
+        Self {
+            namespace: Arc::clone(namespace),
+            target,
+            volatile: false,
+            compress: true,
+            timeout: ACK_TIMEOUT,
+        }
     }
 
     /// Sockets in these rooms (or in those named before). A socket's id is a room of its own.
@@ -87,6 +110,76 @@ impl BroadcastOperator {
             ordered: self.namespace.ordered_broadcasts.load(Ordering::Relaxed),
         };
         Ok(self.namespace.hub.broadcast(broadcast)?)
+    }
+
+    /// How long the acknowledgements of [`emit_with_ack`](Self::emit_with_ack) are awaited. Default 60 s.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sends an event to the sockets of this node, and awaits an acknowledgement of each (`emitWithAck`). The
+    /// event is sent at once, whether or not the answers are awaited.
+    ///
+    /// The answers are in no order. A socket that does not acknowledge in time, or leaves, has its own error,
+    /// and the others their answers.
+    ///
+    /// ```
+    /// # async fn run(io: switchboard::Switchboard) -> Result<(), switchboard::EmitError> {
+    /// let timeout = std::time::Duration::from_secs(5);
+    /// for (id, answer) in io.root().to("hall").timeout(timeout).emit_with_ack::<u32>("vote", ()).await? {
+    ///     match answer {
+    ///         Ok(vote) => println!("{id} votes for {vote}"),
+    ///         Err(error) => println!("{id} does not vote: {error}"),
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`emit`](Self::emit). An answer's: [`AckError`].
+    #[must_use = "the acknowledgements are lost unless this is awaited"]
+    pub fn emit_with_ack<R: DeserializeOwned + Send + 'static>(
+        self,
+        event: &str,
+        args: impl Serialize,
+    ) -> AnswersFuture<R> {
+        let sent = self.send_with_ack(event, &args);
+        Box::pin(async move {
+            let mut answers = Vec::new();
+            let mut awaited = sent?;
+            while let Some(of_worker) = awaited.recv().await {
+                for (id, answer) in of_worker {
+                    let args = answer.await.unwrap_or(Err(AckError::Disconnected));
+                    answers.push((id, args.and_then(|args| args.get().map_err(AckError::from))));
+                }
+            }
+            Ok(answers)
+        })
+    }
+
+    /// Sends the event; returns what is awaited, worker by worker.
+    fn send_with_ack<T: Serialize>(self, event: &str, args: &T) -> Result<Awaited, EmitError> {
+        let (mut json, mut attachments) = (Vec::new(), Vec::new());
+        write_args(&mut json, &mut attachments, Some(event), args)?;
+        let packet = Arc::new((json, attachments));
+        let (sender, awaited) = mpsc::unbounded_channel();
+        let (compress, timeout) = (self.compress, self.timeout);
+        self.namespace.hub.send_all(|| {
+            let (target, packet, sender) = (self.target.clone(), Arc::clone(&packet), sender.clone());
+            Command::run(move |worker| {
+                let mut of_worker = Vec::new();
+                for endpoint in worker.matching(&target).into_iter().filter_map(|key| worker.endpoint(key)) {
+                    let Some(local) = endpoint.as_any().downcast_ref::<LocalSocket>() else { continue };
+                    let (reply, answer) = oneshot::channel();
+                    local.send_with_ack(worker, &packet.0, &packet.1, compress, timeout, reply);
+                    of_worker.push((local.socket.id(), answer));
+                }
+                let _gone = sender.send(of_worker);
+            })
+        })?;
+        Ok(awaited)
     }
 
     /// Lets the sockets join rooms (`socketsJoin`).

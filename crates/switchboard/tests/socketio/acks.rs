@@ -268,3 +268,51 @@ async fn an_acknowledgement_that_does_not_come_is_an_error() {
     let after = soon("the end", socket.emit_with_ack::<()>("q", ())).await;
     assert!(matches!(after, Err(AckError::Emit(switchboard::EmitError::Disconnected))));
 }
+
+#[tokio::test]
+async fn a_broadcast_is_acknowledged_by_each_of_its_sockets() {
+    for workers in [1, 4] {
+        let server = Server::workers(workers, |io| {
+            io.root().on("join", |socket: Socket, Data(room): Data<String>| socket.join(room));
+        })
+        .await;
+        let mut clients = Vec::new();
+        for _ in 0..5 {
+            let mut client = server.open().await;
+            let id = client.join("/").await;
+            client.ask(r#"420["join","hall"]"#, "430[]").await;
+            clients.push((client, id));
+        }
+        let mut outside = server.client().await;
+        let hall = server.io.root().to(["hall", "hall"]).except(clients[4].1.as_str());
+        let answers = hall.clone().emit_with_ack::<u32>("vote", ("?", Binary::from(vec![b'x'])));
+        for (n, (client, _)) in clients.iter_mut().take(4).enumerate() {
+            client.expect(r#"451-0["vote","?",{"_placeholder":true,"num":0}]"#).await;
+            assert_eq!(client.next().await.as_deref(), Some("<x>"));
+            match n {
+                // One that leaves, one that answers something else.
+                2 => client.send("41").await,
+                3 => client.send(r#"430["none"]"#).await,
+                _ => client.send(&format!("430[{n}]")).await,
+            }
+        }
+        let answers = soon("all answers", answers).await.expect("room");
+        assert_eq!(answers.len(), 4);
+        for (n, (_, id)) in clients.iter().take(4).enumerate() {
+            let (_, answer) = answers.iter().find(|(of, _)| of.as_str() == id).expect("its answer");
+            match n {
+                2 => assert!(matches!(answer, Err(AckError::Disconnected))),
+                3 => assert!(matches!(answer, Err(AckError::Arguments(_)))),
+                _ => assert_eq!(*answer.as_ref().expect("in time"), n as u32),
+            }
+        }
+        // Neither the one that was left out nor the one in no room was asked.
+        server.io.root().emit("last", ()).expect("room");
+        clients[4].0.expect(r#"42["last"]"#).await;
+        outside.expect(r#"42["last"]"#).await;
+        let late = hall.timeout(Duration::from_millis(20)).emit_with_ack::<u32>("vote", ());
+        let late = soon("time-outs", late).await.expect("room");
+        assert_eq!(late.len(), 3);
+        assert!(late.iter().all(|(_, answer)| matches!(answer, Err(AckError::Timeout(_)))));
+    }
+}
