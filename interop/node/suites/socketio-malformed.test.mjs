@@ -42,7 +42,8 @@ const MALFORMED = [
   ["a negative ack id", ['2-1["message-with-ack",1]']],
   ["an ACK that is no list", ["31{}"]],
   ["a DISCONNECT with a payload", ["1{}"]],
-  ["a second CONNECT of the same namespace", ["0"]],
+  // Right behind the first one it would be of a client that connects, disconnects and connects again in one turn.
+  ["a second CONNECT of the same namespace, behind an EVENT", ['2["message"]', "0"]],
   ["a CONNECT_ERROR", ['4{"message":"x"}']],
   ["an EVENT for a namespace not joined", ['2/custom,["message"]']],
   ["an ACK for a namespace not joined", ["3/custom,1[]"]],
