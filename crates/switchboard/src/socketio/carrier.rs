@@ -56,13 +56,14 @@ impl Carrier for EngineSession {
 
     fn send(self: Rc<Self>, worker: &Rc<Worker>, out: Outgoing<'_>) -> Result<(), HubError> {
         let Outgoing { head, packet, attachments, compress, .. } = out;
-        if !attachments.is_empty() {
-            // Known only now, and stands before the rest: the packet's type, then how many there are.
-            let mut binary = Vec::with_capacity(8);
-            write_head(&mut binary, packet_type(head.kind).with_attachments(), attachments.len(), "/", None);
-            packet.splice(1..=1, binary);
-        }
         let sending = Sending { compress, follows: false };
+        if attachments.is_empty() {
+            return EngineSession::send(&self, worker, Opcode::Text, packet, sending);
+        }
+        // Known only now, and stands before the rest: the packet's type, then how many there are.
+        let mut binary = Vec::with_capacity(8);
+        write_head(&mut binary, packet_type(head.kind).with_attachments(), attachments.len(), "/", None);
+        packet.splice(1..=1, binary);
         EngineSession::send(&self, worker, Opcode::Text, packet, sending)?;
         let sending = Sending { follows: true, ..sending };
         let mut attachments = attachments.iter();

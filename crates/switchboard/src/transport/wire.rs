@@ -88,6 +88,7 @@ impl Wire {
 }
 
 /// Appends a message to one client alone.
+#[inline]
 pub(crate) fn write_own(
     own: Option<&OwnDeflater>,
     outbox: &Outbox,

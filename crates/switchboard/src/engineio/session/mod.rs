@@ -234,6 +234,7 @@ impl EngineSession {
     }
 
     /// As [`send`](Self::send), whether the session is open or not.
+    #[inline]
     fn queue(
         self: &Rc<Self>,
         worker: &Rc<Worker>,
