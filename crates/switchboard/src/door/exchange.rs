@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use http_body::Body;
 use switchboard_hub::{Command, Hub, HubError, Worker, WorkerId};
 use tokio::sync::oneshot;
@@ -14,11 +14,11 @@ use crate::http::request_body::{self, BodyRefusal};
 use crate::http::{Answer, plain};
 use crate::server::Server;
 
-/// Answers a request. `caller`: its client, which may leave meanwhile.
+/// Answers a request. `length`: of its body, where its head has one. `caller`: its client, which may leave meanwhile.
 pub(super) async fn exchange<B>(
     hub: &Hub,
     exchange: Exchange,
-    headers: HeaderMap,
+    length: Option<usize>,
     body: B,
     caller: Option<Caller>,
 ) -> Answer
@@ -29,7 +29,7 @@ where
     let worker = worker.unwrap_or_else(|| hub.next_worker());
     let read = match limits {
         None => {
-            drop((headers, body));
+            drop(body);
             Ok(Bytes::new())
         }
         Some(limits) => {
@@ -37,7 +37,7 @@ where
                 Some(check) => ask_check(hub, worker, check, unanswered).await,
                 None => Ok(()),
             };
-            match request_body::read(&headers, body, limits).whole(begin).await {
+            match request_body::read(length, body, limits).whole(begin).await {
                 Ok(read) => read,
                 Err(refused) => {
                     Caller::answered(caller);

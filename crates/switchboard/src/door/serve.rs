@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Request, Uri, Version};
+use http::{Request, Version};
 use http_body::Body;
 
 use super::exchange::{Caller, exchange};
 use super::upgrade::upgrade;
 use super::{decide, decide_found, resolve};
 use crate::Peer;
-use crate::http::mount::{Decision, Found};
+use crate::http::mount::{Decision, Exchange, Found};
+use crate::http::request_body::content_length;
 use crate::http::{Answer, http2};
 use crate::server::Server;
 
@@ -70,32 +71,54 @@ where
     B: Body<Data = Bytes> + Send,
 {
     let caller = Caller::of(server, &mut decision);
-    carry_out(Arc::clone(server), parts, body, decision, caller)
+    // An answer may be waited for long: nothing of the request is kept meanwhile, and nothing is moved about for it.
+    let asked = match decision {
+        Decision::Exchange(exchange) => Asked::Exchange(exchange, content_length(&parts.headers)),
+        decision => Asked::Other(Box::new((parts, decision))),
+    };
+    carry_out(Arc::clone(server), asked, body, caller)
 }
 
-async fn carry_out<B>(
+/// A request on which it is decided.
+enum Asked {
+    /// A worker answers it. The length of its body, where its head has one.
+    Exchange(Exchange, Option<usize>),
+    /// Anything else. Boxed, so that an exchange is not moved about at its size.
+    Other(Box<(Parts, Decision)>),
+}
+
+async fn carry_out<B>(server: Arc<Server>, asked: Asked, body: B, caller: Option<Caller>) -> Served<B>
+where
+    B: Body<Data = Bytes> + Send,
+{
+    match asked {
+        Asked::Exchange(asked, length) => {
+            Served::Answer(exchange(&server.hub, asked, length, body, caller).await)
+        }
+        Asked::Other(asked) => Box::pin(carry_out_other(server, *asked, body)).await,
+    }
+}
+
+async fn carry_out_other<B>(
     server: Arc<Server>,
-    mut parts: Parts,
+    (parts, mut decision): (Parts, Decision),
     body: B,
-    mut decision: Decision,
-    mut caller: Option<Caller>,
 ) -> Served<B>
 where
     B: Body<Data = Bytes> + Send,
 {
     if let Decision::Later(later) = decision {
         decision = resolve(&server, later).await;
-        caller = Caller::of(&server, &mut decision);
     }
+    let caller = Caller::of(&server, &mut decision);
     match decision {
         Decision::Pass | Decision::Later(_) => Served::Pass(Request::from_parts(parts, body)),
         Decision::Answer(answer) => Served::Answer(answer),
         Decision::Upgrade(asked) => Served::Answer(upgrade(server, parts, asked).await),
         Decision::Exchange(asked) => {
-            // An answer may be waited for long: nothing of the request is kept meanwhile.
-            let headers = std::mem::take(&mut parts.headers);
-            parts.uri = Uri::default();
-            Served::Answer(exchange(&server.hub, asked, headers, body, caller).await)
+            let length = content_length(&parts.headers);
+            drop(parts);
+            Served::Answer(exchange(&server.hub, asked, length, body, caller).await)
         }
     }
 }

@@ -15,8 +15,8 @@ pub(crate) struct Uncompressed;
 /// Headers and compression that an answer gets on its way out. Default: none.
 #[derive(Debug, Default)]
 pub struct Finish {
-    origins: Origins,
-    origin: Option<HeaderValue>,
+    /// The origin of the page that asks, and those that may read the answer.
+    cors: Option<Box<(Origins, HeaderValue)>>,
     /// From how many bytes on it is compressed, and how.
     compress: Option<(usize, Coding)>,
     headers: Option<Box<HeaderMap>>,
@@ -26,10 +26,12 @@ impl Finish {
     /// CORS headers for the answer to a request with these headers, where its page is of listed origins.
     #[must_use]
     pub fn new(origins: &Origins, request: &HeaderMap) -> Self {
-        // A copy: the value itself may share a buffer with all the others.
-        let origin = request.get(ORIGIN).and_then(|origin| HeaderValue::from_bytes(origin.as_bytes()).ok());
-        let origins = if origin.is_some() { origins.clone() } else { Origins::default() };
-        Self { origins, origin, ..Self::default() }
+        let cors = request.get(ORIGIN).and_then(|origin| {
+            // A copy: the value itself may share a buffer with all the others.
+            let origin = HeaderValue::from_bytes(origin.as_bytes()).ok()?;
+            Some(Box::new((origins.clone(), origin)))
+        });
+        Self { cors, ..Self::default() }
     }
 
     /// The same, which compresses the answer from so many bytes on, if the client takes that.
@@ -47,7 +49,10 @@ impl Finish {
     }
 
     pub(crate) fn answer(self, mut answer: Answer) -> Answer {
-        self.origins.add_headers(self.origin.as_ref(), answer.headers_mut());
+        if let Some(cors) = &self.cors {
+            let (origins, origin) = &**cors;
+            origins.add_headers(Some(origin), answer.headers_mut());
+        }
         if let Some(headers) = self.headers {
             answer.headers_mut().extend(*headers);
         }

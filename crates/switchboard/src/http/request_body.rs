@@ -62,16 +62,20 @@ pub(crate) struct Reading<F> {
     timeout: Duration,
 }
 
-/// Begins to read a body. `headers`: those of its request.
+/// The length that a request's head has for its body, if any.
+pub(crate) fn content_length(headers: &HeaderMap) -> Option<usize> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Begins to read a body. `length`: what its head says of it.
 pub(crate) fn read<B>(
-    headers: &HeaderMap,
+    length: Option<usize>,
     body: B,
     limits: BodyLimits,
 ) -> Reading<impl Future<Output = Result<Bytes, BodyRefusal>>>
 where
     B: Body<Data = Bytes>,
 {
-    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     let is_over = length.is_some_and(|length| length > limits.max_bytes.saturating_add(DROPPED_BYTES));
     let collecting =
         async move { if is_over { Err(BodyRefusal::TooLarge) } else { collect(body, limits).await } };
