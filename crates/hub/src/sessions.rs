@@ -54,8 +54,15 @@ pub trait Session: 'static {
     /// A deadline that [`Worker::arm`] has set has come. Returns when to call again, if ever.
     fn on_timer(&self, worker: &Rc<Worker>, now: Instant) -> Option<Instant>;
 
-    /// The server is shutting down: the session closes with that reason.
+    /// The server is shutting down: the session closes with that reason. Called again and again until the
+    /// server has ended.
     fn shut_down(&self, worker: &Rc<Worker>);
+
+    /// Whether the session has closed, and its peer has yet to ask for packets that wait for it, or for the
+    /// close. A shutdown serves such peers on. Default: no.
+    fn lingers(&self) -> bool {
+        false
+    }
 
     /// The protocol's own type, for the protocol.
     fn as_any(&self) -> &dyn Any;

@@ -31,7 +31,7 @@ pub(crate) fn decide(server: &Server, parts: &Parts, peer: Peer) -> Decision {
 
 /// As [`decide`], of a request whose protocol is found.
 fn decide_found(server: &Server, found: Found, parts: &Parts, peer: Peer) -> Decision {
-    if server.closing.load(Ordering::Acquire) {
+    if server.closing.load(Ordering::Acquire) && (server.ends_idle() || !found.goes_on(&parts.uri)) {
         refused("http", "shutting down");
         return Decision::Answer(plain(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n"));
     }

@@ -30,6 +30,12 @@ impl Mount for EngineServer {
         rest.is_empty() || target.query().is_some_and(|query| query.contains("transport="))
     }
 
+    /// Polls and POSTs of a session: only on polling does one linger.
+    fn goes_on(&self, target: &Uri) -> bool {
+        let query = Query::parse(target.query().unwrap_or_default());
+        query.session().is_some() && query.transport.as_deref() == Some("polling")
+    }
+
     fn decide(self: Arc<Self>, head: &RequestHead<'_>) -> Decision {
         let decision = Asked::of(&self, head).and_then(|asked| asked.decide());
         self.finish(head, decision)

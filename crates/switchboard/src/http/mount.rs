@@ -32,6 +32,13 @@ pub trait Mount: Send + Sync + 'static {
         rest.is_empty()
     }
 
+    /// Whether a request goes on with a session that is there, as far as its target tells. While the server
+    /// shuts down, it is decided upon if sessions [linger](switchboard_hub::Session::lingers); all others are
+    /// refused with a 503. Default: no.
+    fn goes_on(&self, _target: &Uri) -> bool {
+        false
+    }
+
     /// Decides on a request by its head. Called on any thread; a panic in it is a 500 for that request.
     fn decide(self: Arc<Self>, head: &RequestHead<'_>) -> Decision;
 }
@@ -259,6 +266,11 @@ pub(crate) struct Found {
 }
 
 impl Found {
+    /// Whether the request goes on with a session that is there.
+    pub(crate) fn goes_on(&self, target: &Uri) -> bool {
+        self.mount.goes_on(target)
+    }
+
     /// Lets the protocol decide on the request that it was found for.
     pub(crate) fn decide(self, parts: &Parts, peer: Peer, drafts: bool) -> Decision {
         let path = parts.uri.path();

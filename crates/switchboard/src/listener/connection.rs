@@ -77,18 +77,18 @@ fn is_of_any_worker(upgrade: &Upgrade) -> bool {
     upgrade.draft.is_none() && upgrade.target.worker().is_none()
 }
 
-/// Opens a connection within the time that there is for a head, and while the server is not shutting down.
+/// Opens a connection within the time that there is for a head, and until a shutdown ends idle connections.
 async fn in_time<T>(
     server: &Server,
     deadline: Instant,
     opening: Pin<&mut impl Future<Output = Result<T, Lost>>>,
 ) -> Result<T, Lost> {
     let opening = async {
-        let mut closed = server.closed.subscribe();
+        let mut ended = server.idle_end.subscribe();
         tokio::select! {
             biased;
             opened = opening => opened,
-            _ = closed.wait_for(|closed| *closed) => Err(Lost::ShuttingDown),
+            _ = ended.wait_for(|ended| *ended) => Err(Lost::ShuttingDown),
         }
     };
     // Bytes that are there already are read before a timer is set, or the shutting down is waited for.

@@ -152,7 +152,7 @@ where
     let patience = Patience::new(&server.listener);
     let max_abandoned = ABANDONED_PER_STREAM.saturating_mul(server.listener.http2.max_streams as usize);
     let mut timer = std::pin::pin!(tokio::time::sleep_until(after(Instant::now(), patience.step())));
-    let mut closed = server.closed.subscribe();
+    let mut closed = server.idle_end.subscribe();
     let mut closed = std::pin::pin!(closed.wait_for(|closed| *closed));
     let (mut watching, mut leaving) = (false, false);
     poll_fn(|cx| {

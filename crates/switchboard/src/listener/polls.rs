@@ -64,7 +64,7 @@ where
             let serving = pin!(serve_found(server, found, parts, body, peer));
             answered(worker, stream, serving, behind).await?
         };
-        let is_last = is_last || server.closing.load(Ordering::Acquire);
+        let is_last = is_last || server.ends_idle();
         let goes_on = write(worker, stream, answer, is_last, &mut ahead, &server.listener).await;
         if !goes_on.is_ok_and(|goes_on| goes_on) {
             return None;
@@ -231,7 +231,7 @@ struct Idle<'a> {
 
 impl<'a> Idle<'a> {
     fn new(server: &'a Server) -> Self {
-        let mut closed = server.closed.subscribe();
+        let mut closed = server.idle_end.subscribe();
         let closed = Box::pin(async move {
             let _ended = closed.wait_for(|closed| *closed).await;
         });

@@ -55,7 +55,7 @@ pub(super) async fn serve(server: &Arc<Server>, stream: Rewind, peer: Peer) {
     let mut connection = std::pin::pin!(connection);
     let patience = Patience::new(options);
     let mut timer = std::pin::pin!(tokio::time::sleep_until(after(Instant::now(), patience.step())));
-    let mut closed = server.closed.subscribe();
+    let mut closed = server.idle_end.subscribe();
     let mut closed = std::pin::pin!(closed.wait_for(|closed| *closed));
     let mut watching = Watching::No;
     let ended = poll_fn(|cx| {

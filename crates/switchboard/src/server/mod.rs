@@ -34,8 +34,13 @@ pub(crate) struct Server {
     pub(crate) fallback: OnceLock<Fallback>,
     /// Set when the server is shutting down: nothing new begins.
     pub(crate) closing: AtomicBool,
-    /// Tells accept loops and connections of the same.
+    /// Tells accept loops of the same.
     pub(crate) closed: watch::Sender<bool>,
+    /// Tells kept connections of a server that is shutting down that no session lingers any more: they end
+    /// when they are idle.
+    pub(crate) idle_end: watch::Sender<bool>,
+    /// Whether an outer server may bring requests, by connections that are not counted here.
+    pub(crate) is_mounted: AtomicBool,
     /// Files of Unix-domain sockets, which are removed when it is.
     pub(crate) socket_files: Mutex<Vec<SocketFile>>,
 }
@@ -57,6 +62,21 @@ impl Server {
         self.closed.send_replace(true);
     }
 
+    /// Requests may come by connections of an outer server from now on.
+    pub(crate) fn set_mounted(&self) {
+        self.is_mounted.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends the connections that are idle.
+    fn end_idle(&self) {
+        self.idle_end.send_if_modified(|ended| !std::mem::replace(ended, true));
+    }
+
+    /// Whether requests of sessions are refused, too, since none lingers.
+    pub(crate) fn ends_idle(&self) -> bool {
+        self.closing.load(Ordering::Acquire) && *self.idle_end.borrow()
+    }
+
     /// Mounts protocols at a path, in place of those that were there.
     pub(crate) fn mount(&self, path: &str, protocols: &[Arc<dyn Mount>]) {
         replace(&self.mounts, |mounts| mounts.add(path, protocols));
@@ -69,6 +89,7 @@ struct StopOnDrop(Arc<Server>);
 impl Drop for StopOnDrop {
     fn drop(&mut self) {
         self.0.close();
+        self.0.end_idle();
         // A worker whose inbox is full this moment goes with the process.
         let _full = self.0.hub.send_all(|| Command::Stop);
     }
@@ -121,17 +142,8 @@ const CUT_TIME: Duration = Duration::from_secs(1);
 
 pub(crate) async fn shut_down(server: Arc<Server>, deadline: Duration) -> bool {
     server.close();
-    let all = async {
-        on_each_worker(&server.hub, close_sessions).await;
-        let mut again = tokio::time::interval(TELL_INTERVAL);
-        loop {
-            tokio::select! {
-                () = server.connections.emptied() => return,
-                _ = again.tick() => on_each_worker(&server.hub, close_sessions).await,
-            }
-        }
-    };
-    let ended = tokio::time::timeout(deadline, all).await.is_ok();
+    let ended = tokio::time::timeout(deadline, end_sessions(&server)).await.is_ok();
+    server.end_idle();
     if !ended {
         let left = server.connections.open();
         metrics::counter!("switchboard_connections_cut_total").increment(left as u64);
@@ -154,26 +166,49 @@ pub(crate) async fn shut_down(server: Arc<Server>, deadline: Duration) -> bool {
     ended
 }
 
-fn close_sessions(worker: &Rc<Worker>) {
-    for session in worker.sessions() {
-        session.shut_down(worker);
+/// Closes all sessions, and returns when no connection is open. While sessions linger, connections are kept
+/// for them.
+async fn end_sessions(server: &Server) {
+    let mut again = tokio::time::interval(TELL_INTERVAL);
+    loop {
+        let lingers = on_each_worker(&server.hub, close_sessions).await.contains(&true);
+        if !lingers {
+            server.end_idle();
+        }
+        // An outer server goes on accepting, so a session's client may come without a connection of ours.
+        let is_awaited = server.is_mounted.load(Ordering::Relaxed) && !server.ends_idle();
+        tokio::select! {
+            () = server.connections.emptied(), if !is_awaited => return,
+            _ = again.tick() => {}
+        }
     }
 }
 
-/// Runs `f` on all workers. Returns when they have done so.
-async fn on_each_worker(hub: &Hub, f: fn(&Rc<Worker>)) {
+/// Closes the sessions of a worker. Returns whether any of them lingers.
+fn close_sessions(worker: &Rc<Worker>) -> bool {
+    let mut lingers = false;
+    for session in worker.sessions() {
+        session.shut_down(worker);
+        lingers |= session.lingers();
+    }
+    lingers
+}
+
+/// Runs `f` on all workers. Returns what it gave, when they have done so.
+async fn on_each_worker<T: Send + 'static>(hub: &Hub, f: fn(&Rc<Worker>) -> T) -> Vec<T> {
     let mut all_done = Vec::with_capacity(hub.workers());
     for number in 0..hub.workers() {
-        let (done, is_done) = oneshot::channel::<()>();
+        let (done, is_done) = oneshot::channel();
         let run = Command::run(move |worker| {
-            f(worker);
-            drop(done);
+            let _cancelled = done.send(f(worker));
         });
         // A worker that has stopped has nothing left to do.
         let _stopped = hub.send_when_room(WorkerId(number as u8), run).await;
         all_done.push(is_done);
     }
+    let mut given = Vec::with_capacity(all_done.len());
     for done in all_done {
-        let _dropped = done.await;
+        given.extend(done.await);
     }
+    given
 }

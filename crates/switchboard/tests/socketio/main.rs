@@ -18,4 +18,5 @@ mod ordered;
 mod outbox;
 mod polling;
 mod rooms;
+mod shutting_down;
 mod threads;

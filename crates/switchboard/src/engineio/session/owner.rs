@@ -80,9 +80,19 @@ impl Session for EngineSession {
     fn shut_down(&self, worker: &Rc<Worker>) {
         if let Some(me) = worker.extension::<Registry>().get(&self.sid) {
             let (reason, code) = (DisconnectReason::ServerShuttingDown, Some(CloseCode::GoingAway));
-            // There will be no poll that could fetch the close.
-            me.close_with(worker, reason, Ending::Immediate, code);
+            // The broadcasts of this turn came before.
+            worker.apply_deferred();
+            // No shutdown waits for a poll that would fetch nothing but the close. A session that lingers
+            // already goes on.
+            let waits = self.lingers() || !self.outbox.is_empty();
+            let how = if waits { Ending::Orderly } else { Ending::Immediate };
+            me.close_with(worker, reason, how, code);
         }
+    }
+
+    fn lingers(&self) -> bool {
+        let rules = self.rules.borrow();
+        !rules.is_open() && !rules.is_over()
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use switchboard::{Builder, ClientFile, ListenerOptions, Switchboard};
+use switchboard::{Builder, ClientFile, DisconnectReason, ListenerOptions, Switchboard};
 use switchboard_websocket::{CloseCode, OwnedMessage};
 
 use super::client::{Http2, soon, whole};
@@ -138,6 +138,30 @@ async fn a_shutdown_closes_websockets_answers_polls_and_says_goaway() {
         let (all_ended, ()) = tokio::join!(shutdown, ends);
         assert!(all_ended, "nothing had to be cut");
     }
+}
+
+#[tokio::test]
+async fn a_client_between_two_polls_fetches_what_waits_before_the_shutdown_says_goaway() {
+    let server = Server::start(Switchboard::builder().workers(2)).await;
+    let (told, mut ends) = tokio::sync::mpsc::unbounded_channel();
+    server.io.root().on_disconnect(move |reason: DisconnectReason| {
+        let _listening = told.send(reason);
+    });
+    let mut client = Http2::connect(&server).await;
+    let sid = client.open_session().await;
+    client.post(&sid, "40").await;
+    client.poll(&sid).await;
+    server.io.root().emit("bye", 1).unwrap();
+    let polls = async {
+        assert_eq!(soon("the end", ends.recv()).await, Some(DisconnectReason::ServerShuttingDown));
+        let late = client.get("/socket.io/?EIO=4&transport=polling").await;
+        assert_eq!(late.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(client.poll(&sid).await.body, r#"42["bye",1]"#);
+        assert_eq!(client.poll(&sid).await.body, "6\x1e1");
+        client.ended().await.expect("GOAWAY without an error");
+    };
+    let (all_ended, ()) = tokio::join!(server.io.shutdown(DEADLINE), polls);
+    assert!(all_ended, "nothing had to be cut");
 }
 
 #[tokio::test]
