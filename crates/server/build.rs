@@ -1,4 +1,4 @@
-//! Sees to it that the pages which the server embeds have been built, and that the server is built anew when they change.
+//! Checks that the embedded pages have been built, and rebuilds the server when they change.
 
 use std::path::Path;
 

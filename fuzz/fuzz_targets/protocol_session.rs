@@ -1,4 +1,5 @@
-//! Any steps of both ends of an Engine.IO session, and any calls of the server's end alone: the rules hold, and all comes to an end.
+//! Any steps of both ends of an Engine.IO session, and any calls of the server's end alone: the rules hold,
+//! and all comes to an end.
 #![no_main]
 
 #[path = "../../crates/protocol/tests/engineio_session/calls.rs"]

@@ -1,7 +1,7 @@
 """Which cases of the suite there are, by the names that `run` knows them by."""
 
-# Cases 12 send five kinds of data over compression as a client offers it by default, cases 13 one kind over seven ways of agreeing
-# on it: a thousand messages each, of these sizes and in fragments of these.
+# Cases 12 send five kinds of data over compression as a client offers it by default, cases 13 one kind over
+# seven ways of agreeing on it: a thousand messages each, of these sizes and in fragments of these.
 KINDS = {12: range(1, 6), 13: range(1, 8)}
 SIZES = [
     (16, 0), (64, 0), (256, 0), (1024, 0), (4096, 0), (8192, 0), (16384, 0), (32768, 0), (65536, 0), (131072, 0),
@@ -16,7 +16,8 @@ def compressed(sizes):
     return [f"{group}.{kind}.{number}" for group, kinds in KINDS.items() for kind in kinds for number in numbers]
 
 
-# The patterns that name the cases of a set, and how many those are: fewer means that the suite did not come to its end.
+# The patterns that name the cases of a set, and how many those are: fewer means that the suite did not come
+# to its end.
 SETS = {
     "plain": ([f"{group}.*" for group in range(1, 11)], 301),
     "deflate": (compressed(SIZES), 216),

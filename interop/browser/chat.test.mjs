@@ -1,9 +1,10 @@
 // Two real pages hold the chat while the network between breaks in three ways.
 //
-// SWITCHBOARD_URL   the server that serves the chat, as http://127.0.0.1:3000; heartbeats of a second keep the silent cuts short,
-//                   as with --ping-interval 1000 --ping-timeout 1000, but any will do: the timing is read from the handshake
-// SCREENSHOTS       a folder for pictures of the pages; none are taken without it
-// CHROMIUM          the browser, /usr/bin/chromium without it
+// SWITCHBOARD_URL   the server that serves the chat, as http://127.0.0.1:3000; heartbeats of a second keep
+//                   the silent cuts short, as with --ping-interval 1000 --ping-timeout 1000, but any will do:
+//                   the timing is read from the handshake SCREENSHOTS       a folder for pictures of the
+//                   pages; none are taken without it CHROMIUM          the browser, /usr/bin/chromium without
+//                   it
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { mkdir } from "node:fs/promises";

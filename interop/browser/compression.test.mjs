@@ -1,7 +1,9 @@
-// The chat with a browser that takes compression: polls come in gzip, and its WebSocket agrees on permessage-deflate, over HTTP/1.1 and over
-// HTTP/2; what is long and what is short arrives as it was written.
+// The chat with a browser that takes compression: polls come in gzip, and its WebSocket agrees on
+// permessage-deflate, over HTTP/1.1 and over HTTP/2; what is long and what is short arrives as it was
+// written.
 //
-// SWITCHBOARD_URL   the server, which answers TLS on the same port, and compresses polls from the first byte on and WebSockets from 1024
+// SWITCHBOARD_URL   the server, which answers TLS on the same port, and compresses polls from the first byte
+// on and WebSockets from 1024
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { after, before, test } from "node:test";

@@ -1,5 +1,5 @@
-// The chat over TLS: the page, the polls and the WebSocket all go over one connection of HTTP/2 (RFC 8441), as the browser says and as
-// the server counts.
+// The chat over TLS: the page, the polls and the WebSocket all go over one connection of HTTP/2 (RFC 8441),
+// as the browser says and as the server counts.
 //
 // SWITCHBOARD_URL   the server, which answers TLS on the same port, and shows its metrics
 // SCREENSHOTS       a folder for a picture of the page; none is taken without it
@@ -122,6 +122,7 @@ test("when the one connection is reset, nothing is lost and nothing comes twice"
   await ada.delivered();
   await ada.shows(["before", "from Tom", "from Ada"]);
   await tom.shows(["before", "from Tom", "from Ada"]);
-  // The chat comes back with a WebSocket at once. As no connection of HTTP/2 is open then, Chromium opens one of HTTP/1.1 for it.
+  // The chat comes back with a WebSocket at once. As no connection of HTTP/2 is open then, Chromium opens one
+  // of HTTP/1.1 for it.
   assert.deepEqual([...ada.errors, ...tom.errors], []);
 });

@@ -1,5 +1,5 @@
-// Programs with the official client hold the chat: what pages cannot show of its rules, above all the one order of a room's messages
-// though several workers take them in. SWITCHBOARD_URL is as for chat.test.mjs.
+// Programs with the official client hold the chat: what pages cannot show of its rules, above all the one
+// order of a room's messages though several workers take them in. SWITCHBOARD_URL is as for chat.test.mjs.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";

@@ -1,4 +1,5 @@
-// What the tests do with a page of the chat, and what they read off it. Everything waits for a condition, never for a time.
+// What the tests do with a page of the chat, and what they read off it. Everything waits for a condition,
+// never for a time.
 import { chromium } from "playwright-core";
 
 const FLAGS = [

@@ -1,4 +1,5 @@
-// Makes PNG files for the tests, so that none needs to be kept: noise, which cannot be packed, or a scene to look at.
+// Makes PNG files for the tests, so that none needs to be kept: noise, which cannot be packed, or a scene to
+// look at.
 import { crc32, deflateSync } from "node:zlib";
 
 /** @param paint gives red, green and blue, 0 to 255, of the pixel at x, y */

@@ -1,4 +1,5 @@
-// A TCP proxy that breaks the network on demand: by reset, as a crashed router does, or by silence, as a tunnel does.
+// A TCP proxy that breaks the network on demand: by reset, as a crashed router does, or by silence, as a
+// tunnel does.
 import { connect, createServer } from "node:net";
 
 /**

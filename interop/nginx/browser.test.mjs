@@ -1,5 +1,5 @@
-// Chromium behind nginx with its defaults: the chat is joined and goes over to WebSocket, though the server is told of another host than the page's;
-// and a page of another origin gets at nothing.
+// Chromium behind nginx with its defaults: the chat is joined and goes over to WebSocket, though the server
+// is told of another host than the page's; and a page of another origin gets at nothing.
 
 import assert from "node:assert/strict";
 import { createServer } from "node:http";

@@ -1,4 +1,5 @@
-// Starts two stand-alone servers, one of which trusts proxies, and nginx before them; runs the tests here and ends with a line that counts.
+// Starts two stand-alone servers, one of which trusts proxies, and nginx before them; runs the tests here and
+// ends with a line that counts.
 import { spawn } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";

@@ -1,5 +1,5 @@
-// Runs the suites against the server that the environment names (see lib/server.mjs; interop/run sets it) and ends with
-// one line of counts.
+// Runs the suites against the server that the environment names (see lib/server.mjs; interop/run sets it) and
+// ends with one line of counts.
 //
 //   node run.mjs [--suite PART-OF-FILE-NAME] [--test PATTERN]
 

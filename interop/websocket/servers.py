@@ -22,8 +22,9 @@ from ours import SOON
 
 HERE = pathlib.Path(__file__).parent
 
-# Every server here sends messages back, and speaks "chat". On the path /close it closes with 4001 "enough"; on /ping it
-# says "pong" once its ping was answered; on /fragments it sends "a", "ä" and "z" as one text in fragments; on /no it answers 403.
+# Every server here sends messages back, and speaks "chat". On the path /close it closes with 4001 "enough";
+# on /ping it says "pong" once its ping was answered; on /fragments it sends "a", "ä" and "z" as one text in
+# fragments; on /no it answers 403.
 CLOSE = (4001, "enough")
 
 

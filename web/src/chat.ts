@@ -1,5 +1,6 @@
-// The chat itself, without its looks: one visitor, one room on show, what is unsent, and how all of it comes back after the
-// connection broke. Whoever draws it reads the public fields and is told of changes by `changed`.
+// The chat itself, without its looks: one visitor, one room on show, what is unsent, and how all of it comes
+// back after the connection broke. Whoever draws it reads the public fields and is told of changes by
+// `changed`.
 import { Connection } from "./connection.ts";
 import {
   isRefusal,

@@ -1,5 +1,6 @@
-// The connection to the server as the page sees it: its state, its transport, its round-trip time. Reconnecting is done
-// here rather than by the client's own timer, because the page counts down to it and lets the visitor say "now".
+// The connection to the server as the page sees it: its state, its transport, its round-trip time.
+// Reconnecting is done here rather than by the client's own timer, because the page counts down to it and
+// lets the visitor say "now".
 import { io, type Socket } from "socket.io-client";
 import type { ClientEvents, ServerEvents } from "./events.ts";
 
@@ -71,7 +72,8 @@ export class Connection {
   connectNow(): void {
     clearTimeout(this.#retry);
     this.#set({ kind: this.#opened === 0 ? "connecting" : "retrying" });
-    // A connection that is silent, or an attempt that hangs, is given up first; this is no failure to wait after.
+    // A connection that is silent, or an attempt that hangs, is given up first; this is no failure to wait
+    // after.
     if (this.socket.active || this.socket.connected) this.#abandon();
     this.socket.io.opts.transports = this.#startsOnWebSocket() ? ["websocket"] : ["polling", "websocket"];
     this.socket.connect();

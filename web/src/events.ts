@@ -2,22 +2,23 @@
 //
 // Connecting. CONNECT carries `auth: Auth`. The server refuses a missing or malformed one with CONNECT_ERROR.
 //
-// Entering. A socket is in no room until its first `enter`, and in one room at a time after it; entering another leaves the
-// former. The server lets the socket into the room before it takes the snapshot it acknowledges with, so that no message
-// falls between the two; the page merges by `id`. Entering the same room again is how the page re-synchronises and how a
-// visitor changes name.
+// Entering. A socket is in no room until its first `enter`, and in one room at a time after it; entering
+// another leaves the former. The server lets the socket into the room before it takes the snapshot it
+// acknowledges with, so that no message falls between the two; the page merges by `id`. Entering the same
+// room again is how the page re-synchronises and how a visitor changes name.
 //
-// Messages. In each room they are numbered 1, 2, 3, … without gaps. `message` goes to everyone in the room but its sender, who
-// learns number and time from the acknowledgement. A visitor who is unsure whether a message arrived sends it again with
-// the same `clientId`; the server, which remembers the last 1000 pairs of (member id, clientId) of each room, answers with the first
-// one's number and tells nobody twice.
+// Messages. In each room they are numbered 1, 2, 3, … without gaps. `message` goes to everyone in the room
+// but its sender, who learns number and time from the acknowledgement. A visitor who is unsure whether a
+// message arrived sends it again with the same `clientId`; the server, which remembers the last 1000 pairs of
+// (member id, clientId) of each room, answers with the first one's number and tells nobody twice.
 //
-// Reconnecting. The page connects anew, enters with `epoch` and `after`, gets what it missed, then sends what was not
-// acknowledged. A connection with the `visitor` of another takes its place: the older socket gets `replaced`, is
-// disconnected, and nobody sees the visitor leave.
+// Reconnecting. The page connects anew, enters with `epoch` and `after`, gets what it missed, then sends what
+// was not acknowledged. A connection with the `visitor` of another takes its place: the older socket gets
+// `replaced`, is disconnected, and nobody sees the visitor leave.
 //
-// Pictures. `history` describes pictures without their bytes (a Socket.IO packet holds at most 10 attachments); the page asks for
-// them by `picture`. The server keeps 64 MiB of them in all, dropping the oldest.
+// Pictures. `history` describes pictures without their bytes (a Socket.IO packet holds at most 10
+// attachments); the page asks for them by `picture`. The server keeps 64 MiB of them in all, dropping the
+// oldest.
 
 /** What CONNECT carries. `visitor` is a secret of this page, [A-Za-z0-9-]{16,64}; others only see the member id made of it. */
 export interface Auth {

@@ -1,6 +1,6 @@
-// What the visitor wrote and the server has not yet acknowledged, in order. One item is under way at a time, so that
-// order survives any cut; an item whose fate is unknown goes again under the same `clientId`, which the server knows.
-// Texts outlive a reload of the page; pictures do not.
+// What the visitor wrote and the server has not yet acknowledged, in order. One item is under way at a time,
+// so that order survives any cut; an item whose fate is unknown goes again under the same `clientId`, which
+// the server knows. Texts outlive a reload of the page; pictures do not.
 import type { Message, Picture } from "./events.ts";
 
 export interface Item {

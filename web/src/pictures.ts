@@ -77,7 +77,8 @@ export class Pictures {
   #keep(key: string, image: Picture | undefined, data: ArrayBuffer): string {
     const known = this.#urls.get(key);
     if (known) return known;
-    // The type decides how a browser treats the bytes, so only the four are let through, whatever the server said.
+    // The type decides how a browser treats the bytes, so only the four are let through, whatever the server
+    // said.
     const type = PICTURE_TYPES.find((allowed) => allowed === image?.type) ?? "image/png";
     const url = URL.createObjectURL(new Blob([data], { type }));
     this.#urls.set(key, url);

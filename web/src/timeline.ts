@@ -1,5 +1,5 @@
-// The messages of one room as the page shows them: in order of their numbers, each once, with notes between them.
-// Pure: what comes in is a message or an answer to `enter`, what comes out is `rows`.
+// The messages of one room as the page shows them: in order of their numbers, each once, with notes between
+// them. Pure: what comes in is a message or an answer to `enter`, what comes out is `rows`.
 import type { Entered, Message } from "./events.ts";
 
 export type Row =

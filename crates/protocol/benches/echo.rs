@@ -1,5 +1,5 @@
-//! What the protocol costs for one Socket.IO echo: everything between a WebSocket frame's text and
-//! the text of the answer. Prints nanoseconds, the median of many rounds.
+//! The cost of one Socket.IO echo in the protocol: from a WebSocket frame's text to the text of the answer.
+//! It prints nanoseconds, the median of many rounds.
 //!
 //! `cargo bench -p switchboard-protocol`
 

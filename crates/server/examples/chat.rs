@@ -1,4 +1,4 @@
-//! The chat of the first page, served by a program of one's own.
+//! The chat of the first page, served by your own program.
 //!
 //! ```sh
 //! cargo run -p switchboard-server --example chat

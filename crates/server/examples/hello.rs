@@ -1,4 +1,5 @@
-//! The smallest conversation: the server says `hello` with a counter each second, the page says `hey` with one, and the server prints it.
+//! The smallest conversation: each second the server says `hello` with a counter. The page answers `hey` with
+//! a counter, and the server prints it.
 //!
 //! ```sh
 //! cargo run -p switchboard-server --example hello
@@ -20,10 +21,10 @@ struct Hey {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> std::io::Result<()> {
-    // The page gets the official client from us, as /socket.io/socket.io.js.
+    // The page gets the official client from this server, as /socket.io/socket.io.js.
     let io = Switchboard::builder().client_files(pages::client_files()).build()?;
     io.root().on_connect(|socket: Socket| {
-        // A task of its own: the socket's events wait for `on_connect` to return.
+        // In its own task: the socket's events wait until `on_connect` returns.
         tokio::spawn(say_hello(socket));
     });
     io.root()
@@ -33,7 +34,7 @@ async fn main() -> std::io::Result<()> {
     io.listen("0.0.0.0:3000").await
 }
 
-/// Until the socket is gone.
+/// Runs until the socket is gone.
 async fn say_hello(socket: Socket) {
     let mut second = tokio::time::interval(Duration::from_secs(1));
     for counter in 1_u64.. {

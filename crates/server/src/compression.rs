@@ -1,4 +1,4 @@
-//! What is compressed: messages of WebSockets, and answers to polls.
+//! The options of compression: of WebSocket messages, and of answers to polls.
 
 use std::str::FromStr;
 
@@ -14,12 +14,13 @@ pub struct Compression {
     #[arg(long, env = "SWITCHBOARD_DEFLATE")]
     pub deflate: bool,
 
-    /// Let messages refer to those before them, in both directions: small ones that are alike get much
-    /// smaller, and each connection that has sent and received such takes up to 50 KB of memory more.
+    /// Let messages refer to earlier messages, in both directions. Small messages that resemble each other
+    /// get much smaller. A connection that has sent and received compressed messages takes up to 50 KB more
+    /// memory.
     #[arg(long, env = "SWITCHBOARD_DEFLATE_TAKEOVER", requires = "deflate")]
     pub deflate_takeover: bool,
 
-    /// Bytes from which on a WebSocket message is compressed.
+    /// The size in bytes from which a WebSocket message is compressed.
     #[arg(long, env = "SWITCHBOARD_DEFLATE_THRESHOLD", value_name = "BYTES", requires = "deflate", default_value_t = DEFAULT.threshold)]
     pub deflate_threshold: usize,
 
@@ -27,18 +28,18 @@ pub struct Compression {
     #[arg(long, env = "SWITCHBOARD_DEFLATE_LEVEL", value_name = "LEVEL", requires = "deflate", default_value_t = DEFAULT.level, value_parser = clap::value_parser!(u8).range(0..=9))]
     pub deflate_level: u8,
 
-    /// How far back messages refer at most, in both directions, as a power of two, 9 to 15: less takes less
-    /// memory, and compresses less.
+    /// How far back in the data a message may refer, in both directions, as a power of two, 9 to 15. A
+    /// smaller value takes less memory and compresses less.
     #[arg(long, env = "SWITCHBOARD_DEFLATE_WINDOW_BITS", value_name = "BITS", requires = "deflate", default_value_t = DEFAULT.server_max_window_bits, value_parser = clap::value_parser!(u8).range(9..=15))]
     pub deflate_window_bits: u8,
 
-    /// Bytes from which on the answer to a long poll is compressed for clients that take gzip or deflate;
-    /// `off` for never.
+    /// The size in bytes from which the answer to a long poll is compressed, for clients that take gzip or
+    /// deflate; `off` for never.
     #[arg(long, env = "SWITCHBOARD_HTTP_COMPRESSION", value_name = "BYTES", default_value = "1024")]
     pub http_compression: Threshold,
 }
 
-/// From how many bytes on something is compressed, if ever.
+/// The size in bytes from which data is compressed, or never.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Threshold(pub Option<usize>);
 
@@ -54,7 +55,7 @@ impl FromStr for Threshold {
 }
 
 impl Compression {
-    /// The same builder with these options.
+    /// The same builder with these options set.
     pub fn apply(&self, builder: Builder) -> Builder {
         let builder = builder.http_compression(self.http_compression.0);
         match self.deflate_options() {

@@ -14,18 +14,18 @@ use crate::{Compression, Sockets};
 
 /// A realtime server: WebSocket, Engine.IO and Socket.IO on one port, and a chat to try them with.
 ///
-/// Sockets that systemd passes in (socket activation) are listened on instead of the address and port, and
-/// systemd is told when the server is ready (`Type=notify`).
+/// Sockets that systemd passes in (socket activation) replace the address and port. The server tells systemd
+/// when it is ready (`Type=notify`).
 ///
-/// Each option may be given by an environment variable instead; a flag counts more.
+/// Each option may also be set by an environment variable; the flag wins.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "switchboard", version)]
 pub struct Config {
-    /// Address to listen on; `::` takes IPv6 too.
+    /// Address to listen on; `::` includes IPv6.
     #[arg(long, env = "SWITCHBOARD_ADDRESS", default_value = "0.0.0.0")]
     pub address: IpAddr,
 
-    /// Port to listen on; 0 takes any that is free.
+    /// Port to listen on; 0 takes any free port.
     #[arg(short, long, env = "SWITCHBOARD_PORT", default_value_t = 3000)]
     pub port: u16,
 
@@ -49,24 +49,24 @@ pub struct Config {
     #[arg(long, env = "SWITCHBOARD_PING_TIMEOUT", value_name = "MS", default_value_t = 20_000, value_parser = positive())]
     pub ping_timeout: u64,
 
-    /// Bytes of one message, over any transport; a client that sends more is disconnected.
+    /// The most bytes of one message, over any transport; a client that sends more is disconnected.
     #[arg(long, env = "SWITCHBOARD_MAX_PAYLOAD", value_name = "BYTES", default_value_t = 1_000_000, value_parser = positive())]
     pub max_payload: u64,
 
     /// Origins whose pages may connect, such as `https://example.org`, `https://*.example.org` or
-    /// `http://localhost:*`, separated by commas; `*` is every one. The server's own pages always may
-    /// [default: no others].
+    /// `http://localhost:*`, separated by commas; `*` allows every origin. The server's own pages may always
+    /// connect [default: no others].
     #[arg(long, env = "SWITCHBOARD_ORIGINS", value_name = "ORIGIN", value_delimiter = ',', value_parser = origin)]
     pub origins: Vec<String>,
 
-    /// Let pages of the origins named by --origins send cookies with their requests (`withCredentials`). Not
-    /// with `*`: any page could then act as its visitor.
+    /// Let pages of the origins in --origins send cookies with their requests (`withCredentials`). It does
+    /// not work with `*`, because any page could then act as its visitor.
     #[arg(long, env = "SWITCHBOARD_CREDENTIALS", requires = "origins")]
     pub credentials: bool,
 
-    /// Proxies whose X-Forwarded-For, -Proto and -Host are believed: addresses, networks (10.0.0.0/8),
-    /// `loopback` for this machine's, `private` for those and all private networks', `unix` for those that
-    /// come by a Unix-domain socket, separated by commas [default: none].
+    /// Proxies that are trusted to send X-Forwarded-For, -Proto and -Host, separated by commas: addresses,
+    /// networks (10.0.0.0/8), `loopback` for this machine, `private` for this machine and all private
+    /// networks, `unix` for connections to a Unix-domain socket [default: none].
     #[arg(long, env = "SWITCHBOARD_TRUSTED_PROXIES", value_name = "NETWORK", value_delimiter = ',', value_parser = proxies)]
     pub trusted_proxies: Vec<TrustedProxies>,
 
@@ -74,16 +74,17 @@ pub struct Config {
     #[arg(long, env = "SWITCHBOARD_PROXY_PROTOCOL")]
     pub proxy_protocol: bool,
 
-    /// Take WebSockets of browsers older than the standard (hybi-07 to -12, hixie-75, hixie-76), and answer
-    /// Flash players that ask for their socket policy.
+    /// Accept WebSockets of browsers older than the standard (hybi-07 to -12, hixie-75, hixie-76), and answer
+    /// Flash players that ask for the socket policy.
     #[arg(long, env = "SWITCHBOARD_DRAFTS", value_name = "BOOLEAN", default_value_t = true, action = clap::ArgAction::Set)]
     pub drafts: bool,
 
-    /// Another port that answers Flash players only, which ask at 843 first: 0.0.0.0:843 [default: none].
+    /// Another port that answers only Flash players, which ask at port 843 first: 0.0.0.0:843 [default:
+    /// none].
     #[arg(long, env = "SWITCHBOARD_FLASH_POLICY", value_name = "ADDRESS:PORT")]
     pub flash_policy: Option<SocketAddr>,
 
-    /// Domains whose pages' Flash may connect, separated by commas.
+    /// Domains whose Flash content may connect, separated by commas.
     #[arg(
         long,
         env = "SWITCHBOARD_FLASH_DOMAINS",
@@ -93,15 +94,15 @@ pub struct Config {
     )]
     pub flash_domains: Vec<String>,
 
-    /// Connections that may be open; further ones are closed as they come [default: no bound].
+    /// The most open connections; further ones are closed at once [default: no bound].
     #[arg(long, env = "SWITCHBOARD_MAX_CONNECTIONS", value_name = "NUMBER", value_parser = positive())]
     pub max_connections: Option<u64>,
 
-    /// Connections that may be open from one address [default: no bound].
+    /// The most open connections from one address [default: no bound].
     #[arg(long, env = "SWITCHBOARD_MAX_CONNECTIONS_PER_ADDRESS", value_name = "NUMBER", value_parser = positive())]
     pub max_connections_per_address: Option<u64>,
 
-    /// Socket.IO sessions at a time; further handshakes get a 503.
+    /// The most Socket.IO sessions at a time; further handshakes get a 503.
     #[arg(
         long,
         env = "SWITCHBOARD_MAX_SESSIONS",
@@ -111,29 +112,29 @@ pub struct Config {
     )]
     pub max_sessions: u64,
 
-    /// Socket.IO sessions at a time from one address [default: no bound].
+    /// The most Socket.IO sessions at a time from one address [default: no bound].
     #[arg(long, env = "SWITCHBOARD_MAX_SESSIONS_PER_ADDRESS", value_name = "NUMBER", value_parser = positive())]
     pub max_sessions_per_address: Option<u64>,
 
-    /// Serve metrics in Prometheus's format at /metrics: on the server's own port, or on ADDRESS:PORT if that
+    /// Serve metrics in Prometheus's format at /metrics: on the server's own port, or on ADDRESS:PORT if it
     /// is given [default: off].
     #[arg(long, env = "SWITCHBOARD_METRICS", value_name = "ADDRESS:PORT", num_args = 0..=1, default_missing_value = "here")]
     pub metrics: Option<MetricsAt>,
 
-    /// How long sessions have to end when the server is told to stop (SIGTERM, SIGINT), in milliseconds.
+    /// How long sessions may take to end when the server is told to stop (SIGTERM, SIGINT), in milliseconds.
     #[arg(long, env = "SWITCHBOARD_SHUTDOWN_TIMEOUT", value_name = "MS", default_value_t = 5_000)]
     pub shutdown_timeout: u64,
 
-    /// What is logged: error, warn, info, debug, trace, or a list such as `info,switchboard=debug`.
+    /// The level of the log: error, warn, info, debug, trace, or a list such as `info,switchboard=debug`.
     #[arg(long, env = "SWITCHBOARD_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
     pub log_level: String,
 
-    /// How it is logged, to standard error.
+    /// The format of the log, which goes to standard error.
     #[arg(long, env = "SWITCHBOARD_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
 }
 
-/// How a line of the log is written.
+/// The format of a line of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// For people.
@@ -142,12 +143,12 @@ pub enum LogFormat {
     Json,
 }
 
-/// Where metrics are served.
+/// The place where metrics are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricsAt {
     /// On the server's own port.
     Here,
-    /// On a port of their own, which need not be public.
+    /// On a separate port, which need not be public.
     At(SocketAddr),
 }
 
@@ -168,7 +169,7 @@ fn positive() -> impl clap::builder::IntoResettable<clap::builder::ValueParser> 
     clap::value_parser!(u64).range(1..)
 }
 
-/// `*` for every origin, or an origin or a pattern in its one form.
+/// `*` for every origin, or one origin or pattern, written in its normal form.
 fn origin(text: &str) -> Result<String, OriginError> {
     if text == "*" {
         Ok(text.to_owned())
@@ -187,17 +188,17 @@ fn proxies(text: &str) -> Result<TrustedProxies, InvalidNetwork> {
 }
 
 impl Config {
-    /// Where to listen.
+    /// The addresses to listen on.
     pub fn socket_address(&self) -> SocketAddr {
         SocketAddr::new(self.address, self.port)
     }
 
-    /// How long sessions have to end.
+    /// How long sessions may take to end.
     pub fn shutdown_timeout(&self) -> Duration {
         Duration::from_millis(self.shutdown_timeout)
     }
 
-    /// A server with these options, to be built.
+    /// A server with these options, not yet built.
     pub fn builder(&self) -> Builder {
         let bound = |bound: Option<u64>| {
             bound.map_or(usize::MAX, |bound| usize::try_from(bound).unwrap_or(usize::MAX))
@@ -238,7 +239,7 @@ impl Config {
         self.origins.iter().any(|origin| origin == "*")
     }
 
-    /// Checks what no option can check by itself.
+    /// Checks the options that depend on each other.
     ///
     /// # Errors
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for `--credentials` with `--origins '*'`.

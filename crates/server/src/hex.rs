@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-/// Two small digits for each byte.
+/// Two lower-case digits for each byte.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
         // Writing to a string does not fail.

@@ -1,8 +1,8 @@
 //! The stand-alone Switchboard server: configuration, pages and metrics around the library, and the chat on
 //! the first page.
 //!
-//! The binary `switchboard` is [`run`] on [`Config`]. [`demo::chat::mount`] serves the chat from a server of
-//! one's own.
+//! The binary `switchboard` is [`run`] on [`Config`]. [`demo::chat::mount`] serves the chat from your own
+//! server.
 
 #![forbid(unsafe_code)]
 

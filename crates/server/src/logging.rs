@@ -7,10 +7,10 @@ use tracing_subscriber::EnvFilter;
 use crate::Config;
 use crate::config::LogFormat;
 
-/// Starts logging as the options say.
+/// Starts the log with these options.
 ///
 /// # Errors
-/// A sentence for the user who wrote `--log-level`.
+/// A message for the user who wrote `--log-level`.
 pub fn start(config: &Config) -> Result<(), String> {
     let filter = EnvFilter::try_new(&config.log_level)
         .map_err(|error| format!("--log-level {:?} is not understood: {error}", config.log_level))?;

@@ -1,4 +1,4 @@
-//! The binary `switchboard`: `switchboard --help` tells its options.
+//! The binary `switchboard`. `switchboard --help` lists its options.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! Tells the service manager how the server is doing: the protocol of
+//! Tells the service manager the state of the server, by the protocol of
 //! [`sd_notify(3)`](https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html), as far as
 //! `Type=notify` needs it.
 
@@ -13,11 +13,11 @@ pub(crate) const READY: &str = "READY=1";
 /// The server is shutting down.
 pub(crate) const STOPPING: &str = "STOPPING=1";
 
-/// Tells the service manager, if there is one that wants to be told.
+/// Tells the service manager, if there is one and it asks for messages.
 pub(crate) fn notify(state: &str) {
     let Some(socket) = std::env::var_os("NOTIFY_SOCKET").filter(|socket| !socket.is_empty()) else { return };
     if let Err(error) = send(&socket, state) {
-        tracing::warn!(%error, state, "the service manager was not told");
+        tracing::warn!(%error, state, "the service manager could not be told");
     }
 }
 

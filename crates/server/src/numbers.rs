@@ -8,18 +8,18 @@ use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
-/// How often what was recorded is taken together.
+/// The time between two passes that sum up the recorded values.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// From now on counts what happens. Once in a process.
+/// Starts to record metrics. Call it once in a process.
 ///
 /// # Errors
-/// Another recorder was installed already.
+/// Another recorder is installed already.
 pub(crate) fn install() -> io::Result<PrometheusHandle> {
     PrometheusBuilder::new().install_recorder().map_err(io::Error::other)
 }
 
-/// Takes together what was recorded, for as long as it is polled.
+/// Sums up the recorded values at intervals, as long as it is polled.
 pub(crate) async fn upkeep(handle: PrometheusHandle) {
     loop {
         tokio::time::sleep(UPKEEP).await;

@@ -1,4 +1,4 @@
-//! The pages, embedded from `web/dist`, and the client's bundles beside them.
+//! The pages, embedded from `web/dist`, and the bundles of the client.
 
 use std::borrow::Cow;
 
@@ -17,23 +17,23 @@ use switchboard::ClientFile;
 
 use crate::hex::hex;
 
-/// What the pages may do: nothing but what they were tested to need.
+/// The content security policy: it allows only the features that the pages were tested to need.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; base-uri 'none'; \
      form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'",
 );
 
-/// Where Vite puts files whose names change with their content.
+/// The folder in which Vite puts files whose names change with their content.
 const HASHED: &str = "assets/";
 
-/// Where Vite puts the client's bundles.
+/// The folder in which Vite puts the client's bundles.
 const BUNDLES: &str = "socket.io/";
 
 #[derive(RustEmbed)]
 #[folder = "../../web/dist"]
 struct Dist;
 
-/// Serves the chat page on `/`, what belongs to it, and `/healthz`.
+/// Serves the chat page on `/`, its files, and `/healthz`.
 pub fn routes() -> Router {
     Router::new()
         .route("/healthz", get("ok\n"))
@@ -45,7 +45,7 @@ pub fn routes() -> Router {
 /// `socket.io.js`, its minified forms and their source maps.
 pub fn client_files() -> Vec<ClientFile> {
     let bundles = Dist::iter().filter_map(|path| {
-        // Paths of embedded files are in the binary; leaking is for those that are not.
+        // Paths of embedded files are part of the binary. Paths read from the disk, in debug builds, are leaked.
         let path: &'static str = match path {
             Cow::Borrowed(path) => path,
             Cow::Owned(path) => path.leak(),
@@ -62,7 +62,7 @@ async fn page(request: Request) -> Response {
         "" => "index.html",
         path => path,
     };
-    // The bundles are the library's to serve, under the path that it has.
+    // The library serves the bundles, under its own path.
     let Some(file) = Dist::get(path).filter(|_| !path.starts_with(BUNDLES)) else {
         return (StatusCode::NOT_FOUND, "not found\n").into_response();
     };
@@ -79,7 +79,7 @@ async fn page(request: Request) -> Response {
     (headers, [(CONTENT_TYPE, content_type(path))], body(file)).into_response()
 }
 
-/// Adds what every answer carries.
+/// Adds the headers that every answer has.
 async fn guard(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(CONTENT_SECURITY_POLICY, POLICY);
@@ -88,15 +88,15 @@ async fn guard(mut response: Response) -> Response {
     response
 }
 
-/// Whether a cache has this very file. [RFC 9110,
-/// 13.1.2](https://www.rfc-editor.org/rfc/rfc9110#section-13.1.2): a weak tag will do.
+/// Whether a cache has this version of the file. [RFC 9110,
+/// 13.1.2](https://www.rfc-editor.org/rfc/rfc9110#section-13.1.2): a weak tag matches too.
 fn is_fresh(headers: &HeaderMap, etag: &HeaderValue) -> bool {
     let tags = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     let mut tags = tags.flat_map(|value| value.split(',')).map(str::trim);
     tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag).as_bytes() == etag.as_bytes())
 }
 
-/// A tag made of the content.
+/// An entity tag computed from the content.
 fn etag(file: &EmbeddedFile) -> HeaderValue {
     let hash = file.metadata.sha256_hash();
     let tag = format!("\"{}\"", hex(hash.get(..16).unwrap_or(&hash)));
@@ -110,7 +110,7 @@ fn body(file: EmbeddedFile) -> Bytes {
     }
 }
 
-/// The type of a file that Vite lays out.
+/// The media type of a file that Vite writes.
 fn content_type(path: &str) -> &'static str {
     match path.rsplit_once('.').map(|(_, extension)| extension) {
         Some("html") => "text/html; charset=utf-8",

@@ -15,28 +15,28 @@ use crate::config::MetricsAt;
 use crate::notify::{READY, STOPPING, notify};
 use crate::{Config, demo, numbers, pages};
 
-/// Signals within this time of the first are the same request to stop: a terminal, `npm` and `timeout` signal
-/// a whole group of processes, and some of these pass the signal on.
+/// Signals within this time after the first one belong to the same request to stop. A terminal, `npm` and
+/// `timeout` signal a whole group of processes, and some of these pass the signal on.
 const SAME_REQUEST: Duration = Duration::from_millis(500);
 
-/// Serves until SIGTERM or SIGINT, then lets sessions end within the time that the options give them. A
-/// further signal, half a second after the first or later, ends the server at once.
+/// Serves until SIGTERM or SIGINT, then gives sessions the configured time to end. A further signal, at least
+/// half a second after the first, ends the server at once.
 ///
-/// Prints `listening on ADDRESS:PORT` when it accepts connections (`listening on unix:PATH` at a Unix-domain
-/// socket), and tells systemd.
+/// When it accepts connections, it prints `listening on ADDRESS:PORT` (`listening on unix:PATH` for a
+/// Unix-domain socket) and tells systemd.
 ///
 /// # Errors
-/// A sentence for the user who started the server: an address that is in use or is not this machine's,
-/// options that make no sense.
+/// A message for the user who started the server: the address is in use or does not belong to this machine,
+/// or options contradict each other.
 pub fn run(config: &Config) -> io::Result<()> {
     config.check()?;
-    // While there is no other thread that could be reading the environment.
+    // Done before any other thread exists that could read the environment.
     let passed = ListenAddress::passed()?;
     let addresses = config.sockets.addresses(passed, config.socket_address())?;
     let metrics = config.metrics.map(|at| numbers::install().map(|handle| (at, handle))).transpose()?;
     let io = config.builder().client_files(pages::client_files()).build()?;
     demo::chat::mount(&io)?;
-    // Workers have threads of their own: this one only waits.
+    // Workers have their own threads. This thread only waits.
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let mut pages = pages::routes();
         if let Some((at, handle)) = metrics {
@@ -60,7 +60,7 @@ pub fn run(config: &Config) -> io::Result<()> {
         notify(STOPPING);
         tokio::select! {
             _in_time = io.shutdown(config.shutdown_timeout()) => {}
-            () = stop.asked_again() => tracing::warn!("stopped at once, as asked for again"),
+            () = stop.asked_again() => tracing::warn!("stopped at once: a second signal came"),
         }
         Ok(())
     })
@@ -88,7 +88,7 @@ fn explain(error: &io::Error, address: &dyn Display) -> io::Error {
             "another program listens there".to_owned()
         }
         io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
-        io::ErrorKind::PermissionDenied => "that needs a privilege, as ports below 1024 do".to_owned(),
+        io::ErrorKind::PermissionDenied => "this needs a privilege, as all ports below 1024 do".to_owned(),
         _ => error.to_string(),
     };
     io::Error::new(error.kind(), format!("cannot listen on {address}: {why}"))
@@ -100,7 +100,7 @@ fn announce(listening: &Listening) -> io::Result<()> {
     out.flush()
 }
 
-/// The signals that ask the server to stop.
+/// The signals that tell the server to stop.
 struct Stop {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
@@ -118,7 +118,7 @@ impl Stop {
         }
     }
 
-    /// Returns at a signal that is not of the same request as the first, which has just come.
+    /// Returns at a signal that does not belong to the first request to stop, which has just come.
     async fn asked_again(&mut self) {
         let first = Instant::now();
         while first.elapsed() < SAME_REQUEST {

@@ -1,4 +1,4 @@
-//! Where the server listens, and whether it speaks TLS there: options besides an address and a port, and
+//! The addresses at which the server listens, and TLS there: options for TLS and Unix-domain sockets, and
 //! sockets that the service manager passes in.
 
 use std::io;
@@ -19,8 +19,8 @@ pub struct Sockets {
     #[arg(long, env = "SWITCHBOARD_UNIX_MODE", value_name = "MODE", requires = "unix", value_parser = mode)]
     pub unix_mode: Option<u32>,
 
-    /// Speak TLS with the certificate, and the chain behind it, in this file in PEM; it is read again when it
-    /// changes. Several, separated by commas, are for clients that ask for different names [default: no TLS].
+    /// Speak TLS with the certificate and its chain in this PEM file; the file is read again when it changes.
+    /// Several files, separated by commas, are for clients that ask for different names [default: no TLS].
     #[arg(
         long,
         env = "SWITCHBOARD_TLS_CERTIFICATE",
@@ -31,7 +31,7 @@ pub struct Sockets {
     )]
     pub tls_certificate: Vec<PathBuf>,
 
-    /// The private key of the certificate, in PEM: one for each [default: none].
+    /// The private keys in PEM, one for each certificate [default: none].
     #[arg(
         long,
         env = "SWITCHBOARD_TLS_KEY",
@@ -41,12 +41,12 @@ pub struct Sockets {
     )]
     pub tls_key: Vec<PathBuf>,
 
-    /// Speak TLS with a certificate for `localhost` and the address, made at the start and signed by itself:
-    /// for development.
+    /// Speak TLS with a self-signed certificate for `localhost` and the address, made at the start: for
+    /// development.
     #[arg(long, env = "SWITCHBOARD_TLS_SELF_SIGNED", group = "tls")]
     pub tls_self_signed: bool,
 
-    /// Answer clients without TLS on the same port as well.
+    /// Also answer clients without TLS on the same port.
     #[arg(long, env = "SWITCHBOARD_TLS_PLAIN_TOO", requires = "tls")]
     pub tls_plain_too: bool,
 }
@@ -57,12 +57,12 @@ fn mode(text: &str) -> Result<u32, String> {
 }
 
 impl Sockets {
-    /// Where to listen: at the sockets that were `passed` in if there are any, else at the path of a
-    /// Unix-domain socket if there is one, else at `address`.
+    /// The addresses to listen at: the sockets that were `passed` in if there are any, else the path of a
+    /// Unix-domain socket if it is given, else `address`.
     ///
     /// # Errors
-    /// Those of certificates that cannot be used; [`InvalidInput`](io::ErrorKind::InvalidInput) where they
-    /// are not as many as their keys.
+    /// The errors of certificates that cannot be used; [`InvalidInput`](io::ErrorKind::InvalidInput) if the
+    /// number of certificates and of keys differs.
     pub fn addresses(
         &self,
         passed: Vec<ListenAddress>,
@@ -81,7 +81,7 @@ impl Sockets {
 
     fn tls(&self, address: IpAddr) -> io::Result<Option<Tls>> {
         if self.tls_certificate.len() != self.tls_key.len() {
-            let message = "there must be as many of --tls-key as of --tls-certificate";
+            let message = "--tls-key must be given as often as --tls-certificate";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         let mut pairs = self.tls_certificate.iter().zip(&self.tls_key);

@@ -1,4 +1,4 @@
-//! How the binary ends.
+//! How the binary stops.
 
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// No answer that these tests wait for takes as long on any machine.
+/// Longer than any awaited answer takes on any machine.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// A WebSocket that is open, and what the server sent behind its handshake.
+/// An open WebSocket, and the bytes that the server sent after its handshake.
 fn open_websocket(address: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).expect("it listens");
-    stream.set_read_timeout(Some(DEADLINE)).expect("it is more than nothing");
+    stream.set_read_timeout(Some(DEADLINE)).expect("the time-out is not zero");
     let request = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\n\
         upgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     stream.write_all(request.as_bytes()).expect("it reads");
@@ -42,7 +42,7 @@ fn two_signals_within_half_a_second_are_one_request_to_stop() {
     let pid = Pid::from_child(&server);
     kill_process(pid, Signal::TERM).expect("it runs");
     kill_process(pid, Signal::INT).expect("it runs");
-    // A close frame with the code 1001. The server waits for the answer to it.
+    // A close frame with code 1001. The server waits for the answer to it.
     let mut close = [0; 4];
     client.read_exact(&mut close).expect("the session is closed in order");
     assert_eq!(close, [0x88, 2, 0x03, 0xE9]);

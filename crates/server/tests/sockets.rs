@@ -1,4 +1,5 @@
-//! The binary at sockets that are no TCP port of its own choosing: those that systemd passes in, and Unix-domain ones.
+//! The binary on sockets that it does not open by address and port: sockets that systemd passes in, and
+//! Unix-domain sockets.
 
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -11,10 +12,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// Nothing that these tests wait for takes as long on any machine.
+/// Longer than any awaited answer takes on any machine.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// A folder that is removed at the end.
+/// A folder that is removed at the end of the test.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -31,17 +32,17 @@ impl Drop for Folder {
     }
 }
 
-/// The server, which is killed at the end if it has not ended.
+/// The server. It is killed at the end of the test if it has not ended.
 struct Server(Child);
 
 impl Server {
-    /// The lines that it prints at its start, this many.
+    /// The given number of lines that it prints at its start.
     fn lines(&mut self, count: usize) -> Vec<String> {
         let out = self.0.stdout.take().expect("it is a pipe");
         BufReader::new(out).lines().take(count).map(|line| line.expect("it is text")).collect()
     }
 
-    /// Asks it to end, as systemd does; whether it did so in order.
+    /// Asks the server to stop, as systemd does. Returns whether it stopped in order.
     fn stop(mut self) -> bool {
         let pid = rustix::process::Pid::from_child(&self.0);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
@@ -56,7 +57,7 @@ impl Drop for Server {
     }
 }
 
-/// Asks for the health of the server; what it answers.
+/// Asks for the server's health; returns the answer.
 fn ask(mut stream: impl Read + Write) -> String {
     stream
         .write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
@@ -68,7 +69,7 @@ fn ask(mut stream: impl Read + Write) -> String {
 
 fn ask_unix(path: &Path) -> String {
     let stream = UnixStream::connect(path).expect("it listens");
-    stream.set_read_timeout(Some(DEADLINE)).expect("it is more than nothing");
+    stream.set_read_timeout(Some(DEADLINE)).expect("the time-out is not zero");
     ask(stream)
 }
 
@@ -80,8 +81,9 @@ fn sockets_that_systemd_passes_in_are_served_and_it_is_told() {
     let address = tcp.local_addr().expect("it is bound");
     let unix = UnixListener::bind(&path).expect("it is new");
     let notified = UnixDatagram::bind(&manager).expect("it is new");
-    notified.set_read_timeout(Some(DEADLINE)).expect("it is more than nothing");
-    // The shell puts the sockets where systemd does, and becomes the server: its process is the one that they are for.
+    notified.set_read_timeout(Some(DEADLINE)).expect("the time-out is not zero");
+    // The shell puts the sockets where systemd does, and then becomes the server: the sockets are meant for
+    // this process id.
     let script = "exec 3<&0 4<&2 </dev/null 2>/dev/null; LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=web:local exec \"$0\" --workers 4";
     let child = Command::new("sh")
         .args(["-c", script, env!("CARGO_BIN_EXE_switchboard")])
@@ -104,7 +106,7 @@ fn sockets_that_systemd_passes_in_are_served_and_it_is_told() {
     );
     for _ in 0..8 {
         let stream = TcpStream::connect(address).expect("it listens");
-        stream.set_read_timeout(Some(DEADLINE)).expect("it is more than nothing");
+        stream.set_read_timeout(Some(DEADLINE)).expect("the time-out is not zero");
         assert!(ask(stream).starts_with("HTTP/1.1 200"));
         assert!(ask_unix(&path).starts_with("HTTP/1.1 200"));
     }
@@ -159,10 +161,10 @@ fn what_cannot_be_listened_on_is_said_with_its_place() {
     }
 }
 
-/// The head of the answer to a WebSocket handshake that offers compression.
+/// The head of the response to a WebSocket handshake that offers compression.
 fn offer_deflate(address: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("it listens");
-    stream.set_read_timeout(Some(DEADLINE)).expect("it is more than nothing");
+    stream.set_read_timeout(Some(DEADLINE)).expect("the time-out is not zero");
     let request = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\n\
         upgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
         sec-websocket-extensions: permessage-deflate; client_max_window_bits\r\n\r\n";

@@ -12,19 +12,18 @@ use thiserror::Error as ThisError;
 /// The result of a handler.
 pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 
-/// The error of a handler, an extractor or a middleware: a message for the client, or any other error.
+/// An error of a handler, an extractor or a middleware. It is a message for the client, or any other error.
 ///
-/// Every error type converts into it, so that `?` works in handlers. (For that reason it does not implement
+/// Every error type converts into it, so `?` works in handlers. (For that reason it does not implement
 /// `std::error::Error` itself.) **There are two ways to make one, and clients see them differently**:
 ///
-/// - [`Error::new`] has a message that is meant for the client. As the error of a middleware, or of an
-///   `on_connect` extractor, it is the message of the client's `connect_error`.
-/// - An error that came by `?` is internal: its text may name files, hosts and types. The client sees
+/// - [`Error::new`] takes a message for the client. If a middleware or an extractor of `on_connect` returns
+///   it, the client gets the message in its `connect_error`.
+/// - An error that `?` converted is internal: its text may name files, hosts and types. The client sees
 ///   `internal error`, and the text goes to the log.
 ///
-/// [Data](Self::with_data) and a [reply](Self::with_reply) are always meant for the client. Errors of event
-/// handlers go to [`on_error`](crate::Namespace::on_error); the client sees their reply only, if there is
-/// one.
+/// [Data](Self::with_data) and a [reply](Self::with_reply) always go to the client. An error of an event
+/// handler goes to [`on_error`](crate::Namespace::on_error). The client sees only its reply, if it has one.
 ///
 /// ```
 /// use switchboard::{Data, Error, Namespace};
@@ -34,7 +33,7 @@ pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 ///         if name.contains('/') {
 ///             return Err(Error::new("no such file").with_reply(("error", "no such file")));
 ///         }
-///         // The client gets no answer where this fails, unless the namespace has `on_error_reply`.
+/// If this fails, the client gets no answer, unless the namespace has `on_error_reply`.
 ///         Ok(tokio::task::spawn_blocking(move || std::fs::read_to_string(name)).await??)
 ///     });
 /// }
@@ -43,24 +42,24 @@ pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 /// ```
 pub struct Error(Box<Inner>);
 
-/// Boxed, so that the outcome of a handler is a word or two: it is returned through several calls.
+/// Boxed, so that a handler's result is one or two words: it is returned through several calls.
 #[derive(Default)]
 struct Inner {
-    /// For the client.
+    /// A message for the client.
     message: Option<Box<str>>,
-    /// For the log.
+    /// A text for the log.
     source: Option<Box<dyn StdError + Send + Sync>>,
     data: Option<serde_json::Value>,
     reply: Option<Reply>,
-    /// The type that the handler asked for, where the client's data did not fit it.
+    /// The type that the handler asked for, if the client's data did not fit it.
     wanted: Option<&'static str>,
 }
 
-/// The arguments of an acknowledgement, written.
+/// The arguments of an acknowledgement, as JSON.
 #[derive(Debug)]
 pub struct Reply(Box<Written>);
 
-/// Boxed, because most outcomes have no reply.
+/// Boxed, because most results have no reply.
 #[derive(Debug)]
 pub(crate) struct Written {
     pub(crate) json: Vec<u8>,
@@ -79,7 +78,7 @@ impl Reply {
     }
 }
 
-/// The message that clients see of an internal error.
+/// The message that clients see in place of an internal error's text.
 const INTERNAL: &str = "internal error";
 
 impl Error {
@@ -89,21 +88,20 @@ impl Error {
         Self(Box::new(Inner { message, ..Inner::default() }))
     }
 
-    /// An error with a text for the log alone.
+    /// An error with a text only for the log.
     pub(crate) fn internal(text: impl Into<String>) -> Self {
         let source = Some(text.into().into());
         Self(Box::new(Inner { source, ..Inner::default() }))
     }
 
-    /// Adds the error that caused this one: for the log, not for the client.
+    /// Adds the error that caused this one. It goes to the log, not to the client.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
         self
     }
 
-    /// Adds the `data` of a `CONNECT_ERROR`. A value that does not serialise is left out, and the log says
-    /// so.
+    /// Adds the `data` of a `CONNECT_ERROR`. A value that does not serialise is left out and logged.
     #[must_use]
     pub fn with_data(mut self, data: impl Serialize) -> Self {
         self.0.data = serde_json::to_value(data)
@@ -112,9 +110,9 @@ impl Error {
         self
     }
 
-    /// Adds the acknowledgement that the client gets if it asked for one: the error of an event's handler, or
-    /// of its middleware, is then an answer and not a time-out. A tuple is the argument list; anything else
-    /// is one argument. A value that does not serialise is left out, and the log says so.
+    /// Adds the acknowledgement that the client gets if it asked for one. An error of an event's handler or
+    /// middleware is then an answer, not a time-out. A tuple is the argument list; any other value is one
+    /// argument. A value that does not serialise is left out and logged.
     /// [`on_error_reply`](crate::Namespace::on_error_reply) makes a reply for all errors of a namespace.
     #[must_use]
     pub fn with_reply(mut self, args: impl Serialize) -> Self {
@@ -124,29 +122,29 @@ impl Error {
         self
     }
 
-    /// Names the type that the client's data should have been.
+    /// Names the type that the client's data did not fit.
     pub(crate) fn wanted_by<T>(mut self) -> Self {
         self.0.wanted = Some(std::any::type_name::<T>());
         self
     }
 
-    /// The message that clients see: that of [`Error::new`], or `internal error`.
+    /// The message that clients see: the message of [`Error::new`], or `internal error`.
     pub fn public_message(&self) -> &str {
         self.0.message.as_deref().unwrap_or(INTERNAL)
     }
 
-    /// Whether it has a message for the client.
+    /// Whether the error has a message for the client.
     pub(crate) fn is_public(&self) -> bool {
         self.0.message.is_some()
     }
 
-    /// The data for the peer.
+    /// The data for the client.
     pub fn data(&self) -> Option<&serde_json::Value> {
         self.0.data.as_ref()
     }
 
-    /// The type that a handler asked for and the client's data did not fit, such as the `T` of `Data<T>`;
-    /// `None` for all other errors.
+    /// The type that a handler asked for and that the client's data did not fit, such as the `T` of
+    /// `Data<T>`. `None` for all other errors.
     pub fn wanted_type(&self) -> Option<&'static str> {
         self.0.wanted
     }
@@ -155,12 +153,12 @@ impl Error {
         self.0.reply.take()
     }
 
-    /// The error it was made from.
+    /// The error that caused this one.
     pub fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
     }
 
-    /// The error it was made from, if it is of this type.
+    /// The error that caused this one, if it is of type `T`.
     pub fn downcast_ref<E: StdError + 'static>(&self) -> Option<&E> {
         self.source()?.downcast_ref()
     }
@@ -172,7 +170,7 @@ impl<E: StdError + Send + Sync + 'static> From<E> for Error {
     }
 }
 
-/// The message and the source's text: for logs, not for clients.
+/// The message and the text of the cause. This is for logs, not for clients.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.0.message, &self.0.source) {
@@ -200,10 +198,11 @@ pub enum EmitError {
     /// The arguments do not serialise, or the event's name is reserved.
     #[error(transparent)]
     Arguments(#[from] WriteError),
-    /// Binary for a WebSocket client that only takes text, as those of the drafts hixie-75 and -76.
+    /// The event has binary data, and the client takes only text, as clients of the drafts hixie-75 and -76
+    /// do.
     #[error("the client's WebSocket only takes text")]
     TextOnly,
-    /// The hub refused it: an inbox or the client's outbox is full.
+    /// The hub refused the event: an inbox or the client's outbox is full.
     #[error(transparent)]
     Hub(HubError),
 }
@@ -217,8 +216,8 @@ impl From<HubError> for EmitError {
     }
 }
 
-/// Events that their handlers did not get: they waited behind a handler when their socket ended. Told to
-/// [`on_error`](crate::Namespace::on_error).
+/// Events that no handler got, because the socket ended while they waited for an earlier handler. They are
+/// reported to [`on_error`](crate::Namespace::on_error).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ThisError)]
 #[non_exhaustive]
 #[error("{events} events were dropped after the end of their socket: {}", match *.why {
@@ -227,39 +226,39 @@ impl From<HubError> for EmitError {
     _ => "the server stopped",
 })]
 pub struct EventsDropped {
-    /// How many.
+    /// The number of events.
     pub events: usize,
-    /// As the label `reason` of `switchboard_events_dropped_total` has it.
+    /// The label `reason` of `switchboard_events_dropped_total`.
     pub(crate) why: &'static str,
 }
 
-/// The reason why there was no acknowledgement.
+/// The reason for a missing acknowledgement.
 #[derive(Debug, ThisError)]
 #[non_exhaustive]
 pub enum AckError {
     /// The event was not sent.
     #[error(transparent)]
     Emit(#[from] EmitError),
-    /// The peer did not acknowledge in time.
+    /// The client did not acknowledge in time.
     #[error("no acknowledgement within {0:?}")]
     Timeout(std::time::Duration),
-    /// The socket was disconnected first.
+    /// The socket was disconnected before the acknowledgement came.
     #[error("the socket was disconnected before it acknowledged")]
     Disconnected,
-    /// The socket has the greatest number of acknowledgements that may be awaited of it.
+    /// The socket already awaits the greatest allowed number of acknowledgements.
     #[error("{0} acknowledgements are awaited of the socket already")]
     TooMany(usize),
-    /// The acknowledgement's arguments do not fit the type that was asked for.
+    /// The arguments of the acknowledgement do not fit the type that was asked for.
     #[error(transparent)]
     Arguments(#[from] ArgsError),
 }
 
-/// Whether an option is a size or a time, and not nothing.
+/// Checks that an option (a size or a time) is not zero.
 ///
 /// # Errors
 /// A message that names the option.
 pub(crate) fn more_than_nothing(what: &str, is_more: bool) -> Result<(), String> {
-    if is_more { Ok(()) } else { Err(format!("`{what}` must be more than nothing")) }
+    if is_more { Ok(()) } else { Err(format!("`{what}` must be greater than zero")) }
 }
 
 #[cfg(test)]

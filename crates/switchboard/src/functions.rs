@@ -1,4 +1,4 @@
-//! The functions that users give: how they are called.
+//! How the library calls the functions that users give.
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use arc_swap::ArcSwap;
 
-/// Replaces a value as a whole, so that reading it takes no lock. `change` may be called more than once.
+/// Replaces a whole value, so that reading it takes no lock. `change` may be called more than once.
 pub(crate) fn replace<T: Clone>(value: &ArcSwap<T>, change: impl Fn(&mut T)) {
     value.rcu(|value| {
         let mut value = T::clone(value);
@@ -16,7 +16,7 @@ pub(crate) fn replace<T: Clone>(value: &ArcSwap<T>, change: impl Fn(&mut T)) {
     });
 }
 
-/// Calls a user's function; `None` where it panicked, which is logged and counted.
+/// Calls a user's function. `None` if it panicked; the panic is logged and counted.
 #[inline]
 pub(crate) fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
     let result = caught(call);
@@ -26,7 +26,7 @@ pub(crate) fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
     result
 }
 
-/// Calls a user's function; `None` where it panicked, which is counted, for the caller to log.
+/// Calls a user's function. `None` if it panicked; the panic is counted, and the caller logs it.
 #[inline]
 pub(crate) fn caught<T>(call: impl FnOnce() -> T) -> Option<T> {
     let result = catch_unwind(AssertUnwindSafe(call));
@@ -36,12 +36,12 @@ pub(crate) fn caught<T>(call: impl FnOnce() -> T) -> Option<T> {
     result.ok()
 }
 
-/// Awaits a user's future; `None` where it panicked, as [`caught`] has it.
+/// Awaits a user's future. `None` if it panicked, as in [`caught`].
 pub(crate) async fn caught_future<F: Future + Unpin>(mut waiting: F) -> Option<F::Output> {
     poll_fn(|cx| poll_caught(&mut waiting, cx)).await
 }
 
-/// Polls a user's future; `None` where it panicked, as [`caught`] has it.
+/// Polls a user's future. `None` if it panicked, as in [`caught`].
 pub(crate) fn poll_caught<F: Future + Unpin>(
     waiting: &mut F,
     cx: &mut Context<'_>,

@@ -1,14 +1,14 @@
-//! Bytes that many connections have alike (the URL they asked for, what their browser is called), kept once for all of them.
+//! Bytes that are alike for many connections (their URL, the name of their browser) are kept once for all.
 //!
-//! A thread remembers some that it saw last: at most 256 of at most 1 KiB each, every one at the place that its hash names, until another
-//! takes that place. What is longer is a copy of its own. So nothing is ever searched for, and what peers send can fill 256 KiB for each
-//! thread and no more.
+//! Each thread has a table of 256 places. The hash of some bytes gives their place; other bytes with the same
+//! place replace them. Bytes longer than 1 KiB are copied and not entered into the table. So there is no
+//! search, and peers can fill no more than 256 KiB for each thread.
 
 use std::cell::RefCell;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-/// Bytes that a thread remembers at most.
+/// The entries of a thread's table, and the greatest length of one in bytes.
 const PLACES: usize = 256;
 const LENGTH_UP_TO: usize = 1024;
 
@@ -28,7 +28,7 @@ thread_local! {
 }
 
 impl Interned {
-    /// What `write` appends to the buffer it is given, which is empty. It may not intern anything itself.
+    /// Interns the bytes that `write` appends to an empty buffer. `write` must not intern anything itself.
     pub(crate) fn written(write: impl FnOnce(&mut Vec<u8>)) -> Self {
         SEEN.with_borrow_mut(|seen| {
             seen.scratch.clear();
@@ -43,7 +43,7 @@ impl Interned {
 }
 
 impl Seen {
-    /// What is in the scratch buffer.
+    /// Interns the content of the scratch buffer.
     fn intern(&mut self) -> Interned {
         let bytes = self.scratch.as_slice();
         let new = || Interned(Arc::new(bytes.into()));
@@ -89,7 +89,7 @@ mod tests {
             assert!(seen.scratch.capacity() <= 2 * LENGTH_UP_TO);
             let held = seen.places.iter().flatten();
             assert!(held.clone().all(|seen| seen.as_bytes().len() <= LENGTH_UP_TO));
-            // Nobody else has what was met long ago.
+            // The evicted bytes have no other owner.
             assert!(held.clone().all(|seen| Arc::strong_count(&seen.0) == 1));
         });
     }

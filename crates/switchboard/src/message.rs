@@ -1,11 +1,11 @@
-//! A message of a service of plain messages, and what its functions may return.
+//! A message of a service of plain messages, and the results that its functions may return.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-/// A message, borrowed from the buffer it was read into.
+/// A message, borrowed from the read buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Message<'a> {
     /// Text.
@@ -15,7 +15,7 @@ pub enum Message<'a> {
 }
 
 impl Message<'_> {
-    /// The message's bytes, whichever it is.
+    /// The message's bytes, for text and binary alike.
     pub fn as_bytes(&self) -> &[u8] {
         match self {
             Message::Text(text) => text.as_bytes(),
@@ -24,7 +24,7 @@ impl Message<'_> {
     }
 }
 
-/// A message that owns its bytes, for what outlives the buffer it was read into.
+/// A message that owns its bytes and so may outlive the read buffer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OwnedMessage {
     /// Text.
@@ -42,9 +42,9 @@ impl From<Message<'_>> for OwnedMessage {
     }
 }
 
-/// What can be sent as a message: text, bytes, and what owns or refers to either.
+/// A value that can be sent as a message: text, bytes, and types that own or refer to either.
 pub trait AsMessage {
-    /// It as a message.
+    /// The value as a message.
     fn as_message(&self) -> Message<'_>;
 }
 
@@ -92,13 +92,13 @@ impl<const N: usize> AsMessage for [u8; N] {
     }
 }
 
-/// What a function of a raw service may return: nothing, or a `Result` of nothing. An error closes the
-/// connection with 1011.
+/// A result that a function of a raw service may return: nothing, or a `Result` of nothing. An error closes
+/// the connection with 1011.
 pub trait IntoResult {
-    /// As a result.
+    /// The value as a result.
     ///
     /// # Errors
-    /// The function's own.
+    /// The function's own error.
     fn into_result(self) -> crate::Result;
 }
 

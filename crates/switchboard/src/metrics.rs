@@ -1,11 +1,13 @@
-//! The metrics of the library, on one page: what `docs/metrics.md` shows, and what is described to the recorder when a server is built.
+//! The one table of the library's metrics: `docs/metrics.md` shows it, and the recorder gets its descriptions
+//! when a server is built.
 //!
-//! They go to whichever recorder of the `metrics` facade the program installs. Where something happens, its name is written out, so that it is
-//! found by searching for it; the tests hold those places, this table and the page together.
+//! The metrics go to the recorder of the `metrics` facade that the program installs. The code that counts
+//! writes out the metric's name, so that a search finds it. Tests keep the code, this table and the page in
+//! agreement.
 
 use ::metrics::{Unit, describe_counter, describe_gauge};
 
-/// What a metric is.
+/// The kind of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Counter,
@@ -36,7 +38,7 @@ const fn gauge(name: &'static str, meaning: &'static str) -> Metric {
     Metric { name, kind: Kind::Gauge, unit: Unit::Count, labels: &[], meaning }
 }
 
-/// All of them, in the order in which a message meets what they count.
+/// All metrics, in the order in which a message meets the code that counts.
 #[rustfmt::skip]
 const METRICS: &[Metric] = &[
     // Accepting.
@@ -95,7 +97,7 @@ const METRICS: &[Metric] = &[
     counter("switchboard_acks_refused_total", &[], "Acknowledgements not asked for because as many as may be were awaited of the socket."),
     counter("switchboard_acks_unawaited_total", &[], "Acknowledgements that came late, twice, or for nothing."),
     counter("switchboard_ack_timeouts_total", &[], "Acknowledgements that did not come in time."),
-    // Between and on workers.
+    // Between workers and on them.
     counter("switchboard_joins_refused_total", &[], "Rooms not joined because the socket was in as many as may be."),
     counter("switchboard_inbox_full_total", &[], "Commands refused because a worker's inbox was full."),
     counter("switchboard_bus_full_total", &[], "Requests and replies not sent to other nodes because the bus was full."),
@@ -109,7 +111,7 @@ const METRICS: &[Metric] = &[
     counter("switchboard_volatile_dropped_total", &[], "Volatile packets dropped because a client would not take them at once."),
 ];
 
-/// Describes all metrics to the recorder that is installed.
+/// Describes all metrics to the installed recorder.
 pub(crate) fn describe() {
     for metric in METRICS {
         match metric.kind {

@@ -1,8 +1,8 @@
-//! The proxies that are believed about a client: its address (`X-Forwarded-For`), whether it came over TLS
-//! (`X-Forwarded-Proto`), and which host it asked for (`X-Forwarded-Host`).
+//! The proxies that the server trusts to say a client's address (`X-Forwarded-For`), whether it came over TLS
+//! (`X-Forwarded-Proto`), and the host that it asked for (`X-Forwarded-Host`).
 //!
-//! `Forwarded` (RFC 7239) is not heard: a proxy that writes one of these headers hands on the others as its
-//! client sent them, so that a server which heard both would believe clients.
+//! The server ignores `Forwarded` (RFC 7239). A proxy that writes the `X-Forwarded-` headers passes
+//! `Forwarded` on as its client sent it, so a server that read both would believe clients.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -17,16 +17,16 @@ const FORWARDED_FOR: &str = "x-forwarded-for";
 const FORWARDED_PROTO: &str = "x-forwarded-proto";
 const FORWARDED_HOST: &str = "x-forwarded-host";
 
-/// Elements of one header that are looked at; no chain of proxies is longer.
+/// The greatest number of elements read from one header. No chain of proxies is longer.
 const MAX_ELEMENTS: usize = 32;
 
-/// Proxies that are trusted to say whom they speak for. The default trusts none.
+/// The proxies that are trusted to name their clients. The default trusts none.
 ///
-/// A request that comes from a trusted proxy is taken to come from the rightmost address of its
-/// `X-Forwarded-For` that is not itself a trusted proxy's. Where there is none (all are trusted, or one is
-/// not an address), it is the last one that was understood, and that of the connection where there is no such
-/// header. Addresses may carry a port, brackets, quotes and a zone; where there is no port, it is 0.
-/// `Forwarded` (RFC 7239) is not heard.
+/// For a request from a trusted proxy, the client's address is the rightmost address of `X-Forwarded-For`
+/// that is not a trusted proxy's. If there is none (all are trusted, or an element is not an address), it is
+/// the last address that was understood. Without the header it is the address of the connection. An address
+/// may have a port, brackets, quotes and a zone; without a port, the port is 0. `Forwarded` (RFC 7239) is
+/// ignored.
 ///
 /// ```
 /// use switchboard::TrustedProxies;
@@ -41,25 +41,25 @@ pub struct TrustedProxies {
     unix: bool,
 }
 
-/// A string that is no address and no network.
+/// A string that is neither an address nor a network.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{0:?} is no address and no network, such as 10.0.0.0/8 or 2001:db8::/32")]
 pub struct InvalidNetwork(String);
 
 impl TrustedProxies {
-    /// None.
+    /// No proxies.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// Those on this machine: `127.0.0.0/8` and `::1`.
+    /// Proxies on this machine: `127.0.0.0/8` and `::1`.
     pub fn loopback() -> Self {
         Self::of(&[Network::v4([127, 0, 0, 0], 8), Network::v6(Ipv6Addr::LOCALHOST, 128)])
     }
 
-    /// Those on this machine, and those with private or link-local addresses: `10.0.0.0/8`, `172.16.0.0/12`,
-    /// `192.168.0.0/16`, `169.254.0.0/16`, `fc00::/7`, `fe80::/10`. For servers that such addresses only
-    /// reach through proxies: anyone else there could name any address as its own.
+    /// Proxies on this machine, and proxies with private or link-local addresses: `10.0.0.0/8`,
+    /// `172.16.0.0/12`, `192.168.0.0/16`, `169.254.0.0/16`, `fc00::/7`, `fe80::/10`. Use it only if all
+    /// connections from such addresses come from proxies: any other program there could claim any address.
     pub fn private() -> Self {
         Self::loopback().and(Self::of(&[
             Network::v4([10, 0, 0, 0], 8),
@@ -71,28 +71,28 @@ impl TrustedProxies {
         ]))
     }
 
-    /// Those with these addresses or in these networks: `192.0.2.7`, `10.0.0.0/8`, `2001:db8::/32`.
+    /// Proxies with these addresses or in these networks: `192.0.2.7`, `10.0.0.0/8`, `2001:db8::/32`.
     ///
     /// # Errors
-    /// [`InvalidNetwork`] for the first that is neither.
+    /// [`InvalidNetwork`] for the first string that is neither.
     pub fn list<S: AsRef<str>>(networks: impl IntoIterator<Item = S>) -> Result<Self, InvalidNetwork> {
         let networks: Result<_, _> = networks.into_iter().map(|network| network.as_ref().parse()).collect();
         Ok(Self { networks: networks?, ..Self::default() })
     }
 
-    /// The last `hops` proxies, whatever their addresses: for platforms whose proxies have no fixed ones, and
-    /// let nobody past them.
+    /// The last `hops` proxies, whatever their addresses. It is for platforms whose proxies have no fixed
+    /// addresses and cannot be bypassed.
     pub fn hops(hops: usize) -> Self {
         Self { hops, ..Self::default() }
     }
 
-    /// Those that connect to a [Unix-domain socket](crate::ListenAddress::unix): all programs that may write
-    /// to its file.
+    /// Proxies that connect to a [Unix-domain socket](crate::ListenAddress::unix): all programs that may
+    /// write to its file.
     pub fn unix() -> Self {
         Self { unix: true, ..Self::default() }
     }
 
-    /// These and those.
+    /// The proxies of both lists.
     #[must_use]
     pub fn and(mut self, others: Self) -> Self {
         self.networks.extend(others.networks);
@@ -105,25 +105,25 @@ impl TrustedProxies {
         Self { networks: networks.to_vec(), ..Self::default() }
     }
 
-    /// Whether nobody is trusted.
+    /// Whether no proxy is trusted.
     pub(crate) fn is_empty(&self) -> bool {
         self.networks.is_empty() && self.hops == 0 && !self.unix
     }
 
-    /// Whether the proxy that a connection comes from is trusted.
+    /// Whether the proxy at the other end of the connection is trusted.
     pub(crate) fn trusts_peer(&self, peer: Peer) -> bool {
-        // One that named the client by the PROXY protocol is a hop already: what it named is not trusted for
-        // being the last.
+        // A proxy that named the client by the PROXY protocol counts as the first hop. So the named peer is
+        // not trusted merely as the last hop.
         self.unix && peer.unix || self.trusts(peer.ip(), usize::from(peer.named))
     }
 
-    /// Whether a proxy is trusted, `hops` trusted ones being between it and us.
+    /// Whether a proxy is trusted, if `hops` trusted proxies stand between it and the server.
     fn trusts(&self, address: Option<IpAddr>, hops: usize) -> bool {
         let known = |address: IpAddr| self.networks.iter().any(|network| network.contains(address));
         hops < self.hops || address.is_some_and(|address| known(address.to_canonical()))
     }
 
-    /// The peer behind the proxies.
+    /// The client behind the proxies.
     pub(crate) fn resolve(&self, peer: Peer, headers: &HeaderMap) -> Peer {
         let before = usize::from(peer.named);
         if self.is_empty() || !self.trusts_peer(peer) {
@@ -139,8 +139,8 @@ impl TrustedProxies {
             }
             hops += 1;
         }
-        // A proxy that adds its own word to that of the one before leaves as many as there are hops; one that
-        // replaces it leaves one.
+        // If each proxy appends its value, there are as many values as hops. If a proxy replaces the header,
+        // there is one value.
         if let Some(scheme) = from_the_right(headers, FORWARDED_PROTO).take(hops).last() {
             resolved.secure = ["https", "wss"].iter().any(|secure| scheme.eq_ignore_ascii_case(secure));
         }
@@ -148,13 +148,14 @@ impl TrustedProxies {
     }
 }
 
-/// The hosts that proxies say a request was sent to. To be heard from trusted ones only ([`Peer::proxied`]).
+/// The hosts that proxies name in `X-Forwarded-Host`. Read them only from trusted proxies
+/// ([`Peer::proxied`]).
 pub(crate) fn forwarded_hosts(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     from_the_right(headers, FORWARDED_HOST)
 }
 
-/// The elements of a list that may be spread over several header lines, last first, bounded in number. What
-/// is not text ends it.
+/// The elements of a list that may be spread over several header lines, last first, bounded in number. A
+/// header that is not text ends the list.
 fn from_the_right<'a>(headers: &'a HeaderMap, name: &'static str) -> impl Iterator<Item = &'a str> {
     let lines = headers.get_all(name).iter().rev();
     lines
@@ -163,9 +164,9 @@ fn from_the_right<'a>(headers: &'a HeaderMap, name: &'static str) -> impl Iterat
         .take(MAX_ELEMENTS)
 }
 
-/// An address with or without port: `192.0.2.7`, `192.0.2.7:4711`, `2001:db8::7`, `[2001:db8::7]`,
-/// `[2001:db8::7]:4711`; in quotes, as `Forwarded` has it, or not. A zone (`fe80::7%eth0`) is the proxy's own
-/// name for a link, and is left out.
+/// An address with or without a port: `192.0.2.7`, `192.0.2.7:4711`, `2001:db8::7`, `[2001:db8::7]`,
+/// `[2001:db8::7]:4711`. Quotes around it, as in `Forwarded`, are allowed. A zone (`fe80::7%eth0`) has a
+/// meaning only on the proxy's machine, so it is left out.
 fn parse_address(text: &str) -> Option<SocketAddr> {
     let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
     let without_zone = text.split_once('%').map(|(address, zone)| {
@@ -179,10 +180,10 @@ fn parse_address(text: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
 }
 
-/// Addresses with a common beginning.
+/// Addresses with a common prefix.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Network {
-    /// The address's bits; those of IPv4 are the high 32.
+    /// The prefix's bits. For IPv4 they are the high 32.
     bits: u128,
     prefix: u32,
     v6: bool,
@@ -279,7 +280,7 @@ mod tests {
             (TrustedProxies::loopback(), "127.0.0.1:5", &["\"192.0.2.1"], "127.0.0.1:5"),
             (TrustedProxies::loopback(), "127.0.0.1:5", &["%eth0"], "127.0.0.1:5"),
             (TrustedProxies::loopback(), "192.0.2.9:5", &["192.0.2.1"], "192.0.2.9:5"),
-            // What the client itself said stands to the left of what a proxy says of it.
+            // The client's own claims stand to the left of the proxy's value.
             (TrustedProxies::loopback(), "127.0.0.1:5", &["6.6.6.6, 192.0.2.1"], "192.0.2.1:0"),
             (TrustedProxies::loopback(), "127.0.0.1:5", &["6.6.6.6", "192.0.2.1"], "192.0.2.1:0"),
             (private(), "10.0.0.1:5", &["192.0.2.1 , 10.0.0.2,172.16.3.4"], "192.0.2.1:0"),
@@ -292,7 +293,8 @@ mod tests {
             (list(&["2001:db8::/32"]), "[2001:db8:5::1]:5", &["192.0.2.1"], "192.0.2.1:0"),
             (TrustedProxies::hops(1), "192.0.2.8:5", &["192.0.2.2, 192.0.2.1"], "192.0.2.1:0"),
             (TrustedProxies::hops(2), "192.0.2.8:5", &["192.0.2.2, 192.0.2.1"], "192.0.2.2:0"),
-            // Junk ends the chain: the last address that was understood is it.
+            // An element that is not an address ends the chain: the result is the last address that was
+            // understood.
             (private(), "10.0.0.1:5", &["unknown"], "10.0.0.1:5"),
             (private(), "10.0.0.1:5", &["192.0.2.1, , 10.0.0.2"], "10.0.0.2:0"),
             (private(), "10.0.0.1:5", &["192.0.2.1:99999"], "10.0.0.1:5"),
@@ -318,9 +320,9 @@ mod tests {
             ("10.0.0.1:5", &[("x-forwarded-proto", "http")], false),
             ("10.0.0.1:5", &[], false),
             ("192.0.2.1:5", &[("x-forwarded-proto", "https")], false),
-            // The client claims TLS; its only proxy says what it saw.
+            // The client claims TLS; its only proxy says the truth.
             ("10.0.0.1:5", &[("x-forwarded-for", "192.0.2.1"), ("x-forwarded-proto", "https, http")], false),
-            // Two proxies, the outer of which ended TLS.
+            // Two proxies, and the outer one ended TLS.
             (
                 "10.0.0.1:5",
                 &[("x-forwarded-for", "192.0.2.1, 10.0.0.2"), ("x-forwarded-proto", "https, http")],

@@ -1,12 +1,13 @@
-//! Why a socket or a session ended, in the words Socket.IO users know.
+//! The reason for the end of a socket or a session, in Socket.IO's words.
 
 use std::fmt;
 
-/// Why a socket was disconnected. [`as_str`](Self::as_str) gives the words of Socket.IO's `disconnect` event.
+/// The reason why a socket was disconnected. [`as_str`](Self::as_str) gives the words of Socket.IO's
+/// `disconnect` event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DisconnectReason {
-    /// `transport error`: the connection failed, or broke its protocol.
+    /// `transport error`: the connection failed, or the peer broke the protocol of the connection.
     TransportError,
     /// `transport close`: the peer closed the connection, or it was lost.
     TransportClose,
@@ -14,11 +15,12 @@ pub enum DisconnectReason {
     ForcedClose,
     /// `ping timeout`: the peer did not answer a ping in time.
     PingTimeout,
-    /// `parse error`: the peer sent what is not a packet.
+    /// `parse error`: the peer sent bytes that are not a packet.
     ParseError,
     /// `server shutting down`.
     ServerShuttingDown,
-    /// `forced server close`: the client joined no namespace in time, used one it had not joined, or did not read what was sent.
+    /// `forced server close`: the client joined no namespace in time, used a namespace that it had not
+    /// joined, or did not read the data sent to it.
     ForcedServerClose,
     /// `client namespace disconnect`: the client left the namespace.
     ClientNamespaceDisconnect,
@@ -27,7 +29,7 @@ pub enum DisconnectReason {
 }
 
 impl DisconnectReason {
-    /// The words of Socket.IO.
+    /// The reason in Socket.IO's words.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::TransportError => "transport error",

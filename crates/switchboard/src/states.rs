@@ -1,4 +1,4 @@
-//! Values of any type, one of each type, that users give to the server or keep on a socket.
+//! Values of any type, at most one of each type, that users give to the server or keep on a socket.
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-/// Values of any type, one of each type.
+/// Values of any type, at most one of each type.
 #[derive(Clone, Default)]
 pub(crate) struct States {
     values: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,

@@ -1,4 +1,5 @@
-//! Compression of WebSocket messages: agreed on or not, with context or without, in one room with those that have none.
+//! Compression of WebSocket messages: agreed on or not, with context or without, in one room with those that
+//! have none.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -19,8 +20,8 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 type Client = WebSocketStream<ClientIo>;
 
-/// A server whose WebSockets are all compressed for who wants it: `/echo`, `/cast` in one room with the namespace `/cast`, and
-/// Socket.IO, which sends `echo` back and `cast` to all.
+/// A server whose WebSockets are all compressed for who wants it: `/echo`, `/cast` in one room with the
+/// namespace `/cast`, and Socket.IO, which sends `echo` back and `cast` to all.
 async fn server(options: DeflateOptions) -> (Switchboard, SocketAddr) {
     let io =
         Switchboard::builder().workers(1).per_message_deflate(options).build().expect("the options are good");

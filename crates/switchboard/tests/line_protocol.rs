@@ -1,9 +1,11 @@
-//! A whole protocol in one file, written with `switchboard::protocol` alone: lines of text, over WebSocket and over a streaming GET. Its
-//! sockets share namespaces, handlers and rooms with Socket.IO's.
+//! A whole protocol in one file, written with `switchboard::protocol` alone: lines of text, over WebSocket
+//! and over a streaming GET. Its sockets share namespaces, handlers and rooms with Socket.IO's.
 //!
-//! A WebSocket brings and takes lines. A GET opens a session too: its answer brings the lines, and each POST sends one.
+//! A WebSocket brings and takes lines. A GET opens a session too: its answer brings the lines, and each POST
+//! sends one.
 //!
-//! The parts are those that "Adding a protocol" in `ARCHITECTURE.md` lists: a dialect, a session with its carrier, a mount.
+//! The parts are those that "Adding a protocol" in `ARCHITECTURE.md` lists: a dialect, a session with its
+//! carrier, a mount.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,5 @@
-//! What is logged of users' mistakes, each once or in bounds. In a process of its own: the log is the process's.
+//! What is logged of users' mistakes, each once or in bounds. In a process of its own: the log is the
+//! process's.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,5 @@
-//! Nothing is left of clients that have gone, however they went. In a process of its own: what it counts is the process's.
+//! Nothing is left of clients that have gone, however they went. In a process of its own: what it counts is
+//! the process's.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -169,7 +170,8 @@ async fn nothing_is_left_of_clients_that_have_gone() {
             assert!(left.is_empty(), "{name}: {left:?}");
         }
         gate.open();
-        // Handlers and middleware that wait for ever hold a handle of their socket each, as this user's code asked for; all else is gone.
+        // Handlers and middleware that wait for ever hold a handle of their socket each, as this user's code
+        // asked for; all else is gone.
         let for_ever = Arc::clone(&count);
         drop(server);
         soon("the end of all handles", async {
@@ -196,7 +198,8 @@ async fn handles_are_dropped_with_their_sockets() {
         .await;
         for n in 0..60_usize {
             let mut client = server.client().await;
-            // A handler that holds no handle may wait for ever; one whose acknowledgement cannot come any more does not.
+            // A handler that holds no handle may wait for ever; one whose acknowledgement cannot come any
+            // more does not.
             client.send(if n.is_multiple_of(2) { r#"42["wait"]"# } else { r#"421["ask"]"# }).await;
             client.send(r#"42["wait"]"#).await;
             go(client, n).await;

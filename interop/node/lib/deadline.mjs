@@ -1,4 +1,5 @@
-// Waiting without sleeping: every wait is for an event or a condition, and has a deadline that names what was missed.
+// Waiting without sleeping: every wait is for an event or a condition, and has a deadline that names what was
+// missed.
 
 import { setTimeout as tick } from "node:timers/promises";
 

@@ -1,5 +1,6 @@
-// A client of the WebSocket drafts hixie-75 and hixie-76, as browsers of 2009 to 2011 and Flash were: it shakes hands, checks every part of the
-// answer, and speaks in frames `00 <UTF-8> FF`, the close being `FF 00`. And a Flash player, asking for its socket policy.
+// A client of the WebSocket drafts hixie-75 and hixie-76, as browsers of 2009 to 2011 and Flash were: it
+// shakes hands, checks every part of the answer, and speaks in frames `00 <UTF-8> FF`, the close being `FF
+// 00`. And a Flash player, asking for its socket policy.
 
 import assert from "node:assert/strict";
 import { createHash, randomBytes, randomInt } from "node:crypto";
@@ -21,7 +22,8 @@ export function newKey() {
   // Neither a digit nor a space.
   const others = [...Array(0x7e - 0x21 + 1).keys()].map((code) => String.fromCharCode(code + 0x21)).filter((other) => !/\d/.test(other));
   for (let count = randomInt(1, 13); count > 0; count -= 1) insert(others[randomInt(others.length)], 0, key.length);
-  // A space at either end would be taken for one around the header's value; strewn-in characters leave room where there is one digit.
+  // A space at either end would be taken for one around the header's value; strewn-in characters leave room
+  // where there is one digit.
   if (key.length === 1) key += "x";
   for (let count = spaces; count > 0; count -= 1) insert(" ", 1, key.length - 1);
   return { key, number };

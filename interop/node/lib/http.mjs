@@ -1,5 +1,5 @@
-// HTTP as the tests need it: one request on a connection of its own (so that with several workers any of them may get
-// it), and raw sockets for what no HTTP client would send.
+// HTTP as the tests need it: one request on a connection of its own (so that with several workers any of them
+// may get it), and raw sockets for what no HTTP client would send.
 
 import http from "node:http";
 import net from "node:net";

@@ -1,4 +1,5 @@
-// One connection of HTTP/2 by prior knowledge (Node's own client), with requests and WebSockets on it (npm ws, by extended CONNECT).
+// One connection of HTTP/2 by prior knowledge (Node's own client), with requests and WebSockets on it (npm
+// ws, by extended CONNECT).
 
 import http2 from "node:http2";
 import WebSocket from "ws";

@@ -1,4 +1,5 @@
-// A TCP proxy in front of the server that breaks connections as networks do: by a reset, by silence, by holding back.
+// A TCP proxy in front of the server that breaks connections as networks do: by a reset, by silence, by
+// holding back.
 
 import net from "node:net";
 import { within } from "./deadline.mjs";

@@ -1,4 +1,5 @@
-// Starts the server under test, one for each set of options in a test file, and ends it after the file's tests.
+// Starts the server under test, one for each set of options in a test file, and ends it after the file's
+// tests.
 //
 //   SWITCHBOARD_SERVER   the command, split at white space (`path/to/conformance`)
 //   INTEROP_ARGS         arguments of this run of the matrix (`--workers 4`, `--mount axum`)
@@ -57,7 +58,8 @@ class Server {
     const [program, ...args] = words(process.env.SWITCHBOARD_SERVER);
     if (!program) throw new Error("SWITCHBOARD_SERVER names no command; start the suites by interop/run");
     this.host = "127.0.0.1";
-    // The system chooses the port, and the server says which: whoever looks for a free one first may find it taken by another.
+    // The system chooses the port, and the server says which: whoever looks for a free one first may find it
+    // taken by another.
     const own = ["--addr", `${this.host}:0`, ...words(process.env.INTEROP_ARGS), ...flags];
     this.process = spawn(program, [...args, ...own], { stdio: ["ignore", "pipe", "pipe"] });
     this.process.stderr.setEncoding("utf8").on("data", (text) => {
@@ -99,7 +101,8 @@ class Server {
 
 async function stopAll() {
   for (const server of await Promise.allSettled(running.values())) server.value?.stop();
-  // What a client still holds open (a request that time forgot, a pool of kept connections) is not waited for.
+  // What a client still holds open (a request that time forgot, a pool of kept connections) is not waited
+  // for.
   setTimeout(() => process.exit(), LINGER).unref();
 }
 

@@ -1,5 +1,5 @@
-// Socket.IO v5 packets by hand, over a WebSocket or over polling, behind one face: `send` takes the text of a packet or
-// an attachment, `next` gives them; Engine.IO's own packets are seen to.
+// Socket.IO v5 packets by hand, over a WebSocket or over polling, behind one face: `send` takes the text of a
+// packet or an attachment, `next` gives them; Engine.IO's own packets are seen to.
 
 import assert from "node:assert/strict";
 import { deferred, Queue, within } from "./deadline.mjs";

@@ -1,5 +1,5 @@
-// Bad input as a black box: what has gone wrong elsewhere in Engine.IO and Socket.IO servers, each with its defined
-// answer, and a healthy client served after it.
+// Bad input as a black box: what has gone wrong elsewhere in Engine.IO and Socket.IO servers, each with its
+// defined answer, and a healthy client served after it.
 
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
@@ -134,7 +134,8 @@ describe("gone in the middle", together, () => {
 
   it("a poller that vanishes takes its session along", async () => {
     const session = await PollingSession.open(server);
-    // A reset throws away what the server has not read yet: the request may never have been, and another poller tries.
+    // A reset throws away what the server has not read yet: the request may never have been, and another
+    // poller tries.
     await until(async () => {
       const poll = await RawSocket.connect(server);
       await poll.flush(`GET ${session.path} HTTP/1.1\r\nHost: localhost\r\n\r\n`);
@@ -185,7 +186,8 @@ describe("slow on purpose", together, () => {
     for (const raw of raws) raw.destroy();
   });
 
-  // Engine.IO gives an upgrade ten seconds, which is not an option of the conformance server: the two tests run at once.
+  // Engine.IO gives an upgrade ten seconds, which is not an option of the conformance server: the two tests
+  // run at once.
   for (const [what, begin] of [
     ["that never sends its probe", (session) => Peer.open(session.websocketUrl)],
     ["that stalls after its probe", (session) => session.probe()],
@@ -268,7 +270,8 @@ describe("requests within requests", together, () => {
       `POST ${session.path} HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n` +
         "0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n",
     );
-    // Either the request is refused, or its chunks are read and their empty payload is; never the length believed.
+    // Either the request is refused, or its chunks are read and their empty payload is; never the length
+    // believed.
     await raw.seen((text) => text.length > 0, "answer").catch(() => {});
     assert.doesNotMatch(raw.text, /^HTTP\/1\.1 [23]/);
     raw.destroy();

@@ -1,4 +1,5 @@
-// Order across an upgrade from polling to WebSocket: nothing lost, nothing twice, nothing out of turn, either way.
+// Order across an upgrade from polling to WebSocket: nothing lost, nothing twice, nothing out of turn, either
+// way.
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";

@@ -1,4 +1,5 @@
-// socket.io-client behind a TCP proxy of the test's own that resets, falls silent, or lets no WebSocket through.
+// socket.io-client behind a TCP proxy of the test's own that resets, falls silent, or lets no WebSocket
+// through.
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";

@@ -1,5 +1,6 @@
-// What is compressed and what is not: answers to polls in the coding that a client takes, as browsers and curl do (`httpCompression`),
-// and packets that are flagged to go as they are (`compress(false)`), over either transport.
+// What is compressed and what is not: answers to polls in the coding that a client takes, as browsers and
+// curl do (`httpCompression`), and packets that are flagged to go as they are (`compress(false)`), over
+// either transport.
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";

@@ -1,5 +1,6 @@
-// permessage-deflate (RFC 7692) with `ws` and the official clients: context taken over or not by either end, windows of every
-// size, one room of clients that have agreed on different things, and a bomb. (What goes over the wire is Autobahn's affair.)
+// permessage-deflate (RFC 7692) with `ws` and the official clients: context taken over or not by either end,
+// windows of every size, one room of clients that have agreed on different things, and a bomb. (What goes
+// over the wire is Autobahn's affair.)
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";

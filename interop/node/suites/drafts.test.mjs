@@ -1,5 +1,6 @@
-// Browsers older than RFC 6455: `ws` 0.4 from npm as a client of hybi-08, hixie-75 and hixie-76 by hand (no client of theirs is left that
-// runs), and a Flash player's policy. Each against a raw WebSocket, Engine.IO and Socket.IO.
+// Browsers older than RFC 6455: `ws` 0.4 from npm as a client of hybi-08, hixie-75 and hixie-76 by hand (no
+// client of theirs is left that runs), and a Flash player's policy. Each against a raw WebSocket, Engine.IO
+// and Socket.IO.
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";

@@ -1,4 +1,5 @@
-// Engine.IO v4: handshakes, refusals and their codes, CORS. Both endpoints of the conformance server speak it.
+// Engine.IO v4: handshakes, refusals and their codes, CORS. Both endpoints of the conformance server speak
+// it.
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";

@@ -260,7 +260,8 @@ describe("the end of an Engine.IO session", together, () => {
 
   it("over polling: a poll that its client gave up", async () => {
     const session = await PollingSession.open(server);
-    // Where the end of the connection comes with the request, an HTTP server may drop both before anyone has seen it: another try.
+    // Where the end of the connection comes with the request, an HTTP server may drop both before anyone has
+    // seen it: another try.
     await until(async () => {
       const poll = await RawSocket.connect(server);
       await poll.flush(`GET ${session.path} HTTP/1.1\r\nHost: localhost\r\n\r\n`);

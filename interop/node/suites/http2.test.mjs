@@ -1,4 +1,5 @@
-// HTTP/2 by prior knowledge, by Node's own client: polling, and WebSockets by extended CONNECT (RFC 8441), many on one connection.
+// HTTP/2 by prior knowledge, by Node's own client: polling, and WebSockets by extended CONNECT (RFC 8441),
+// many on one connection.
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";

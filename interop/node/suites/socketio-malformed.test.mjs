@@ -1,5 +1,5 @@
-// Socket.IO protocol v5: what is no packet, comes at the wrong time or breaks a bound closes the connection, over both
-// transports, and never more than that one connection.
+// Socket.IO protocol v5: what is no packet, comes at the wrong time or breaks a bound closes the connection,
+// over both transports, and never more than that one connection.
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";

@@ -1,4 +1,5 @@
-// TLS with a certificate that the server has signed itself: the official clients and `ws` as they are, with TLS and without on one port.
+// TLS with a certificate that the server has signed itself: the official clients and `ws` as they are, with
+// TLS and without on one port.
 
 import assert from "node:assert/strict";
 import https from "node:https";

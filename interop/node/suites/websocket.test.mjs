@@ -1,5 +1,5 @@
-// Raw WebSocket: `/ws` echoes, `/ws-cast` and the Socket.IO namespace `/cast` are one room over two protocols.
-// (Every case of RFC 6455 is Autobahn's affair; here are the ones a foreign client meets.)
+// Raw WebSocket: `/ws` echoes, `/ws-cast` and the Socket.IO namespace `/cast` are one room over two
+// protocols. (Every case of RFC 6455 is Autobahn's affair; here are the ones a foreign client meets.)
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";

@@ -1,4 +1,5 @@
-// Where a message is written: text, and pictures that were picked, pasted or dropped, shown small until they are sent.
+// Where a message is written: text, and pictures that were picked, pasted or dropped, shown small until they
+// are sent.
 import type { Chat } from "../chat.ts";
 import { LIMITS } from "../events.ts";
 import { PictureError, prepare, type Prepared } from "../pictures.ts";

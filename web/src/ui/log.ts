@@ -1,4 +1,5 @@
-// The messages on show: rows kept by key, so that a message which was waiting becomes a delivered one in place.
+// The messages on show: rows kept by key, so that a message which was waiting becomes a delivered one in
+// place.
 import type { Chat } from "../chat.ts";
 import type { Message, Picture } from "../events.ts";
 import type { Item } from "../outbox.ts";

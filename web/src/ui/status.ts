@@ -1,4 +1,5 @@
-// What the connection is doing, said calmly: the lamp, the transport, the round-trip time, and the bar with "Try now".
+// What the connection is doing, said calmly: the lamp, the transport, the round-trip time, and the bar with
+// "Try now".
 import type { Chat } from "../chat.ts";
 import type { Status } from "../connection.ts";
 import { byId, setText } from "./dom.ts";

@@ -1,6 +1,6 @@
 //! The errors with which an Engine.IO request is refused. Protocol 4, section "Error handling".
 
-/// Why a request was refused; the answer is [`http_status`](Self::http_status) with
+/// The reason for refusing a request. The answer is [`http_status`](Self::http_status) with
 /// [`json_body`](Self::json_body) as `application/json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -9,23 +9,23 @@ pub enum ErrorCode {
     TransportUnknown = 0,
     /// No session has this id.
     SessionIdUnknown = 1,
-    /// A handshake by another method than GET.
+    /// A handshake with a method other than GET.
     BadHandshakeMethod = 2,
     /// The request makes no sense for the session it names, or is malformed.
     BadRequest = 3,
     /// The application refused the handshake.
     Forbidden = 4,
-    /// The client speaks a protocol version the server does not.
+    /// The server does not speak the client's protocol version.
     UnsupportedProtocolVersion = 5,
 }
 
 impl ErrorCode {
-    /// The number clients see.
+    /// The error code that clients see.
     pub const fn code(self) -> u8 {
         self as u8
     }
 
-    /// The text Node sends with it.
+    /// The text that Node sends with the code.
     pub const fn message(self) -> &'static str {
         match self {
             Self::TransportUnknown => "Transport unknown",
@@ -57,8 +57,8 @@ impl ErrorCode {
         }
     }
 
-    /// The body with a text of the application's own in place of [`message`](Self::message), as
-    /// Node's `allowRequest` may give one.
+    /// The body with a text of the application in place of [`message`](Self::message), as with Node's
+    /// `allowRequest`.
     pub fn json_body_with(self, message: &str) -> String {
         format!(r#"{{"code":{},"message":{}}}"#, self.code(), serde_json::Value::from(message))
     }

@@ -1,5 +1,4 @@
-//! The open packet, by which the server tells a new client its session's parameters. Protocol 4,
-//! section "Handshake".
+//! The open packet, which tells a new client its session's parameters. Protocol 4, section "Handshake".
 
 use std::time::Duration;
 
@@ -7,18 +6,18 @@ use serde::{Deserialize, Serialize};
 
 use super::packet::DecodeError;
 
-/// What the server writes into the open packet.
+/// The parameters that the server writes into the open packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenPacket<'a> {
     /// The session's id.
     pub sid: &'a str,
-    /// The transports the client may probe.
+    /// The transports to which the client may upgrade.
     pub upgrades: &'a [&'a str],
     /// Time between two pings; written in whole milliseconds.
     pub ping_interval: Duration,
     /// How long a ping may stay unanswered; written in whole milliseconds.
     pub ping_timeout: Duration,
-    /// The most bytes one polling body or one WebSocket message may have.
+    /// The most bytes of one polling body or one WebSocket message.
     pub max_payload: usize,
 }
 
@@ -27,13 +26,14 @@ pub struct OpenPacket<'a> {
 pub struct ReceivedOpen {
     /// The session's id.
     pub sid: String,
-    /// The transports the client may probe.
+    /// The transports to which the client may upgrade.
     pub upgrades: Vec<String>,
     /// Time between two pings.
     pub ping_interval: Duration,
     /// How long a ping may stay unanswered.
     pub ping_timeout: Duration,
-    /// The most bytes the server takes in one body; servers before engine.io 6.0 do not say.
+    /// The most bytes that the server takes in one body. `None`: the server does not say (before engine.io
+    /// 6.0).
     pub max_payload: Option<usize>,
 }
 
@@ -59,7 +59,7 @@ struct Read {
 }
 
 impl OpenPacket<'_> {
-    /// Appends the whole packet: `0` and the JSON, its fields in the order Node writes them.
+    /// Appends the whole packet: `0` and the JSON, with its fields in Node's order.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.push(b'0');
         let written = Written {
@@ -69,14 +69,14 @@ impl OpenPacket<'_> {
             ping_timeout: millis(self.ping_timeout),
             max_payload: self.max_payload,
         };
-        // Strings and integers into memory: there is nothing that could fail.
+        // Writing strings and integers into memory cannot fail.
         let _ = serde_json::to_writer(out, &written);
     }
 
     /// Reads the data of a [`Packet::Open`](super::Packet::Open).
     ///
     /// # Errors
-    /// [`DecodeError::Open`] when it is not a JSON object with the fields of a handshake.
+    /// [`DecodeError::Open`] if the data is not a JSON object with the fields of a handshake.
     pub fn decode(json: &str) -> Result<ReceivedOpen, DecodeError> {
         let read: Read = serde_json::from_str(json).map_err(|_| DecodeError::Open)?;
         Ok(ReceivedOpen {

@@ -10,19 +10,19 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, ge
 /// An Engine.IO packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Packet<'a> {
-    /// `0`: the server's handshake; its data is the JSON [`OpenPacket`](super::OpenPacket) describes.
+    /// `0`: the server's handshake. Its data is the JSON of [`OpenPacket`](super::OpenPacket).
     Open(&'a str),
     /// `1`: the sender closes the session.
     Close,
-    /// `2`: a heartbeat, or `probe` on a transport that asks to take over.
+    /// `2`: a heartbeat; with `probe` on another transport, the start of an upgrade.
     Ping(&'a str),
-    /// `3`: the answer to a ping, with its data.
+    /// `3`: the answer to a ping, with the ping's data.
     Pong(&'a str),
     /// `4`: a message.
     Message(&'a str),
-    /// A binary message: a binary frame as it is on WebSocket, `b` and base64 where only text goes.
+    /// A binary message. It is a binary frame on WebSocket, and `b` and base64 where only text can be sent.
     Binary(Cow<'a, [u8]>),
-    /// `5`: the client moves the session to the transport this came by.
+    /// `5`: the client moves the session to the transport of this packet.
     Upgrade,
     /// `6`: nothing; it releases a pending poll.
     Noop,
@@ -32,34 +32,34 @@ pub enum Packet<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// A packet without even a type; an empty payload is one.
+    /// A packet without a type. An empty payload is one such packet.
     #[error("empty packet")]
     Empty,
     /// The first byte names no packet type.
     #[error("unknown packet type {0:#04x}")]
     UnknownType(u8),
-    /// What follows `b` is not base64.
+    /// The text after `b` is not base64.
     #[error("binary packet is not base64")]
     Base64,
-    /// The data of an open packet is not the JSON it should be.
+    /// The data of an open packet is not the expected JSON.
     #[error("malformed open packet")]
     Open,
 }
 
 impl<'a> Packet<'a> {
     /// Decodes the text of one packet.
-    ///
-    /// Data after a `1`, `5` or `6` is ignored, as Node does. A client that was told not to send
+    /// Data after a `1`, `5` or `6` is ignored, as in Node. A client that must not send binary frames sends
+    /// `b` and base64 on WebSocket too.
     /// binary frames sends `b` and base64 on WebSocket too.
     ///
-    /// # Errors
+    /// [`DecodeError`] if the text is empty, has an unknown type, or is not base64 after `b`.
     /// [`DecodeError`] when the text is empty, of an unknown type, or not base64 after `b`.
     #[inline]
     pub fn decode_text(text: &'a str) -> Result<Self, DecodeError> {
         let Some((&kind, _)) = text.as_bytes().split_first() else {
             return Err(DecodeError::Empty);
         };
-        // Not a character boundary means the first character is not ASCII, so not a type either.
+        // If this is not a character boundary, the first character is not ASCII, so it is not a type.
         let Some(data) = text.get(1..) else {
             return Err(DecodeError::UnknownType(kind));
         };
@@ -76,7 +76,7 @@ impl<'a> Packet<'a> {
         })
     }
 
-    /// Appends the packet's text to `out`; a binary packet as `b` and base64.
+    /// Appends the packet's text to `out`. A binary packet is written as `b` and base64.
     #[inline]
     pub fn encode_text(&self, out: &mut Vec<u8>) {
         let (kind, data) = match self {
@@ -100,8 +100,8 @@ fn encode_binary(out: &mut Vec<u8>, bytes: &[u8]) {
     let start = out.len();
     out.resize(start + 1 + encoded, b'b');
     if let Some(room) = out.get_mut(start + 1..) {
-        // The room is exactly what padded base64 takes, so this cannot fail; were it to, what it
-        // wrote is kept and the rest cut off.
+        // There is exactly the room that padded base64 takes, so this cannot fail. If it failed, the written
+        // part would be kept and the rest cut off.
         let written = general_purpose::STANDARD.encode_slice(bytes, room).unwrap_or(0);
         out.truncate(start + 1 + written);
     }
@@ -112,8 +112,8 @@ const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
     .with_decode_padding_mode(DecodePaddingMode::Indifferent);
 const LENIENT_STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
 
-/// Decodes base64 as Node does where that loses nothing: either alphabet, padded or not, with white
-/// space in between. Node goes on to skip any other character; that would be a message nobody sent.
+/// Decodes base64 as Node does, as long as no data is lost: either alphabet, with or without padding, with
+/// white space in between. Node also skips all other characters, which would give a message that nobody sent.
 fn decode_base64(text: &str) -> Result<Vec<u8>, DecodeError> {
     if let Ok(bytes) = LENIENT_STANDARD.decode(text) {
         return Ok(bytes);

@@ -2,13 +2,13 @@
 
 use super::packet::{DecodeError, Packet};
 
-/// What stands between two packets of a payload.
+/// The separator between two packets of a payload.
 pub const SEPARATOR: u8 = 0x1e;
 
-/// Decodes the packets of a request's (or response's) body in order.
+/// Decodes the packets of a request's or response's body in order.
 ///
-/// The iterator ends after the first error. An empty body is one empty packet, so an error. The
-/// packets are as many as the body's length allows: bound that.
+/// The iterator ends after the first error. An empty body is one empty packet, and so an error. The number of
+/// packets is bounded only by the body's length: bound that.
 pub fn decode(body: &str) -> Packets<'_> {
     Packets { rest: Some(body) }
 }

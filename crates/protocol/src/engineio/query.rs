@@ -4,28 +4,28 @@ use std::borrow::Cow;
 
 use super::session::Version;
 
-/// The parameters Engine.IO knows; others are ignored.
+/// The parameters of Engine.IO. Other parameters are ignored.
 ///
-/// They are read as Node's `URLSearchParams` reads them: names and values are percent-decoded, `+`
-/// is a space, invalid UTF-8 becomes U+FFFD, and the last of several with one name counts. A
-/// parameter that is there but empty is `Some("")`.
+/// They are read as by Node's `URLSearchParams`. Names and values are percent-decoded, `+` is a space, and
+/// invalid UTF-8 becomes U+FFFD. If a name occurs several times, its last value counts. A parameter with an
+/// empty value is `Some("")`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Query<'a> {
     /// `EIO`: the protocol version; see [`version`](Self::version).
     pub eio: Option<Cow<'a, str>>,
-    /// `transport`: how the client wants to talk.
+    /// `transport`: the transport that the client asks for.
     pub transport: Option<Cow<'a, str>>,
-    /// `sid`: the session the request belongs to; none in a handshake. Node takes an empty one for
-    /// none, see [`session`](Self::session).
+    /// `sid`: the session of the request. A handshake has none. Node treats an empty one as absent, see
+    /// [`session`](Self::session).
     pub sid: Option<Cow<'a, str>>,
-    /// `b64`: the client cannot take binary frames. True when given any value but the empty one.
+    /// `b64`: the client cannot take binary frames. Any value but the empty one is true.
     pub b64: bool,
-    /// `j`: the response is wrapped for JSONP with this index.
+    /// `j`: the response is JSONP with this index.
     pub j: Option<Cow<'a, str>>,
 }
 
 impl<'a> Query<'a> {
-    /// Reads a raw query string: what stands after `?` in the request target.
+    /// Reads a raw query string, the part after `?` of the request target.
     pub fn parse(raw: &'a str) -> Self {
         let mut query = Self::default();
         if memchr::memchr2(b'%', b'+', raw.as_bytes()).is_some() {
@@ -33,7 +33,7 @@ impl<'a> Query<'a> {
                 query.set(&name, value);
             }
         } else {
-            // Clients have nothing to encode.
+            // A value without `%` and `+` needs no decoding.
             for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
                 let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
                 query.set(name, Cow::Borrowed(value));
@@ -53,12 +53,12 @@ impl<'a> Query<'a> {
         }
     }
 
-    /// The version that Node would speak: 4 for `EIO=4`, else 3.
+    /// The version that Node would speak: 4 for `EIO=4`, otherwise 3.
     pub fn version(&self) -> Version {
         if self.eio.as_deref() == Some("4") { Version::V4 } else { Version::V3 }
     }
 
-    /// The session the request names; `None` for a handshake.
+    /// The session of the request; `None` for a handshake.
     pub fn session(&self) -> Option<&str> {
         self.sid.as_deref().filter(|sid| !sid.is_empty())
     }

@@ -1,15 +1,15 @@
-//! The id of an Engine.IO session: a secret, as anyone who knows it can act as the session's client.
+//! The id of an Engine.IO session. It is a secret: anyone who knows it can act as the session's client.
 
 use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// 20 characters of base64url over 15 bytes: one that names the worker owning the session, then 14
-/// random ones.
+/// 20 characters of base64url over 15 bytes: one byte names the worker that owns the session, and 14 are
+/// random.
 ///
-/// `Debug` shows only the first four characters, enough to follow a session in a log; `Display` and
-/// [`as_str`](Self::as_str) give the whole.
+/// `Debug` shows only the first four characters, enough to follow a session in a log. `Display` and
+/// [`as_str`](Self::as_str) show all.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId([u8; 20]);
 
@@ -21,12 +21,12 @@ impl SessionId {
         first.copy_from_slice(&[worker]);
         rest.copy_from_slice(&random);
         let mut text = [b'A'; 20];
-        // 15 bytes are 20 characters exactly, so there is no error to see.
+        // 15 bytes are exactly 20 characters, so this cannot fail.
         let _ = URL_SAFE_NO_PAD.encode_slice(bytes, &mut text);
         Self(text)
     }
 
-    /// Reads an id a client sent; `None` unless it is 20 characters of base64url.
+    /// Reads an id that a client sent. `None` if it is not 20 characters of base64url.
     pub fn parse(text: &str) -> Option<Self> {
         let text: [u8; 20] = text.as_bytes().try_into().ok()?;
         text.iter()
@@ -34,7 +34,7 @@ impl SessionId {
             .then_some(Self(text))
     }
 
-    /// The worker the id names. A client may have made the id up: it is a hint, not a promise.
+    /// The worker in the id. It is a hint, because a client may have made the id up.
     pub fn worker(&self) -> u8 {
         let [first, second, ..] = self.0;
         (sextet(first) << 2) | (sextet(second) >> 4)
@@ -42,12 +42,12 @@ impl SessionId {
 
     /// The id as it goes over the wire.
     pub fn as_str(&self) -> &str {
-        // ASCII by construction; the fallback is never taken.
+        // The bytes are always ASCII; the fallback is never used.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 
-/// The value of a base64url character; other bytes do not get into a [`SessionId`].
+/// The value of a base64url character. No other byte can be in a [`SessionId`].
 const fn sextet(byte: u8) -> u8 {
     match byte {
         b'A'..=b'Z' => byte - b'A',

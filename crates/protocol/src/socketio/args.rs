@@ -1,4 +1,4 @@
-//! An argument list as it came, for those who pass it on.
+//! An argument list in its received form, for code that passes it on.
 
 use std::cell::Cell;
 
@@ -15,7 +15,7 @@ use super::value::Value;
 
 /// An argument list with its attachments, checked but not read.
 ///
-/// Emitted again it is copied as text if it has no attachments; if it has, they are numbered anew.
+/// If it has no attachments, it is emitted again as the same text. If it has, they are numbered anew.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Args {
     /// `[argument,…]`: well-formed, with no white space around it.
@@ -36,15 +36,15 @@ impl Args {
     /// [`from_args`](super::from_args).
     ///
     /// # Errors
-    /// As for [`validate`](super::validate).
+    /// The same as for [`validate`](super::validate).
     pub fn parse(data: &str, offset: usize, attachments: Vec<Bytes>) -> Result<Self, ArgsError> {
         Self::parse_within(data, offset, attachments, DEFAULT_MAX_DEPTH)
     }
 
-    /// As [`parse`](Self::parse), of arguments that nest at most `max_depth` levels each.
+    /// The same as [`parse`](Self::parse), for arguments that nest at most `max_depth` levels each.
     ///
     /// # Errors
-    /// As for [`parse`](Self::parse).
+    /// The same as for [`parse`](Self::parse).
     pub fn parse_within(
         data: &str,
         offset: usize,
@@ -70,37 +70,37 @@ impl Args {
         Ok(Self { list, attachments })
     }
 
-    /// The list a value is: a tuple's fields, or the one argument anything else is.
+    /// The list for a value: a tuple's fields, or any other value as the one argument.
     ///
     /// # Errors
     /// [`WriteError::Serialize`].
     pub fn of<T: Serialize + ?Sized>(args: &T) -> Result<Self, WriteError> {
         let (mut list, mut attachments) = (Vec::new(), Vec::new());
         write_args(&mut list, &mut attachments, None, args)?;
-        // serde_json writes UTF-8 only.
+        // serde_json writes only UTF-8.
         let list = String::from_utf8(list).unwrap_or_default();
         Ok(Self { list: list.into(), attachments })
     }
 
-    /// Reads the arguments, as [`from_args`](super::from_args) does.
+    /// Reads the arguments, like [`from_args`](super::from_args).
     ///
     /// # Errors
     /// [`ArgsError::Data`] and [`ArgsError::Attachment`].
     pub fn get<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ArgsError> {
-        // Its nesting was checked when it came.
+        // Its nesting was checked on arrival.
         from_args_within(&self.list, 0, &self.attachments, usize::MAX)
     }
 
     /// The arguments one by one.
     ///
     /// # Errors
-    /// [`ArgsError::Data`] for what a [`Value`] cannot hold: a number beyond `f64`, an unpaired
+    /// [`ArgsError::Data`] for JSON that a [`Value`] cannot hold: a number beyond `f64`, or an unpaired
     /// surrogate.
     pub fn values(&self) -> Result<Vec<Value>, ArgsError> {
         Ok(nodes(&self.list, 0, &self.attachments, usize::MAX)?.into_iter().map(Value::from).collect())
     }
 
-    /// The list as JSON, attachments as placeholders.
+    /// The list as JSON, with placeholders for attachments.
     pub fn as_json(&self) -> &str {
         &self.list
     }
@@ -115,7 +115,7 @@ impl Args {
         self.inner().trim_ascii().is_empty()
     }
 
-    /// What stands between the brackets.
+    /// The text between the brackets.
     fn inner(&self) -> &str {
         self.list.strip_prefix('[').and_then(|list| list.strip_suffix(']')).unwrap_or_default()
     }
@@ -124,12 +124,12 @@ impl Args {
 impl From<Vec<Value>> for Args {
     /// The list of these arguments.
     fn from(args: Vec<Value>) -> Self {
-        // Whatever a `Value` holds can be written.
+        // Every `Value` can be written.
         Self::of(&Tuple(&args)).unwrap_or_default()
     }
 }
 
-/// Arguments as a tuple of whatever length.
+/// Arguments as a tuple of any length.
 struct Tuple<'a>(&'a [Value]);
 
 impl Serialize for Tuple<'_> {
@@ -142,15 +142,15 @@ impl Serialize for Tuple<'_> {
     }
 }
 
-/// The name by which [`write_args`] knows an [`Args`] without attachments.
+/// The type name by which [`write_args`] recognises an [`Args`] without attachments.
 pub(super) const RAW_LIST: &str = "$switchboard::Args";
 
 thread_local! {
-    /// Set by [`write_args`] while the value it serialises is asked for its text.
+    /// Set by [`write_args`] while it asks the value for its text.
     static AS_TEXT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Calls `serialize`, in which a value named [`RAW_LIST`] gives its text as bytes.
+/// Calls `serialize`. Meanwhile a value named [`RAW_LIST`] serialises as its text in bytes.
 pub(super) fn as_text<R>(serialize: impl FnOnce() -> R) -> R {
     let _ = AS_TEXT.try_with(|asked| asked.set(true));
     let result = serialize();
@@ -159,7 +159,7 @@ pub(super) fn as_text<R>(serialize: impl FnOnce() -> R) -> R {
 }
 
 impl Serialize for Args {
-    /// As the argument list through [`write_args`]; as an array within another value.
+    /// In [`write_args`] this is the argument list; within another value it is an array.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if self.attachments.is_empty() {
             return serializer.serialize_newtype_struct(RAW_LIST, &RawList(self));

@@ -1,7 +1,7 @@
-//! From a payload's JSON to a handler's types.
+//! Reads a payload's JSON as a handler's types.
 //!
-//! The list of arguments is walked here, and each argument is handed to `serde_json` in place, so
-//! that the text is read once and no more is allocated than the types themselves need.
+//! This file walks the list of arguments and passes each argument to `serde_json` in place. So the text is
+//! read once, and only the types themselves allocate.
 
 use bytes::Bytes;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
@@ -14,18 +14,17 @@ use super::tree::Node;
 
 /// Reads the arguments of an event or an acknowledgement.
 ///
-/// A tuple (a tuple struct, an array, the unit) is the argument list; anything else is one argument.
-/// Arguments that are missing at the end are `None` where the type is an `Option`; those that are
-/// too many are checked for syntax and dropped, as JavaScript would. `&str` borrows from `data`
-/// where the text has no escapes; [`Binary`](super::Binary) shares an attachment.
+/// A tuple (a tuple struct, an array, the unit) is the argument list; any other value is one argument. A
+/// missing argument at the end is `None` if its type is an `Option`. Surplus arguments are checked for syntax
+/// and dropped, as in JavaScript. `&str` borrows from `data` if the text has no escapes.
+/// [`Binary`](super::Binary) shares an attachment.
 ///
-/// `data` is a payload's JSON, or empty for an acknowledgement without any. `offset` is where the
-/// arguments begin: what [`event_name`](super::event_name) gave for an event, 0 for an
-/// acknowledgement.
+/// `data` is a payload's JSON, or empty for an acknowledgement without a payload. `offset` is the start of
+/// the arguments: the result of [`event_name`](super::event_name) for an event, 0 for an acknowledgement.
 ///
 /// # Errors
-/// [`ArgsError`]; malformed JSON anywhere in the list is [`ArgsError::Syntax`] even if what comes
-/// before it does not fit the type either.
+/// [`ArgsError`]. Malformed JSON anywhere in the list is [`ArgsError::Syntax`], even if earlier JSON does not
+/// fit the type either.
 #[inline]
 pub fn from_args<'de, T: Deserialize<'de>>(
     data: &'de str,
@@ -35,11 +34,11 @@ pub fn from_args<'de, T: Deserialize<'de>>(
     from_args_within(data, offset, attachments, DEFAULT_MAX_DEPTH)
 }
 
-/// As [`from_args`], of arguments that nest at most `max_depth` levels each; [`from_args`] takes
+/// The same as [`from_args`], for arguments that nest at most `max_depth` levels each. [`from_args`] uses
 /// [`DEFAULT_MAX_DEPTH`].
 ///
 /// # Errors
-/// As for [`from_args`]; deeper ones are [`ArgsError::Syntax`].
+/// The same as for [`from_args`]. Deeper arguments are [`ArgsError::Syntax`].
 #[inline]
 pub fn from_args_within<'de, T: Deserialize<'de>>(
     data: &'de str,
@@ -57,22 +56,22 @@ pub fn from_args_within<'de, T: Deserialize<'de>>(
     read(&mut Nodes(nodes(data, offset, attachments, max_depth)?.into_iter()))
 }
 
-/// Checks arguments nobody reads: their syntax, their nesting (at most [`DEFAULT_MAX_DEPTH`] levels
-/// in one argument) and their placeholders.
+/// Checks arguments that nobody reads: their syntax, their nesting (at most [`DEFAULT_MAX_DEPTH`] levels in
+/// one argument) and their placeholders.
 ///
 /// `data` is a whole payload, or empty.
 ///
 /// # Errors
-/// [`ArgsError::Syntax`] and [`ArgsError::Attachment`]; with attachments also [`ArgsError::Data`]
-/// for what Rust cannot hold: a number beyond `f64`, an unpaired surrogate.
+/// [`ArgsError::Syntax`] and [`ArgsError::Attachment`]. With attachments also [`ArgsError::Data`] for JSON
+/// that Rust cannot hold: a number beyond `f64`, or an unpaired surrogate.
 pub fn validate(data: &str, attachments: &[Bytes]) -> Result<(), ArgsError> {
     validate_within(data, attachments, DEFAULT_MAX_DEPTH)
 }
 
-/// As [`validate`], of arguments that nest at most `max_depth` levels each.
+/// The same as [`validate`], for arguments that nest at most `max_depth` levels each.
 ///
 /// # Errors
-/// As for [`validate`].
+/// The same as for [`validate`].
 pub fn validate_within(data: &str, attachments: &[Bytes], max_depth: usize) -> Result<(), ArgsError> {
     check_syntax(data, 0, max_depth)?;
     if !attachments.is_empty() {
@@ -99,7 +98,7 @@ pub(super) fn nodes<'de>(
     Ok(nodes)
 }
 
-/// Checks the syntax and nesting of a list from `offset` on.
+/// Checks the syntax and nesting of a list, from `offset` on.
 pub(super) fn check_syntax(data: &str, offset: usize, max_depth: usize) -> Result<(), ArgsError> {
     // `serde_json` skips values without recursion.
     Cursor::new(data, offset).finish().map_err(|error| match error {
@@ -113,9 +112,9 @@ pub(super) fn check_syntax(data: &str, offset: usize, max_depth: usize) -> Resul
     }
 }
 
-/// A cursor to read arguments again with, which may nest deeper than `serde_json` reads by itself; or the
-/// error, if that is not the reason for it. An error found while reading as a type is one of syntax if the
-/// text has one anywhere.
+/// After `error`, returns a cursor that reads arguments nested deeper than `serde_json` reads by itself. If
+/// nesting is not the cause, it returns the error. An error of the type becomes a syntax error if the text
+/// has one anywhere.
 #[cold]
 fn deep_cursor(
     error: ArgsError,
@@ -132,7 +131,7 @@ fn deep_cursor(
     Err(error)
 }
 
-// Into each caller: one of them is called for every event, the others are rare.
+// Inlined into each caller: one of them runs for every event, the others are rare.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "measured: 40 instructions of each event")]
 fn read<'de, T: Deserialize<'de>, S: Source<'de>>(source: &mut S) -> Result<T, ArgsError> {
@@ -141,15 +140,15 @@ fn read<'de, T: Deserialize<'de>, S: Source<'de>>(source: &mut S) -> Result<T, A
     Ok(value)
 }
 
-/// A list of arguments being read.
+/// A list of arguments during reading.
 trait Source<'de> {
-    /// Whether another argument follows; it must be read before this is asked again.
+    /// Whether another argument follows. It must be read before the next call.
     fn more(&mut self) -> Result<bool, ArgsError>;
-    /// Reads the argument that follows.
+    /// Reads the next argument.
     fn read<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, ArgsError>;
-    /// The argument that follows, which is then read, if it is a string that can be borrowed as it stands.
+    /// Reads the next argument, if it is a string that can be borrowed unchanged.
     fn plain_str(&mut self) -> Option<&'de str>;
-    /// Checks what is left.
+    /// Checks the rest of the list.
     fn finish(&mut self) -> Result<(), ArgsError>;
 }
 
@@ -158,11 +157,11 @@ struct Cursor<'de> {
     data: &'de str,
     at: usize,
     place: Place,
-    /// It is known to nest no deeper than allowed.
+    /// Whether it nests deeper than `serde_json` reads by itself. The allowed depth was checked before.
     is_deep: bool,
 }
 
-/// Where a [`Cursor`] is.
+/// The position of a [`Cursor`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     Before,
@@ -181,7 +180,7 @@ impl<'de> Cursor<'de> {
         Self { data, at: offset, place, is_deep: false }
     }
 
-    /// The byte at the cursor after white space, which is skipped.
+    /// Skips white space, and returns the byte at the cursor.
     #[inline]
     fn peek(&mut self) -> Option<u8> {
         self.at = skip_space(self.data.as_bytes(), self.at);
@@ -193,7 +192,7 @@ impl<'de> Cursor<'de> {
         ArgsError::Syntax(format!("unexpected character or end at offset {}", self.at))
     }
 
-    /// Reads all that is left, placeholders as they are.
+    /// Reads the rest of the list, with placeholders left as they are.
     fn nodes(&mut self) -> Result<Vec<Node<'de>>, ArgsError> {
         let mut nodes = Vec::new();
         while self.more()? {
@@ -287,14 +286,14 @@ impl<'de> Source<'de> for Nodes<'de> {
     }
 }
 
-/// The deserializer a handler's type meets: it tells the list from the one argument.
+/// The deserializer for a handler's type. It tells the argument list from a single argument.
 struct List<'a, S> {
     source: &'a mut S,
     index: usize,
 }
 
 impl<'de, S: Source<'de>> List<'_, S> {
-    /// Reads the next argument, or what stands for one that is missing.
+    /// Reads the next argument, or the replacement for a missing one.
     #[inline]
     fn one<H: DeserializeSeed<'de>>(&mut self, seed: H) -> Result<H::Value, ArgsError> {
         if self.source.more()? {
@@ -306,7 +305,7 @@ impl<'de, S: Source<'de>> List<'_, S> {
     }
 }
 
-/// Implements `Deserializer` methods for types that are one argument.
+/// Implements `Deserializer` methods for types that take one argument.
 macro_rules! one_argument {
     ($($method:ident($($name:ident: $type:ty),*);)*) => {$(
         #[inline]
@@ -348,7 +347,7 @@ impl<'de, S: Source<'de>> Deserializer<'de> for List<'_, S> {
         self.deserialize_string(visitor)
     }
 
-    /// The most frequent argument, without `serde_json` where it has no escapes.
+    /// The most frequent type of argument. It needs no `serde_json` if it has no escapes.
     #[inline]
     fn deserialize_string<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, ArgsError> {
         struct Escaped<V>(V);
@@ -384,8 +383,8 @@ impl<'de, S: Source<'de>> Deserializer<'de> for List<'_, S> {
         visitor.visit_unit()
     }
 
-    /// A newtype is what it wraps: a list around a tuple, one argument around anything else. But
-    /// the newtypes by which a format is told something (`serde_json`'s `RawValue`) go to it.
+    /// A newtype is read like its content: as a list around a tuple, as one argument around any other type.
+    /// Newtypes with a special meaning for a format (`serde_json`'s `RawValue`) go to that format.
     #[inline]
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         mut self,
@@ -430,7 +429,7 @@ impl<'de, S: Source<'de>> SeqAccess<'de> for List<'_, S> {
     }
 }
 
-/// An argument the peer did not send, by its index.
+/// The error of a missing argument, by its index.
 struct Missing(usize);
 
 impl<'de> Deserializer<'de> for Missing {

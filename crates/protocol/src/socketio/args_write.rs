@@ -1,7 +1,7 @@
-//! From the application's types to a payload's JSON and its attachments.
+//! Writes the application's types as a payload's JSON and its attachments.
 //!
-//! `serde_json` writes the values; its formatter is where bytes, which JSON does not have, become
-//! placeholders. The outermost level alone is ours: a tuple there is the argument list.
+//! `serde_json` writes the values. JSON has no bytes, so the formatter here replaces them by placeholders.
+//! This file writes only the outermost level: a tuple there is the argument list.
 
 use std::cell::Cell;
 use std::fmt::Display;
@@ -19,15 +19,15 @@ use super::json::is_plain;
 use super::packet::PacketType;
 use super::write::{write_head, write_string};
 
-/// Appends a payload: `["event",argument,…]`, or `[argument,…]` without an event.
+/// Appends a payload: `["event",argument,…]`, or `[argument,…]` if there is no event.
 ///
-/// A tuple (a tuple struct, an array) is the argument list, the unit is none; anything else is one
-/// argument. What serialises as bytes becomes `{"_placeholder":true,"num":n}`, and the bytes are
-/// appended to `attachments`, the first of this call being number 0. Numbers that are not finite are
-/// `null`, as in JavaScript.
+/// A tuple (a tuple struct, an array) is the argument list, and the unit is an empty list. Any other value is
+/// one argument. A value that serialises as bytes becomes `{"_placeholder":true,"num":n}`, and the bytes are
+/// appended to `attachments`; the first of this call has number 0. Numbers that are not finite are `null`, as
+/// in JavaScript.
 ///
 /// # Errors
-/// [`WriteError`]; `out` and `attachments` are then as they were.
+/// [`WriteError`]. `out` and `attachments` then have their old content.
 #[inline]
 pub fn write_args<T: Serialize + ?Sized>(
     out: &mut Vec<u8>,
@@ -58,7 +58,7 @@ pub fn write_args<T: Serialize + ?Sized>(
         return Err(WriteError::Serialize(error));
     }
     if list.get() == Brackets::Json {
-        // The list's own end is there already.
+        // The list already has its closing bracket.
         out.pop();
     }
     if out.len() == head && event.is_some() {
@@ -69,14 +69,14 @@ pub fn write_args<T: Serialize + ?Sized>(
     Ok(())
 }
 
-/// Appends a whole packet, event or acknowledgement: the head and then the arguments.
+/// Appends a whole packet, event or acknowledgement: first the head, then the arguments.
 ///
-/// `kind` is [`PacketType::Event`] or [`PacketType::Ack`]; should the arguments have attachments, the
-/// packet becomes one of the binary type. They are appended to `attachments` and must be sent after
-/// the packet in that order.
+/// `kind` is [`PacketType::Event`] or [`PacketType::Ack`]. If the arguments have attachments, the packet gets
+/// the binary type. The attachments are appended to `attachments`. They must be sent after the packet in that
+/// order.
 ///
 /// # Errors
-/// As for [`write_args`]; `out` and `attachments` are then as they were.
+/// The same as for [`write_args`]. `out` and `attachments` then have their old content.
 #[inline]
 pub fn write_packet<T: Serialize + ?Sized>(
     out: &mut Vec<u8>,
@@ -94,7 +94,7 @@ pub fn write_packet<T: Serialize + ?Sized>(
         return Err(error);
     }
     if attachments.len() > first {
-        // Known only now, and stands before the rest.
+        // The number of attachments is known only now, but belongs into the head.
         let mut head = Vec::with_capacity(8);
         write_head(&mut head, kind.with_attachments(), attachments.len() - first, "/", None);
         out.splice(start..=start, head);
@@ -102,25 +102,25 @@ pub fn write_packet<T: Serialize + ?Sized>(
     Ok(())
 }
 
-/// Who writes the brackets of the argument list.
+/// The writer of the argument list's brackets.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Brackets {
-    /// [`write_args`] does: there is one argument or none.
+    /// [`write_args`] writes them: there is one argument or none.
     Ours,
-    /// The next array to begin is the list. [`write_args`] has written its opening bracket.
+    /// `serde_json`: the next array is the list. [`write_args`] has written its opening bracket.
     Next,
-    /// That array has begun; `serde_json` writes the closing bracket.
+    /// `serde_json`: the array has begun, and its closing bracket follows.
     Json,
-    /// [`write_args`] does, and the next bytes are the list's text.
+    /// [`write_args`] writes them, and the next bytes are the list's text.
     Text,
-    /// [`write_args`] does, and the next bytes are a string that needs no escapes.
+    /// [`write_args`] writes them, and the next bytes are a string without escapes.
     Plain,
 }
 
 /// The formatter: compact JSON, except that bytes go to the attachments.
 struct Placeholders<'a> {
     attachments: &'a mut Vec<Bytes>,
-    /// How many there were before.
+    /// The number of attachments before this call.
     first: usize,
     list: &'a Cell<Brackets>,
 }
@@ -160,7 +160,7 @@ impl Formatter for Placeholders<'_> {
 
 type Json<'a> = serde_json::Serializer<&'a mut Vec<u8>, Placeholders<'a>>;
 
-/// The serializer the arguments meet: it tells the list from the one argument.
+/// The serializer for the arguments. It tells the argument list from a single argument.
 struct List<'a, 'b> {
     json: &'b mut Json<'a>,
     list: &'a Cell<Brackets>,
@@ -214,7 +214,7 @@ impl<'a, 'b> Serializer for List<'a, 'b> {
             -> Self::SerializeStructVariant;
     }
 
-    /// `serde_json` looks at a string byte by byte; most have nothing to be found.
+    /// `serde_json` checks a string byte by byte, but most strings need no escapes.
     #[inline]
     fn serialize_str(self, value: &str) -> Result<(), Self::Error> {
         if is_plain(value) {
@@ -250,7 +250,8 @@ impl<'a, 'b> Serializer for List<'a, 'b> {
         Ok(())
     }
 
-    /// A newtype is what it wraps: a list around a tuple, one argument around anything else.
+    /// A newtype is written like its content: as a list around a tuple, as one argument around any other
+    /// value.
     #[inline]
     fn serialize_newtype_struct<T: Serialize + ?Sized>(
         self,

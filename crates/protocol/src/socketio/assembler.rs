@@ -1,14 +1,14 @@
-//! Binary packets: a text message, then as many binary messages as it announced. Protocol 5,
-//! section "Packet encoding", with "attachments".
+//! Binary packets: a text message, then the announced number of binary messages. Protocol 5, section "Packet
+//! encoding", with "attachments".
 
 use bytes::Bytes;
 
 use super::packet::{Limits, Packet, PacketType};
 
-/// Puts the binary packets of one connection together. Between packets it is the size of a pointer.
+/// Assembles the binary packets of one connection. Between packets it has the size of a pointer.
 ///
-/// Pass it every packet that came as text, and every binary message. After an error the connection
-/// is broken: Node closes it with `parse error`.
+/// Pass it every packet that came as text, and every binary message. After an error the connection is broken;
+/// Node closes it with `parse error`.
 #[derive(Debug, Default)]
 pub struct Assembler(Option<Box<Pending>>);
 
@@ -16,11 +16,11 @@ pub struct Assembler(Option<Box<Pending>>);
 struct Pending {
     packet: OwnedPacket,
     attachments: Vec<Bytes>,
-    /// Of the attachments so far.
+    /// The size of the received attachments in bytes.
     bytes: usize,
 }
 
-/// A packet that outlives the message it came in.
+/// A packet that outlives its message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnedPacket {
     kind: PacketType,
@@ -28,49 +28,49 @@ pub struct OwnedPacket {
     attachments: usize,
     /// The namespace, then the data.
     text: Box<str>,
-    /// Where the data begins.
+    /// The start of the data.
     data: usize,
 }
 
-/// A binary packet with all that belongs to it.
+/// A binary packet with all of its attachments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assembled {
     /// The packet.
     pub packet: OwnedPacket,
-    /// Its attachments in order, as many as it announced.
+    /// Its attachments in order. Their number is the announced one.
     pub attachments: Vec<Bytes>,
 }
 
-/// What [`Assembler::start`] makes of a packet.
+/// The result of [`Assembler::start`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Started {
-    /// The packet is whole as it is: it announces no attachments.
+    /// The packet is complete: it announces no attachments.
     Complete,
     /// The packet is kept until its attachments have come.
     Waiting,
 }
 
-/// Why messages do not make a packet.
+/// The reason why messages do not form a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AssembleError {
-    /// A text packet came before all attachments of the one before it.
+    /// A text packet came before all attachments of the previous packet.
     #[error("a packet came while attachments of another were awaited")]
     Interrupted,
-    /// A binary message came that no packet has announced.
+    /// A binary message came that no packet announced.
     #[error("a binary message that no packet announced")]
     NotAwaited,
-    /// The attachments of a packet are too large together.
+    /// The attachments of a packet are too large in total.
     #[error("attachments of {got} bytes, at most {limit} are allowed")]
     TooLarge {
-        /// How many bytes had come.
+        /// The number of bytes received.
         got: usize,
-        /// How many are allowed.
+        /// The greatest number of bytes allowed.
         limit: usize,
     },
 }
 
 impl Assembler {
-    /// An assembler that awaits nothing.
+    /// An assembler that awaits no attachments.
     pub const fn new() -> Self {
         Self(None)
     }
@@ -80,10 +80,10 @@ impl Assembler {
         self.0.is_some()
     }
 
-    /// A packet came as text. One that awaits attachments is copied and kept.
+    /// A packet came as text. If it awaits attachments, it is copied and kept.
     ///
     /// # Errors
-    /// [`AssembleError::Interrupted`] if attachments of another are awaited.
+    /// [`AssembleError::Interrupted`] if another packet awaits attachments.
     #[inline]
     pub fn start(&mut self, packet: &Packet<'_>) -> Result<Started, AssembleError> {
         if self.is_waiting() {
@@ -97,11 +97,11 @@ impl Assembler {
         Ok(Started::Waiting)
     }
 
-    /// A binary message came; the last one awaited completes the packet.
+    /// A binary message came. The last awaited one completes the packet.
     ///
     /// # Errors
-    /// [`AssembleError::NotAwaited`], and [`AssembleError::TooLarge`] over
-    /// [`Limits::max_attachment_bytes`]; the packet is then dropped.
+    /// [`AssembleError::NotAwaited`], and [`AssembleError::TooLarge`] above [`Limits::max_attachment_bytes`].
+    /// The packet is then dropped.
     pub fn push(&mut self, message: Bytes, limits: &Limits) -> Result<Option<Assembled>, AssembleError> {
         let mut pending = self.0.take().ok_or(AssembleError::NotAwaited)?;
         pending.bytes = pending.bytes.saturating_add(message.len());

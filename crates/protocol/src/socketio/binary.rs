@@ -1,9 +1,8 @@
-//! Binary arguments, and how they pass through serde without being copied.
+//! Binary arguments, and their way through serde without a copy.
 //!
-//! serde's data model knows bytes as a slice only. Where a `Bytes` goes through it from or to code of
-//! this crate on both sides, the giver leaves a reference to it in a cell of the thread for as long
-//! as the call takes, and the taker picks it up if it is for the very slice it was given. Through
-//! anything else the slice is copied, as ever.
+//! serde's data model knows bytes only as a slice. If a `Bytes` passes through serde between two parts of
+//! this crate, the giver keeps a reference to it in a thread-local cell during the call. The taker uses that
+//! reference if it belongs to the same slice. Between other parts the slice is copied as usual.
 
 use std::cell::Cell;
 use std::fmt;
@@ -15,8 +14,8 @@ use serde::ser::{Serialize, Serializer};
 
 /// A binary argument, or a binary value anywhere inside one.
 ///
-/// It is written as an attachment and read from one, sharing the memory of the message it came in.
-/// Other types that serialise as bytes (`serde_bytes`, `bytes::Bytes`) work too, but copy.
+/// It is written as an attachment and read from one. It shares the memory of the message it came in. Other
+/// types that serialise as bytes (`serde_bytes`, `bytes::Bytes`) work too, but copy.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Binary(pub Bytes);
 
@@ -84,7 +83,7 @@ impl Serialize for Binary {
 
 impl<'de> Deserialize<'de> for Binary {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Not `deserialize_bytes`: there serde_json would let a string pass for its bytes.
+        // Not `deserialize_bytes`: serde_json would then accept a string as bytes.
         deserializer.deserialize_any(BinaryVisitor)
     }
 }
@@ -111,7 +110,7 @@ thread_local! {
     static HANDED: Cell<Option<Bytes>> = const { Cell::new(None) };
 }
 
-/// Calls `pass`, which gives the slice of `bytes` to serde; meanwhile [`receive`] of that slice is
+/// Calls `pass`, which gives the slice of `bytes` to serde. Meanwhile [`receive`] of that slice returns
 /// `bytes` itself.
 pub(super) fn hand_over<R>(bytes: &Bytes, pass: impl FnOnce() -> R) -> R {
     let _ = HANDED.try_with(|cell| cell.set(Some(bytes.clone())));
@@ -120,7 +119,7 @@ pub(super) fn hand_over<R>(bytes: &Bytes, pass: impl FnOnce() -> R) -> R {
     result
 }
 
-/// The slice as `Bytes`: those that are being handed over if they are the slice's own, else a copy.
+/// The slice as `Bytes`: the handed-over `Bytes` if the slice belongs to it, otherwise a copy.
 pub(super) fn receive(slice: &[u8]) -> Bytes {
     HANDED
         .try_with(Cell::take)

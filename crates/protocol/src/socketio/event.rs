@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::error::DecodeError;
 use super::json::{plain_until, skip_space};
 
-/// Whether Node keeps this name for its own events, so that no peer may send and no user emit it.
+/// Whether Node reserves this name for its own events. Peers may not send it, and users may not emit it.
 #[inline]
 pub fn is_reserved(name: &str) -> bool {
     matches!(
@@ -14,14 +14,13 @@ pub fn is_reserved(name: &str) -> bool {
     )
 }
 
-/// Reads the name of an event from its payload, and where the arguments begin: an offset into
-/// `data` just after the name, which [`from_args`](super::from_args) takes.
+/// Reads the name of an event from its payload. It also returns the offset of the arguments in `data`, just
+/// after the name, for [`from_args`](super::from_args).
 ///
-/// The name borrows from `data` unless it has escapes. An integer names the event its decimal text
-/// names, as in Node.
+/// The name borrows from `data` unless it has escapes. An integer is read as its decimal text, as in Node.
 ///
 /// # Errors
-/// [`DecodeError::EventName`] if the first element is anything else or there is none,
+/// [`DecodeError::EventName`] if the first element is missing or has another type,
 /// [`DecodeError::ReservedEvent`] if the name [is reserved](is_reserved).
 #[inline]
 pub fn event_name(data: &str) -> Result<(Cow<'_, str>, usize), DecodeError> {
@@ -42,7 +41,7 @@ pub fn event_name(data: &str) -> Result<(Cow<'_, str>, usize), DecodeError> {
     Ok((name, end))
 }
 
-/// The string that begins at `start`, and the offset after its closing quote.
+/// The string at `start`, and the offset after its closing quote.
 #[inline]
 fn string(data: &str, start: usize) -> Result<(Cow<'_, str>, usize), DecodeError> {
     let at = plain_until(data.as_bytes(), start + 1);
@@ -55,7 +54,7 @@ fn string(data: &str, start: usize) -> Result<(Cow<'_, str>, usize), DecodeError
     Ok((Cow::Borrowed(name), at + 1))
 }
 
-/// The rest of [`string`] for a name that has its first escape at `escape`.
+/// The rest of [`string`], for a name whose first escape is at `escape`.
 #[cold]
 fn escaped(data: &str, start: usize, escape: usize) -> Result<(Cow<'_, str>, usize), DecodeError> {
     let bytes = data.as_bytes();
@@ -73,7 +72,7 @@ fn escaped(data: &str, start: usize, escape: usize) -> Result<(Cow<'_, str>, usi
     Ok((Cow::Owned(name), at + 1))
 }
 
-/// The integer that begins at `start`. Other numbers have no one text that both ends would use.
+/// The integer at `start`. Other numbers have no single text that both ends would use.
 #[cold]
 fn integer(data: &str, start: usize) -> Result<(Cow<'_, str>, usize), DecodeError> {
     let text = data.get(start..).unwrap_or_default();
@@ -81,7 +80,7 @@ fn integer(data: &str, start: usize) -> Result<(Cow<'_, str>, usize), DecodeErro
     let length = digits.bytes().take_while(u8::is_ascii_digit).count();
     let end = start + (text.len() - digits.len()) + length;
     let ends = matches!(data.as_bytes().get(end), Some(b',' | b']' | b' ' | b'\t' | b'\n' | b'\r'));
-    // -0 and leading zeros are not how JavaScript writes an integer, nor is what exceeds 2^53.
+    // JavaScript never writes an integer as -0, with leading zeros, or beyond 2^53.
     let plain = text == digits && digits.starts_with('0');
     if !ends || length == 0 || length > 15 || (digits.starts_with('0') && !(plain && length == 1)) {
         return Err(DecodeError::EventName);

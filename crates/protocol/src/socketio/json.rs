@@ -1,11 +1,11 @@
-//! What this crate looks at in JSON text itself; the rest is `serde_json`'s.
+//! The parts of JSON text that this crate reads itself. `serde_json` reads the rest.
 
 use std::borrow::Cow;
 
-/// The levels of arrays and objects that `serde_json` reads unless it is told otherwise.
+/// The levels of arrays and objects that `serde_json` reads by default.
 pub(super) const SHALLOW: usize = 127;
 
-/// The offset of the first byte from `at` on that is not JSON's white space.
+/// The offset of the first byte, from `at` on, that is not white space in JSON.
 #[inline]
 pub(super) fn skip_space(bytes: &[u8], mut at: usize) -> usize {
     while matches!(bytes.get(at), Some(b' ' | b'\n' | b'\t' | b'\r')) {
@@ -14,8 +14,8 @@ pub(super) fn skip_space(bytes: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// The offset of the first byte from `at` on that does not stand for itself in a string of JSON: a quote, a
-/// backslash, a control character; the end if there is none.
+/// The offset of the first byte, from `at` on, that may not stand unescaped in a JSON string: a quote, a
+/// backslash, a control character. The end if there is none.
 #[inline]
 pub(super) fn plain_until(bytes: &[u8], mut at: usize) -> usize {
     while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
@@ -28,7 +28,7 @@ pub(super) fn plain_until(bytes: &[u8], mut at: usize) -> usize {
     let left = bytes.len().saturating_sub(at);
     match bytes.last_chunk() {
         _ if left == 0 => at,
-        // What is left is the end of the last eight bytes. Zeros come behind it, and are control characters.
+        // The rest is the end of the last eight bytes. The zeros after it are control characters.
         Some(word) => {
             at + not_plain(u64::from_le_bytes(*word) >> (64 - 8 * left)).trailing_zeros() as usize / 8
         }
@@ -39,20 +39,20 @@ pub(super) fn plain_until(bytes: &[u8], mut at: usize) -> usize {
     }
 }
 
-/// Whether a text stands for itself in a string of JSON.
+/// Whether a text needs no escapes in a JSON string.
 #[inline]
 pub(super) fn is_plain(text: &str) -> bool {
     plain_until(text.as_bytes(), 0) == text.len()
 }
 
-/// Up to this length the call of a search costs more than the search.
+/// Up to this length the call of a search costs more than the search itself.
 const SHORT: usize = 64;
 const ONES: u64 = u64::from_ne_bytes([1; 8]);
 /// The highest bit of each byte.
 const HIGH: u64 = 0x80 * ONES;
 
-/// Sets the highest bit of the first byte of a word, from the lowest on, that is `byte`. All other bits mean
-/// nothing, but if there is no such byte no highest bit is set.
+/// Sets the highest bit of the first byte of a word, from the lowest on, that is `byte`. All other bits are
+/// undefined. If no byte is `byte`, no highest bit is set.
 #[inline]
 fn holds(word: u64, byte: u8) -> u64 {
     let zeros = word ^ (ONES * u64::from(byte));
@@ -60,7 +60,7 @@ fn holds(word: u64, byte: u8) -> u64 {
 }
 
 /// Sets the highest bit of the first byte of a word, from the lowest on, that is a quote, a backslash or a
-/// control character. The bits above that mean nothing; zero: there is none.
+/// control character. The bits above it are undefined. Zero if there is none.
 #[inline]
 fn not_plain(word: u64) -> u64 {
     let control = word.wrapping_sub(0x20 * ONES) & !word;
@@ -69,7 +69,7 @@ fn not_plain(word: u64) -> u64 {
 
 /// Whether well-formed `text` nests no deeper than `limit` below its outermost level.
 pub(super) fn nests_within(text: &str, limit: usize) -> bool {
-    // A level takes two bytes at least.
+    // A level takes at least two bytes.
     if text.len() / 2 <= limit {
         return true;
     }
@@ -91,7 +91,7 @@ pub(super) fn nests_within(text: &str, limit: usize) -> bool {
     true
 }
 
-/// Moves past the closing quote of a string whose opening quote was just read.
+/// Moves past the closing quote of a string. Its opening quote was just read.
 fn skip_string(bytes: &mut std::str::Bytes<'_>) {
     while let Some(byte) = bytes.next() {
         match byte {
@@ -104,13 +104,12 @@ fn skip_string(bytes: &mut std::str::Bytes<'_>) {
     }
 }
 
-/// Replaces each `\\u` escape that is half of a surrogate pair without the other half by `\\ufffd`.
-///
-/// JavaScript's strings may hold such halves (cut an emoji in two), its `JSON.stringify` writes them
-/// so, and Node takes them. Rust's strings cannot hold them: read as a type they are
-/// [`ArgsError::Data`](super::ArgsError::Data). Called on a packet's text before
-/// [`decode`](super::decode), this makes them the character that says something was lost. Text
-/// without escapes costs one search for a backslash.
+/// Replaces each `\\u` escape of an unpaired surrogate by `\\ufffd`.
+/// JavaScript's strings may hold unpaired surrogates (half of an emoji). `JSON.stringify` writes them so, and
+/// Node accepts them. Rust's strings cannot hold them, so reading them as a type fails with
+/// [`ArgsError::Data`](super::ArgsError::Data). Call this on a packet's text before
+/// [`decode`](super::decode): it replaces them by the replacement character. A text without escapes costs one
+/// search for a backslash.
 #[inline]
 pub fn replace_unpaired_surrogates(text: &str) -> Cow<'_, str> {
     if has_backslash(text.as_bytes()) { replace_in_escapes(text) } else { Cow::Borrowed(text) }
@@ -149,7 +148,7 @@ fn replace_in_escapes(text: &str) -> Cow<'_, str> {
     }
     match replaced.map(String::from_utf8) {
         Some(Ok(text)) => Cow::Owned(text),
-        // Only ASCII was replaced, by ASCII: there is no other error to be had.
+        // Only ASCII was replaced by ASCII, so no other error is possible.
         _ => Cow::Borrowed(text),
     }
 }

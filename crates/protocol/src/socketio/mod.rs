@@ -3,9 +3,9 @@
 //! The behaviour is that of socket.io-parser 4.2; see the protocol's document,
 //! `docs/socket.io-protocol/v5-current.md` in the `socketio/socket.io` repository.
 //!
-//! A text message goes through [`decode`]; an event's name through [`event_name`], which also says
-//! where its arguments begin; the arguments through [`from_args`]. Outwards, [`write_packet`] appends
-//! a packet to a buffer; where several share their arguments, [`write_head`] and [`write_args`] do.
+//! [`decode`] reads a text message. [`event_name`] reads an event's name and finds the start of its
+//! arguments, and [`from_args`] reads the arguments. To send, [`write_packet`] appends a packet to a buffer.
+//! For several packets with the same arguments use [`write_head`] and [`write_args`].
 //!
 //! ```
 //! use switchboard_protocol::socketio::{

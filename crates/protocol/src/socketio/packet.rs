@@ -7,13 +7,13 @@ use super::error::DecodeError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum PacketType {
-    /// Joins a namespace, or says that it was joined.
+    /// Joins a namespace, or confirms that it was joined.
     Connect = 0,
     /// Leaves a namespace.
     Disconnect = 1,
-    /// An event: its name and arguments.
+    /// An event: its name and its arguments.
     Event = 2,
-    /// The acknowledgement of an event: arguments.
+    /// The acknowledgement of an event: its arguments.
     Ack = 3,
     /// The server refuses a namespace.
     ConnectError = 4,
@@ -29,7 +29,7 @@ impl PacketType {
         matches!(self, Self::BinaryEvent | Self::BinaryAck)
     }
 
-    /// The type with attachments of an event or an acknowledgement, the type itself otherwise.
+    /// The binary type for an event or an acknowledgement; otherwise the same type.
     #[must_use]
     pub const fn with_attachments(self) -> Self {
         match self {
@@ -48,36 +48,35 @@ impl PacketType {
 /// A packet's parts, borrowed from its text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Packet<'a> {
-    /// What the packet is.
+    /// The packet's type.
     pub kind: PacketType,
-    /// The namespace, `/` where the packet names none. Clients of protocols 3 and 4 append a query
-    /// string, see [`split_query`](Self::split_query); Node with protocol 5 takes one as part of
-    /// the name, and so does this.
+    /// The namespace, `/` if the packet names none. Clients of protocols 3 and 4 append a query string, see
+    /// [`split_query`](Self::split_query). In protocol 5 a query string is part of the name, as in Node.
     pub namespace: &'a str,
-    /// The acknowledgement the sender of an event asks for, or the one this is.
+    /// The id of the acknowledgement that the sender of an event asks for, or the id of this acknowledgement.
     pub ack: Option<u64>,
-    /// How many binary messages follow and belong to this packet.
+    /// The number of binary messages that follow and belong to this packet.
     pub attachments: usize,
-    /// The payload's raw JSON, empty if there is none. Its first character fits the packet's type;
-    /// its syntax has not been checked.
+    /// The payload's raw JSON, empty if there is none. Its first character fits the packet's type. Its syntax
+    /// has not been checked.
     pub data: &'a str,
 }
 
-/// What a peer may ask for.
+/// The limits on a peer's packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// The most attachments of one packet. Default: 10, as in Node.
     pub max_attachments: usize,
-    /// The most bytes the attachments of one packet may have in all. Default: 10 000 000, what Node
-    /// comes to with its defaults of ten attachments in messages of at most 1 000 000 bytes.
+    /// The most bytes of all attachments of one packet. Default: 10 000 000, which is Node's total with its
+    /// defaults: ten attachments in messages of at most 1 000 000 bytes.
     pub max_attachment_bytes: usize,
-    /// The most levels of arrays and objects that an argument may nest. Default:
-    /// [`DEFAULT_MAX_DEPTH`]; Node has no bound. Reading a level takes up to 3 KiB of the stack.
+    /// The most levels of arrays and objects that an argument may nest. Default: [`DEFAULT_MAX_DEPTH`]; Node
+    /// has no limit. Reading a level takes up to 3 KiB of the stack.
     pub max_depth: usize,
 }
 
-/// The levels that an argument may nest unless it is said otherwise: 512. The tree of a document has
-/// two for each element that encloses another.
+/// The default number of levels that an argument may nest: 512. A document's tree takes two levels for each
+/// element that encloses another.
 pub const DEFAULT_MAX_DEPTH: usize = 512;
 
 impl Default for Limits {
@@ -87,7 +86,7 @@ impl Default for Limits {
 }
 
 impl<'a> Packet<'a> {
-    /// The namespace's path and the query string after it, which may be empty.
+    /// The namespace's path, and the query string after it, which may be empty.
     pub fn split_query(&self) -> (&'a str, &'a str) {
         self.namespace.split_once('?').unwrap_or((self.namespace, ""))
     }
@@ -95,14 +94,13 @@ impl<'a> Packet<'a> {
 
 /// Decodes the text of one packet.
 ///
-/// The payload's first character is held against the packet's type, as are the parts without which
-/// the packet means nothing. The payload's JSON is checked by whoever reads it:
-/// [`from_args`](super::from_args), [`validate`](super::validate) or serde. A binary packet has one
-/// attachment at least, as in Node.
+/// The payload's first character is checked against the packet's type, and so are the parts that the type
+/// requires. The reader of the payload checks its JSON: [`from_args`](super::from_args),
+/// [`validate`](super::validate) or serde. A binary packet has at least one attachment, as in Node.
 ///
 /// # Errors
-/// [`DecodeError`], where Node closes the connection with `parse error`. Node drops an event
-/// without payload in silence; here it is an error.
+/// [`DecodeError`]. Node closes the connection with `parse error`. Node silently drops an event without
+/// payload; here it is an error.
 #[inline]
 pub fn decode<'a>(text: &'a str, limits: &Limits) -> Result<Packet<'a>, DecodeError> {
     let (&digit, _) = text.as_bytes().split_first().ok_or(DecodeError::UnknownType)?;
@@ -165,7 +163,7 @@ fn split_attachments<'a>(text: &'a str, limits: &Limits) -> Result<(usize, &'a s
     Ok((got, text.get(digits + 1..).unwrap_or_default()))
 }
 
-/// Splits the decimal number off that `text` begins with; `None` when it does not fit.
+/// Splits off the decimal number at the start of `text`. `None` if it does not fit.
 #[inline]
 fn split_number(text: &str) -> Option<(u64, &str)> {
     let mut number = 0_u64;

@@ -1,7 +1,7 @@
-//! Arguments with attachments, parsed, with each placeholder replaced by the attachment it names.
+//! Parsed arguments with attachments. Each placeholder is replaced by its attachment.
 //!
-//! A placeholder is an object like any other until all of it has been read, so arguments that have
-//! attachments go through this tree; those that have none go straight to the handler's types.
+//! A placeholder looks like any other object until it has been read completely. So arguments with attachments
+//! go through this tree. Arguments without attachments go straight to the handler's types.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,7 +18,7 @@ use super::binary::hand_over;
 use super::error::ArgsError;
 use super::value::Value;
 
-/// A JSON value in which attachments have their place.
+/// A JSON value that may contain attachments.
 #[derive(Debug, Clone)]
 pub(super) enum Node<'de> {
     Null,
@@ -31,8 +31,8 @@ pub(super) enum Node<'de> {
 }
 
 impl<'de> Node<'de> {
-    /// Replaces the placeholders. As in Node, an object whose `_placeholder` is `true` is one,
-    /// whatever else it has.
+    /// Replaces the placeholders. As in Node, an object whose `_placeholder` is `true` is a placeholder,
+    /// whatever its other keys.
     pub(super) fn resolve(&mut self, attachments: &'de [Bytes]) -> Result<(), ArgsError> {
         match self {
             Self::Array(items) => items.iter_mut().try_for_each(|item| item.resolve(attachments)),
@@ -47,7 +47,7 @@ impl<'de> Node<'de> {
         }
     }
 
-    /// Refuses an attachment where the type asks for something else.
+    /// Refuses an attachment if the type asks for another value.
     fn text(self) -> Result<Self, ArgsError> {
         match self {
             Self::Binary(_) => Err(ArgsError::Attachment("the type holds no binary data here".into())),
@@ -88,12 +88,12 @@ impl From<Node<'_>> for Value {
     }
 }
 
-/// The value of `key`; of several the last, as in JavaScript.
+/// The value of `key`; the last one if there are several, as in JavaScript.
 fn last<'a, 'de>(entries: &'a [(Cow<'de, str>, Node<'de>)], key: &str) -> Option<&'a Node<'de>> {
     entries.iter().rev().find_map(|(name, value)| (name == key).then_some(value))
 }
 
-/// The attachment a placeholder's `num` names.
+/// The attachment with a placeholder's `num`.
 fn attachment<'de>(num: Option<&Node<'de>>, attachments: &'de [Bytes]) -> Result<&'de Bytes, ArgsError> {
     let Some(Node::Number(number)) = num else {
         return Err(ArgsError::Attachment("a placeholder's num is not a number".into()));
@@ -163,7 +163,7 @@ impl<'de> Visitor<'de> for NodeVisitor {
     }
 }
 
-/// A string that borrows where it can; serde's own `Cow` never does.
+/// A string that borrows if it can. serde's own `Cow` never borrows.
 struct Text<'de>(Cow<'de, str>);
 
 impl<'de> Deserialize<'de> for Text<'de> {
@@ -175,7 +175,7 @@ impl<'de> Deserialize<'de> for Text<'de> {
     }
 }
 
-/// Implements `Deserializer` methods that treat a node as any other, an attachment excepted.
+/// Implements `Deserializer` methods that treat a node like any other, except for an attachment.
 macro_rules! text_only {
     ($($method:ident)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ArgsError> {
@@ -310,7 +310,7 @@ fn map_access<'de>(
     MapDeserializer::new(entries.into_iter().map(|(key, value)| (Key(key), value)))
 }
 
-/// An object's key, which can be read as the number or boolean it spells, as `serde_json` lets it.
+/// An object's key. As in `serde_json`, it can also be read as the number or boolean that it spells.
 struct Key<'de>(Cow<'de, str>);
 
 macro_rules! spelled {

@@ -1,4 +1,4 @@
-//! Any argument at all.
+//! An argument of any type.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use super::binary::{Binary, hand_over, receive};
 use super::error::ArgsError;
 use super::tree::Node;
 
-/// A JSON value that may have binary data anywhere in it.
+/// A JSON value that may contain binary data anywhere.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub enum Value {
     /// `null`
@@ -25,15 +25,15 @@ pub enum Value {
     String(String),
     /// An array.
     Array(Vec<Value>),
-    /// An object, its entries in the order in which they came or will go.
+    /// An object, with its entries in the order of the text.
     Object(Vec<(String, Value)>),
-    /// Binary data, which travels as an attachment.
+    /// Binary data. It is sent as an attachment.
     Binary(Bytes),
 }
 
 impl Value {
-    /// The value of an object's `key`; of several the last, as in JavaScript. `None` if there is no
-    /// such key or this is no object.
+    /// The value of an object's `key`; the last one if there are several, as in JavaScript. `None` if there
+    /// is no such key, or if this is not an object.
     pub fn get(&self, key: &str) -> Option<&Value> {
         let Self::Object(entries) = self else {
             return None;
@@ -41,7 +41,7 @@ impl Value {
         entries.iter().rev().find_map(|(name, value)| (name == key).then_some(value))
     }
 
-    /// The element of an array at `index`; `None` if there is none or this is no array.
+    /// The element of an array at `index`. `None` if there is none, or if this is not an array.
     pub fn at(&self, index: usize) -> Option<&Value> {
         match self {
             Self::Array(items) => items.get(index),
@@ -54,7 +54,7 @@ impl Value {
         matches!(self, Self::Null)
     }
 
-    /// The boolean this is.
+    /// The boolean, if this is one.
     pub const fn as_bool(&self) -> Option<bool> {
         match self {
             Self::Bool(value) => Some(*value),
@@ -62,7 +62,7 @@ impl Value {
         }
     }
 
-    /// The integer this is, if it fits.
+    /// The integer, if this is one that fits.
     pub fn as_i64(&self) -> Option<i64> {
         match self {
             Self::Number(number) => number.as_i64(),
@@ -70,7 +70,7 @@ impl Value {
         }
     }
 
-    /// The unsigned integer this is, if it fits.
+    /// The unsigned integer, if this is one that fits.
     pub fn as_u64(&self) -> Option<u64> {
         match self {
             Self::Number(number) => number.as_u64(),
@@ -78,7 +78,7 @@ impl Value {
         }
     }
 
-    /// The number this is.
+    /// The number, if this is one.
     pub fn as_f64(&self) -> Option<f64> {
         match self {
             Self::Number(number) => number.as_f64(),
@@ -86,7 +86,7 @@ impl Value {
         }
     }
 
-    /// The string this is.
+    /// The string, if this is one.
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Self::String(text) => Some(text),
@@ -94,7 +94,7 @@ impl Value {
         }
     }
 
-    /// The elements of the array this is.
+    /// The elements, if this is an array.
     pub fn as_array(&self) -> Option<&[Value]> {
         match self {
             Self::Array(items) => Some(items),
@@ -102,7 +102,7 @@ impl Value {
         }
     }
 
-    /// The entries of the object this is.
+    /// The entries, if this is an object.
     pub fn as_object(&self) -> Option<&[(String, Value)]> {
         match self {
             Self::Object(entries) => Some(entries),
@@ -110,7 +110,7 @@ impl Value {
         }
     }
 
-    /// The binary data this is.
+    /// The binary data, if this is some.
     pub const fn as_binary(&self) -> Option<&Bytes> {
         match self {
             Self::Binary(bytes) => Some(bytes),
@@ -121,8 +121,8 @@ impl Value {
     /// Reads the value as a type.
     ///
     /// # Errors
-    /// [`ArgsError::Data`] when it does not fit, [`ArgsError::Attachment`] when there is binary data
-    /// where the type holds none.
+    /// [`ArgsError::Data`] if it does not fit, [`ArgsError::Attachment`] if there is binary data where the
+    /// type holds none.
     pub fn read<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ArgsError> {
         T::deserialize(Node::from(self))
     }

@@ -1,4 +1,4 @@
-//! Packets without arguments, and the head of those with.
+//! Packets without arguments, and the head of packets with arguments.
 
 use serde::Serialize;
 
@@ -6,10 +6,11 @@ use super::error::WriteError;
 use super::json::is_plain;
 use super::packet::PacketType;
 
-/// Appends what stands before a packet's JSON: type, attachments, namespace and acknowledgement id.
+/// Appends the head of a packet, all that comes before the JSON: type, attachments, namespace and
+/// acknowledgement id.
 ///
-/// `attachments` is written for binary types only. Neither the namespace nor anything else is
-/// checked: a namespace with a comma would not be read back as it was.
+/// `attachments` is written only for binary types. The namespace is not checked: one with a comma would be
+/// read back differently.
 #[inline]
 pub fn write_head(
     out: &mut Vec<u8>,
@@ -39,7 +40,7 @@ fn write_number(out: &mut Vec<u8>, number: impl itoa::Integer) {
 /// Appends the client's CONNECT; `auth` must serialise as an object.
 ///
 /// # Errors
-/// [`WriteError::Serialize`]; `out` is then as it was.
+/// [`WriteError::Serialize`]; `out` then has its old content.
 pub fn connect<T: Serialize + ?Sized>(
     out: &mut Vec<u8>,
     namespace: &str,
@@ -64,10 +65,10 @@ pub fn connect_reply(out: &mut Vec<u8>, namespace: &str, sid: &str) {
     out.push(b'}');
 }
 
-/// Appends `CONNECT_ERROR`: `{"message":…}`, with `"data":…` where there is any.
+/// Appends `CONNECT_ERROR`: `{"message":…}`, with `"data":…` if there is any.
 ///
 /// # Errors
-/// [`WriteError::Serialize`] when `data` does not serialise; `out` is then as it was.
+/// [`WriteError::Serialize`] if `data` does not serialise; `out` then has its old content.
 pub fn connect_error<T: Serialize + ?Sized>(
     out: &mut Vec<u8>,
     namespace: &str,
@@ -104,6 +105,6 @@ pub(super) fn write_string(out: &mut Vec<u8>, text: &str) {
         out.push(b'"');
         return;
     }
-    // A string into memory: there is nothing that could fail.
+    // Writing a string into memory cannot fail.
     let _ = serde_json::to_writer(out, text);
 }

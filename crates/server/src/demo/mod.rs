@@ -1,3 +1,3 @@
-//! What the server shows on its pages.
+//! The programs behind the server's pages.
 
 pub mod chat;

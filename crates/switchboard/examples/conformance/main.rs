@@ -1,4 +1,5 @@
-//! The server that suites, benchmarks and foreign clients are pointed at, written with nothing but the library's public API.
+//! The server that suites, benchmarks and foreign clients are pointed at, written with nothing but the
+//! library's public API.
 //!
 //! ```sh
 //! cargo run --release -p switchboard --example conformance -- --addr 127.0.0.1:3000
@@ -54,7 +55,8 @@ struct Options {
     /// Windows of both ends, 9 to 15.
     #[arg(long, requires = "deflate", default_value_t = DeflateOptions::DEFAULT.server_max_window_bits)]
     deflate_window_bits: u8,
-    /// Answer with TLS as well as without it, with a certificate that is made at the start and signed by itself.
+    /// Answer with TLS as well as without it, with a certificate that is made at the start and signed by
+    /// itself.
     #[arg(long, conflicts_with = "mount")]
     tls: bool,
     /// As `--tls`, with the certificate of this file, in PEM.
@@ -63,8 +65,9 @@ struct Options {
     /// The key of that certificate.
     #[arg(long, requires = "tls_cert")]
     tls_key: Option<PathBuf>,
-    /// Serve through this framework instead of the library's own listener: `axum` by axum's own server, `hyper` the same by hyper, set up
-    /// so that it writes the names of headers with capitals, as the first WebSocket clients compare them.
+    /// Serve through this framework instead of the library's own listener: `axum` by axum's own server,
+    /// `hyper` the same by hyper, set up so that it writes the names of headers with capitals, as the first
+    /// WebSocket clients compare them.
     #[arg(long, value_parser = ["axum", "hyper"], overrides_with = "mount")]
     mount: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! How many connections there may be, in all and from one address.
+//! The limits on open connections: in total, and from one address.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -7,34 +7,35 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-/// Counts connections and refuses those that are too many.
+/// Counts connections and refuses those beyond a limit.
 #[derive(Debug)]
 pub(crate) struct ConnectionLimit {
     open: AtomicUsize,
     max: usize,
     max_per_address: usize,
-    /// Counted only where there is a bound. Taken when a connection comes or goes, never for a message.
+    /// Filled only if there is a limit for each address. Locked when a connection opens or closes, never for
+    /// a message.
     addresses: Mutex<HashMap<IpAddr, usize>>,
     emptied: Notify,
 }
 
-/// A connection's place, given back when dropped.
+/// One counted connection. Dropping it ends the count.
 pub(crate) struct Permit {
     limit: Arc<ConnectionLimit>,
-    /// Boxed, as few connections have more.
+    /// Boxed, because few connections have rare fields.
     rare: Option<Box<Rare>>,
 }
 
-/// What few connections have.
+/// Fields that few connections have.
 #[derive(Default)]
 struct Rare {
-    /// The address it is counted for.
+    /// The address that the connection is counted for.
     address: Option<IpAddr>,
-    /// The guard of the HTTP/2 stream that it is.
+    /// The guard of the HTTP/2 stream, if the connection is one.
     stream: Option<Box<dyn Send>>,
 }
 
-/// Which bound was met.
+/// The limit that was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
     Total,
@@ -49,7 +50,7 @@ impl Refusal {
         }
     }
 
-    /// Counts a connection that was refused.
+    /// Counts a refused connection.
     pub(crate) fn count(self) {
         metrics::counter!("switchboard_connections_refused_total", "reason" => self.as_str()).increment(1);
     }
@@ -66,24 +67,24 @@ impl ConnectionLimit {
         })
     }
 
-    /// Connections that are open.
+    /// The number of open connections.
     pub(crate) fn open(&self) -> usize {
         self.open.load(Ordering::Acquire)
     }
 
-    /// A place for one connection that was accepted.
+    /// Counts an accepted connection, or refuses it.
     pub(crate) fn enter(self: &Arc<Self>) -> Result<Permit, Refusal> {
         let (before, permit) = self.count();
         if before >= self.max { Err(Refusal::Total) } else { Ok(permit) }
     }
 
-    /// A place for what another server has let in: a request, or a connection that was upgraded. It is waited
-    /// for in the end, but not refused.
+    /// Counts a connection or request that another server accepted. It is never refused, but the shutdown
+    /// waits for it.
     pub(crate) fn guest(self: &Arc<Self>) -> Permit {
         self.count().1
     }
 
-    /// One more: how many there were before, and its place.
+    /// Counts one more connection. Returns the number before it and the permit.
     fn count(self: &Arc<Self>) -> (usize, Permit) {
         metrics::gauge!("switchboard_connections").increment(1.0);
         (self.open.fetch_add(1, Ordering::AcqRel), Permit { limit: Arc::clone(self), rare: None })
@@ -109,8 +110,7 @@ impl ConnectionLimit {
 }
 
 impl Permit {
-    /// Counts the connection for an address: its peer's, or its client's where a PROXY protocol header names
-    /// one.
+    /// Counts the connection for an address: the peer's, or the client's if a PROXY protocol header names it.
     pub(crate) fn count_for(&mut self, address: IpAddr) -> Result<(), Refusal> {
         if self.limit.max_per_address == usize::MAX {
             return Ok(());
@@ -126,7 +126,7 @@ impl Permit {
         Ok(())
     }
 
-    /// Keeps a stream of HTTP/2 counted as open.
+    /// Keeps an HTTP/2 stream counted as open.
     pub(crate) fn keep(&mut self, stream: impl Send + 'static) {
         self.rare.get_or_insert_default().stream = Some(Box::new(stream));
     }

@@ -1,10 +1,11 @@
-//! permessage-deflate on connections of workers ([RFC 7692](https://www.rfc-editor.org/rfc/rfc7692)).
+//! permessage-deflate on a worker's connections ([RFC 7692](https://www.rfc-editor.org/rfc/rfc7692)).
 //!
-//! Where the server takes no context over, a frame depends on nothing but the form that was agreed on: so a
-//! form is a framing of the hub, and a broadcast is compressed once for all whose outboxes have it. Where it
-//! does, a connection has a compressor of its own for what is sent to it alone. Broadcasts are compressed
-//! once even then: they refer to nothing before them, and the connection's compressor forgets what was before
-//! them in turn.
+//! Without context takeover a compressed frame depends only on the agreed options, its *form*. So each form
+//! is a framing of the hub, and a broadcast is compressed once for all outboxes of that form.
+//!
+//! With context takeover a connection has a compressor of its own, for messages to that client alone.
+//! Broadcasts are still compressed only once: a broadcast does not refer to earlier messages. The
+//! connection's compressor then forgets its context, because the client's window has changed.
 
 use std::cell::{Cell, RefCell};
 
@@ -15,7 +16,7 @@ use switchboard_websocket::{Opcode, Role};
 
 use super::framing::{self, deflate_form, number_of_form};
 
-/// What was agreed on with a client.
+/// The options that server and client agreed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Compression {
     form: u8,
@@ -23,8 +24,8 @@ pub struct Compression {
 }
 
 impl Compression {
-    /// Accepts an offer of the client's and names it in the answer; `None` where there is none that can be
-    /// kept.
+    /// Accepts an offer of the client and names it in the response. `None` if the server can keep none of the
+    /// offers.
     pub(crate) fn accept(upgrade: &mut Upgrade<'_>, options: Option<&DeflateOptions>) -> Option<Self> {
         let options = options?;
         let before = *upgrade;
@@ -42,7 +43,7 @@ impl Compression {
         Some(Self { form: number_of_form(parameters, options)?, parameters })
     }
 
-    /// The framing of packets for its outbox.
+    /// The framing of packets in the connection's outbox.
     pub(crate) fn framing(self) -> Framing {
         deflate_form(self.form)
     }
@@ -51,7 +52,7 @@ impl Compression {
         Inflater::new(Role::Server, self.parameters)
     }
 
-    /// What compresses what is sent to this client alone, where that has a context.
+    /// The compressor for messages to this client alone, if the connection has a context.
     pub(crate) fn own(self) -> Option<Box<OwnDeflater>> {
         if self.parameters.server_no_context_takeover {
             return None;
@@ -62,9 +63,9 @@ impl Compression {
     }
 }
 
-/// Appends a message as one frame that is compressed in a form.
+/// Appends a message as one frame, compressed in a form.
 pub(crate) fn write_frame(form: u8, out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
-    // A form that nobody agreed on is in no outbox.
+    // No outbox has a form that nobody agreed on.
     if let Some((parameters, options)) = framing::form(form) {
         Deflater::new(Role::Server, *parameters, options).encode_frame(out, opcode, payload, None);
     }
@@ -73,23 +74,23 @@ pub(crate) fn write_frame(form: u8, out: &mut Vec<u8>, opcode: Opcode, payload: 
 /// The compressor of one connection, with its context.
 pub(crate) struct OwnDeflater {
     deflater: RefCell<Deflater>,
-    /// Since [`release_unused`](Self::release_unused) was called last.
+    /// Whether anything was compressed since the last call of [`release_unused`](Self::release_unused).
     used: Cell<bool>,
 }
 
 impl OwnDeflater {
-    /// Appends a message as one frame. `outbox`: what it goes into.
+    /// Appends a message as one frame. `outbox` is the framing of the destination.
     pub(crate) fn encode_frame(&self, outbox: &Outbox, out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
         let mut deflater = self.deflater.borrow_mut();
         if outbox.take_shared() {
-            // The client's window moved on with what this compressor has not seen.
+            // The client's window has changed by messages that this compressor has not seen.
             deflater.forget();
         }
         deflater.encode_frame(out, opcode, payload, None);
         self.used.set(true);
     }
 
-    /// Gives its memory back if nothing was compressed since the last call.
+    /// Frees its memory if nothing was compressed since the last call.
     pub(crate) fn release_unused(&self) {
         if !self.used.replace(false) {
             self.deflater.borrow_mut().forget();
@@ -138,7 +139,7 @@ mod tests {
         outbox.note_shared();
         assert_eq!(encode(), first);
         assert_eq!(encode(), second);
-        // At rest it forgets too.
+        // An idle compressor forgets its context too.
         own.release_unused();
         assert!(own.deflater.borrow().holds_state());
         own.release_unused();

@@ -1,5 +1,5 @@
-//! All framings: how packets lie behind one another in an outbox. A framing of the hub is a number; this is
-//! the one list of what the numbers mean.
+//! The list of all framings. A framing says how packets follow one another in an outbox. The hub knows a
+//! framing only as a number; this file gives each number its meaning.
 
 use std::sync::OnceLock;
 
@@ -15,41 +15,42 @@ use super::deflate;
 /// Frames of RFC 6455.
 pub const WEBSOCKET: Framing = Framing { id: 0, separator: None };
 
-/// The payload of Engine.IO's polling: packets as text, with a separator between two.
+/// The payload of Engine.IO's polling: packets as text, with a separator between them.
 pub(crate) const PAYLOAD: Framing = Framing { id: 1, separator: Some(SEPARATOR) };
 
-/// Frames of the drafts hixie-75 and -76, which are text and nothing else.
+/// Frames of the drafts hixie-75 and -76, which are text only.
 pub(crate) const HIXIE: Framing = Framing { id: 2, separator: None };
 
-/// Messages as they are, end to end: for protocols that delimit their messages themselves.
+/// Messages one after another, with nothing added: for protocols that delimit their messages themselves.
 pub const BYTES: Framing = Framing { id: 3, separator: None };
 
 /// The first number of compressed frames: one number for each form of compression.
 const FIRST_DEFLATE: u8 = 64;
 
-/// Forms of compression that have a number: one for each window of each set of options. A connection that
-/// would need another goes without.
+/// The greatest number of forms of compression: one for each window of each set of options. A connection that
+/// would need one more goes without compression.
 const DEFLATE_FORMS: usize = 64;
 
-/// How messages are compressed, as far as it tells in their frames.
+/// The options of compression that change the frames.
 pub(super) type Form = (DeflateParameters, DeflateOptions);
 
-/// The forms of this process, each at its number, which is the same for all workers and servers: a connection
-/// may begin on one worker and go on on another. Forms come from options, not from clients, and none is ever
-/// taken away.
+/// The forms of this process, each at its index. All workers and servers share the list, because a connection
+/// may move from one worker to another. Forms come from the server's options, not from clients. A form is
+/// never removed.
 static FORMS: [OnceLock<Form>; DEFLATE_FORMS] = [const { OnceLock::new() }; DEFLATE_FORMS];
 
-/// Frames of RFC 6455, compressed in this form.
+/// Frames of RFC 6455, compressed in one form.
 pub(crate) fn deflate_form(form: u8) -> Framing {
     Framing { id: FIRST_DEFLATE + form, separator: None }
 }
 
-/// The form of a number. `None`: nobody has agreed on it.
+/// The form that a number stands for. `None`: nobody has agreed on it.
 pub(super) fn form(number: u8) -> Option<&'static Form> {
     FORMS.get(usize::from(number))?.get()
 }
 
-/// The number of a form. What does not tell in the frames is the same for all. `None`: there are too many.
+/// The number of a form. Options that do not change the frames are set to one value. `None`: the list is
+/// full.
 pub(super) fn number_of_form(parameters: DeflateParameters, options: &DeflateOptions) -> Option<u8> {
     let parameters = DeflateParameters {
         server_no_context_takeover: true,
@@ -65,7 +66,7 @@ pub(super) fn number_of_form(parameters: DeflateParameters, options: &DeflateOpt
     u8::try_from(at).ok()
 }
 
-/// A framing, told by its number.
+/// A framing, found by its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Layout {
     WebSocket,
@@ -89,32 +90,32 @@ impl Layout {
         }
     }
 
-    /// Whether binary messages can be written, if need be as text.
+    /// Whether the framing can carry binary messages, if need be as text.
     pub(crate) fn has_binary(self) -> bool {
         self != Layout::Hixie
     }
 }
 
-/// The framing in which a message to an outbox of this one goes as it is: compressed messages and others take
-/// turns as they like.
+/// The uncompressed framing that belongs to this one. Compressed and uncompressed messages may follow each
+/// other in any order.
 pub(crate) fn uncompressed(framing: Framing) -> Framing {
     if framing.id >= FIRST_DEFLATE { WEBSOCKET } else { framing }
 }
 
-/// Appends a text message, which is UTF-8, in a framing.
+/// Appends a text message in a framing. The text must be UTF-8.
 #[inline]
 pub(crate) fn write_text(framing: Framing, out: &mut Vec<u8>, text: &[u8]) {
     match Layout::of(framing) {
         Some(Layout::WebSocket) => encode_frame(out, Opcode::Text, text),
         Some(Layout::Payload | Layout::Bytes) => out.extend_from_slice(text),
-        // It is UTF-8: were it not, a byte of it could be taken for the end of the frame.
+        // The text is UTF-8. In other bytes, a byte could be taken for the end of the frame.
         Some(Layout::Hixie) => hixie::encode_text(out, &String::from_utf8_lossy(text)),
         Some(Layout::Deflate(form)) => deflate::write_frame(form, out, Opcode::Text, text),
         None => unknown(framing),
     }
 }
 
-/// Appends a binary message of Engine.IO in a framing: where there is only text, as base64.
+/// Appends a binary message of Engine.IO in a framing: as base64 if the framing carries only text.
 pub(crate) fn write_binary(framing: Framing, out: &mut Vec<u8>, bytes: &[u8]) {
     match Layout::of(framing) {
         Some(Layout::WebSocket) => encode_frame(out, Opcode::Binary, bytes),
@@ -130,8 +131,7 @@ pub(crate) fn write_binary(framing: Framing, out: &mut Vec<u8>, bytes: &[u8]) {
     }
 }
 
-/// A message in a framing that is not in the list is not written: a frame of another kind would break the
-/// peer's stream.
+/// Does not write a message in an unknown framing: a frame of another kind would break the peer's stream.
 #[cold]
 fn unknown(framing: Framing) {
     tracing::error!(?framing, "a message was not sent: there is no such framing");

@@ -1,5 +1,4 @@
-//! The byte stream below a WebSocket connection: one of our own listener's, or whatever an outer server has
-//! accepted.
+//! The byte stream of a WebSocket connection: a stream of our own listener, or of an outer server.
 
 use std::borrow::Cow;
 use std::io;
@@ -15,18 +14,17 @@ use tokio::net::TcpStream;
 use super::stream::{Detached, Stream};
 use crate::transport::connection_limit::Permit;
 
-/// A byte stream that anything can be below of.
+/// A byte stream of any kind.
 pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Send> Duplex for T {}
 
-/// A byte stream, driven on one worker, with its place among the connections, which is given back when the
-/// stream is closed.
+/// A byte stream on one worker, with its permit. Closing the stream releases the permit.
 pub(crate) enum Io {
-    /// One that our listener accepted, or a TCP stream that another server gave away.
+    /// A stream that our listener accepted, or a TCP stream that another server handed over.
     Own(Stream, #[expect(dead_code, reason = "held until the stream is dropped")] Permit),
-    /// Whatever another server has accepted. Boxed as a whole, so that one's own need no room for which of
-    /// the two it is.
+    /// Any other stream of another server. The whole stream is boxed, so that our own streams need no room
+    /// for a discriminant.
     Boxed(Box<(Pin<Box<dyn Duplex>>, Permit)>),
     /// The stream is closed.
     Closed,
@@ -43,34 +41,34 @@ impl Io {
         polled.map_ok(|()| buffer.filled().len())
     }
 
-    /// Whether nothing has come since a read took all there was. The task is woken then when something does.
-    /// `false` too where only a read finds that out.
+    /// Whether the last read took all bytes and none have come since. If so, the task is woken when bytes
+    /// come. `false` also if only a read can tell.
     #[inline]
     pub(crate) fn is_read_out(&self, cx: &mut Context<'_>) -> bool {
         matches!(self, Io::Own(Stream::Tcp(stream), _) if stream.poll_read_ready(cx).is_pending())
     }
 
-    /// Whether the peer has closed its end, as far as the reactor knows without reading.
+    /// Whether the peer has closed its end, as far as the reactor knows without a read.
     pub(crate) fn is_read_closed(&mut self) -> bool {
         matches!(self, Io::Own(stream, _) if stream.is_read_closed())
     }
 
-    /// Whether closing it is all that its end needs, once what is written is taken.
+    /// Whether it is enough to close the stream at its end, once the written bytes are taken.
     pub(crate) fn ends_when_closed(&self) -> bool {
         matches!(self, Io::Own(stream, _) if !stream.is_buffered())
     }
 
-    /// Has the kernel look after a peer that has no pings. A stream that another server accepted is that
-    /// server's to look after.
+    /// Asks the kernel to detect a dead peer, for protocols without pings. For a stream of another server
+    /// this is that server's task.
     pub(crate) fn keep_alive(&self) {
         if let Io::Own(stream, _) = self
             && let Err(error) = stream.keep_alive()
         {
-            tracing::debug!(%error, "a connection is not looked after");
+            tracing::debug!(%error, "keep-alive could not be turned on for a connection");
         }
     }
 
-    /// Writes where that needs no flush afterwards.
+    /// Writes, if the stream needs no flush after a write.
     pub(crate) fn poll_write_now(
         &mut self,
         cx: &mut Context<'_>,
@@ -114,11 +112,11 @@ impl Io {
     }
 }
 
-/// Bytes of one write to a stream that takes one slice at a time: one of HTTP/2 copies it, and makes frames
-/// of it.
+/// The greatest size, in bytes, of one write to a stream without vectored writes. An HTTP/2 stream copies the
+/// bytes into frames.
 const WRITE_UP_TO: usize = 64 << 10;
 
-/// As much of the slices as is written at once.
+/// Copies the slices, up to the size of one write.
 fn end_to_end<'a>(slices: &'a [io::IoSlice<'_>]) -> Cow<'a, [u8]> {
     match slices {
         [first, ..] if slices.len() == 1 || first.len() >= WRITE_UP_TO => {
@@ -135,32 +133,32 @@ fn end_to_end<'a>(slices: &'a [io::IoSlice<'_>]) -> Cow<'a, [u8]> {
     }
 }
 
-/// A byte stream on its way to the worker that will drive it, with what was read of it already.
+/// A byte stream on its way to its worker, with the bytes that were read from it already.
 pub(crate) struct Handover {
     pub(crate) io: HandoverIo,
     pub(crate) unread: Bytes,
 }
 
 pub(crate) enum HandoverIo {
-    /// Taken off one reactor, to be registered with another.
+    /// Removed from one reactor, to be registered with another.
     Own(Detached, Permit),
     Boxed(Pin<Box<dyn Duplex>>, Permit),
 }
 
 impl Handover {
-    /// Takes a stream off this thread's reactor.
+    /// Removes a stream from this thread's reactor.
     pub(crate) fn own(stream: impl Into<Stream>, unread: Bytes, permit: Permit) -> io::Result<Self> {
         Ok(Self { io: HandoverIo::Own(stream.into().detach()?, permit), unread })
     }
 
-    /// Takes apart what hyper gives after an upgrade: what our listener accepted and TCP is registered anew
-    /// with a worker, anything else (HTTP/2, another's TLS) keeps the reactor of the server that accepted it.
-    /// `guest`: its place, where our own listener has not given it one.
+    /// Takes apart hyper's upgraded connection. A stream of our listener, and any TCP stream, is registered
+    /// anew with a worker. Any other stream (HTTP/2, another server's TLS) keeps the reactor of the server
+    /// that accepted it. `guest` is its permit, if our own listener has not given it one.
     pub(crate) fn upgraded(upgraded: Upgraded, guest: Permit) -> io::Result<Self> {
         let upgraded = match upgraded.downcast::<TokioIo<super::rewind::Rewind>>() {
             Ok(parts) => {
                 let (stream, unread, permit) = parts.io.into_inner().into_parts();
-                // What hyper has read came before what was not read again yet.
+                // The bytes in hyper's buffer came before the bytes that are still to be read again.
                 return Self::own(stream, join(parts.read_buf, unread), permit);
             }
             Err(upgraded) => upgraded,

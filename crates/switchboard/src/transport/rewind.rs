@@ -1,4 +1,4 @@
-//! A stream with the first bytes put back in front, and a time for its peer to take what is written.
+//! A stream whose first bytes are put back, and a time limit for the peer to take written bytes.
 
 use std::io;
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use tokio::time::Sleep;
 use super::connection_limit::Permit;
 use super::stream::Stream;
 
-/// A stream whose first bytes were read already, and are read again.
+/// A stream whose first bytes were read already and are read again.
 pub(crate) struct Rewind {
     unread: Bytes,
     stream: Stream,
@@ -20,7 +20,7 @@ pub(crate) struct Rewind {
     write_deadline: Option<WriteDeadline>,
 }
 
-/// Ends a connection whose peer takes nothing of what is written to it.
+/// Ends a connection whose peer takes none of the written bytes.
 struct WriteDeadline {
     timeout: Duration,
     /// Runs while a write waits.
@@ -45,7 +45,7 @@ impl Rewind {
         Self { unread, stream, permit, write_deadline: None }
     }
 
-    /// The same, whose writes fail when the peer takes nothing of them for this time.
+    /// The same, with writes that fail if the peer takes no bytes for this time.
     pub(crate) fn with_write_timeout(mut self, timeout: Duration) -> Self {
         self.write_deadline = Some(WriteDeadline { timeout, timer: None });
         self

@@ -1,5 +1,4 @@
-//! The byte streams that our own listener accepts: what a connection is read from and written to, on one
-//! worker's reactor.
+//! The byte streams that our own listener accepts. Each belongs to the reactor of one worker.
 
 use std::io;
 use std::net::TcpStream as StdTcpStream;
@@ -14,31 +13,31 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::tls::{DetachedTls, TlsStream};
 
-/// How long a peer without pings may be silent before its kernel is asked.
+/// How long a peer without pings may be silent before the kernel probes it.
 const SILENCE: Duration = Duration::from_secs(60);
 
 /// A byte stream that our listener accepted.
 pub(crate) enum Stream {
     /// Plain TCP.
     Tcp(TcpStream),
-    /// A plain Unix-domain socket. Boxed, so that those of TCP need no room for which of the two they are.
+    /// A plain Unix-domain socket. Boxed, so that TCP streams need no room for the discriminant.
     Unix(Box<UnixStream>),
-    /// TLS over one of the others. Boxed: it is larger, and fewer servers end TLS than leave it to a proxy.
+    /// TLS over one of the others. Boxed, because it is larger, and most servers leave TLS to a proxy.
     Tls(Box<TlsStream>),
 }
 
 impl Stream {
-    /// Whether what is written may wait to be flushed.
+    /// Whether written bytes may wait for a flush.
     pub(crate) fn is_buffered(&self) -> bool {
         matches!(self, Self::Tls(_))
     }
 
-    /// Whether HTTP/2 was agreed on in a TLS handshake.
+    /// Whether the TLS handshake agreed on HTTP/2.
     pub(crate) fn speaks_http2(&self) -> bool {
         matches!(self, Self::Tls(stream) if stream.speaks_http2())
     }
 
-    /// Whether the peer has closed its end, as far as the reactor knows without reading.
+    /// Whether the peer has closed its end, as far as the reactor knows without a read.
     pub(crate) fn is_read_closed(&self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
         let ready = match self {
@@ -52,7 +51,7 @@ impl Stream {
         }
     }
 
-    /// Has the kernel find out whether a silent peer is there, for protocols that have no pings.
+    /// Asks the kernel to find out whether a silent peer is still there, for protocols without pings.
     pub(crate) fn keep_alive(&self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => {
@@ -60,13 +59,13 @@ impl Stream {
                     TcpKeepalive::new().with_time(SILENCE).with_interval(SILENCE / 6).with_retries(3);
                 SockRef::from(stream).set_tcp_keepalive(&probes)
             }
-            // The kernel knows the ends of its own sockets.
+            // The kernel knows both ends of a Unix-domain socket.
             Self::Unix(_) => Ok(()),
             Self::Tls(stream) => stream.keep_alive(),
         }
     }
 
-    /// Takes it off this thread's reactor.
+    /// Removes the stream from this thread's reactor.
     pub(crate) fn detach(self) -> io::Result<Detached> {
         Ok(match self {
             Self::Tcp(stream) => Detached::Tcp(stream.into_std()?),
@@ -114,11 +113,11 @@ impl From<UnixStream> for Stream {
     }
 }
 
-/// A write up to this length is taken whole by nearly every socket that takes anything.
+/// Nearly every socket that takes any bytes takes a whole write of up to this length.
 const SHORT_WRITE: usize = 4096;
 
-/// One slice is cheaper to write as such. Where it is short, the socket is tried first: whether it takes more
-/// need not be asked, and no waker left, before it has refused.
+/// Writes one slice without a vectored write, which is cheaper. For a short slice it tries the socket first:
+/// before the socket has refused, there is no need to ask whether it is ready or to leave a waker.
 #[inline]
 fn poll_write_one(stream: &mut TcpStream, cx: &mut Context<'_>, slice: &[u8]) -> Poll<io::Result<usize>> {
     if slice.len() <= SHORT_WRITE {
@@ -175,7 +174,7 @@ impl AsyncWrite for Stream {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            // The kernel's sockets have no buffer of their own here.
+            // The kernel's sockets have no buffer in this process.
             Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())),
             Self::Tls(stream) => Pin::new(&mut **stream).poll_flush(cx),
         }

@@ -1,5 +1,5 @@
-//! How packets are framed on a WebSocket connection: by RFC 6455, compressed or not, or by the drafts hixie-75
-//! and -76, whose frames are text only.
+//! The framing of packets on a WebSocket connection: by RFC 6455, with or without compression, or by the
+//! drafts hixie-75 and -76, whose frames are text only.
 
 use super::deflate::{Compression, OwnDeflater};
 use super::framing::{HIXIE, WEBSOCKET, write_binary, write_text};
@@ -7,21 +7,21 @@ use switchboard_hub::{Framing, Outbox};
 use switchboard_websocket::drafts::{AnyDecoder, hixie};
 use switchboard_websocket::{CloseCode, Decoder, Limits, Opcode, Role, encode_close, encode_frame};
 
-/// What was agreed on in the handshake of a WebSocket connection.
+/// The framing and compression that the WebSocket handshake agreed on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Wire {
     /// RFC 6455, or a draft with the same frames.
     #[default]
     Rfc6455,
-    /// The same with compressed messages.
+    /// RFC 6455 with compressed messages.
     Deflate(Compression),
     /// The drafts hixie-75 and -76: text only, and no pings.
     Hixie(hixie::Version),
 }
 
 impl Wire {
-    /// How packets are framed on the connection: for [`Outbox::new`].
+    /// The framing of the connection's packets, for [`Outbox::new`].
     pub fn framing(self) -> Framing {
         match self {
             Wire::Rfc6455 => WEBSOCKET,
@@ -40,12 +40,12 @@ impl Wire {
         }
     }
 
-    /// Whether messages may come in fewer bytes than they have.
+    /// Whether a message may arrive in fewer bytes than its length.
     pub(crate) fn is_compressed(self) -> bool {
         matches!(self, Wire::Deflate(_))
     }
 
-    /// What compresses what is sent to one client alone, where that has a context.
+    /// The compressor for messages to this client alone, if the connection has a context.
     pub(crate) fn own_deflater(self) -> Option<Box<OwnDeflater>> {
         match self {
             Wire::Deflate(compression) => compression.own(),
@@ -53,7 +53,8 @@ impl Wire {
         }
     }
 
-    /// The same without compression: messages that go as they are may stand among others at any time.
+    /// The same wire without compression: uncompressed messages may stand between compressed ones at any
+    /// time.
     pub(crate) fn uncompressed(self) -> Self {
         match self {
             Wire::Deflate(_) => Wire::Rfc6455,
@@ -61,22 +62,22 @@ impl Wire {
         }
     }
 
-    /// Appends a close. The drafts' has neither code nor reason.
+    /// Appends a close. In the drafts a close has neither code nor reason.
     pub(crate) fn encode_close(self, out: &mut Vec<u8>, code: Option<CloseCode>, reason: &str) {
         match (self, code) {
             (Wire::Rfc6455 | Wire::Deflate(_), Some(code)) => encode_close(out, None, code, reason),
             (Wire::Rfc6455 | Wire::Deflate(_), None) => encode_frame(out, Opcode::Close, &[]),
-            // Where it means nothing, it is a frame to be skipped.
+            // Peers that do not know this frame skip it.
             (Wire::Hixie(_), _) => hixie::encode_close(out),
         }
     }
 
-    /// Whether a peer answers a ping.
+    /// Whether the peer answers a ping.
     pub(crate) fn has_pings(self) -> bool {
         !matches!(self, Wire::Hixie(_))
     }
 
-    /// Whether a peer answers a close, other than by the end of the connection.
+    /// Whether the peer answers a close, other than by the end of the connection.
     pub(crate) fn answers_closes(self) -> bool {
         self != Wire::Hixie(hixie::Version::Hixie75)
     }

@@ -1,4 +1,5 @@
-//! `allow_request`: at once and in time, refusals of any kind, values for the session; and what an endpoint adds to its answers.
+//! `allow_request`: at once and in time, refusals of any kind, values for the session; and what an endpoint
+//! adds to its answers.
 
 use std::sync::{Arc, Mutex};
 

@@ -1,4 +1,5 @@
-//! What requests are answered that clients send in their own ways: paths, queries, files, subprotocols, slow bodies; and checks that panic.
+//! What requests are answered that clients send in their own ways: paths, queries, files, subprotocols, slow
+//! bodies; and checks that panic.
 
 use std::sync::Arc;
 use std::time::Duration;

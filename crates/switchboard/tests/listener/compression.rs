@@ -29,7 +29,8 @@ enum Way {
 
 const WAYS: [Way; 4] = [Way::Listener, Way::Hyper, Way::Http2, Way::Mounted];
 
-/// Socket.IO whose event `say` has texts sent back, compressed or not as its flags are; with `cast` they are sent to all.
+/// Socket.IO whose event `say` has texts sent back, compressed or not as its flags are; with `cast` they are
+/// sent to all.
 async fn start(builder: Builder) -> (Server, SocketAddr) {
     let server = Server::start(builder).await;
     let root = server.io.root();

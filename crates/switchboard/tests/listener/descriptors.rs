@@ -12,7 +12,8 @@ use crate::harness::{Client, DEADLINE, Server, eventually, metric, upgrade};
 
 const DESCRIPTORS: u64 = 48;
 
-/// Not a test: the process that [`a_server_out_of_descriptors_waits_and_goes_on`] starts. It serves until its standard input ends.
+/// Not a test: the process that [`a_server_out_of_descriptors_waits_and_goes_on`] starts. It serves until its
+/// standard input ends.
 #[tokio::test]
 #[ignore = "the other process of a test"]
 async fn serve_with_few_descriptors() {

@@ -1,4 +1,5 @@
-//! Clients of the drafts before RFC 6455, and Flash players: what they send, byte for byte, and what they are answered.
+//! Clients of the drafts before RFC 6455, and Flash players: what they send, byte for byte, and what they are
+//! answered.
 
 use std::time::Duration;
 
@@ -374,7 +375,8 @@ async fn clients_that_have_no_pings_are_not_pinged_nor_cut_for_it() {
         .expect("the options are good")
         .on_message(|socket, message| socket.send(message));
     let mut silent = connected(&server, "/pinged").await;
-    // One that has pings and does not answer them is cut, twice one after the other, while the other is left in peace.
+    // One that has pings and does not answer them is cut, twice one after the other, while the other is left
+    // in peace.
     for _ in 0..2 {
         let mut deaf = server.send(upgrade("/pinged")).await;
         deaf.until(b"\x89\x00").await;

@@ -170,7 +170,8 @@ async fn what_axum_accepted_is_closed_by_a_shutdown_too() {
     engine.until("}").await;
     let open = connect(get(POLLING, "connection: close")).await.rest().await;
     let mut poll = connect(get(&format!("{POLLING}&sid={}", session_id(&open)), "connection: close")).await;
-    // The poll has arrived when another one overlaps, which would close the session; a POST that is answered behind it does not.
+    // The poll has arrived when another one overlaps, which would close the session; a POST that is answered
+    // behind it does not.
     let post =
         crate::harness::post(&format!("{POLLING}&sid={}", session_id(&open)), "connection: close", "3");
     connect(post).await.rest().await;

@@ -174,7 +174,8 @@ pub(crate) fn recorder() -> &'static PrometheusHandle {
     RECORDER.get_or_init(|| PrometheusBuilder::new().install_recorder().expect("there is no other recorder"))
 }
 
-/// The value of a metric, all that have these labels together. The tests of this program share it: it grows, but by how much is not said.
+/// The value of a metric, all that have these labels together. The tests of this program share it: it grows,
+/// but by how much is not said.
 pub(crate) fn metric(name: &str, label: &str) -> f64 {
     let rendered = recorder().render();
     let lines = rendered.lines().filter(|line| {

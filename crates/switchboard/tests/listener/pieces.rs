@@ -6,7 +6,8 @@ use tokio::time::timeout;
 
 use crate::harness::{DEADLINE, Server, upgrade};
 
-/// Messages of many lengths, about pieces and buffers of all sizes, 4 MiB and more in all; each says which it is.
+/// Messages of many lengths, about pieces and buffers of all sizes, 4 MiB and more in all; each says which it
+/// is.
 fn messages() -> Vec<String> {
     let lengths =
         [0, 1, 125, 126, 1000, 4096, 16_384, 16_389, 31_000, 32_767, 32_768, 65_160, 65_536, 200_000];

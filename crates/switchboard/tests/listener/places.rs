@@ -1,4 +1,5 @@
-//! How many connections there may be, and that each holds its place exactly as long as it is open, whichever way it went.
+//! How many connections there may be, and that each holds its place exactly as long as it is open, whichever
+//! way it went.
 
 use switchboard::{ListenerOptions, Switchboard};
 

@@ -1,4 +1,5 @@
-//! Protocols of one's own at the door: answers in pieces, exchanges with a worker, decisions that take time, on every way in.
+//! Protocols of one's own at the door: answers in pieces, exchanges with a worker, decisions that take time,
+//! on every way in.
 
 use std::future::ready;
 use std::rc::Rc;

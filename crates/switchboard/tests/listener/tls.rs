@@ -1,4 +1,5 @@
-//! TLS on our own listener: what goes through, and what does not. What clients are shown is in [`certificates`](super::certificates).
+//! TLS on our own listener: what goes through, and what does not. What clients are shown is in
+//! [`certificates`](super::certificates).
 
 use std::time::Duration;
 

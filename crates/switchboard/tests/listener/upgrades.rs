@@ -1,4 +1,5 @@
-//! Upgrades to WebSocket: first on a connection (the fast path), or later on one that is kept (by way of hyper).
+//! Upgrades to WebSocket: first on a connection (the fast path), or later on one that is kept (by way of
+//! hyper).
 
 use switchboard::{Switchboard, WebSocketOptions};
 use tokio::io::AsyncWriteExt;
@@ -117,7 +118,8 @@ async fn a_probe_reaches_its_session_from_whichever_worker_accepts_it() {
     }
 }
 
-/// Requests that begin a conversation, each with the status that it is answered with, `h2c` being an offer that need not be heard.
+/// Requests that begin a conversation, each with the status that it is answered with, `h2c` being an offer
+/// that need not be heard.
 fn beginnings() -> Vec<(String, u16)> {
     let polling = "/socket.io/?EIO=4&transport=polling";
     let h2c = "connection: Upgrade, HTTP2-Settings, close\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAoAAAAAIAAAAA";

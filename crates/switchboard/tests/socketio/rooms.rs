@@ -4,7 +4,8 @@ use switchboard::{BroadcastOperator, Data, DisconnectReason, Namespace, Socket, 
 
 use crate::harness::{Client, Server, log, soon};
 
-/// Twelve clients, enough to be on all workers; the n-th is in rooms `even` or `odd`, `low` (below 6) and `all`.
+/// Twelve clients, enough to be on all workers; the n-th is in rooms `even` or `odd`, `low` (below 6) and
+/// `all`.
 struct Crowd {
     server: Server,
     clients: Vec<Client>,

@@ -7,13 +7,13 @@ use super::heartbeat::HeartbeatAction;
 use super::upgrade::UpgradeRefused;
 use super::{Ending, Heartbeat, Life, Received, Transport, Version, nanos};
 
-/// One session at the client's end, from the server's open packet on.
+/// One session at the client's end. It begins with the server's open packet.
 ///
 /// Call [`poll`](Self::poll) after every other call, until it answers `None`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientSession {
     heartbeat: Heartbeat,
-    /// When the upgrade under way fails, in nanoseconds.
+    /// The time when the upgrade fails, in nanoseconds.
     upgrade_until: u64,
     upgrade: Upgrade,
     version: Version,
@@ -30,12 +30,12 @@ enum Upgrade {
     Opening,
     /// The probe is sent.
     Probing,
-    /// The probe was answered. No new request is made; the old ones have to return.
+    /// The probe was answered. No new request is made, and the pending ones must return.
     Pausing,
     Done,
 }
 
-/// What [`ClientSession::poll`] asks for.
+/// The action that [`ClientSession::poll`] asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ClientAction {
     /// Send a GET. When it is answered, handle its packets, then call [`ClientSession::on_get_answer`].
@@ -48,18 +48,18 @@ pub enum ClientAction {
     SendPing,
     /// The server is silent: close the session as [`Immediate`](Ending::Immediate), with `ping timeout`.
     PingTimedOut,
-    /// Send [`Packet::Upgrade`] by the new connection. It is the session's from now on, and the
-    /// queue goes there.
+    /// Send [`Packet::Upgrade`] by the new connection. The connection is now the session's, and the queue
+    /// goes there.
     Upgrade,
-    /// The upgrade did not succeed in time: close the new connection. The session stays on polling.
+    /// The upgrade took too long: close the new connection. The session stays on polling.
     ProbeTimedOut,
-    /// The session is over. On polling, send [`Packet::Close`] in a last POST; on WebSocket, close
-    /// the connection. Close a connection that probes.
+    /// The session is over. On polling, send [`Packet::Close`] in a last POST; on WebSocket, close the
+    /// connection. If a connection probes, close it too.
     Close,
 }
 
 impl ClientSession {
-    /// A session that begins on polling. `interval` and `timeout` are those of the open packet.
+    /// A session that begins on polling. `interval` and `timeout` come from the open packet.
     pub fn polling(now: Duration, version: Version, interval: Duration, timeout: Duration) -> Self {
         Self::new(now, version, interval, timeout, Transport::Polling)
     }
@@ -136,7 +136,7 @@ impl ClientSession {
             _ => self.heartbeat.on_packet(now),
         }
         match packet {
-            // What comes after a close of this end's own is not the application's.
+            // After this end's close, the application gets no more messages.
             Packet::Message(_) | Packet::Binary(_) if self.life == Life::Open => Received::Deliver,
             _ => Received::Nothing,
         }
@@ -144,11 +144,11 @@ impl ClientSession {
 
     // The upgrade.
 
-    /// Begins an upgrade: open a connection, and call [`on_probe_open`](Self::on_probe_open) when it
-    /// is there. All of the upgrade may take `timeout`.
+    /// Begins an upgrade. Open a connection, and call [`on_probe_open`](Self::on_probe_open) when it is open.
+    /// The whole upgrade may take `timeout`.
     ///
     /// # Errors
-    /// [`UpgradeRefused`] where one is under way or done, or the session is closed.
+    /// [`UpgradeRefused`] if an upgrade is under way or done, or if the session is closed.
     pub fn start_probe(&mut self, now: Duration, timeout: Duration) -> Result<(), UpgradeRefused> {
         match self.upgrade {
             _ if self.life != Life::Open => Err(UpgradeRefused::Closed),
@@ -162,8 +162,8 @@ impl ClientSession {
         }
     }
 
-    /// The new connection is open. `true`: send [`Packet::Ping`] with `probe` there. `false`: it came
-    /// too late, close it.
+    /// The new connection is open. `true`: send [`Packet::Ping`] with `probe` there. `false`: it opened too
+    /// late, close it.
     pub fn on_probe_open(&mut self) -> bool {
         let in_time = self.upgrade == Upgrade::Opening && self.life != Life::Closed;
         if in_time {
@@ -172,8 +172,8 @@ impl ClientSession {
         in_time
     }
 
-    /// A packet came by the new connection. `false`: the probe has failed, close the connection. The
-    /// session stays on polling.
+    /// A packet came by the new connection. `false`: the probe has failed, close the connection. The session
+    /// stays on polling.
     pub fn on_probe_packet(&mut self, packet: &Packet<'_>) -> bool {
         if self.upgrade == Upgrade::Probing && *packet == Packet::Pong("probe") {
             self.upgrade = Upgrade::Pausing;
@@ -183,7 +183,7 @@ impl ClientSession {
         false
     }
 
-    /// The new connection is gone before the session was on it.
+    /// The new connection was lost before the session moved to it.
     pub fn on_probe_lost(&mut self) {
         if self.upgrade != Upgrade::Done {
             self.upgrade = Upgrade::None;
@@ -192,10 +192,9 @@ impl ClientSession {
 
     // The end.
 
-    /// Closes the session. After an [orderly](Ending::Orderly) close the queue is still sent, and an
-    /// upgrade whose probe was answered ends first: [`poll`](Self::poll) goes on until
-    /// [`ClientAction::Close`].
-    /// After any other the session is over: close its connections.
+    /// Closes the session. After an [orderly](Ending::Orderly) close the queue is still sent. If a probe was
+    /// answered, the upgrade ends first. Call [`poll`](Self::poll) until it returns [`ClientAction::Close`].
+    /// After any other close the session is over: close its connections.
     pub fn close(&mut self, how: Ending) {
         match how {
             Ending::Orderly if self.life == Life::Open => self.life = Life::Closing,
@@ -212,7 +211,7 @@ impl ClientSession {
 
     // Time.
 
-    /// What there is to do now.
+    /// The next action.
     pub fn poll(&mut self, now: Duration, queue_is_empty: bool) -> Option<ClientAction> {
         if self.life == Life::Closed {
             return None;
@@ -234,8 +233,8 @@ impl ClientSession {
         }
     }
 
-    /// While polling pauses no packet is under way by it, in either direction, once both requests
-    /// have returned.
+    /// While polling pauses: once both requests have returned, polling has no packet under way in either
+    /// direction.
     fn poll_pausing(&mut self) -> Option<ClientAction> {
         if self.get || self.post {
             return None;
@@ -267,7 +266,7 @@ impl ClientSession {
         matches!(self.upgrade, Upgrade::Opening | Upgrade::Probing | Upgrade::Pausing)
     }
 
-    /// When to call [`poll`](Self::poll) at the latest. `None`: the session is over.
+    /// The latest time for the next call of [`poll`](Self::poll). `None`: the session is over.
     pub fn deadline(&self) -> Option<Duration> {
         if self.life == Life::Closed {
             return None;

@@ -1,4 +1,4 @@
-//! Heartbeats: how either end notices that the other is gone. Protocol 4, section "Heartbeat".
+//! Heartbeats: each end detects with them that the other end is gone. Protocol 4, section "Heartbeat".
 
 use std::time::Duration;
 
@@ -6,14 +6,13 @@ use super::nanos;
 
 /// The heartbeat of one session, at either end.
 ///
-/// Times count from a moment that the caller chooses, the same for every call. Call
-/// [`poll`](Self::poll) at [`deadline`](Self::deadline), or a little later: a worker's timer wheel
-/// may be coarse.
+/// Times count from a moment that the caller chooses, the same for every call. Call [`poll`](Self::poll) at
+/// [`deadline`](Self::deadline) or a little later. A worker's timer wheel may be coarse.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Heartbeat {
-    /// When there is something to do next, in nanoseconds.
+    /// The time of the next action, in nanoseconds.
     deadline: u64,
-    /// In milliseconds, as is `timeout`.
+    /// In milliseconds, like `timeout`.
     interval: u32,
     timeout: u32,
     phase: Phase,
@@ -25,18 +24,18 @@ enum Phase {
     Resting,
     /// A pong is due by the deadline.
     Awaiting,
-    /// As `Awaiting`, and another packet has put the deadline off.
+    /// Like `Awaiting`, after another packet has moved the deadline.
     Extended,
-    /// The other end pings, by the deadline at the latest.
+    /// The other end sends pings, the next one by the deadline.
     Listening,
-    /// The deadline has passed without a sign of life.
+    /// The deadline has passed, and the other end was silent.
     Dead,
 }
 
-/// What [`Heartbeat::poll`] asks for.
+/// The action that [`Heartbeat::poll`] asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum HeartbeatAction {
-    /// Nothing before [`Heartbeat::deadline`].
+    /// Do nothing before [`Heartbeat::deadline`].
     None,
     /// Send a ping, without data.
     SendPing,
@@ -45,18 +44,18 @@ pub(super) enum HeartbeatAction {
 }
 
 impl Heartbeat {
-    /// The end that pings: the server of protocol 4. The first ping is due after `interval`, each
-    /// further one `interval` after a pong, and a pong within `timeout` of its ping.
+    /// The end that sends pings: the server of protocol 4. The first ping is due after `interval`, and each
+    /// further one `interval` after a pong. A pong is due within `timeout` after its ping.
     ///
-    /// Both are kept in whole milliseconds, at least one and at most 49 days.
+    /// Both times are kept in whole milliseconds, at least one and at most 49 days.
     pub(super) fn pinging(now: Duration, interval: Duration, timeout: Duration) -> Self {
         let mut heartbeat = Self::new(interval, timeout, Phase::Resting);
         heartbeat.deadline = after(now, heartbeat.interval);
         heartbeat
     }
 
-    /// The end that is pinged: the client of protocol 4, the server of protocol 3. A ping is due
-    /// within `interval` and `timeout` together.
+    /// The end that receives pings: the client of protocol 4, the server of protocol 3. A ping is due within
+    /// the sum of `interval` and `timeout`.
     pub(super) fn listening(now: Duration, interval: Duration, timeout: Duration) -> Self {
         let mut heartbeat = Self::new(interval, timeout, Phase::Listening);
         heartbeat.on_ping(now);
@@ -67,12 +66,12 @@ impl Heartbeat {
         Self { deadline: 0, interval: millis(interval), timeout: millis(timeout), phase }
     }
 
-    /// When to call [`poll`](Self::poll). Every `on_…` method may change it.
+    /// The time for the next call of [`poll`](Self::poll). Every `on_…` method may change it.
     pub(super) fn deadline(&self) -> Duration {
         Duration::from_nanos(self.deadline)
     }
 
-    /// What there is to do now. After `TimedOut` the answer stays that.
+    /// The next action. After `TimedOut` the answer stays `TimedOut`.
     pub(super) fn poll(&mut self, now: Duration) -> HeartbeatAction {
         if nanos(now) < self.deadline {
             return HeartbeatAction::None;
@@ -86,21 +85,21 @@ impl Heartbeat {
         HeartbeatAction::TimedOut
     }
 
-    /// Whether a ping was sent that no packet at all has followed yet: then [`on_packet`](Self::on_packet)
-    /// is to be called.
+    /// Whether a ping was sent and no packet has come since. If so, call [`on_packet`](Self::on_packet) for
+    /// the next packet.
     #[inline]
     pub(super) fn awaits_packet(&self) -> bool {
         self.phase == Phase::Awaiting
     }
 
-    /// Whether the other end has been silent for too long at `now`, so that [`poll`](Self::poll)
-    /// would answer `TimedOut`.
+    /// Whether the other end has been silent for too long at `now`. [`poll`](Self::poll) would then return
+    /// `TimedOut`.
     pub(super) fn is_overdue(&self, now: Duration) -> bool {
         self.phase != Phase::Resting && nanos(now) >= self.deadline
     }
 
-    /// Excuses a silence that this end has caused because it did not read. The pinging end pings again
-    /// at the next [`poll`](Self::poll): the other end waits for pings, too.
+    /// Excuses a silence that this end caused, because it did not read. The end that sends pings sends the
+    /// next one at the next [`poll`](Self::poll), because the other end waits for pings too.
     pub(super) fn excuse(&mut self, now: Duration) {
         match self.phase {
             Phase::Awaiting | Phase::Extended => {
@@ -112,7 +111,7 @@ impl Heartbeat {
         }
     }
 
-    /// This end reads again after a pause. A pong that is awaited has its whole time from now on.
+    /// This end reads again after a pause. An awaited pong has its whole time from now on.
     pub(super) fn resume(&mut self, now: Duration) {
         match self.phase {
             Phase::Awaiting => {
@@ -124,16 +123,16 @@ impl Heartbeat {
         }
     }
 
-    /// A pong came. One that nobody asked for changes nothing.
+    /// A pong came. A pong without a ping changes nothing.
     ///
-    /// The next ping is due `interval` after it, but not later than `interval` and half of `timeout`
-    /// after the ping it answers: the other end gives up `interval` and `timeout` after a ping, which
-    /// a slow pong must not use up.
+    /// The next ping is due `interval` after it, but not later than `interval` and half of `timeout` after
+    /// the answered ping. The other end gives up `interval` and `timeout` after a ping, and a slow pong must
+    /// not use up that time.
     pub(super) fn on_pong(&mut self, now: Duration) {
         let (interval, timeout) = (millis_to_nanos(self.interval), millis_to_nanos(self.timeout));
         let latest = match self.phase {
             Phase::Awaiting => self.deadline.saturating_sub(timeout / 2).saturating_add(interval),
-            // The ping went out at most twice the time-out before the deadline.
+            // The ping was sent at most twice the time-out before the deadline.
             Phase::Extended => self.deadline.saturating_sub(timeout + timeout / 2).saturating_add(interval),
             Phase::Resting | Phase::Listening | Phase::Dead => return,
         };
@@ -141,14 +140,14 @@ impl Heartbeat {
         self.deadline = after(now, self.interval).min(latest).max(nanos(now));
     }
 
-    /// A ping came. At the pinging end that is an error of the client's, and changes nothing here.
+    /// A ping came. At the end that sends pings this is the client's error, and changes nothing here.
     pub(super) fn on_ping(&mut self, now: Duration) {
         if self.phase == Phase::Listening {
             self.deadline = after(now, self.interval.saturating_add(self.timeout));
         }
     }
 
-    /// Any other packet came. The first one while a pong is awaited starts its time-out anew: the
+    /// Another packet came. The first one while a pong is awaited restarts the time-out once, because the
     /// pong may be queued behind a large message. Node does so since engine.io 6.6.5.
     #[inline]
     pub(super) fn on_packet(&mut self, now: Duration) {

@@ -7,7 +7,7 @@ use super::heartbeat::HeartbeatAction;
 use super::upgrade::{Upgrade, UpgradeAction, UpgradeRefused, UpgradeStep};
 use super::{Ending, Heartbeat, Life, Received, Transport, Version, nanos};
 
-/// How long a session that the server has closed waits for the polls that fetch its queue and the close.
+/// How long a closed session waits for the polls that fetch its queue and the close.
 const LINGER: Duration = Duration::from_secs(30);
 
 /// One session at the server's end.
@@ -15,7 +15,7 @@ const LINGER: Duration = Duration::from_secs(30);
 pub struct ServerSession {
     heartbeat: Heartbeat,
     upgrade: Upgrade,
-    /// When a session that is closing waits no more, in nanoseconds.
+    /// The time when a closing session stops waiting, in nanoseconds.
     linger_until: u64,
     version: Version,
     life: Life,
@@ -25,26 +25,26 @@ pub struct ServerSession {
     paused: bool,
 }
 
-/// The POST of a session: there is one at a time.
+/// The POST of a session. There is at most one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Post {
     None,
-    /// Its head has come, its body has not.
+    /// Its head has come, but not its body.
     Arriving,
     /// Its packets are being handled.
     Handled,
-    /// Its packets were handled. It is answered when the session reads again.
+    /// Its packets were handled. It is answered when the session takes input again.
     Held,
 }
 
-/// Whether a request belongs to a session, and may do what it asks for.
+/// Whether a request belongs to a session and is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Admission {
-    /// It may. A GET waits from now on for [`ServerSession::answer_get`]; the packets of a POST are
+    /// The request is allowed. A GET now waits for [`ServerSession::answer_get`]. The packets of a POST are
     /// to be handled.
     Accept,
-    /// Another request of its kind is under way. Answer 400 with nothing, and close the session as
-    /// [`Immediate`](Ending::Immediate).
+    /// Another request of the same method is under way. Answer 400 with an empty body, and close the session
+    /// as [`Immediate`](Ending::Immediate).
     Overlap,
     /// The session is on another transport: error code 3. The session goes on.
     WrongTransport,
@@ -52,44 +52,44 @@ pub enum Admission {
     Unknown,
 }
 
-/// What the GET that waited is answered with.
+/// The answer to the waiting GET.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum GetAnswer {
     /// The whole queue.
     Packets,
-    /// A noop alone.
+    /// Only a noop.
     Noop,
-    /// A close alone.
+    /// Only a close.
     Close,
-    /// A noop and a close: the session was closed before the GET came. So Node words it.
+    /// A noop and a close: the session was closed before the GET came. Node answers in the same way.
     NoopAndClose,
 }
 
-/// What closing a session comes to.
+/// The effect of closing a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Closing {
-    /// Nothing: it was closed before.
+    /// None: the session was closed before.
     None,
-    /// It goes on without its application until polls have fetched the queue and the close.
+    /// The session goes on without its application until polls have fetched the queue and the close.
     Lingers,
-    /// It is over. The GET that waits, if one does, gets this answer.
+    /// The session is over. A waiting GET gets this answer.
     Over(Option<GetAnswer>),
 }
 
-/// How to answer a packet of a connection that probes.
+/// The next step for a packet of a connection that probes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ProbeStep {
-    /// Answer there: [`Packet::Pong`] with `probe`. Then call [`ServerSession::poll`].
+    /// Answer [`Packet::Pong`] with `probe` there. Then call [`ServerSession::poll`].
     SendPong,
-    /// The session is on this connection now. A GET that waits is answered with a noop, a POST that
-    /// is held as usual; the queue goes out here. If the session [is over](ServerSession::is_over)
-    /// now, close the connection behind that.
+    /// The session moves to this connection, and its queue goes out here. A waiting GET is answered with a
+    /// noop, and a held POST as usual. If the session [is over](ServerSession::is_over) now, close the
+    /// connection after the queue.
     Swap,
-    /// The probe has failed: close the connection. The session stays where it is.
+    /// The probe has failed: close the connection. The session stays on its transport.
     Fail,
 }
 
-/// What [`ServerSession::poll`] asks for.
+/// The action that [`ServerSession::poll`] asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ServerAction {
     /// Send a ping, without data.
@@ -97,13 +97,12 @@ pub enum ServerAction {
     /// The client does not answer: close the session as [`Immediate`](Ending::Immediate), with
     /// `ping timeout`.
     PingTimedOut,
-    /// The session does not read, so a lost client does not show by its silence: look whether its
+    /// The session does not read, so silence does not show that the client is lost. Check whether its
     /// connection is still there.
     CheckPeer,
-    /// A GET that waits is to return, for its client waits for that: call
-    /// [`ServerSession::release_get`].
+    /// The client waits for its GET to return: call [`ServerSession::release_get`].
     ReleaseGet,
-    /// The client did not complete its upgrade in time: close the connection that probes.
+    /// The client's upgrade took too long: close the connection that probes.
     ProbeTimedOut,
     /// No poll fetched the last packets of a closing session: the session is over.
     GiveUp,
@@ -115,7 +114,7 @@ impl ServerSession {
         Self::new(now, version, interval, timeout, Transport::Polling)
     }
 
-    /// A session that begins on WebSocket, where it stays.
+    /// A session that begins on WebSocket and stays there.
     pub fn websocket(now: Duration, version: Version, interval: Duration, timeout: Duration) -> Self {
         Self::new(now, version, interval, timeout, Transport::WebSocket)
     }
@@ -148,7 +147,7 @@ impl ServerSession {
         }
     }
 
-    /// The version it speaks. A later request that names another one is refused with error code 3.
+    /// The session's protocol version. A later request with another version is refused with error code 3.
     pub fn version(&self) -> Version {
         self.version
     }
@@ -159,7 +158,7 @@ impl ServerSession {
         self.life == Life::Open
     }
 
-    /// Whether the session is over: nobody finds it any more.
+    /// Whether the session is over. Requests can no longer find it.
     pub fn is_over(&self) -> bool {
         self.life == Life::Closed
     }
@@ -169,15 +168,15 @@ impl ServerSession {
         self.transport == Transport::Polling
     }
 
-    /// Whether a GET waits to be answered.
+    /// Whether a GET waits for its answer.
     pub fn get_waits(&self) -> bool {
         self.get_waits
     }
 
     // Requests of the polling transport.
 
-    /// A GET has come. If it is accepted, call [`answer_get`](Self::answer_get) now and whenever the
-    /// queue has changed.
+    /// A GET has come. If it is accepted, call [`answer_get`](Self::answer_get) now and after each change of
+    /// the queue.
     pub fn on_get(&mut self) -> Admission {
         let admission = self.admit(self.get_waits);
         if admission == Admission::Accept {
@@ -186,8 +185,8 @@ impl ServerSession {
         admission
     }
 
-    /// The head of a POST has come, its body has not. When the body is there, call
-    /// [`on_post`](Self::on_post) with `announced`.
+    /// The head of a POST has come, but not its body. When the body has come, call [`on_post`](Self::on_post)
+    /// with `announced`.
     pub fn on_post_head(&mut self) -> Admission {
         let admission = self.admit(self.post != Post::None);
         if admission == Admission::Accept {
@@ -196,9 +195,8 @@ impl ServerSession {
         admission
     }
 
-    /// A POST has come in whole. If it is accepted, pass its packets to [`on_packet`](Self::on_packet)
-    /// until the session [is over](Self::is_over), and then call
-    /// [`on_post_handled`](Self::on_post_handled).
+    /// A whole POST has come. If it is accepted, pass its packets to [`on_packet`](Self::on_packet) until the
+    /// session [is over](Self::is_over), and then call [`on_post_handled`](Self::on_post_handled).
     /// `announced`: [`on_post_head`](Self::on_post_head) was called for it.
     pub fn on_post(&mut self, announced: bool) -> Admission {
         let expected = if announced { Post::Arriving } else { Post::None };
@@ -209,9 +207,9 @@ impl ServerSession {
         admission
     }
 
-    /// The packets of a POST were handled. `true`: answer it now. `false`: keep it until the session
-    /// is resumed, closed or swapped; its client sends nothing more before it has the answer. `hold`:
-    /// the owner has a reason of its own to keep it, until [`release_post`](Self::release_post).
+    /// The packets of a POST were handled. `true`: answer it now. `false`: keep it until the session is
+    /// resumed, closed or moved; the client sends nothing more before it has the answer. `hold`: the owner
+    /// has its own reason to keep it, until [`release_post`](Self::release_post).
     pub fn on_post_handled(&mut self, hold: bool) -> bool {
         if self.post != Post::Handled {
             return true;
@@ -221,7 +219,7 @@ impl ServerSession {
         !held
     }
 
-    /// The owner keeps the POST for no reason of its own any more. `true`: answer it now, if it waits.
+    /// The owner's own reason to keep the POST is gone. `true`: answer it now, if it waits.
     pub fn release_post(&mut self) -> bool {
         if self.post == Post::Held && !self.paused {
             self.post = Post::None;
@@ -238,11 +236,11 @@ impl ServerSession {
         }
     }
 
-    /// What the GET that waits is answered with now. `None`: none waits, or there is nothing for it.
+    /// The answer to the waiting GET now. `None`: no GET waits, or there is no answer yet.
     ///
-    /// A close goes alone, behind a poll that fetched all there was: the official client handles a
-    /// close at once, and the packets before it in the same answer one tick later, which is too late
-    /// for them. With it the session [is over](Self::is_over).
+    /// A close is sent alone, after a poll has fetched everything else. The official client handles a close
+    /// at once, but the packets before it in the same answer one tick later, which is too late for them. With
+    /// the close the session [is over](Self::is_over).
     pub fn answer_get(&mut self, queue_is_empty: bool) -> Option<GetAnswer> {
         if !self.get_waits {
             return None;
@@ -259,7 +257,7 @@ impl ServerSession {
         Some(answer)
     }
 
-    /// Lets the GET that waits return, with the queue or with a noop.
+    /// Lets the waiting GET return, with the queue or with a noop.
     pub fn release_get(&mut self, queue_is_empty: bool) -> Option<GetAnswer> {
         self.answer_get(queue_is_empty)
             .or_else(|| std::mem::take(&mut self.get_waits).then_some(GetAnswer::Noop))
@@ -267,8 +265,8 @@ impl ServerSession {
 
     // Packets.
 
-    /// A packet of the session's own transport was read. `now` is asked for only where time matters.
-    /// A session that is closing takes no message any more, but the client's own close.
+    /// A packet of the session's own transport was read. `now` is called only if the time matters. A closing
+    /// session takes no more messages, only the client's own close.
     #[inline]
     pub fn on_packet(&mut self, packet: &Packet<'_>, now: impl FnOnce() -> Duration) -> Received {
         match packet {
@@ -309,14 +307,13 @@ impl ServerSession {
 
     // Reading.
 
-    /// The session takes no input from now on: a POST that was handled is not answered. Its client's
-    /// silence is excused. (In protocol 3 the client gives up, `timeout` after a ping that was not read.)
+    /// The session stops taking input: a handled POST is not answered. The client's silence is excused. (In
+    /// protocol 3 the client gives up `timeout` after a ping that was not read.)
     pub fn pause(&mut self) {
         self.paused = self.is_open();
     }
 
-    /// The session takes input again. `false`: it had not stopped. A POST that was held is answered
-    /// now.
+    /// The session takes input again. `false`: it had not stopped. A held POST is answered now.
     pub fn resume(&mut self, now: Duration) -> bool {
         let was_paused = std::mem::take(&mut self.paused);
         if was_paused {
@@ -326,9 +323,9 @@ impl ServerSession {
         was_paused
     }
 
-    /// The owner reads nothing for now, though the session is not [paused](Self::pause). If the client's
-    /// silence would end the session at `now`, it is excused where `is_alive` says that the client does
-    /// something else.
+    /// The owner does not read for now, though the session is not [paused](Self::pause). If the client's
+    /// silence would end the session at `now`, and `is_alive` reports another sign of life, the silence is
+    /// excused.
     pub fn excuse_silence(&mut self, now: Duration, is_alive: impl FnOnce() -> bool) {
         if self.heartbeat.is_overdue(now) && is_alive() {
             self.heartbeat.excuse(now);
@@ -342,10 +339,10 @@ impl ServerSession {
 
     // The upgrade.
 
-    /// A connection asks to take the session over; it has `timeout` to do so (Node: 10 s).
+    /// A connection asks for the session. Its upgrade may take `timeout` (Node: 10 s).
     ///
     /// # Errors
-    /// [`UpgradeRefused`] where it may not: close the connection.
+    /// [`UpgradeRefused`] if it may not have the session: close the connection.
     pub fn start_probe(&mut self, now: Duration, timeout: Duration) -> Result<(), UpgradeRefused> {
         if !self.is_open() {
             return Err(UpgradeRefused::Closed);
@@ -353,7 +350,7 @@ impl ServerSession {
         self.upgrade.start(now, timeout)
     }
 
-    /// A packet came by the connection that probes.
+    /// A packet came from the connection that probes.
     pub fn on_probe_packet(&mut self, packet: &Packet<'_>, now: Duration) -> ProbeStep {
         match self.upgrade.on_packet(packet, now) {
             UpgradeStep::SendPong => ProbeStep::SendPong,
@@ -369,20 +366,20 @@ impl ServerSession {
         }
     }
 
-    /// The connection that probes is gone, or sent something that is no packet: another one may probe.
+    /// The connection that probes is lost, or it sent bytes that are not a packet. Another connection may
+    /// probe.
     pub fn on_probe_lost(&mut self) {
         self.upgrade.fail();
     }
 
     // The end.
 
-    /// Closes the session. Its application is told at the first call that does not return
-    /// [`Closing::None`]; nothing more is queued.
+    /// Closes the session. Tell the application at the first call that does not return [`Closing::None`].
+    /// Nothing more is queued after it.
     ///
-    /// On polling an [orderly](Ending::Orderly) close lingers, for 30 seconds at most, unless a GET
-    /// waits and the queue is empty. A probe that is under way goes on meanwhile, as its client may
-    /// poll no more. On WebSocket the session is over at once: the queue, and then the close, are
-    /// its connection's to write.
+    /// On polling an [orderly](Ending::Orderly) close lingers for at most 30 seconds, unless a GET waits and
+    /// the queue is empty. A probe goes on meanwhile, because its client may poll no more. On WebSocket the
+    /// session is over at once, and the connection writes the queue and then the close.
     pub fn close(&mut self, now: Duration, how: Ending, queue_is_empty: bool) -> Closing {
         match (self.life, how) {
             (Life::Closed, _) | (Life::Closing, Ending::Orderly) => return Closing::None,
@@ -415,7 +412,7 @@ impl ServerSession {
 
     // Time.
 
-    /// What there is to do now.
+    /// The next action.
     pub fn poll(&mut self, now: Duration) -> Option<ServerAction> {
         if self.life == Life::Closed {
             return None;
@@ -443,7 +440,7 @@ impl ServerSession {
         }
     }
 
-    /// When to call [`poll`](Self::poll). `None`: the session is over.
+    /// The time for the next call of [`poll`](Self::poll). `None`: the session is over.
     pub fn deadline(&self) -> Option<Duration> {
         let own = match self.life {
             Life::Open => self.heartbeat.deadline(),

@@ -1,27 +1,25 @@
-//! The upgrade of a session to another transport, at the server's end. Protocol 4, section
-//! "Upgrade".
+//! The upgrade of a session to another transport, at the server's end. Protocol 4, section "Upgrade".
 //!
-//! The client opens the new transport while the old one goes on and sends `2probe` there. Answered
-//! with `3probe`, it lets its last poll return, and then sends `5`. Until then the session stays
-//! where it is; a probe that fails changes nothing.
+//! The client keeps the old transport, opens the new one, and sends `2probe` there. When the server has
+//! answered `3probe`, the client lets its last poll return and then sends `5`. Until then the session stays
+//! on the old transport. A failed probe changes nothing.
 
 use std::time::Duration;
 
 use super::super::packet::Packet;
 use super::nanos;
 
-/// How often a pending poll is released while a probe goes on.
+/// How often a pending poll is released during a probe.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
 
-/// A time that does not come.
+/// A time that never comes.
 const NEVER: u64 = u64::MAX;
 
 /// The upgrade of one session.
 ///
-/// Times count from a moment that the caller chooses, the same for every call. Once
-/// [`start`](Self::start)ed, pass every packet of the new transport to
-/// [`on_packet`](Self::on_packet), and call [`poll`](Self::poll) at [`deadline`](Self::deadline).
-/// When the new transport closes, call [`fail`](Self::fail).
+/// Times count from a moment that the caller chooses, the same for every call. After [`start`](Self::start),
+/// pass every packet of the new transport to [`on_packet`](Self::on_packet), and call [`poll`](Self::poll) at
+/// [`deadline`](Self::deadline). If the new transport closes, call [`fail`](Self::fail).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Upgrade(State);
 
@@ -30,15 +28,15 @@ enum State {
     #[default]
     Idle,
     Probing {
-        /// When the probe fails, in nanoseconds.
+        /// The time when the probe fails, in nanoseconds.
         end: u64,
-        /// When the next poll is released, in nanoseconds. [`NEVER`] until the probe's ping.
+        /// The time when the next poll is released, in nanoseconds. [`NEVER`] until the probe's ping.
         flush: u64,
     },
     Upgraded,
 }
 
-/// Why a transport may not probe. Node closes it; the session goes on.
+/// The reason why a transport may not probe. Node closes the transport; the session goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UpgradeRefused {
     /// Another transport is probing.
@@ -52,44 +50,43 @@ pub enum UpgradeRefused {
     Closed,
 }
 
-/// What to do with the new transport after a packet of its.
+/// The next step for the new transport after one of its packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum UpgradeStep {
-    /// Answer the probe there: [`Packet::Pong`] with `probe`. Then call [`Upgrade::poll`].
+    /// Answer [`Packet::Pong`] with `probe` there. Then call [`Upgrade::poll`].
     SendPong,
-    /// The session moves to it, with all that is queued. The old transport is done with.
+    /// The session moves to the new transport, with its whole queue. The old transport is no longer used.
     Swap,
     /// The probe has failed: close the new transport. The session stays on the old one.
     Fail,
 }
 
-/// What [`Upgrade::poll`] asks for.
+/// The action that [`Upgrade::poll`] asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum UpgradeAction {
-    /// Nothing before [`Upgrade::deadline`].
+    /// Do nothing before [`Upgrade::deadline`].
     None,
-    /// Send [`Packet::Noop`] by the old transport if that is polling and a poll is pending.
+    /// Send [`Packet::Noop`] by the old transport if it is polling and a poll is pending.
     FlushPolling,
-    /// The client did not complete the upgrade: close the new transport. The session stays on the
-    /// old one.
+    /// The client's upgrade took too long: close the new transport. The session stays on the old one.
     TimedOut,
 }
 
 impl Upgrade {
-    /// The machine of a session on polling, that may be upgraded.
+    /// The machine of a session on polling, which may be upgraded.
     pub(super) const fn new() -> Self {
         Self(State::Idle)
     }
 
-    /// The machine of a session on a transport there is no upgrade from.
+    /// The machine of a session on a transport that cannot be upgraded.
     pub(super) const fn done() -> Self {
         Self(State::Upgraded)
     }
 
-    /// A new transport asks to take over; it has `timeout` to do so (Node: 10 s).
+    /// A new transport asks for the session. Its upgrade may take `timeout` (Node: 10 s).
     ///
     /// # Errors
-    /// [`UpgradeRefused`] if another is at it or has done it.
+    /// [`UpgradeRefused`] if another transport probes or has been upgraded to.
     pub(super) fn start(&mut self, now: Duration, timeout: Duration) -> Result<(), UpgradeRefused> {
         match self.0 {
             State::Idle => {
@@ -101,9 +98,9 @@ impl Upgrade {
         }
     }
 
-    /// A packet came by the new transport. Without a probe going on the answer is `Fail`.
+    /// A packet came by the new transport. If no probe is going on, the answer is `Fail`.
     ///
-    /// Like Node, this takes an upgrade without a ping before it.
+    /// Like Node, this accepts an upgrade without an earlier ping.
     pub(super) fn on_packet(&mut self, packet: &Packet<'_>, now: Duration) -> UpgradeStep {
         match (&mut self.0, packet) {
             (State::Probing { flush, .. }, Packet::Ping("probe")) => {
@@ -121,19 +118,19 @@ impl Upgrade {
         }
     }
 
-    /// The new transport is gone, or sent something that is no packet: the probe has failed, and
-    /// another may start. Does nothing unless a probe is going on.
+    /// The new transport is lost, or it sent bytes that are not a packet. The probe has failed, and another
+    /// may start. Without a probe this does nothing.
     pub(super) fn fail(&mut self) {
         if self.is_probing() {
             self.0 = State::Idle;
         }
     }
 
-    /// What there is to do now.
+    /// The next action.
     ///
-    /// The first release of the poll is due at once after the ping, so that the client, which lets
-    /// its poll return before it upgrades, need not wait; the next ones every [`FLUSH_INTERVAL`],
-    /// for the client may have polled again before it saw the pong.
+    /// The first release of the poll is due at once after the ping, because the client lets its poll return
+    /// before it upgrades. The next ones are due every [`FLUSH_INTERVAL`], because the client may have polled
+    /// again before it saw the pong.
     pub(super) fn poll(&mut self, now: Duration) -> UpgradeAction {
         let State::Probing { end, flush } = &mut self.0 else {
             return UpgradeAction::None;
@@ -149,7 +146,7 @@ impl Upgrade {
         UpgradeAction::FlushPolling
     }
 
-    /// When to call [`poll`](Self::poll); `None` unless a probe is going on.
+    /// The time for the next call of [`poll`](Self::poll). `None` if no probe is going on.
     pub(super) fn deadline(&self) -> Option<Duration> {
         match self.0 {
             State::Probing { end, flush } => Some(Duration::from_nanos(flush.min(end))),

@@ -1,10 +1,11 @@
-//! How fast a visitor may be.
+//! The limit on how fast a visitor may act.
 
 use std::time::{Duration, Instant};
 
-/// Lets through ten a second, in bursts of twenty.
+/// Allows ten events a second, in bursts of up to twenty.
 ///
-/// Kept as the one moment at which the bucket would be full again (the generic cell rate algorithm): nothing has to run in between.
+/// It keeps one moment: the time at which the bucket would be full again (the generic cell rate algorithm).
+/// No timer has to run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
     full_at: Instant,
@@ -18,7 +19,7 @@ impl Pace {
         Self { full_at: now }
     }
 
-    /// Whether one more may pass now; if so it is counted.
+    /// Whether one more event may pass now. If so, it is counted.
     pub(crate) fn take(&mut self, now: Instant) -> bool {
         let full_at = self.full_at.max(now) + Self::EVERY;
         let passes = full_at - now <= Self::EVERY * Self::BURST;

@@ -1,7 +1,9 @@
-//! The chat on the first page: rooms, who is here, typing, history, pictures, and coming back after the connection broke.
+//! The chat on the first page: rooms, members, typing, history, pictures, and a return after a lost
+//! connection.
 //!
-//! Its contract is `web/src/events.ts`; [`mount`] serves it in the namespace `/chat`. Read in this order: the handlers here; `rules`, what may
-//! be said; `state` with `room`, `pictures` and `limits`, what each request does; `sender`, how everyone is told in one order.
+//! Its contract is `web/src/events.ts`; [`mount`] serves it in the namespace `/chat`. Read in this order: the
+//! handlers here; `rules`, the checks of requests; `state` with `room`, `pictures` and `limits`, the effect
+//! of each request; `sender`, which tells all members in one order.
 
 mod limits;
 mod pictures;
@@ -31,30 +33,31 @@ use wire::{
     WhichPicture,
 };
 
-/// Messages and news of typing that may wait to be sent; with all places taken, visitors are asked to try again.
+/// The greatest number of messages and typing events that may wait to be sent. If the queue is full, visitors
+/// are asked to try again.
 const QUEUE: usize = 1024;
 
 const BUSY: Refusal = Refusal::new(RefusalCode::TooFast, "The server is busy: try again in a second.");
 const LEFT: Refusal = Refusal::new(RefusalCode::NotEntered, "The connection has ended.");
 
-/// The chat's part of one server.
+/// The chat of one server.
 struct Chat {
-    /// Held briefly: never across an emit or an await.
+    /// The lock is held briefly, and never across an emit or an await.
     state: Arc<Mutex<State<Socket>>>,
     queue: mpsc::UnboundedSender<Outgoing>,
-    /// Places in the queue.
+    /// The free places in the queue.
     places: Arc<Semaphore>,
-    /// What makes a member's id of a visitor's secret.
+    /// The key that turns a visitor's secret into a member's id.
     key: Hmac<Sha256>,
 }
 
-/// Who a socket belongs to; kept on it.
+/// The member that a socket belongs to; stored on the socket.
 struct Visitor(MemberId);
 
 /// Serves the chat in the namespace `/chat`, and starts its thread.
 ///
 /// # Errors
-/// Those of the system's source of randomness, and of starting a thread.
+/// Errors of the system's source of randomness, and of the start of a thread.
 pub fn mount(io: &Switchboard) -> io::Result<()> {
     let chat = Arc::new(Chat::start()?);
     let namespace = io.of("/chat");
@@ -66,7 +69,7 @@ pub fn mount(io: &Switchboard) -> io::Result<()> {
     namespace.on("rtt", || ());
     let typing = Arc::clone(&chat);
     namespace.on("typing", move |socket: Socket, args: Args| {
-        // What is no boolean is no news.
+        // An argument that is not a boolean is ignored.
         if let Ok(on) = args.get() {
             typing.typing(&socket, on);
         }
@@ -77,7 +80,7 @@ pub fn mount(io: &Switchboard) -> io::Result<()> {
     Ok(())
 }
 
-/// Handles an event whose arguments are a `T`, and that is acknowledged with an `R` or refused.
+/// Handles an event with arguments of type `T`. The acknowledgement is an `R` or a refusal.
 fn with<T: DeserializeOwned + 'static, R: serde::Serialize + 'static>(
     namespace: &Namespace,
     chat: &Arc<Chat>,
@@ -94,7 +97,7 @@ fn with<T: DeserializeOwned + 'static, R: serde::Serialize + 'static>(
     });
 }
 
-/// The secret in what a page authenticates itself with.
+/// The secret in the page's `auth`.
 fn visitor(auth: &Value) -> Result<&str, Error> {
     let secret = auth.get("visitor").and_then(Value::as_str).filter(|secret| rules::is_visitor(secret));
     secret.ok_or_else(|| Error::new("auth.visitor must be 16 to 64 letters, digits and hyphens"))
@@ -118,7 +121,7 @@ impl Chat {
         hex(tag.get(..12).unwrap_or(&tag)).into()
     }
 
-    /// The state; what came of the use of it is told.
+    /// Changes the state, and sends any news that come of the change.
     fn change<T>(&self, namespace: &Namespace, change: impl FnOnce(&mut State<Socket>) -> T) -> T {
         let mut state = self.lock();
         let had_news = state.has_news();
@@ -148,7 +151,7 @@ impl Chat {
         socket.insert(Visitor(Arc::clone(&member)));
         let older = self.lock().connect(&member, socket.clone(), Instant::now());
         if let Some(older) = older {
-            // It may have gone by itself meanwhile.
+            // The socket may have left by itself meanwhile.
             let _gone = older.emit("replaced", ()).and_then(|()| older.disconnect(false));
         }
         Ok(())
@@ -163,7 +166,7 @@ impl Chat {
     fn enter(&self, socket: &Socket, member: &MemberId, request: &Enter) -> Result<Entered, Refusal> {
         let room = rules::room(&request.room)?;
         let former = self.lock().entered(member, socket);
-        // First into the room, then the snapshot: no message falls between the two.
+        // The socket joins the room before the snapshot is taken, so no message is lost between the two.
         socket.join(hub_room(&room)).map_err(|_gone| LEFT)?;
         let entry =
             self.change(&socket.namespace(), |state| state.enter(member, socket, request, Instant::now()));
@@ -204,7 +207,8 @@ impl Chat {
         let to = socket.to(hub_room(&room));
         let place = self.place().ok_or(BUSY)?;
         let at = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_millis() as u64);
-        // Number and place in the queue are given under one lock: the queue is in the order of the numbers.
+        // A message gets its number and its place in the queue under one lock, so the queue is in the order
+        // of the numbers.
         let mut state = self.lock();
         match state.post(member, socket, (&room, client_id, content), image, (Instant::now(), at))? {
             Posted::Again(said) => Ok(said),

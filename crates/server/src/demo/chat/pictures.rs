@@ -1,11 +1,11 @@
-//! The bytes of the pictures that were sent: 64 MiB in all, the oldest dropped first.
+//! The bytes of the sent pictures: 64 MiB in all; the oldest pictures are dropped first.
 
 use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 use switchboard::Binary;
 
-/// Which picture: a life of a room, and the number of the message.
+/// The key of a picture: the room's `life`, and the number of the message.
 type Key = (u64, u64);
 
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub(crate) struct Pictures {
     limit: usize,
     size: usize,
     kept: HashMap<Key, Binary>,
-    /// Keys in the order they came.
+    /// Keys in the order in which the pictures came.
     order: VecDeque<Key>,
 }
 
@@ -22,7 +22,7 @@ impl Pictures {
         Self { limit, size: 0, kept: HashMap::new(), order: VecDeque::new() }
     }
 
-    /// Keeps a copy, so that the memory of a larger message that it came in is not held.
+    /// Keeps a copy, so that the memory of the larger message is freed.
     pub(crate) fn keep(&mut self, life: u64, id: u64, data: &[u8]) -> Binary {
         let picture = Binary(Bytes::copy_from_slice(data));
         self.size += data.len();

@@ -1,4 +1,5 @@
-//! One room: its people, its last messages, and what it remembers of those who are unsure whether theirs arrived.
+//! One room: its members, its last messages, and the ids of messages that visitors may send again after a
+//! lost connection.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -6,11 +7,11 @@ use std::time::Instant;
 
 use super::wire::{Content, Member, MemberId, Message, RoomName, Said};
 
-/// Messages kept for those who enter.
+/// The number of messages kept for members who enter.
 const HISTORY: usize = 50;
-/// Messages that are recognised when they are sent again.
+/// The number of messages that are recognised when they are sent again.
 const REMEMBERED: usize = 1000;
-/// People that a snapshot names.
+/// The greatest number of members that a snapshot names.
 const NAMED: usize = 100;
 
 type Sent = (MemberId, Arc<str>);
@@ -18,15 +19,15 @@ type Sent = (MemberId, Arc<str>);
 #[derive(Debug)]
 pub(crate) struct Room {
     pub(crate) name: RoomName,
-    /// Names this life of the room to the pages.
+    /// Names this life of the room to the pages. A room that was forgotten and opened again has a new life.
     pub(crate) epoch: Arc<str>,
-    /// Names it here: no two rooms ever have the same.
+    /// Names this life in the server. No two lives of any rooms have the same number.
     pub(crate) life: u64,
-    /// The number of the newest message; 0 for none.
+    /// The number of the newest message; 0 if there is none.
     pub(crate) last: u64,
-    /// When someone last did something here.
+    /// The time of the last activity in the room.
     pub(crate) active: Instant,
-    /// By the order in which they came.
+    /// Members in the order in which they came.
     members: BTreeMap<u64, Member>,
     history: VecDeque<Arc<Message>>,
     sent: HashMap<Sent, Said>,
@@ -52,12 +53,12 @@ impl Room {
         self.members.len()
     }
 
-    /// The first people in it, in the order they came.
+    /// The first members, in the order in which they came.
     pub(crate) fn named(&self) -> Vec<Member> {
         self.members.values().take(NAMED).cloned().collect()
     }
 
-    /// Seats someone, or gives who sits there another name. Returns whether that changed anything.
+    /// Adds a member, or renames the member in this seat. Returns whether anything changed.
     pub(crate) fn seat(&mut self, seat: u64, member: Member) -> bool {
         let same = self.members.get(&seat) == Some(&member);
         self.members.insert(seat, member);
@@ -68,18 +69,19 @@ impl Room {
         self.members.remove(&seat);
     }
 
-    /// The messages that are kept; only later ones than `after` to someone who has those of this life of the room.
+    /// The kept messages. If the page already has messages of this life of the room, only those later than
+    /// `after`.
     pub(crate) fn history(&self, epoch: Option<&str>, after: Option<u64>) -> Vec<Arc<Message>> {
         let after = after.filter(|_| epoch == Some(&*self.epoch)).unwrap_or(0);
         self.history.iter().filter(|message| message.id > after).cloned().collect()
     }
 
-    /// What a message was answered with when it came before.
+    /// The earlier answer to a message that is sent again.
     pub(crate) fn said(&self, member: &MemberId, client_id: &Arc<str>) -> Option<Said> {
         self.sent.get(&(Arc::clone(member), Arc::clone(client_id))).copied()
     }
 
-    /// Gives a message its number, and keeps it. That it did not come before is for the caller to know.
+    /// Gives a message its number, and keeps it. The caller must check that it is not sent again.
     pub(crate) fn post(
         &mut self,
         from: Member,

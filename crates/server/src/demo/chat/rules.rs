@@ -1,22 +1,23 @@
-//! What may be said: the shapes and sizes of everything that visitors send. Each check takes what came and gives what is kept.
+//! The rules for requests: the shape and size of all that visitors send. Each check takes the received value
+//! and returns the value to keep.
 
 use std::sync::Arc;
 
 use super::wire::{Picture, Refusal, RefusalCode, RoomName, SendImage};
 
-/// Characters of a message's text.
+/// The most characters of a message's text.
 const TEXT: usize = 2000;
-/// Characters of a member's name.
+/// The most characters of a member's name.
 const NAME: usize = 32;
-/// Characters of a room's name.
+/// The most characters of a room's name.
 const ROOM: usize = 32;
-/// Characters of the id that a page gives its message.
+/// The most characters of the id that a page gives its message.
 const CLIENT_ID: usize = 64;
-/// Bytes of a picture.
+/// The most bytes of a picture.
 const IMAGE: usize = 900_000;
-/// Characters of a picture's file name.
+/// The most characters of a picture's file name.
 const IMAGE_NAME: usize = 100;
-/// Pixels of a picture's side.
+/// The most pixels of a picture's side.
 const SIDE: std::ops::RangeInclusive<u32> = 1..=16_384;
 
 pub(crate) const BAD_REQUEST: Refusal =
@@ -30,7 +31,7 @@ const BAD_TEXT: Refusal = Refusal::new(RefusalCode::BadText, "A message has 1 to
 const BAD_IMAGE: Refusal = Refusal::new(RefusalCode::BadImage, "Pictures are PNG, JPEG, GIF or WebP.");
 const TOO_LARGE: Refusal = Refusal::new(RefusalCode::TooLarge, "A picture has 900 kB at most.");
 
-/// The secret of a page, by which its visitor is known: 16 to 64 of `[A-Za-z0-9-]`.
+/// The secret of a page, which identifies its visitor: 16 to 64 of `[A-Za-z0-9-]`.
 pub(crate) fn is_visitor(secret: &str) -> bool {
     (16..=64).contains(&secret.len())
         && secret.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
@@ -50,7 +51,7 @@ pub(crate) fn name(name: &str) -> Result<Arc<str>, Refusal> {
     if good { Ok(name.into()) } else { Err(BAD_NAME) }
 }
 
-/// A message's text, as it came.
+/// A message's text, unchanged.
 pub(crate) fn text(text: &str) -> Result<String, Refusal> {
     if !text.trim().is_empty() && at_most(text, TEXT) { Ok(text.to_owned()) } else { Err(BAD_TEXT) }
 }
@@ -62,7 +63,7 @@ pub(crate) fn client_id(id: &str) -> Result<Arc<str>, Refusal> {
     if good { Ok(id.into()) } else { Err(BAD_REQUEST) }
 }
 
-/// A picture's description, held against its bytes.
+/// A picture's description, checked against its bytes.
 pub(crate) fn picture(image: &SendImage, data: &[u8]) -> Result<Picture, Refusal> {
     if data.len() > IMAGE {
         return Err(TOO_LARGE);
@@ -74,7 +75,7 @@ pub(crate) fn picture(image: &SendImage, data: &[u8]) -> Result<Picture, Refusal
     Ok(Picture { kind, name: image.name.clone(), width: image.width, height: image.height, size: data.len() })
 }
 
-/// The type that a picture's first bytes tell.
+/// The media type that a picture's first bytes show.
 fn kind_of(data: &[u8]) -> Option<&'static str> {
     match data {
         [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Some("image/png"),
@@ -85,7 +86,7 @@ fn kind_of(data: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Whether a text has no more than this many characters (Unicode scalar values).
+/// Whether a text has at most this many characters (Unicode scalar values).
 fn at_most(text: &str, characters: usize) -> bool {
     text.len() <= characters || text.chars().nth(characters).is_none()
 }

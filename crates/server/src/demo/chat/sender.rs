@@ -1,8 +1,9 @@
-//! Sends what goes to whole rooms, from one thread of its own.
+//! Sends messages to whole rooms, from one thread.
 //!
-//! Why a thread: each worker reaches its own sockets at once but those of the others through their inboxes, so that two messages of
-//! one room, sent by two workers, could arrive in another order on each. Here a message gets its number and its place in one queue under one
-//! lock, and this thread, which is no worker, sends what is in the queue through every inbox alike.
+//! A single thread keeps the order. A worker reaches its own sockets at once, but the sockets of other
+//! workers through their inboxes. So two messages of one room, sent by two workers, could arrive in a
+//! different order on each. Here a message gets its number and its place in the queue under one lock. This
+//! thread, which is not a worker, then sends it through every inbox alike.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,15 +16,15 @@ use tokio::time::Instant;
 use super::state::State;
 use super::wire::{Message, Typing};
 
-/// How long news of people coming and going are gathered.
+/// How long the news of members who come and go are collected before they are sent.
 const GATHER: Duration = Duration::from_millis(100);
 
-/// How often something is sent again where a worker's inbox was full, and after which pause. Pages know each message by its
-/// number, and each snapshot by its version: to get one twice does them no harm.
+/// The number of attempts while a worker's inbox is full, and the pause between two. A page recognises each
+/// message by its number and each snapshot by its version, so it may safely get one twice.
 const ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What is to be sent.
+/// An entry of the queue.
 #[derive(Debug)]
 pub(crate) enum Outgoing {
     Message {
@@ -41,7 +42,7 @@ pub(crate) enum Outgoing {
     News(Namespace),
 }
 
-/// The name that a room of the chat has in the hub: none that a socket's own room could have.
+/// The hub's name for a room of the chat. No socket's own room can have such a name.
 pub(crate) fn hub_room(name: &str) -> String {
     format!("#{name}")
 }
@@ -88,7 +89,7 @@ async fn send(outgoing: Outgoing) {
         }
         Outgoing::Typing { to, typing, place } => {
             if let Err(error) = to.volatile().emit("typing", &typing) {
-                tracing::debug!(%error, "that someone types was not told");
+                tracing::debug!(%error, "a typing event was not sent");
             }
             drop(place);
         }
@@ -111,7 +112,7 @@ async fn insist(what: &str, emit: impl Fn() -> Result<(), EmitError>) {
         match emit() {
             Ok(()) => return,
             Err(EmitError::Hub(_)) if attempt < ATTEMPTS => tokio::time::sleep(PAUSE).await,
-            Err(error) => return tracing::warn!(%error, what, "not everyone in the chat was told"),
+            Err(error) => return tracing::warn!(%error, what, "a message of the chat did not reach everyone"),
         }
     }
 }

@@ -1,6 +1,7 @@
-//! Who is connected, which rooms there are, and what each request does to them: the chat without its sockets and its clock.
+//! The connected visitors, the rooms, and the effect of each request on them: the chat without its sockets
+//! and its clock.
 //!
-//! `S` is what stands for a socket. Time is an argument.
+//! `S` represents a socket. Time is an argument.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -17,15 +18,15 @@ use super::wire::{
     Rooms, Said,
 };
 
-/// Rooms that are listed, and kept, with nobody in them.
+/// The rooms that are listed and kept even if they are empty.
 const STANDING: [&str; 3] = ["lobby", "ideas", "pictures"];
-/// Rooms in all.
+/// The most rooms.
 const ROOMS: usize = 200;
-/// Rooms that a list names.
+/// The most rooms in a list.
 const LISTED: usize = 100;
-/// Bytes of pictures in all.
+/// The most bytes of all pictures.
 const PICTURES: usize = 64 << 20;
-/// How long a room must have been without people and messages before it may make place for another.
+/// How long a room must have been empty and without messages before another room may replace it.
 const IDLE: Duration = Duration::from_secs(10);
 
 const NOT_ENTERED: Refusal = Refusal::new(RefusalCode::NotEntered, "Enter a room first.");
@@ -33,14 +34,14 @@ const TOO_FAST: Refusal = Refusal::new(RefusalCode::TooFast, "Not so fast: try a
 const TOO_MANY_ROOMS: Refusal = Refusal::new(RefusalCode::TooManyRooms, "There are too many rooms already.");
 const GONE: Refusal = Refusal::new(RefusalCode::Gone, "This picture is no longer kept.");
 
-/// One visitor, through whatever sockets.
+/// One visitor, with any number of sockets.
 #[derive(Debug)]
 struct Visitor<S> {
-    /// The one that counts: the latest.
+    /// The newest socket. Only its requests count.
     socket: S,
-    /// The room that this very socket has entered.
+    /// The room that this socket has entered.
     entered: Option<RoomName>,
-    /// Where the others see the visitor; from an older socket, until this one has entered.
+    /// The visitor's seat that others see. It may be from an older socket until this one enters a room.
     seat: Option<(RoomName, u64)>,
     name: Arc<str>,
     messages: Pace,
@@ -48,24 +49,24 @@ struct Visitor<S> {
     typing: Pace,
 }
 
-/// What came of [`State::enter`].
+/// The result of [`State::enter`].
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) reply: Entered,
-    /// The room that the socket has left by it.
+    /// The room that the socket has left for it.
     pub(crate) left: Option<RoomName>,
 }
 
-/// What came of [`State::post`].
+/// The result of [`State::post`].
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Posted {
-    /// It is new, and for the others; with its picture's bytes.
+    /// The message is new, and goes to the others with its picture's bytes.
     New(Arc<Message>, Option<Binary>),
-    /// It came before.
+    /// The message was sent before.
     Again(Said),
 }
 
-/// What is to be told of people coming and going.
+/// News for the pages: which members came or went.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct News {
     pub(crate) members: Vec<Members>,
@@ -77,12 +78,12 @@ pub(crate) struct State<S> {
     rooms: HashMap<RoomName, Room>,
     visitors: HashMap<MemberId, Visitor<S>>,
     pictures: Pictures,
-    /// Makes the epochs of two runs of the server differ.
+    /// Makes the epochs differ between two runs of the server.
     run: u64,
-    /// The last number that was given to a life of a room or to a seat.
+    /// The last number given to a room's life or to a seat.
     serial: u64,
     version: u64,
-    /// Rooms whose people changed since the last [`news`](Self::news).
+    /// Rooms whose members changed since the last [`news`](Self::news).
     changed: BTreeSet<RoomName>,
     counts_changed: bool,
 }
@@ -121,7 +122,8 @@ impl<S: Clone + PartialEq> State<S> {
         self.version
     }
 
-    /// The room of this name, made if there is place: an idle one is forgotten for it.
+    /// The room of this name. It is opened if there is none; if there are too many rooms, an idle one is
+    /// forgotten.
     fn room(&mut self, name: &RoomName, now: Instant) -> Result<&mut Room, Refusal> {
         if !self.rooms.contains_key(name) {
             if self.rooms.len() >= ROOMS {
@@ -145,7 +147,7 @@ impl<S: Clone + PartialEq> State<S> {
         Ok(())
     }
 
-    /// A socket of a visitor has connected. Returns the one whose place it takes.
+    /// A visitor's socket has connected. Returns the socket that it replaces.
     pub(crate) fn connect(&mut self, member: &MemberId, socket: S, now: Instant) -> Option<S> {
         if let Some(visitor) = self.visitors.get_mut(member) {
             visitor.entered = None;
@@ -165,7 +167,7 @@ impl<S: Clone + PartialEq> State<S> {
         None
     }
 
-    /// A socket has disconnected: its visitor goes, unless another socket has taken its place.
+    /// A socket has disconnected. Its visitor leaves, unless another socket has replaced it.
     pub(crate) fn disconnect(&mut self, member: &MemberId, socket: &S, now: Instant) {
         if self.visitor(member, socket).is_none() {
             return;
@@ -175,7 +177,7 @@ impl<S: Clone + PartialEq> State<S> {
         }
     }
 
-    /// The visitor, if this is the socket that counts.
+    /// The visitor, if this is the newest socket.
     fn visitor(&mut self, member: &MemberId, socket: &S) -> Option<&mut Visitor<S>> {
         self.visitors.get_mut(member).filter(|visitor| visitor.socket == *socket)
     }
@@ -194,7 +196,8 @@ impl<S: Clone + PartialEq> State<S> {
         self.counts_changed = true;
     }
 
-    /// Seats a visitor in a room, and takes the snapshot. The socket must be in the room already, so that it gets what comes next.
+    /// Gives a visitor a seat in a room, and takes the snapshot. The socket must be in the hub's room
+    /// already, so that it gets later messages.
     pub(crate) fn enter(
         &mut self,
         member: &MemberId,
@@ -252,7 +255,7 @@ impl<S: Clone + PartialEq> State<S> {
         })
     }
 
-    /// The rooms to list: the standing ones, then those with people, most people first.
+    /// The rooms to list: first the standing ones, then those with members, the fullest first.
     fn list(&self) -> Vec<RoomCount> {
         let count = |room: &Room| RoomCount { name: Arc::clone(&room.name), count: room.count() };
         let standing = STANDING.iter().filter_map(|name| self.rooms.get(*name)).map(count);
@@ -262,7 +265,7 @@ impl<S: Clone + PartialEq> State<S> {
         standing.chain(others).take(LISTED).collect()
     }
 
-    /// Takes a message into a room, any room; `image` is its picture's bytes.
+    /// Takes a message into any room. `image` holds its picture's bytes.
     pub(crate) fn post(
         &mut self,
         member: &MemberId,
@@ -301,7 +304,7 @@ impl<S: Clone + PartialEq> State<S> {
         self.rooms.get(room).and_then(|room| self.pictures.get(room.life, id)).ok_or(GONE)
     }
 
-    /// Who types where, if that is to be told.
+    /// The member who types, and the room, if the others are to be told.
     pub(crate) fn typing(
         &mut self,
         member: &MemberId,
@@ -314,12 +317,12 @@ impl<S: Clone + PartialEq> State<S> {
         visitor.typing.take(now).then(|| (room, Member { id: Arc::clone(member), name }))
     }
 
-    /// Whether there is something for [`news`](Self::news).
+    /// Whether [`news`](Self::news) has something to tell.
     pub(crate) fn has_news(&self) -> bool {
         self.counts_changed || !self.changed.is_empty()
     }
 
-    /// What changed since the last call, as it is now.
+    /// The current state of everything that changed since the last call.
     pub(crate) fn news(&mut self) -> News {
         let mut members = Vec::new();
         for room in std::mem::take(&mut self.changed) {

@@ -1,4 +1,4 @@
-//! The rules of the chat, held without sockets, in a time of their own.
+//! The rules of the chat, tested without sockets and in virtual time.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::state::{Entry, News, Posted, State};
 use super::wire::{Content, Enter, Member, Picture, RefusalCode, RoomCount, Said};
 
-/// The chat, with numbers for sockets, and a clock.
+/// The chat, with numbers as sockets, and a clock.
 struct Bench {
     state: State<u32>,
     start: Instant,
@@ -40,7 +40,7 @@ impl Bench {
         self.enter_as(member, socket, room, member)
     }
 
-    /// Connects and enters.
+    /// Connects and enters a room.
     fn come(&mut self, member: &str, socket: u32, room: &str) -> Entry {
         self.connect(member, socket);
         self.enter(member, socket, room).expect("entered")
@@ -251,7 +251,7 @@ fn there_are_200_rooms_and_only_idle_ones_make_place() {
     bench.come("tom", 1, "room-5");
     bench.wait(5);
     assert_eq!(id(bench.say("tom", 1, "room-0", "a")), 1, "which makes it active");
-    // 200 rooms: all but room-5 and room-196 are empty; room-1 is idle for longest.
+    // 200 rooms: all but room-5 and room-196 are empty; room-1 has been idle the longest.
     bench.enter("ada", 0, "one-more").expect("entered");
     bench.enter("ada", 0, "room-0").expect("entered");
     bench.wait(1);

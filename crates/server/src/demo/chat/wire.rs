@@ -1,4 +1,4 @@
-//! What travels in the namespace `/chat`: the server's side of the contract that `web/src/events.ts` lays down.
+//! The messages of the namespace `/chat`: the server's side of the contract in `web/src/events.ts`.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// A room's name.
 pub(crate) type RoomName = Arc<str>;
 
-/// A member's public id: opaque, the same for the same visitor as long as the server runs.
+/// A member's public id: opaque, and the same for a visitor as long as the server runs.
 pub(crate) type MemberId = Arc<str>;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -32,7 +32,7 @@ pub(crate) struct Picture {
     pub(crate) size: usize,
 }
 
-/// What a message says: text or a picture.
+/// The content of a message: text or a picture.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Content {
@@ -130,7 +130,7 @@ pub(crate) struct Typing {
     pub(crate) on: bool,
 }
 
-/// Why a request is refused, in the contract's words.
+/// The reason for a refusal, in the contract's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum RefusalCode {
@@ -146,7 +146,7 @@ pub(crate) enum RefusalCode {
     Gone,
 }
 
-/// An acknowledgement that says no. `message` is a sentence for the visitor.
+/// A negative acknowledgement. `message` is a sentence for the visitor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Refusal {
     pub(crate) error: RefusalCode,
@@ -159,7 +159,8 @@ impl Refusal {
     }
 }
 
-/// An acknowledgement: what was asked for, or a [`Refusal`]. Not a `Result`, whose error would go to `on_error` instead of the page.
+/// An acknowledgement: the requested value, or a [`Refusal`]. It is not a `Result`, because the error of a
+/// `Result` goes to `on_error` and not to the page.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Reply<T> {

@@ -1,4 +1,4 @@
-//! Taking TLS connections at an address.
+//! Accepts TLS connections at an address.
 
 use std::io;
 use std::sync::{Arc, Weak};
@@ -17,10 +17,10 @@ use crate::transport::stream::Stream;
 pub(super) const HTTP2: &[u8] = b"h2";
 const HTTP1: &[u8] = b"http/1.1";
 
-/// Why a handshake came to nothing.
+/// The reason why a handshake failed.
 #[derive(Debug, Error)]
 pub(crate) enum HandshakeError {
-    /// One side broke or refused it; what for is in the message.
+    /// One side broke the protocol or refused the handshake; the message says why.
     #[error("the TLS handshake failed: {0}")]
     Tls(rustls::Error),
     #[error("the connection was lost in the TLS handshake: {0}")]
@@ -28,10 +28,10 @@ pub(crate) enum HandshakeError {
 }
 
 impl HandshakeError {
-    /// As its counter has it.
+    /// The label of its counter.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
-            // A client that does not trust our certificate, for one.
+            // For example, the client does not trust our certificate.
             Self::Tls(rustls::Error::AlertReceived(_)) => "refused by the client",
             Self::Tls(rustls::Error::InvalidMessage(_)) => "not TLS",
             Self::Tls(_) => "refused",
@@ -49,7 +49,7 @@ impl From<io::Error> for HandshakeError {
     }
 }
 
-/// Makes connections TLS ones.
+/// Turns accepted connections into TLS connections.
 pub(crate) struct Acceptor {
     config: Arc<ServerConfig>,
     certificates: Arc<Certificates>,
@@ -72,13 +72,13 @@ impl Acceptor {
         })
     }
 
-    /// Whether those that do not speak TLS are answered, too.
+    /// Whether clients without TLS are answered, too.
     pub(crate) fn plain_too(&self) -> bool {
         self.plain_too
     }
 
-    /// Shakes hands. `hello`: what was read already. The timeout is the caller's; dropped, the connection is
-    /// closed.
+    /// Does the handshake. `hello` holds the bytes that were read already. The caller limits the time;
+    /// dropping the future closes the connection.
     pub(crate) async fn accept(&self, stream: Stream, hello: Bytes) -> Result<Stream, HandshakeError> {
         let session = Session::new(Arc::clone(&self.config)).map_err(HandshakeError::Tls)?;
         let mut stream = TlsStream::new(stream, session);
@@ -91,19 +91,19 @@ impl Acceptor {
         Ok(Stream::Tls(Box::new(stream)))
     }
 
-    /// How often files are to be looked at, if there are any.
+    /// How often the certificate's files are checked, if there are any.
     pub(crate) fn reload_interval(&self) -> Option<Duration> {
         (self.certificates.are_files() && !self.reload_interval.is_zero()).then_some(self.reload_interval)
     }
 
-    /// Looks at the files of an acceptor every `interval`, for as long as it is there.
+    /// Checks the files of an acceptor at every `interval`, as long as the acceptor exists.
     pub(crate) async fn keep_fresh(acceptor: Weak<Self>, interval: Duration) {
         loop {
             tokio::time::sleep(interval).await;
             let Some(acceptor) = acceptor.upgrade() else { return };
             let certificates = Arc::clone(&acceptor.certificates);
             drop(acceptor);
-            // What fails is logged and counted where it does. Files may be slow to read.
+            // The check logs and counts its own failures. Files may be slow to read.
             let _logged = tokio::task::spawn_blocking(move || certificates.reload()).await;
         }
     }
@@ -114,10 +114,11 @@ fn configure(certificates: Arc<Certificates>, http2: bool) -> Result<Arc<ServerC
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_cert_resolver(certificates);
-    // The first that a client knows, too, is taken.
+    // The first protocol of this list that the client offers too is chosen.
     let offered = if http2 { &[HTTP2, HTTP1][..] } else { &[HTTP1] };
     config.alpn_protocols = offered.iter().map(|protocol| protocol.to_vec()).collect();
-    // Tickets that only this process can open: nothing is kept for clients that may come again.
+    // Tickets hold the state of clients that may return, so the server keeps none. Only this process can open
+    // them.
     config.ticketer = rustls::crypto::ring::Ticketer::new()?;
     Ok(Arc::new(config))
 }

@@ -1,4 +1,4 @@
-//! Certificates with their keys: where they come from, which one a client gets, and how they are replaced.
+//! Certificates with their keys: their sources, the choice for each client, and their replacement.
 
 use std::fmt;
 use std::fs::File;
@@ -14,10 +14,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-/// Bytes of a file that are read; no chain of certificates is longer.
+/// The greatest number of bytes read from a file. No chain of certificates is longer.
 const MAX_FILE: u64 = 1 << 20;
 
-/// Where a certificate and its key come from.
+/// The source of a certificate and its key.
 #[derive(Clone)]
 pub(super) enum Source {
     Files(PathBuf, PathBuf),
@@ -52,7 +52,7 @@ impl Source {
         }
     }
 
-    /// Adds what it is to an error's message.
+    /// Adds the kind of source to an error's message.
     fn explain(&self, error: &dyn fmt::Display) -> io::Error {
         let message = match self {
             Self::Files(certificate, key) => {
@@ -73,7 +73,7 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     read().map_err(|error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }
 
-/// A certificate and a key as they were read.
+/// A certificate and a key, as PEM.
 #[derive(PartialEq, Eq)]
 struct Pair {
     certificate: Vec<u8>,
@@ -88,26 +88,26 @@ impl Pair {
         }
         let key = PrivateKeyDer::from_pem_slice(&self.key)
             .map_err(|error| format!("there is no private key in PEM: {error}"))?;
-        // Fails where the key is another certificate's.
+        // Fails if the key belongs to another certificate.
         Ok(CertifiedKey::from_der(chain, key, provider)?)
     }
 }
 
-/// What was seen at the last look: a change is another one.
+/// The state of the files at the last check. A different state is a change.
 #[derive(PartialEq, Eq)]
 enum Seen {
     Pair(Pair),
     Unreadable(io::ErrorKind, String),
 }
 
-/// A certificate in use, and where it comes from.
+/// A certificate in use, and its source.
 struct Place {
     source: Source,
     seen: Mutex<Seen>,
     current: ArcSwap<CertifiedKey>,
 }
 
-/// The certificates of a server, the first of which is for clients that name none.
+/// The certificates of a server. The first one is for clients that name no host.
 pub(super) struct Certificates {
     places: Vec<Arc<Place>>,
 }
@@ -118,7 +118,7 @@ impl fmt::Debug for Certificates {
     }
 }
 
-/// The cryptography that the program has chosen for all, and ring where it has not.
+/// The program's choice of cryptography for all its TLS, or else ring.
 pub(super) fn provider() -> Arc<CryptoProvider> {
     CryptoProvider::get_default()
         .cloned()
@@ -142,12 +142,13 @@ impl Certificates {
         Self { places: self.places.iter().cloned().chain(more.places).collect() }
     }
 
-    /// Whether any can change.
+    /// Whether any certificate can change.
     pub(super) fn are_files(&self) -> bool {
         self.places.iter().any(|place| matches!(place.source, Source::Files(..)))
     }
 
-    /// Takes what has changed. Whether anything has; the first error, while others may have been taken.
+    /// Replaces the certificates whose files have changed. Returns whether any was replaced, or the first
+    /// error; other certificates may have been replaced in spite of an error.
     pub(super) fn reload(&self) -> io::Result<bool> {
         let taken: Vec<_> = self.places.iter().map(|place| place.reload()).collect();
         taken.into_iter().try_fold(false, |any, taken| Ok(any | taken?))
@@ -156,7 +157,7 @@ impl Certificates {
 
 impl Place {
     fn reload(&self) -> io::Result<bool> {
-        // Of two that look at the same time the second sees what the first has seen.
+        // If two tasks check at the same time, the second one sees the state that the first one stored.
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let read = self.source.read();
         let now = match read {
@@ -180,7 +181,7 @@ impl Place {
             }
             Err(error) => {
                 metrics::counter!("switchboard_tls_reloads_total", "result" => "failed").increment(1);
-                tracing::error!(%error, "a new certificate cannot be used: the old one goes on");
+                tracing::error!(%error, "a new certificate cannot be used: the old one stays in use");
                 Err(error)
             }
         }

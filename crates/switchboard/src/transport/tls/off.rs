@@ -1,4 +1,4 @@
-//! What stands in for TLS where the Cargo feature `tls` is off: types of which there is no value.
+//! Replaces TLS if the Cargo feature `tls` is off. These types have no values.
 
 use std::io;
 use std::pin::Pin;

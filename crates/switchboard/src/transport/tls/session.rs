@@ -1,5 +1,5 @@
-//! One end of a TLS conversation, without I/O: records in, plain bytes out, and the other way. It holds no
-//! buffer while nothing is on its way: rustls's buffered connections keep one of 4 KiB each.
+//! One end of a TLS connection, without I/O: it turns records into plain bytes, and plain bytes into records.
+//! An idle session holds no buffer; each of rustls's buffered connections keeps one of 4 KiB.
 
 use std::mem;
 use std::sync::Arc;
@@ -8,32 +8,33 @@ use rustls::ServerConfig;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus, WriteTraffic};
 
-/// A record with its header and what encryption adds (RFC 8446, 5.2).
+/// The greatest size of a record with its header and the bytes that encryption adds (RFC 8446, 5.2).
 pub(super) const MAX_RECORD: usize = 5 + (16 << 10) + 256;
 
-/// What may wait to be a whole record, or a whole message of the handshake, which may be spread over several.
+/// The greatest number of bytes that may wait for the rest of a record, or of a handshake message, which may
+/// span several records.
 const MAX_WAITING: usize = 64 << 10;
 
-/// How a read went.
+/// The result of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Progress {
     /// The handshake waits for more bytes.
     Handshaking,
-    /// Plain bytes may be written.
+    /// Plain bytes may be written now.
     Ready,
-    /// The peer sends no more.
+    /// The peer sends no more bytes.
     PeerClosed,
 }
 
 pub(super) struct Session {
     connection: UnbufferedServerConnection,
-    /// Records that have not come whole.
+    /// Records that have not arrived completely.
     waiting: Vec<u8>,
     /// Records to be sent.
     outgoing: Vec<u8>,
     peer_closed: bool,
     close_sent: bool,
-    /// rustls has given up on it, and is not to be asked again.
+    /// rustls has failed, and must not be called again.
     failed: bool,
 }
 
@@ -53,7 +54,7 @@ impl Session {
         &self.connection
     }
 
-    /// Records that are to be sent before anything else is written.
+    /// Records that must be sent before any other bytes.
     pub(super) fn outgoing(&mut self) -> &mut Vec<u8> {
         &mut self.outgoing
     }
@@ -62,18 +63,18 @@ impl Session {
         self.peer_closed
     }
 
-    /// What waits for more to come.
+    /// The bytes that wait for the rest of their record.
     pub(super) fn waiting(&self) -> &[u8] {
         &self.waiting
     }
 
-    /// Takes what has waited for more to come: it is to stand before the next bytes that [`read`](Self::read)
-    /// is given.
+    /// Takes the bytes that wait for the rest of their record. The caller must put them before the next bytes
+    /// that it passes to [`read`](Self::read).
     pub(super) fn take_waiting(&mut self) -> Vec<u8> {
         mem::take(&mut self.waiting)
     }
 
-    /// Reads records, the end of which may be missing; gives their plain bytes to `plain`. Behind an error
+    /// Reads records; the last one may be incomplete. Appends their plain bytes to `plain`. After an error
     /// there may be an alert in [`outgoing`](Self::outgoing).
     pub(super) fn read(
         &mut self,
@@ -93,18 +94,19 @@ impl Session {
         Ok(if self.connection.is_handshaking() { Progress::Handshaking } else { Progress::Ready })
     }
 
-    /// Encrypts plain bytes behind what is to be sent. Must not be called before the handshake is done.
+    /// Encrypts plain bytes and appends the records to the bytes to be sent. Must not be called before the
+    /// handshake is done.
     pub(super) fn write(&mut self, plain: &[u8]) -> Result<(), rustls::Error> {
         self.send(|mut traffic, out| {
-            // Room for records of 16 KiB each, and what rustls may have to say first.
+            // Room for records of 16 KiB each, and for the records that rustls may have to send first.
             let room = plain.len() + (plain.len() / (16 << 10) + 1) * 64 + 64;
             grow_and(out, room, |room| traffic.encrypt(plain, room))
         })
     }
 
-    /// Says that nothing more will be written. Once.
+    /// Tells the peer that no more bytes follow. Further calls do nothing.
     pub(super) fn close(&mut self) -> Result<(), rustls::Error> {
-        // Behind an error the alert has said it.
+        // After an error the alert has already told the peer.
         if mem::replace(&mut self.close_sent, true) || self.failed || self.connection.is_handshaking() {
             return Ok(());
         }
@@ -115,7 +117,7 @@ impl Session {
         &mut self,
         send: impl FnOnce(WriteTraffic<'_, ServerConnectionData>, &mut Vec<u8>) -> Result<(), EncryptError>,
     ) -> Result<(), rustls::Error> {
-        // rustls counts on seeing what waits at each call.
+        // rustls expects to see the waiting bytes at each call.
         let mut waiting = self.take_waiting();
         let mut sent = None;
         let (read, result) =
@@ -129,8 +131,8 @@ impl Session {
         }
     }
 
-    /// Lets rustls do what it can with `bytes`, up to where it wants more; there, `ready` may write. Returns
-    /// how many bytes are done with.
+    /// Lets rustls process `bytes` until it needs more. `ready` may write when rustls is ready for it.
+    /// Returns the number of processed bytes.
     fn process(
         &mut self,
         bytes: &mut [u8],
@@ -148,7 +150,7 @@ impl Session {
         (read, result)
     }
 
-    /// Takes the alert of an error. While there is something to be sent, rustls gives that and looks at no
+    /// Takes the alert after an error. As long as rustls has something to send, it returns that and reads no
     /// bytes.
     fn say_why(&mut self) {
         while self.connection.wants_write() {
@@ -180,7 +182,7 @@ impl Session {
                     encode(&mut self.outgoing, |room| data.encode(room));
                     None
                 }
-                // It is in `outgoing`, and goes out before anything else.
+                // The record is in `outgoing`, and is sent before any other bytes.
                 Ok(ConnectionState::TransmitTlsData(data)) => {
                     data.done();
                     None
@@ -197,7 +199,7 @@ impl Session {
                     self.peer_closed = true;
                     Some(Ok(()))
                 }
-                // Early data is not offered.
+                // The server does not offer early data.
                 Ok(_) => Some(Ok(())),
                 Err(error) => Some(Err(error)),
             };
@@ -209,7 +211,7 @@ impl Session {
     }
 }
 
-/// Appends what `encode` writes, with as much room as it asks for.
+/// Appends the output of `encode`, with as much room as `encode` asks for.
 fn encode(out: &mut Vec<u8>, mut encode: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>) {
     let at = out.len();
     let mut room = 0;
@@ -225,7 +227,7 @@ fn encode(out: &mut Vec<u8>, mut encode: impl FnMut(&mut [u8]) -> Result<usize, 
     }
 }
 
-/// Appends what `encrypt` writes, with this much room, or as much as it asks for.
+/// Appends the output of `encrypt`, with this much room, or with as much as `encrypt` asks for.
 fn grow_and(
     out: &mut Vec<u8>,
     mut room: usize,
@@ -259,7 +261,7 @@ mod tests {
 
     use super::*;
 
-    /// A client, and our end, which has heard nothing yet.
+    /// A client, and the server's end, which has received nothing yet.
     fn ends() -> (ClientConnection, Session) {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -281,7 +283,7 @@ mod tests {
         (client, Session::new(Arc::new(server)).unwrap())
     }
 
-    /// Bytes that have come, behind those that wait, as the stream does it.
+    /// Passes received bytes on behind the waiting ones, as the stream does.
     fn read(session: &mut Session, bytes: &[u8], plain: &mut Vec<u8>) -> Result<Progress, rustls::Error> {
         let mut records = session.take_waiting();
         records.extend_from_slice(bytes);
@@ -305,7 +307,7 @@ mod tests {
         }
     }
 
-    /// Both ends, with the handshake done.
+    /// Both ends, after the handshake.
     fn connected() -> (ClientConnection, Session) {
         let (mut client, mut session) = ends();
         while client.is_handshaking() || session.connection().is_handshaking() {
@@ -316,7 +318,7 @@ mod tests {
         (client, session)
     }
 
-    /// A message of the handshake as records, cut at these places.
+    /// A handshake message as records, cut at these places.
     fn records(message: &[u8], cuts: &[usize]) -> Vec<u8> {
         let mut at = 0;
         let mut records = Vec::new();
@@ -351,7 +353,7 @@ mod tests {
             let (mut plain, mut answer) = (Vec::new(), Vec::new());
             for chunk in bytes.chunks(chunk) {
                 prop_assert_eq!(read(&mut session, chunk, &mut plain), Ok(Progress::Ready));
-                // Writing in between does no harm to what waits.
+                // A write between the two parts does not harm the waiting bytes.
                 session.write(b"between").unwrap();
                 to_client(&mut client, &mut session);
                 let _no_more = client.reader().read_to_end(&mut answer);

@@ -1,5 +1,5 @@
-//! A TLS connection as a byte stream. What it needs for reading and writing it borrows from its thread, so
-//! that an idle one is not much more than rustls's own state.
+//! A TLS connection as a byte stream. It borrows its buffers from its thread, so an idle connection is not
+//! much larger than rustls's own state.
 
 use std::cell::Cell;
 use std::io;
@@ -14,10 +14,10 @@ use super::acceptor::HTTP2;
 use super::session::{MAX_RECORD, Progress, Session};
 use crate::transport::stream::{Detached, Stream};
 
-/// Bytes of records that are read at once.
+/// The number of bytes of records in one read.
 const READ: usize = 128 << 10;
 
-/// Plain bytes that are encrypted and written at once, at most: four records (RFC 8446, 5.1).
+/// The greatest number of plain bytes that are encrypted and written at once: four records (RFC 8446, 5.1).
 const WRITE: usize = 64 << 10;
 
 /// The buffers of a thread.
@@ -25,9 +25,9 @@ const WRITE: usize = 64 << 10;
 struct Scratch {
     /// Records that were read.
     read: Vec<u8>,
-    /// Records to be written; empty between uses.
+    /// Records to be written. Empty between uses.
     write: Vec<u8>,
-    /// Slices copied together; empty between uses.
+    /// Slices copied together. Empty between uses.
     plain: Vec<u8>,
 }
 
@@ -46,9 +46,9 @@ fn with_scratch<T>(f: impl FnOnce(&mut Scratch) -> T) -> T {
 pub(crate) struct TlsStream {
     socket: Stream,
     session: Session,
-    /// Plain bytes that did not fit where they were read to.
+    /// Plain bytes for which the reader's buffer had no room.
     unread: Vec<u8>,
-    /// The socket has no more.
+    /// The socket has no more bytes.
     at_end: bool,
 }
 
@@ -65,11 +65,11 @@ impl TlsStream {
         Self { socket, session, unread: Vec::new(), at_end: false }
     }
 
-    /// Shakes hands. `begun`: what was read already.
+    /// Does the handshake. `begun` holds the bytes that were read already.
     pub(super) async fn handshake(&mut self, begun: Bytes) -> io::Result<()> {
         let mut progress = self.take(&mut Vec::from(begun));
         loop {
-            // What we have to say, an alert among it, goes out before anything else.
+            // Our records, including an alert, are sent first.
             std::future::poll_fn(|cx| self.poll_outgoing(cx)).await?;
             match progress? {
                 Progress::Handshaking => {}
@@ -87,28 +87,28 @@ impl TlsStream {
         self.session.connection().handshake_kind()
     }
 
-    /// Whether HTTP/2 was agreed on (ALPN).
+    /// Whether the handshake agreed on HTTP/2 (ALPN).
     pub(crate) fn speaks_http2(&self) -> bool {
         self.session.connection().alpn_protocol() == Some(HTTP2)
     }
 
-    /// Whether the peer has closed its end, as far as the reactor knows without reading.
+    /// Whether the peer has closed its end, as far as the reactor knows without a read.
     pub(crate) fn is_read_closed(&self) -> bool {
         self.session.is_peer_closed() || self.socket.is_read_closed()
     }
 
-    /// As [`Stream::keep_alive`].
+    /// The same as [`Stream::keep_alive`].
     pub(crate) fn keep_alive(&self) -> io::Result<()> {
         self.socket.keep_alive()
     }
 
-    /// Takes it off this thread's reactor.
+    /// Removes the stream from this thread's reactor.
     pub(crate) fn detach(self) -> io::Result<DetachedTls> {
         let Self { socket, session, unread, at_end } = self;
         Ok(DetachedTls { socket: socket.detach()?, session, unread, at_end })
     }
 
-    /// Reads records that were read before; what plain bytes there are wait in `unread`.
+    /// Decrypts records that were read before. Their plain bytes wait in `unread`.
     fn take(&mut self, records: &mut [u8]) -> io::Result<Progress> {
         let Self { session, unread, .. } = self;
         session.read(records, |plain| unread.extend_from_slice(plain)).map_err(broken)
@@ -119,7 +119,7 @@ impl TlsStream {
         self.poll_records_into(cx, &mut ReadBuf::new(&mut []))
     }
 
-    /// Reads from the socket once. Plain bytes go into `buffer` as far as there is room.
+    /// Reads from the socket once. Puts plain bytes into `buffer` as far as there is room.
     fn poll_records_into(
         &mut self,
         cx: &mut Context<'_>,
@@ -128,7 +128,7 @@ impl TlsStream {
         with_scratch(|scratch| {
             let waiting = self.session.waiting();
             let begun = waiting.len();
-            // Not much more than there is room for.
+            // Reads not much more than there is room for.
             let end = begun + buffer.remaining().clamp(MAX_RECORD, READ);
             if scratch.read.len() < end {
                 scratch.read.resize(end, 0);
@@ -154,7 +154,7 @@ impl TlsStream {
         })
     }
 
-    /// Writes the records that are to be sent.
+    /// Writes the records that wait to be sent.
     fn poll_outgoing(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let outgoing = self.session.outgoing();
         if outgoing.is_empty() {
@@ -172,13 +172,13 @@ impl TlsStream {
                 Poll::Pending => break Poll::Pending,
             }
         };
-        // No more is kept than has to wait.
+        // Keeps only the bytes that must wait.
         *outgoing = outgoing.get(written..).unwrap_or_default().to_vec();
         result
     }
 
-    /// Encrypts and writes. Returns how many plain bytes were taken: what the socket does not take of their
-    /// records waits to be [flushed](AsyncWrite::poll_flush).
+    /// Encrypts and writes. Returns the number of plain bytes taken. If the socket does not take all of their
+    /// records, the rest waits for a [flush](AsyncWrite::poll_flush).
     fn poll_write_plain(
         &mut self,
         cx: &mut Context<'_>,
@@ -186,8 +186,8 @@ impl TlsStream {
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_outgoing(cx))?;
         with_scratch(|scratch| {
-            // Nothing is on its way: records are written into the thread's buffer, and only what is left of them
-            // into one of our own.
+            // No records wait. New ones are written into the thread's buffer, and only the unsent rest is
+            // copied into a buffer of this stream.
             std::mem::swap(self.session.outgoing(), &mut scratch.write);
             let taken = self.encrypt(slices, &mut scratch.plain);
             let mut written = 0;
@@ -216,7 +216,7 @@ impl TlsStream {
         })
     }
 
-    /// Encrypts as much as is written at once.
+    /// Encrypts as much as one write takes.
     fn encrypt(&mut self, slices: &[io::IoSlice<'_>], plain: &mut Vec<u8>) -> Result<usize, rustls::Error> {
         match slices {
             [] => Ok(0),
@@ -227,7 +227,7 @@ impl TlsStream {
             }
             several => {
                 plain.clear();
-                // Laid together: a record for each would cost more than the copy.
+                // Slices are copied together: a record for each would cost more than the copy.
                 for slice in several {
                     let room = WRITE - plain.len();
                     plain.extend_from_slice(slice.get(..slice.len().min(room)).unwrap_or_default());
@@ -243,21 +243,21 @@ impl TlsStream {
 }
 
 impl DetachedTls {
-    /// Registers it with this thread's reactor.
+    /// Registers the stream with this thread's reactor.
     pub(crate) fn attach(self) -> io::Result<TlsStream> {
         let Self { socket, session, unread, at_end } = self;
         Ok(TlsStream { socket: socket.attach()?, session, unread, at_end })
     }
 }
 
-/// What rustls says, in an error of I/O, from which it can be had again.
+/// An error of rustls inside an I/O error, from which it can be recovered.
 fn broken(error: rustls::Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
 impl AsyncRead for TlsStream {
-    /// A stream that ends without `close_notify` ends in order all the same: whether what came was whole,
-    /// each protocol inside says itself.
+    /// A stream that ends without `close_notify` counts as ended in order: each protocol inside TLS knows
+    /// itself whether its data is complete.
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -276,8 +276,8 @@ impl AsyncRead for TlsStream {
                 return Poll::Ready(Ok(()));
             }
             let read = ready!(this.poll_records_into(cx, buffer));
-            // An answer of rustls's own, such as an alert. Where it does not go out at once, it does with the
-            // next write.
+            // A record from rustls itself, such as an alert. If the socket does not take it now, it goes out
+            // with the next write.
             if let Poll::Ready(Err(error)) = this.poll_outgoing(cx) {
                 read.and(Err(error))?;
             } else {

@@ -207,7 +207,8 @@ async fn an_answer_that_is_taken_slowly_is_not_cut_off_and_its_connection_not_id
     let mut client = Http2::connect(&server).await;
     let head = client.head(&Method::GET, "/socket.io/large.js", &[]);
     let (answer, _) = client.ask(head, true).await.unwrap();
-    // Its window is spent, and not opened; as long, and longer than a connection that is idle is heard at its end.
+    // Its window is spent, and not opened; as long, and longer than a connection that is idle is heard at its
+    // end.
     tokio::time::sleep(HEAD_TIMEOUT + Duration::from_millis(1500)).await;
     assert_eq!(whole(answer).await.body.len(), 200_000);
 }

@@ -1,4 +1,5 @@
-//! A client of HTTP/2, upon the `h2` crate: requests, and WebSockets by extended CONNECT, all on one connection.
+//! A client of HTTP/2, upon the `h2` crate: requests, and WebSockets by extended CONNECT, all on one
+//! connection.
 
 use std::io;
 use std::pin::Pin;

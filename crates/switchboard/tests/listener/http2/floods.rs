@@ -1,4 +1,5 @@
-//! Floods that HTTP/2 makes possible, frame by frame: each ends its own connection with `ENHANCE_YOUR_CALM`, and no other.
+//! Floods that HTTP/2 makes possible, frame by frame: each ends its own connection with `ENHANCE_YOUR_CALM`,
+//! and no other.
 
 use switchboard::{Data, Switchboard};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

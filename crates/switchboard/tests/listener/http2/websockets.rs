@@ -1,4 +1,5 @@
-//! WebSockets over HTTP/2, all on one connection: raw ones, sessions of Engine.IO, upgrades from polling; with one worker and with several.
+//! WebSockets over HTTP/2, all on one connection: raw ones, sessions of Engine.IO, upgrades from polling;
+//! with one worker and with several.
 
 use std::sync::Arc;
 
@@ -172,7 +173,8 @@ async fn socket_io_goes_over_it_and_a_broadcast_reaches_clients_of_both_versions
 async fn a_polling_session_is_upgraded_on_whichever_worker_it_lives() {
     for workers in [1, 4] {
         let server = server(workers).await;
-        // Sessions of as many connections, which the kernel spreads over the workers; each upgraded over one connection of HTTP/2.
+        // Sessions of as many connections, which the kernel spreads over the workers; each upgraded over one
+        // connection of HTTP/2.
         let mut client = Http2::connect(&server).await;
         for over_http2 in [true, false, false, false, false, false, false, false] {
             let sid = if over_http2 { client.open_session().await } else { server.open_session().await };
