@@ -1,10 +1,10 @@
-// Two real pages hold the chat while the network between breaks in three ways.
+// Two real pages chat while the network between them breaks in three ways.
 //
-// SWITCHBOARD_URL   the server that serves the chat, as http://127.0.0.1:3000; heartbeats of a second keep
-//                   the silent cuts short, as with --ping-interval 1000 --ping-timeout 1000, but any will do:
-//                   the timing is read from the handshake SCREENSHOTS       a folder for pictures of the
-//                   pages; none are taken without it CHROMIUM          the browser, /usr/bin/chromium without
-//                   it
+// SWITCHBOARD_URL   the server that serves the chat, such as http://127.0.0.1:3000. With heartbeats of one
+//                   second (--ping-interval 1000 --ping-timeout 1000) the silent cuts are short. Any others
+//                   work too: the test reads the times from the handshake
+// SCREENSHOTS       a folder for pictures of the pages; without it, none are taken
+// CHROMIUM          the browser; the default is /usr/bin/chromium
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { mkdir } from "node:fs/promises";

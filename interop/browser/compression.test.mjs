@@ -1,9 +1,8 @@
-// The chat with a browser that takes compression: polls come in gzip, and its WebSocket agrees on
-// permessage-deflate, over HTTP/1.1 and over HTTP/2; what is long and what is short arrives as it was
-// written.
+// The chat with a browser that takes compression, over HTTP/1.1 and over HTTP/2. Answers to polls are in
+// gzip, and the WebSocket agrees on permessage-deflate. Long and short messages arrive unchanged.
 //
-// SWITCHBOARD_URL   the server, which answers TLS on the same port, and compresses polls from the first byte
-// on and WebSockets from 1024
+// SWITCHBOARD_URL   the server. It answers TLS on the same port; it compresses answers to polls from the
+//                   first byte on, and WebSocket messages from 1024 bytes on
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { after, before, test } from "node:test";

@@ -48,12 +48,12 @@ pub enum DecodeError {
 
 impl<'a> Packet<'a> {
     /// Decodes the text of one packet.
+    ///
     /// Data after a `1`, `5` or `6` is ignored, as in Node. A client that must not send binary frames sends
     /// `b` and base64 on WebSocket too.
-    /// binary frames sends `b` and base64 on WebSocket too.
     ///
+    /// # Errors
     /// [`DecodeError`] if the text is empty, has an unknown type, or is not base64 after `b`.
-    /// [`DecodeError`] when the text is empty, of an unknown type, or not base64 after `b`.
     #[inline]
     pub fn decode_text(text: &'a str) -> Result<Self, DecodeError> {
         let Some((&kind, _)) = text.as_bytes().split_first() else {

@@ -105,6 +105,7 @@ fn skip_string(bytes: &mut std::str::Bytes<'_>) {
 }
 
 /// Replaces each `\\u` escape of an unpaired surrogate by `\\ufffd`.
+///
 /// JavaScript's strings may hold unpaired surrogates (half of an emoji). `JSON.stringify` writes them so, and
 /// Node accepts them. Rust's strings cannot hold them, so reading them as a type fails with
 /// [`ArgsError::Data`](super::ArgsError::Data). Call this on a packet's text before
