@@ -1,4 +1,4 @@
-//! Any bytes as Engine.IO: whatever decodes is encoded to what decodes to the same.
+//! Any bytes as Engine.IO. A decoded packet must encode to text that decodes to the same packet.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

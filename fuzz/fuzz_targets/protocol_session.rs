@@ -1,5 +1,5 @@
-//! Any steps of both ends of an Engine.IO session, and any calls of the server's end alone: the rules hold,
-//! and all comes to an end.
+//! Any steps of both ends of an Engine.IO session, and any calls of the server's end alone. The rules must
+//! hold, and every session must come to an end.
 #![no_main]
 
 #[path = "../../crates/protocol/tests/engineio_session/calls.rs"]
@@ -20,7 +20,7 @@ fuzz_target!(|bytes: &[u8]| {
     let version = if first & 2 == 0 { Version::V4 } else { Version::V3 };
     let (delays, steps) = rest.split_at(rest.len().min(usize::from(first >> 4)));
     let mut world = World::new(version, delays.iter().map(|delay| u16::from(*delay)).collect());
-    // A session's whole life takes some steps; many more only take time.
+    // A whole life of a session takes some steps. Many more only take time.
     for step in steps.chunks_exact(2).take(100) {
         world.take(read(step[0], step[1]));
     }

@@ -1,5 +1,5 @@
-//! Any bytes as a Socket.IO packet with attachments: no panic, the same verdict by whatever way the
-//! arguments are read, and whatever decodes is encoded to what decodes to the same.
+//! Any bytes as a Socket.IO packet with attachments. Nothing panics, all ways to read the arguments agree,
+//! and a decoded packet must encode to text that decodes to the same packet.
 #![no_main]
 
 use bytes::Bytes;
@@ -31,7 +31,7 @@ fuzz_target!(|bytes: &[u8]| {
     arguments(packet.data, offset, attachments);
 });
 
-/// A packet's head and data written again decode to the same packet.
+/// The head and data of a packet, written again, decode to the same packet.
 fn head(packet: &Packet<'_>, limits: &Limits) {
     let mut out = Vec::new();
     write_head(&mut out, packet.kind, packet.attachments, packet.namespace, packet.ack);
@@ -40,7 +40,7 @@ fn head(packet: &Packet<'_>, limits: &Limits) {
     assert_eq!(decode(&out, limits).as_ref(), Ok(packet));
 }
 
-/// The attachments a packet announces, through the assembler.
+/// Passes the announced attachments through the assembler.
 fn assemble(packet: &Packet<'_>, limits: &Limits) -> Vec<Bytes> {
     let mut assembler = Assembler::new();
     if assembler.start(packet) == Ok(Started::Complete) {
@@ -57,7 +57,7 @@ fn assemble(packet: &Packet<'_>, limits: &Limits) -> Vec<Bytes> {
     unreachable!("at most ten attachments are announced");
 }
 
-/// What is valid here is JSON, and what is JSON and an array within the depth is valid here.
+/// Text that is valid here must be JSON. A JSON array within the depth must be valid here.
 fn syntax(data: &str) {
     let valid = validate(data, &[]).is_ok();
     let json = serde_json::from_str::<&RawValue>(data).is_ok() && data.trim_start().starts_with('[');
@@ -69,7 +69,7 @@ fn syntax(data: &str) {
     }
 }
 
-/// However the arguments are read, the text is malformed or it is not; values survive.
+/// All ways to read the arguments agree whether the text is malformed. Values survive a round trip.
 fn arguments(data: &str, offset: usize, attachments: Vec<Bytes>) {
     let is_syntax = |error: &ArgsError| matches!(error, ArgsError::Syntax(_));
     let parsed = Args::parse(data, offset, attachments.clone());
@@ -87,7 +87,7 @@ fn arguments(data: &str, offset: usize, attachments: Vec<Bytes>) {
     };
     let (mut out, mut written) = (Vec::new(), Vec::new());
     if write_args(&mut out, &mut written, Some("e"), &args).is_err() {
-        // Only where a value was needed to number attachments anew, and Rust has none for it.
+        // Only if attachments had to be numbered anew through a value that Rust cannot hold.
         assert!(args.values().is_err());
         return;
     }

@@ -1,5 +1,5 @@
-//! Engine.IO on the wire: what engine.io-parser 5.2.3 and engine.io 6.6 read and write, byte for
-//! byte, and the defined answers to what is not a packet.
+//! Engine.IO on the wire: the bytes that engine.io-parser 5.2.3 and engine.io 6.6 read and write, and the
+//! defined answers to bytes that are not a packet.
 
 #![allow(clippy::unwrap_used)] // helpers of tests are tests too
 
@@ -68,7 +68,7 @@ fn what_is_no_packet_is_an_error() {
         ("x", DecodeError::UnknownType(b'x')),
         ("é", DecodeError::UnknownType(0xc3)),
         ("B", DecodeError::UnknownType(b'B')),
-        // Node reads these two as what is left when it has skipped what it does not know.
+        // Node skips the characters that it does not know, and reads the rest of these two.
         ("bA*QID", DecodeError::Base64),
         ("bA", DecodeError::Base64),
         ("bAQID=BA", DecodeError::Base64),

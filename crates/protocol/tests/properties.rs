@@ -1,4 +1,4 @@
-//! What holds for any packet, any value and any text.
+//! Properties of any packet, any value and any text.
 
 #![allow(clippy::unwrap_used)] // helpers of tests are tests too
 
@@ -15,7 +15,7 @@ use switchboard_protocol::socketio::{
     from_args, is_reserved, replace_unpaired_surrogates, validate, write_args, write_head,
 };
 
-/// An owned Engine.IO packet, for strategies cannot borrow.
+/// An owned Engine.IO packet, because strategies cannot borrow.
 fn engine_packet() -> impl Strategy<Value = (u8, String, Vec<u8>)> {
     (0..8_u8, any::<String>(), vec(any::<u8>(), 0..100))
 }
@@ -51,7 +51,7 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Text that comes close to being a packet.
+/// Text that resembles a packet.
 fn nearly() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         "[0-9]{1,3}",
@@ -213,7 +213,7 @@ proptest! {
         let read = from_args::<()>(&data, 4, &[]);
         match (&json, &read) {
             (Ok(_), read) => prop_assert!(read.is_ok(), "{data} {read:?}"),
-            // Unpaired surrogates are JSON, though no Rust string.
+            // Unpaired surrogates are valid JSON, but not valid in a Rust string.
             (Err(_), Ok(())) => prop_assert!(
                 serde_json::from_str::<serde_json::Value>(&replace_unpaired_surrogates(&data)).is_ok(),
                 "{data}"

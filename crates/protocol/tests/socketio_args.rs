@@ -1,4 +1,4 @@
-//! Arguments: how a list becomes types and types become a list.
+//! Arguments: a list is read as types, and types are written as a list.
 
 #![allow(clippy::unwrap_used)] // helpers of tests are tests too
 
@@ -25,7 +25,7 @@ fn read_binary<T: for<'de> Deserialize<'de>>(data: &str) -> Result<T, ArgsError>
     from_args(data, offset, &attachments)
 }
 
-/// What an event `e` with these arguments is written as.
+/// The text of an event `e` with these arguments.
 fn written<T: Serialize + ?Sized>(args: &T) -> (String, Vec<Bytes>) {
     let (mut out, mut attachments) = (Vec::new(), Vec::new());
     write_args(&mut out, &mut attachments, Some("e"), args).unwrap();

@@ -1,5 +1,5 @@
-//! Attachments: how a binary packet is put together, and what its placeholders may say. The
-//! expected results are those of socket.io-parser 4.2.7 except where a comment says otherwise.
+//! Attachments: how a binary packet is assembled, and which placeholders are allowed. The expected results
+//! are those of socket.io-parser 4.2.7, unless a comment says otherwise.
 
 #![allow(clippy::unwrap_used)] // helpers of tests are tests too
 
@@ -129,7 +129,7 @@ fn a_placeholder_that_points_nowhere_is_an_error_whoever_asks() {
         r#"{"_placeholder":true,"num":null}"#,
         r#"{"_placeholder":true,"num":[0]}"#,
         r#"{"_placeholder":true}"#,
-        // Node takes this for `undefined`.
+        // Node reads this as `undefined`.
         r#"{"_placeholder":true,"num":0.5}"#,
     ] {
         let data = format!(r#"["e",1,{{"deep":[{object}]}}]"#);
@@ -220,7 +220,7 @@ fn structures_serde_buffers_find_their_attachments() {
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     #[serde(untagged)]
     enum Either {
-        // First, for serde lets buffered bytes that are UTF-8 pass for a string.
+        // This variant is first, because serde accepts buffered UTF-8 bytes as a string.
         Data(Binary),
         Text(String),
     }

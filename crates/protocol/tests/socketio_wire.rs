@@ -1,5 +1,5 @@
-//! Socket.IO on the wire: what socket.io-parser 4.2.7 reads and writes, byte for byte, and the
-//! defined answers to what is not a packet.
+//! Socket.IO on the wire: the bytes that socket.io-parser 4.2.7 reads and writes, and the defined answers to
+//! text that is not a packet.
 
 #![allow(clippy::unwrap_used)] // helpers of tests are tests too
 

@@ -18,7 +18,7 @@ use axum::routing::{get, post};
 use switchboard::{Data, Socket, Switchboard};
 use tokio::net::TcpListener;
 
-/// What axum's handlers share; those of Switchboard have the same counter.
+/// The state of axum's handlers. Switchboard's handlers have the same counter.
 #[derive(Clone)]
 struct App {
     io: Switchboard,
@@ -35,7 +35,7 @@ async fn main() -> std::io::Result<()> {
         .route("/online", get(online))
         .route("/announce", post(announce))
         .with_state(app)
-        // Before all routes; axum knows each client's address, and this is where it puts it.
+        // Around all routes. axum puts each client's address into the request's extensions here.
         .layer(io.layer().address_from(|extensions| extensions.get().map(|ConnectInfo(address)| *address)));
 
     let listener = TcpListener::bind("127.0.0.1:3000").await?;

@@ -1,5 +1,5 @@
-//! Compression of WebSocket messages: agreed on or not, with context or without, in one room with those that
-//! have none.
+//! Compression of WebSocket messages: with and without agreement, with and without context, and in one room
+//! with clients that do not compress.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -15,13 +15,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Nothing that these tests wait for takes as long on any machine.
+/// Longer than any awaited event takes on any machine.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 type Client = WebSocketStream<ClientIo>;
 
-/// A server whose WebSockets are all compressed for who wants it: `/echo`, `/cast` in one room with the
-/// namespace `/cast`, and Socket.IO, which sends `echo` back and `cast` to all.
+/// A server that compresses all WebSockets whose clients agree. It has `/echo`; `/cast`, in one room with the
+/// namespace `/cast`; and Socket.IO, which sends `echo` back and `cast` to all.
 async fn server(options: DeflateOptions) -> (Switchboard, SocketAddr) {
     let io =
         Switchboard::builder().workers(1).per_message_deflate(options).build().expect("the options are good");
@@ -34,7 +34,7 @@ async fn server(options: DeflateOptions) -> (Switchboard, SocketAddr) {
     cast.on("echo", |socket: Socket, Data(text): Data<String>| socket.emit("echo", text));
     cast.on("cast", |socket: Socket, Data(text): Data<String>| socket.namespace().emit("cast", text));
     let room = cast.clone();
-    // To all, and to its sender alone: the two take turns on each connection.
+    // To all, and to the sender alone: both kinds alternate on each connection.
     io.websocket_with("/cast", raw).expect("the options are good").share(&cast, "cast").on_message(
         move |socket: &WebSocket, message: Message<'_>| {
             if let Message::Text(text) = message {
@@ -60,12 +60,12 @@ async fn next(client: &mut Client) -> OwnedMessage {
     timeout(DEADLINE, client.recv()).await.expect("in time").expect("in order").expect("a message")
 }
 
-/// A text that is worth compressing, and tells which it is.
+/// A text that is worth compressing, and that contains its number.
 fn text(number: usize) -> String {
     format!("number {number} of the texts that say much the same; ").repeat(40)
 }
 
-/// What clients there are: without compression, without context, with it, and with small windows.
+/// The kinds of clients: without compression, without context, with context, and with small windows.
 fn kinds() -> [Option<DeflateOptions>; 4] {
     let takeover = DeflateOptions::default().context_takeover(true);
     [None, Some(DeflateOptions::default()), Some(takeover), Some(takeover.max_window_bits(9))]
@@ -179,7 +179,7 @@ async fn nothing_is_compressed_unless_an_option_says_so() {
     }
 }
 
-/// A server that sends long texts, compressed and not, in each of the ways there are.
+/// A server that sends long texts, compressed and uncompressed, in every way that the API has.
 async fn flagging(options: DeflateOptions) -> (Switchboard, SocketAddr) {
     let io = Switchboard::builder().workers(1).per_message_deflate(options).build().unwrap();
     let root = io.root();
@@ -209,7 +209,7 @@ async fn flagging(options: DeflateOptions) -> (Switchboard, SocketAddr) {
     (io, address)
 }
 
-/// A client that shows frames as they come.
+/// A client that shows each frame as it was received.
 struct Frames(TcpStream);
 
 impl Frames {
@@ -236,7 +236,7 @@ impl Frames {
         self.0.write_all(&[&head, text.as_bytes()].concat()).await.unwrap();
     }
 
-    /// The next frame: whether it is compressed (RSV1), and its payload as it is.
+    /// The next frame: whether it is compressed (RSV1), and its payload unchanged.
     async fn next(&mut self) -> (bool, Vec<u8>) {
         timeout(DEADLINE, self.read()).await.expect("in time").expect("a frame")
     }
@@ -271,7 +271,7 @@ async fn what_is_flagged_so_goes_uncompressed_among_others_that_are_compressed()
                 client.send("40").await;
                 client.next().await;
             }
-            // What stands between does not change what refers to it.
+            // Frames in between do not change the references of later ones.
             for (compress, event) in [true, false, true, true, false, false, true]
                 .into_iter()
                 .flat_map(|compress| events.iter().map(move |event| (compress, *event)))
@@ -305,7 +305,8 @@ async fn a_context_goes_on_past_what_is_uncompressed() {
             assert_eq!(next(&mut client).await, OwnedMessage::Text(text(1)));
         }
     }
-    // To one client, uncompressed to all, and to the one again: what it was sent before is known.
+    // To one client, then uncompressed to all, then to the one again: the context of its earlier message is
+    // still known.
     let mut client = Frames::open(address, "/socket.io/?EIO=4&transport=websocket").await;
     client.next().await;
     client.send("40").await;
@@ -323,7 +324,7 @@ async fn a_context_goes_on_past_what_is_uncompressed() {
     assert!(lengths[1] < lengths[0] / 2, "{lengths:?}");
 }
 
-/// One request on a connection of its own; its answer's body.
+/// One request on its own connection; returns the body of the response.
 async fn http(address: SocketAddr, method: &str, path: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(address).await.expect("it listens");
     let length = body.len();

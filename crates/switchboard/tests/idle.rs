@@ -1,4 +1,4 @@
-//! What an idle connection holds, by an allocator that counts: the test has its program to itself.
+//! The memory of an idle connection, measured by an allocator that counts. The test runs in its own process.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -12,7 +12,7 @@ use std::time::Duration;
 use counting::held;
 use switchboard::{Message, Socket, Switchboard, WebSocket};
 
-/// Connects with the headers of a browser, and returns when the server's answer to `then` is there.
+/// Connects with the headers of a browser, and returns when the server's answer to `then` has come.
 fn connect(server: SocketAddr, url: &str, then: &[u8], number: usize) -> TcpStream {
     let mut socket = TcpStream::connect(server).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
@@ -45,7 +45,7 @@ fn an_idle_connection_holds_little() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let server = runtime.block_on(io.bind(("127.0.0.1", 0))).unwrap().local_addr();
     for (url, then, most) in [
-        // Of these tokio's task and registration are 384, and the cookie is 58.
+        // Of these, tokio's task and registration take 384, and the cookie takes 58.
         ("/ws", &b"\x81\x85\0\0\0\0hello"[..], 940),
         ("/socket.io/?EIO=4&transport=websocket", b"\x81\x82\0\0\0\x0040", 1800),
     ] {

@@ -1,10 +1,10 @@
-//! A whole protocol in one file, written with `switchboard::protocol` alone: lines of text, over WebSocket
-//! and over a streaming GET. Its sockets share namespaces, handlers and rooms with Socket.IO's.
+//! A whole protocol in one file, written only with `switchboard::protocol`: lines of text over WebSocket and
+//! over a streaming GET. Its sockets share namespaces, handlers and rooms with those of Socket.IO.
 //!
-//! A WebSocket brings and takes lines. A GET opens a session too: its answer brings the lines, and each POST
-//! sends one.
+//! A WebSocket carries lines in both directions. A GET also opens a session: its response carries the
+//! server's lines, and each POST carries one of the client's.
 //!
-//! The parts are those that "Adding a protocol" in `ARCHITECTURE.md` lists: a dialect, a session with its
+//! The parts are those in the list "Adding a protocol" in `ARCHITECTURE.md`: a dialect, a session with its
 //! carrier, a mount.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -49,11 +49,11 @@ impl Dialect for LineDialect {
     }
 }
 
-/// How a session's lines reach its client.
+/// The way on which a session's lines reach its client.
 enum Transport {
-    /// As the answer to a GET.
+    /// In the response to a GET.
     Streaming(BodyWriter),
-    /// As messages of a WebSocket.
+    /// In messages of a WebSocket.
     WebSocket(Rc<Connection>),
 }
 
@@ -83,7 +83,7 @@ impl Line {
         line
     }
 
-    /// Opens a session whose lines are the body of an answer.
+    /// Opens a session whose lines are the body of a response.
     fn open_streaming(worker: &Rc<Worker>, lines: &LineProtocol, handshake: Handshake) -> Body {
         let (writer, body) = Body::pieces();
         let line = Self::open(worker, lines, handshake, BYTES);
@@ -119,7 +119,7 @@ impl Line {
         })
     }
 
-    /// One line of the client's.
+    /// Handles one line from the client.
     fn on_line(&self, worker: &Rc<Worker>, line: &str) {
         let Some(sockets) = self.sockets() else { return };
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
@@ -143,7 +143,7 @@ impl Line {
     }
 }
 
-/// The sessions of a worker that POSTs may be for.
+/// The sessions of a worker, for POSTs.
 #[derive(Default)]
 struct Streaming(RefCell<Vec<Rc<Line>>>);
 
@@ -293,11 +293,11 @@ struct LineProtocol {
 
 struct Request {
     protocol: Arc<LineProtocol>,
-    /// Of a GET.
+    /// A GET's streaming response.
     handshake: Option<Handshake>,
 }
 
-/// A connection that becomes a session's.
+/// A connection that becomes a session's transport.
 struct Opening {
     protocol: Arc<LineProtocol>,
     handshake: Handshake,
@@ -359,14 +359,14 @@ impl ExchangeTarget for Request {
     }
 }
 
-/// The ways in.
+/// The transports.
 #[derive(Debug, Clone, Copy)]
 enum Way {
     Streaming,
     WebSocket,
 }
 
-/// A client of the last session.
+/// A client of the newest session.
 enum Client {
     Streaming { server: SocketAddr, lines: Lines<BufReader<OwnedReadHalf>>, _writer: OwnedWriteHalf },
     WebSocket(Box<WebSocketStream<ClientIo>>),
@@ -400,7 +400,7 @@ impl Client {
         match self {
             Self::Streaming { lines, .. } => loop {
                 let line = soon("a line", lines.next_line()).await.expect("it is open")?;
-                // The sizes of chunks stand between the lines.
+                // The chunk sizes stand between the lines.
                 if line == "0" {
                     return None;
                 }
@@ -468,12 +468,12 @@ async fn a_client_of_another_protocol_joins_rooms_calls_handlers_and_gets_broadc
         client.expect("refused /closed not today").await;
         client.say("join /nowhere").await;
         client.expect("refused /nowhere Invalid namespace").await;
-        // Events, in place and later, and their acknowledgements.
+        // Events, handled at once and later, and their acknowledgements.
         client.say(r#"ask /chat ["sum",20,22]"#).await;
         client.expect("answer /chat 7 [42]").await;
         client.say(r#"ask /chat ["later",5]"#).await;
         client.expect("answer /chat 7 [5]").await;
-        // Rooms with Socket.IO's clients, both ways.
+        // Rooms shared with Socket.IO's clients, in both directions.
         client.say(r#"event /chat ["say","hello"]"#).await;
         client.expect(r#"event /chat ["told"]"#).await;
         socketio.expect(r#"42/chat,["said","hello"]"#).await;
@@ -481,7 +481,7 @@ async fn a_client_of_another_protocol_joins_rooms_calls_handlers_and_gets_broadc
         client.expect(r#"event /chat ["said","hi"]"#).await;
         server.io.of("/chat").to("hall").emit("news", (1, "two")).expect("room");
         client.expect(r#"event /chat ["news",1,"two"]"#).await;
-        // Acknowledgements of its own.
+        // Acknowledgements that the client sends.
         client.say(r#"event /chat ["ask"]"#).await;
         client.expect(r#"event /chat 0 ["question",1]"#).await;
         client.say(r#"ack /chat 0 ["yes"]"#).await;

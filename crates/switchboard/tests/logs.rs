@@ -1,5 +1,5 @@
-//! What is logged of users' mistakes, each once or in bounds. In a process of its own: the log is the
-//! process's.
+//! The log of users' mistakes: each is logged once, or a bounded number of times. The test runs in its own
+//! process, because the log belongs to the process.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -38,7 +38,7 @@ impl<'a> MakeWriter<'a> for Log {
 }
 
 impl Log {
-    /// The process's log. Tests tell their lines by their namespace.
+    /// The process's log. Each test finds its lines by its namespace.
     fn start() -> Self {
         static LOG: OnceLock<Log> = OnceLock::new();
         let start = || {
@@ -85,7 +85,7 @@ async fn the_first_data_of_each_kind_that_does_not_fit_is_a_warning() {
             client.send(r#"42/misfit,["say","text"]"#).await;
             client.send(r#"451-/misfit,["upload",{"_placeholder":true,"num":0}]"#).await;
             client.send_binary(b"bytes").await;
-            // Names that a client makes up are no kinds.
+            // Names that a client makes up do not count as separate kinds.
             client.send(&format!(r#"42/misfit,["made up {n}","text"]"#)).await;
         }
         client.ask(r#"42/misfit,1["done"]"#, "43/misfit,1[]").await;
@@ -93,7 +93,7 @@ async fn the_first_data_of_each_kind_that_does_not_fit_is_a_warning() {
     let lines = log.lines("/misfit");
     let about = |what: &str| lines.iter().filter(|line| line.contains(what)).collect::<Vec<_>>();
     let say = about(r#"event="say""#);
-    // The second is that of `on_any`.
+    // The second line is that of `on_any`.
     assert_says(say[0], &["WARN", r#"wanted="core::option::Option<u8>""#]);
     let say = about(r#"wanted="(alloc::string::String, u32)""#);
     assert_eq!(say.len(), 1, "{lines:#?}");

@@ -1,5 +1,5 @@
-//! Nothing is left of clients that have gone, however they went. In a process of its own: what it counts is
-//! the process's.
+//! Clients that have gone leave nothing behind, whatever their end. The test runs in its own process, because
+//! it counts the process's objects.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -15,7 +15,7 @@ use harness::{Client, Polling, Server, Signal, soon};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use switchboard::{Data, Socket, Switchboard};
 
-/// How many of these there are.
+/// The number of these values that exist.
 struct Counted(Arc<AtomicI64>);
 
 impl Counted {
@@ -31,20 +31,20 @@ impl Drop for Counted {
     }
 }
 
-/// The process's recorder: there before the first session, or gauges would miss it.
+/// The process's recorder. It exists before the first session, because gauges would miss that otherwise.
 fn recorder() -> &'static PrometheusHandle {
     static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
     RECORDER.get_or_init(|| PrometheusBuilder::new().install_recorder().expect("the first recorder"))
 }
 
-/// A gauge's value; 0 where it was never set.
+/// A gauge's value; 0 if it was never set.
 fn gauge(metrics: &PrometheusHandle, name: &str) -> f64 {
     let page = metrics.render();
     let line = page.lines().find(|line| line.split(' ').next() == Some(name));
     line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0.0)
 }
 
-/// What waits behind a handler that never ends is not waited for long.
+/// Events behind a handler that never ends are not waited for long.
 fn builder(workers: usize) -> switchboard::Builder {
     Switchboard::builder().workers(workers).held_events_timeout(Duration::from_millis(50))
 }
@@ -76,7 +76,7 @@ fn set_up(io: &Switchboard, count: &Arc<AtomicI64>, gate: &Signal) {
     io.of("/stays-out").on_connect(async |_: Socket| std::future::pending::<()>().await);
 }
 
-/// One client comes and goes in the n-th way.
+/// One client connects and ends in the n-th way.
 async fn come_and_go(server: &Server, n: usize) {
     let polls = n.is_multiple_of(3);
     if polls {
@@ -84,7 +84,7 @@ async fn come_and_go(server: &Server, n: usize) {
     }
     let mut client = server.open().await;
     if n % 13 == 1 {
-        // Before it has joined anything.
+        // Before it has joined a namespace.
         return client.reset();
     }
     client.join("/").await;
@@ -110,7 +110,7 @@ async fn come_and_go(server: &Server, n: usize) {
         client.send_binary(b"the first of two").await;
     }
     match n % 11 {
-        // The server closes.
+        // The server closes the session.
         8 | 9 => drop(client.ended().await),
         _ => go(client, n).await,
     }
@@ -140,7 +140,7 @@ async fn poll_and_go(server: &Server, n: usize) {
         let poll = tokio::spawn(async move { poll.get().await });
         client.post(if n.is_multiple_of(2) { r#"42["for-ever"]"# } else { "3" }).await;
         poll.abort();
-        // Where its poll had not begun yet, closing ends it.
+        // If its poll had not begun yet, closing ends it.
         let _aborted = poll.await;
         client.try_post("1").await;
     } else {
@@ -170,8 +170,8 @@ async fn nothing_is_left_of_clients_that_have_gone() {
             assert!(left.is_empty(), "{name}: {left:?}");
         }
         gate.open();
-        // Handlers and middleware that wait for ever hold a handle of their socket each, as this user's code
-        // asked for; all else is gone.
+        // Each handler and middleware that waits forever holds a handle of its socket, as this user's code
+        // asked. Everything else is gone.
         let for_ever = Arc::clone(&count);
         drop(server);
         soon("the end of all handles", async {
@@ -198,8 +198,8 @@ async fn handles_are_dropped_with_their_sockets() {
         .await;
         for n in 0..60_usize {
             let mut client = server.client().await;
-            // A handler that holds no handle may wait for ever; one whose acknowledgement cannot come any
-            // more does not.
+            // A handler without a handle may wait forever. A handler whose acknowledgement can no longer come
+            // does not wait.
             client.send(if n.is_multiple_of(2) { r#"42["wait"]"# } else { r#"421["ask"]"# }).await;
             client.send(r#"42["wait"]"#).await;
             go(client, n).await;

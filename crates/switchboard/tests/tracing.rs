@@ -1,4 +1,4 @@
-//! What is traced: spans of connections and sessions around what happens in them, and no session's whole id.
+//! Trace events: they lie within spans of connections and sessions, and none shows a session's whole id.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! The server's end alone, called in any order: its peer is not one of ours.
+//! The server's end alone, called in any order, because its peer may be any program.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ enum Post {
     Held,
 }
 
-/// What the owner knows of a session without asking it.
+/// The owner's knowledge of a session, without asking it.
 struct Model {
     session: ServerSession,
     now: Duration,
@@ -23,7 +23,7 @@ struct Model {
     over: bool,
 }
 
-/// Makes the calls that the bytes stand for.
+/// Makes the calls that the bytes encode.
 pub(crate) fn run(bytes: &[u8]) {
     let second = Duration::from_secs(1);
     let first = bytes.first().copied().unwrap_or_default();

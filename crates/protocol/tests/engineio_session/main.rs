@@ -1,5 +1,4 @@
-//! What holds for any session, whatever its ends do: both machines run against each other in virtual
-//! time.
+//! Properties of any session, whatever its ends do. Both machines run against each other in virtual time.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests are tests too")]
 
@@ -17,7 +16,7 @@ fn version() -> impl Strategy<Value = Version> {
     prop_oneof![Just(Version::V4), Just(Version::V3)]
 }
 
-/// What does no harm to a session.
+/// Steps that do not harm a session.
 fn harmless() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (0..400_u16).prop_map(Step::Wait),

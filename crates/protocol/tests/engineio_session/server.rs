@@ -1,4 +1,4 @@
-//! The rules of the server's end, each by itself.
+//! The rules of the server's end, one at a time.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ fn a_post_is_held_while_the_session_does_not_read() {
     assert_eq!(session.on_post(false), Admission::Overlap);
     assert!(session.resume(ms(1)) && !session.resume(ms(1)));
     assert_eq!(session.on_post(false), Admission::Accept);
-    // For a reason of its owner's.
+    // For a reason of the owner.
     assert!(!session.on_post_handled(true));
     assert_eq!(session.on_post_head(), Admission::Overlap);
     session.pause();
@@ -107,7 +107,7 @@ fn a_session_that_ends_at_once_is_not_kept() {
         assert_eq!(session.close(ms(1), how, queue_is_empty), Closing::Over(Some(answer)));
         assert_eq!(session.on_get(), Admission::Unknown);
     }
-    // Nor is one that lingers when its client breaks it, or closes too.
+    // A lingering session cannot either, if its client breaks it or closes it too.
     for how in [Ending::Immediate, Ending::Peer] {
         let mut session = session();
         session.close(ms(1), Ending::Orderly, true);

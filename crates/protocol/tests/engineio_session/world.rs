@@ -1,5 +1,5 @@
-//! Both ends of a session in virtual time, with a network between them that delays, but neither loses
-//! nor reorders what one connection carries. Requests are connections of their own.
+//! Both ends of a session in virtual time. The network between them delays packets, but keeps the order of
+//! each connection and loses nothing. Each request is a connection of its own.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -13,15 +13,15 @@ pub(crate) const INTERVAL: Duration = Duration::from_secs(25);
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The longest that anything of a session may take: to linger, or to notice a silence.
+/// The longest time that any part of a session may take: to linger, or to detect a silence.
 const AGES: Duration = Duration::from_secs(200);
 
-/// What happens to a session from outside.
+/// An event from outside the session.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Step {
     Wait(u16),
     ServerSends(u8),
-    /// Messages and a close in one turn, before anything is written.
+    /// Messages and a close in one turn, before any bytes are written.
     ServerSendsAndCloses(u8),
     ServerPauses,
     ServerResumes,
@@ -63,7 +63,7 @@ struct Server {
     post: bool,
     probing: bool,
     connected: bool,
-    /// What came by WebSocket while the session did not read.
+    /// Packets that came by WebSocket while the session did not read.
     unread: VecDeque<Option<String>>,
 }
 
@@ -76,7 +76,7 @@ struct Client {
     connected: bool,
 }
 
-/// What one end has sent and received, as numbers in order.
+/// The messages that one end has sent and received, as numbers in order.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     pub(crate) sent: u32,
@@ -89,19 +89,19 @@ pub(crate) struct World {
     events: BTreeMap<(Duration, u64), Event>,
     number: u64,
     delays: Vec<u16>,
-    /// When the last packet arrives that was sent by WebSocket, in either direction.
+    /// The arrival time of the last packet sent by WebSocket, in either direction.
     last: [Duration; 2],
     server: Server,
     client: Client,
     pub(crate) at_server: Log,
     pub(crate) at_client: Log,
     silent: bool,
-    /// The probe timed out at one end just when it succeeded at the other: that breaks the session.
+    /// The probe timed out at one end at the moment when it succeeded at the other. This breaks the session.
     pub(crate) torn: bool,
 }
 
 impl World {
-    /// `delays`: how long each thing that is sent takes, in milliseconds, in turn.
+    /// `delays`: the delays of all packets and requests, in milliseconds, used in turn.
     pub(crate) fn new(version: Version, delays: Vec<u16>) -> Self {
         let now = Duration::from_secs(1);
         let server = Server {
@@ -137,7 +137,7 @@ impl World {
         world
     }
 
-    /// Takes a step, then all that follows from it at once.
+    /// Takes a step, and then all immediate consequences.
     pub(crate) fn take(&mut self, step: Step) {
         match step {
             Step::Wait(millis) => self.run_until(self.now + Duration::from_millis(millis.into())),
@@ -146,7 +146,7 @@ impl World {
                 self.server_sends(count);
                 self.close_server(Ending::Orderly);
             }
-            // A client of protocol 3 pings, and gives up when nobody reads its pings.
+            // A client of protocol 3 pings, and gives up if nobody reads its pings.
             Step::ServerPauses if self.server.session.version() == Version::V3 => {}
             Step::ServerPauses => self.server.session.pause(),
             Step::ServerResumes => self.resume_server(),
@@ -180,7 +180,7 @@ impl World {
         self.settle();
     }
 
-    /// Lets all that is under way come to its end.
+    /// Lets all pending events come to an end.
     pub(crate) fn finish(&mut self) {
         self.resume_server();
         self.settle();
@@ -244,7 +244,7 @@ impl World {
         }
     }
 
-    /// By WebSocket, in order.
+    /// Sent by WebSocket, in order.
     fn by_websocket(&mut self, to_server: bool, packet: Option<String>) {
         let last = self.last[usize::from(to_server)];
         let at = last.max(self.now + self.delay());
@@ -575,7 +575,7 @@ impl World {
     }
 }
 
-/// A message: the next in order.
+/// The next message in order.
 fn take_in_order(log: &mut Log, packet: &Packet<'_>) {
     if let Packet::Message(number) = packet {
         assert_eq!(number.parse(), Ok(log.received), "messages come once each and in order");

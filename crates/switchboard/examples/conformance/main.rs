@@ -1,5 +1,4 @@
-//! The server that suites, benchmarks and foreign clients are pointed at, written with nothing but the
-//! library's public API.
+//! The server for conformance suites, benchmarks and foreign clients. It uses only the library's public API.
 //!
 //! ```sh
 //! cargo run --release -p switchboard --example conformance -- --addr 127.0.0.1:3000
@@ -22,10 +21,10 @@ use switchboard::{
 /// The conformance server of Switchboard.
 #[derive(Debug, Parser)]
 struct Options {
-    /// Where to listen.
+    /// The address to listen on.
     #[arg(long, default_value = "127.0.0.1:3000")]
     addr: SocketAddr,
-    /// Worker threads; the number of cores unless given.
+    /// Worker threads; the default is the number of cores.
     #[arg(long)]
     workers: Option<usize>,
     /// How often the server pings, in milliseconds.
@@ -37,16 +36,16 @@ struct Options {
     /// How long a client has to join a namespace, in milliseconds.
     #[arg(long, default_value_t = 45_000)]
     connect_timeout: u64,
-    /// Bytes of a message of Engine.IO or Socket.IO.
+    /// The most bytes of a message of Engine.IO or Socket.IO.
     #[arg(long, default_value_t = 1_000_000)]
     max_payload: usize,
     /// Compress the messages of every WebSocket (permessage-deflate).
     #[arg(long)]
     deflate: bool,
-    /// With context taken over by both ends.
+    /// With context takeover at both ends.
     #[arg(long, requires = "deflate")]
     deflate_takeover: bool,
-    /// Messages with fewer bytes go as they are.
+    /// Messages with fewer bytes are not compressed.
     #[arg(long, requires = "deflate", default_value_t = DeflateOptions::DEFAULT.threshold)]
     deflate_threshold: usize,
     /// How hard to compress, 0 to 9.
@@ -55,19 +54,18 @@ struct Options {
     /// Windows of both ends, 9 to 15.
     #[arg(long, requires = "deflate", default_value_t = DeflateOptions::DEFAULT.server_max_window_bits)]
     deflate_window_bits: u8,
-    /// Answer with TLS as well as without it, with a certificate that is made at the start and signed by
-    /// itself.
+    /// Answer with TLS as well as without it, with a self-signed certificate made at the start.
     #[arg(long, conflicts_with = "mount")]
     tls: bool,
-    /// As `--tls`, with the certificate of this file, in PEM.
+    /// Like `--tls`, with the certificate in this PEM file.
     #[arg(long, requires = "tls_key", conflicts_with = "mount")]
     tls_cert: Option<PathBuf>,
-    /// The key of that certificate.
+    /// The key of the certificate, in PEM.
     #[arg(long, requires = "tls_cert")]
     tls_key: Option<PathBuf>,
-    /// Serve through this framework instead of the library's own listener: `axum` by axum's own server,
-    /// `hyper` the same by hyper, set up so that it writes the names of headers with capitals, as the first
-    /// WebSocket clients compare them.
+    /// Serve through this framework instead of the library's own listener. `axum` is axum's own server.
+    /// `hyper` is the same on hyper, set up to write header names with capitals, because the first WebSocket
+    /// clients compare them so.
     #[arg(long, value_parser = ["axum", "hyper"], overrides_with = "mount")]
     mount: Option<String>,
 }
@@ -80,7 +78,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let options = Options::parse();
     let io = build(&options)?;
     let mounted = options.mount.is_some();
-    // Its own listener needs this thread for nothing but waiting.
+    // The library's own listener needs this thread only to wait.
     let mut runtime = if mounted {
         tokio::runtime::Builder::new_multi_thread()
     } else {
@@ -152,7 +150,7 @@ fn socketio(io: &Switchboard) {
     });
 }
 
-/// Takes a room, the name of an event and its arguments.
+/// Takes a room, the name of an event, and its arguments.
 fn to_room(socket: &Socket, args: &Args) -> switchboard::Result {
     let mut values = args.values()?.into_iter();
     let (Some(Value::String(room)), Some(Value::String(event))) = (values.next(), values.next()) else {
@@ -162,7 +160,8 @@ fn to_room(socket: &Socket, args: &Args) -> switchboard::Result {
     Ok(socket.namespace().to(room).emit(&event, rest)?)
 }
 
-/// Takes a flag, the name of a room (`null` for the socket alone), the name of an event and its arguments.
+/// Takes a flag, the name of a room (`null` for only the socket itself), the name of an event, and its
+/// arguments.
 fn compress(socket: &Socket, args: &Args) -> switchboard::Result {
     let mut values = args.values()?.into_iter();
     let (Some(Value::Bool(flag)), Some(room), Some(Value::String(event))) =
@@ -219,7 +218,7 @@ async fn serve_by_hyper(io: &Switchboard, address: SocketAddr) -> Result<(), Box
             let mut builder = auto::Builder::new(TokioExecutor::new());
             builder.http1().title_case_headers(true);
             builder.http2().enable_connect_protocol();
-            // A client may go as it likes.
+            // A client may close as it likes.
             let _gone = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
         });
     }

@@ -1,5 +1,5 @@
-//! `allow_request`: at once and in time, refusals of any kind, values for the session; and what an endpoint
-//! adds to its answers.
+//! `allow_request`: synchronous and asynchronous, refusals of every kind, values for the session, and the
+//! headers that an endpoint adds to its responses.
 
 use std::sync::{Arc, Mutex};
 
@@ -18,7 +18,7 @@ const WEBSOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
 #[derive(Clone, Debug, PartialEq)]
 struct User(String);
 
-/// Lets those in who name themselves, but for one.
+/// Admits clients that give a name, except for one name.
 fn check(head: &Parts) -> Result<Allowed, Refusal> {
     match head.headers.get(AUTHORIZATION).and_then(|name| name.to_str().ok()) {
         None => Err(Refusal::new(StatusCode::UNAUTHORIZED, "who are you?")),
@@ -40,7 +40,7 @@ fn with(request: &str, header: &str) -> String {
     request.replacen("\r\n\r\n", &format!("\r\n{header}\r\n\r\n"), 1)
 }
 
-/// A server whose endpoints ask at once, or in time.
+/// A server whose endpoints check requests synchronously or asynchronously.
 async fn server(later: bool) -> Server {
     let builder = Switchboard::builder().workers(1);
     let mut raw = WebSocketOptions::default();

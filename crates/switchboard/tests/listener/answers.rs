@@ -1,5 +1,4 @@
-//! What requests are answered that clients send in their own ways: paths, queries, files, subprotocols, slow
-//! bodies; and checks that panic.
+//! Responses to unusual requests: paths, queries, files, subprotocols, slow bodies, and checks that panic.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +40,7 @@ async fn an_endpoint_is_found_by_its_path_whatever_the_slashes() {
         let mut client = server.send(upgrade(&format!("{path}?EIO=4&transport=websocket"))).await;
         assert!(client.head().await.starts_with("HTTP/1.1 101 "), "{path}");
     }
-    // What is below and no request of Engine.IO is the application's.
+    // A path below the endpoint that is not a request of Engine.IO belongs to the application.
     for path in ["/socket.io2/", "/", "/nothing", "/socket.io/nothing.js"] {
         assert!(answer(&server, &get(path, ""), "").await.starts_with("HTTP/1.1 404 "), "{path}");
     }
@@ -85,7 +84,7 @@ async fn a_query_that_its_client_did_not_encode_is_served() {
         eventually("it is shown", async || *seen.lock().unwrap() == [name; 4]).await;
         seen.lock().unwrap().clear();
     }
-    // A byte that is no UTF-8 in a query is shown replaced.
+    // A byte in a query that is not UTF-8 is shown as the replacement character.
     let latin = upgrade("/e?EIO=4&transport=websocket&name=J~").replace('~', "\u{1}").into_bytes();
     let latin: Vec<_> = latin.into_iter().map(|byte| if byte == 1 { 0xFC } else { byte }).collect();
     assert!(server.send(latin).await.head().await.starts_with("HTTP/1.1 101 "));
@@ -215,7 +214,7 @@ async fn an_answer_says_for_how_long_its_connection_is_kept_and_so_it_is() {
         let head = client.head().await;
         assert!(head.contains("\r\nconnection: keep-alive\r\n"), "{head}");
         assert!(head.contains("\r\nkeep-alive: timeout=65\r\n"), "{head}");
-        // Longer than the time for a first head.
+        // Longer than the time limit for a first head.
         tokio::time::sleep(SHORT * 2).await;
         client.send(get("/nothing", "connection: close")).await;
         assert!(client.rest().await.contains("HTTP/1.1 404 "));

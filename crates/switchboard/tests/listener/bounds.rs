@@ -1,4 +1,4 @@
-//! Bounds in time and bytes, before and while a request comes.
+//! Limits on time and bytes, before and during a request.
 
 use std::time::{Duration, Instant};
 
@@ -39,7 +39,7 @@ async fn a_head_that_comes_byte_by_byte_is_cut_at_its_timeout() {
             () = drip => {}
             _ended = tokio::io::copy(&mut read, &mut sink) => {}
         }
-        // The first byte makes it hyper's, whose clock begins anew.
+        // After the first byte hyper has the connection, and its clock starts anew.
         assert!(began.elapsed() >= SHORT && began.elapsed() < SHORT * 20, "{:?}", began.elapsed());
     }
 }
@@ -61,7 +61,7 @@ async fn a_head_over_its_bounds_gets_a_431() {
         assert!(answer.starts_with("HTTP/1.1 431"), "{head}{answer}");
     }
     eventually("counted", async || metric("switchboard_http_errors_total", "head too large") >= 5.0).await;
-    // A head without end, of which the server reads no more than it must.
+    // A head without an end. The server reads no more of it than it must.
     let mut client = server.connect().await;
     let endless = [get("/", "").trim_end().as_bytes(), &vec![b'x'; 8 << 20]].concat();
     let (mut read, mut write) = client.stream.split();

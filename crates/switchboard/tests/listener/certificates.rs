@@ -1,4 +1,4 @@
-//! Certificates of a listener: which one a client gets, and what becomes of files that change.
+//! Certificates of a listener: the choice for each client, and the reload of changed files.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ async fn a_client_gets_the_certificate_of_the_name_it_asks_for() {
         let client = trust.try_connect(server.address, name).await.expect("a certificate for it");
         assert_eq!(client.certificate(), expected.der, "{name}");
     }
-    // The first is for whoever asks for none of them: this client does not take it.
+    // A client that asks for none of the names gets the first certificate; this client does not accept it.
     let error = trust.try_connect(server.address, "three.example").await.map(drop).expect_err("another's");
     assert!(error.to_string().contains("one.example"), "{error}");
     eventually("it is counted", async || {
@@ -42,7 +42,7 @@ async fn certificates_are_read_again_when_their_files_have_changed() {
     eventually("the new one is taken", async || trust.connect(server.address).await.certificate() == new.der)
         .await;
     assert!(metric("switchboard_tls_reloads_total", "taken") > 0.0);
-    // A connection from before goes on.
+    // An older connection stays open.
     before.send(get("/nothing", "")).await;
     before.until("not found\n").await;
 }
@@ -50,7 +50,7 @@ async fn certificates_are_read_again_when_their_files_have_changed() {
 #[tokio::test]
 async fn a_link_that_points_elsewhere_is_a_change() {
     use std::os::unix::fs::symlink;
-    // As Kubernetes mounts secrets: the files are links into `data`, which is a link that is replaced.
+    // As Kubernetes mounts secrets: the files are links into `data`, which is itself a link that is replaced.
     let folder = Folder::new();
     let certificates = [Certificate::of("localhost"), Certificate::of("localhost")];
     for (name, certificate) in ["1", "2"].iter().zip(&certificates) {
@@ -91,7 +91,7 @@ async fn new_files_that_are_broken_leave_the_old_certificate() {
         let error = tls.reload().expect_err(what);
         assert!(error.to_string().contains(part), "{what}: {error}");
         assert!(failed() > before, "{what}");
-        // Said once, not at each look.
+        // Logged once, not at each check.
         assert!(!tls.reload().expect("it has not changed"), "{what}");
         assert_eq!(trust.connect(server.address).await.certificate(), old.der, "{what}");
     }

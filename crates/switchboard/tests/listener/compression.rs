@@ -1,4 +1,4 @@
-//! Compressed answers to polls (`httpCompression`), whichever way these come in.
+//! Compressed answers to polls (`httpCompression`), on every path that a request can take.
 
 use std::io::Read;
 use std::net::SocketAddr;
@@ -15,21 +15,21 @@ use crate::http2::client::Http2;
 
 const POLL: &str = "/socket.io/?EIO=4&transport=polling";
 
-/// How a request comes to be answered.
+/// The code that answers a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
-    /// By the listener itself.
+    /// The listener itself.
     Listener,
-    /// By hyper, which gets what the listener does not do itself.
+    /// hyper, for requests that the listener does not answer itself.
     Hyper,
     Http2,
-    /// By axum's server, where Switchboard is a layer.
+    /// axum's server, with Switchboard as a layer.
     Mounted,
 }
 
 const WAYS: [Way; 4] = [Way::Listener, Way::Hyper, Way::Http2, Way::Mounted];
 
-/// Socket.IO whose event `say` has texts sent back, compressed or not as its flags are; with `cast` they are
+/// Socket.IO whose event `say` sends texts back, compressed or not as its flags say. With `cast` they are
 /// sent to all.
 async fn start(builder: Builder) -> (Server, SocketAddr) {
     let server = Server::start(builder).await;
@@ -54,7 +54,7 @@ async fn start(builder: Builder) -> (Server, SocketAddr) {
     (server, mounted)
 }
 
-/// A client that comes in one way only.
+/// A client whose requests take one path only.
 struct Client {
     way: Way,
     server: Server,
@@ -71,7 +71,7 @@ impl Client {
         Self { way, server, http2 }
     }
 
-    /// A GET; a POST where there is a body.
+    /// Sends a GET, or a POST if there is a body.
     async fn ask(&mut self, path: &str, accepts: &str, body: &str) -> (HeaderMap, Vec<u8>) {
         match &mut self.http2 {
             Some(client) => {
@@ -85,7 +85,7 @@ impl Client {
     }
 
     async fn ask_http1(&self, path: &str, accepts: &str, body: &str) -> (HeaderMap, Vec<u8>) {
-        // What says more than that the connection closes is left to hyper.
+        // A `Connection` header with more than `close` is left to hyper.
         let close = if self.way == Way::Hyper { "close, x" } else { "close" };
         let headers = format!("connection: {close}\r\naccept-encoding: {accepts}");
         let request = if body.is_empty() { get(path, &headers) } else { post(path, &headers, body) };
@@ -104,7 +104,7 @@ impl Client {
         (headers, body)
     }
 
-    /// Opens a session and joins the namespace; the path of its requests.
+    /// Opens a session and joins the namespace; returns the path of the session's requests.
     async fn open(&mut self) -> String {
         let (_, open) = self.ask(POLL, "", "").await;
         let path = format!("{POLL}&sid={}", session_id(&String::from_utf8(open).unwrap()));
@@ -113,7 +113,7 @@ impl Client {
         path
     }
 
-    /// Has texts sent, and polls for them: the coding of the answer, and its body without it.
+    /// Asks for texts and polls for them; returns the coding of the response, and the decoded body.
     async fn texts(&mut self, path: &str, event: &str, accepts: &str) -> (Option<String>, String) {
         assert_eq!(self.ask(path, accepts, event).await.1, b"ok", "{event}");
         let (headers, body) = self.ask(path, accepts, "").await;
@@ -121,7 +121,7 @@ impl Client {
     }
 }
 
-/// The coding of an answer, and what is in it.
+/// The coding of a response, and its decoded body.
 fn decoded(headers: &HeaderMap, body: &[u8]) -> (Option<String>, String) {
     let coding = headers.get("content-encoding").map(|coding| coding.to_str().unwrap().to_owned());
     let mut text = String::new();
@@ -215,7 +215,7 @@ async fn a_threshold_of_nothing_compresses_all_packets_and_no_threshold_none() {
         let (headers, open) = client.ask(POLL, "gzip", "").await;
         let (coding, open) = decoded(&headers, &open);
         assert_eq!(coding.as_deref(), Some("gzip"), "{way:?}");
-        // The answer to a POST is no packet.
+        // The response to a POST is not a packet.
         let path = format!("{POLL}&sid={}", session_id(&open));
         assert_eq!(client.ask(&path, "gzip", "40").await.1, b"ok", "{way:?}");
 

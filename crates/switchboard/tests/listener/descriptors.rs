@@ -1,4 +1,4 @@
-//! A server that runs out of file descriptors: in a process of its own, whose limit is low.
+//! A server that runs out of file descriptors. It runs in its own process, with a low limit.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
@@ -12,8 +12,8 @@ use crate::harness::{Client, DEADLINE, Server, eventually, metric, upgrade};
 
 const DESCRIPTORS: u64 = 48;
 
-/// Not a test: the process that [`a_server_out_of_descriptors_waits_and_goes_on`] starts. It serves until its
-/// standard input ends.
+/// This is not a test but the process that [`a_server_out_of_descriptors_waits_and_goes_on`] starts. It
+/// serves until the end of its standard input.
 #[tokio::test]
 #[ignore = "the other process of a test"]
 async fn serve_with_few_descriptors() {
@@ -32,7 +32,7 @@ async fn serve_with_few_descriptors() {
     println!("errors {}", metric("switchboard_accept_errors_total", "resources"));
 }
 
-/// Processor time of a process so far, in hundredths of a second.
+/// The processor time that a process has used, in hundredths of a second.
 fn ticks(child: &Child) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).expect("the process is there");
     let (_, fields) = stat.rsplit_once(") ").expect("a name in parentheses");
@@ -55,7 +55,7 @@ async fn a_server_out_of_descriptors_waits_and_goes_on() {
     };
     let address = tokio::task::block_in_place(|| line("serving ")).trim().to_owned();
 
-    // More than it has descriptors for; the others wait in the backlog.
+    // More connections than it has descriptors. The others wait in the backlog.
     let mut clients = Vec::new();
     for _ in 0..DESCRIPTORS + 20 {
         let mut client = Client { stream: TcpStream::connect(&address).await.expect("the backlog has room") };
@@ -64,12 +64,12 @@ async fn a_server_out_of_descriptors_waits_and_goes_on() {
     }
     tokio::task::block_in_place(|| line("out of descriptors"));
     let (began, before) = (Instant::now(), ticks(&child));
-    // A while with nothing to do but to wait.
+    // A while in which it has nothing to do but wait.
     assert!(timeout(Duration::from_secs(2), clients.last_mut().expect("some").head()).await.is_err());
     let spent = ticks(&child) - before;
     assert!(spent < 50, "it spun: {spent} hundredths of a second in {:?}", began.elapsed());
 
-    // Those who came first have been answered. As they go, the others are.
+    // The first connections have been answered. When they close, the others are answered.
     let waiting = clients.split_off(clients.len() - 20);
     drop(clients);
     for mut client in waiting {

@@ -1,5 +1,5 @@
-//! Clients of the drafts before RFC 6455, and Flash players: what they send, byte for byte, and what they are
-//! answered.
+//! Clients of the drafts before RFC 6455, and Flash players: their requests, byte for byte, and the
+//! responses.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use crate::harness::{Client, SHORT, Server, eventually, get, metric, session_id, text_frame, upgrade};
 
-/// The keys, the body and the answer of hixie-76's own example.
+/// The keys, the body and the response in the example of hixie-76.
 const KEYS: &str = "Sec-WebSocket-Key1: 4 @1  46546xW%0l 1 5\r\nSec-WebSocket-Key2: 12998 5 Y3 1  .P00\r\n";
 pub(crate) const BODY: &[u8] = b"^n:ds[4U";
 pub(crate) const ANSWER: &[u8] = b"8jKS'y:G*Co,Wxa-";
@@ -33,7 +33,7 @@ pub(crate) fn hixie_76(path: &str) -> String {
     hixie_75(path).replace("Origin:", &format!("{KEYS}Origin:"))
 }
 
-/// One of a later draft, as Firefox 6 sends it.
+/// A handshake of a later draft, as Firefox 6 sends it.
 fn hybi(version: u8, path: &str) -> String {
     upgrade(path).replace("version: 13", &format!("version: {version}")).replace(
         "connection: Upgrade",
@@ -45,14 +45,15 @@ pub(crate) fn hixie_frame(text: &str) -> Vec<u8> {
     [b"\0", text.as_bytes(), b"\xFF"].concat()
 }
 
-/// A connection on which an upgrade is the first request, and one on which it is the second, by way of hyper.
+/// Two connections: on one, an upgrade is the first request; on the other it is the second, and hyper handles
+/// it.
 async fn both_ways(server: &Server) -> [Client; 2] {
     let mut kept = server.send(get("/nothing", "")).await;
     kept.until("not found\n").await;
     [server.connect().await, kept]
 }
 
-/// A client of hixie-76 that has shaken hands.
+/// A client of hixie-76 after its handshake.
 async fn connected(server: &Server, path: &str) -> Client {
     let mut client = server.send([hixie_76(path).as_bytes(), BODY].concat()).await;
     client.until(ANSWER).await;
@@ -124,7 +125,7 @@ async fn the_eight_bytes_of_hixie_76_may_come_when_its_head_is_answered_or_befor
     let server = server().await;
     for mut client in both_ways(&server).await {
         client.send(hixie_76("/ws")).await;
-        // A proxy that holds the bytes back sees the head first.
+        // If a proxy holds the bytes back, the server sees the head first.
         let head = client.head().await;
         assert!(head.starts_with("HTTP/1.1 101 WebSocket Protocol Handshake\r\n"), "{head}");
         for byte in BODY.chunks(1) {
@@ -176,7 +177,7 @@ async fn what_comes_in_pieces_and_is_no_draft_is_served_as_ever() {
     for (request, answer) in [
         (get("/nothing", "connection: close"), "HTTP/1.1 404"),
         (upgrade("/ws"), "HTTP/1.1 101"),
-        // Line ends that only a lenient parser takes.
+        // Line ends that only a lenient parser accepts.
         ("GET /nothing HTTP/1.1\nhost: localhost\nconnection: close\n\n".to_owned(), "HTTP/1.1 404"),
         ("GET /nothing HTTP/1.1\r\nhost : x\r\n\r\n".to_owned(), "HTTP/1.1 400"),
         (long, "HTTP/1.1 431"),
@@ -202,7 +203,7 @@ async fn a_client_of_hixie_76_that_sends_no_key_is_cut() {
     }))
     .await;
     for way in 0..2 {
-        // Made anew: one that waits for its turn would be cut, too.
+        // Made anew, because a connection that waits for its turn would be closed too.
         let [first, kept] = both_ways(&server).await;
         let mut client = if way == 0 { first } else { kept };
         client.send(hixie_76("/ws")).await;
@@ -245,7 +246,7 @@ async fn the_checks_of_a_path_hold_for_drafts_too() {
     ] {
         for handshake in [hybi(8, path), hixie_75(path), hixie_76(path)] {
             let mut client = server.send(&handshake).await;
-            // Not half-closed: hyper drops a request whose connection ended before it was looked at.
+            // Not half-closed: hyper drops a request if its connection ends before it is looked at.
             let answer = String::from_utf8(client.until(word).await).unwrap();
             assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{handshake}{answer}");
         }
@@ -285,7 +286,7 @@ async fn clients_of_hixie_are_closed_with_the_server() {
     let mut old = server.send(hixie_75("/ws")).await;
     old.head().await;
     let (ended, ()) = tokio::join!(server.io.shutdown(Duration::from_secs(20)), async {
-        // These answer the close; hixie-75 knows none, and is not waited for.
+        // These clients answer the close. hixie-75 has no close, and the server does not wait for one.
         for client in [&mut new, &mut session] {
             client.until(b"\xFF\x00").await;
             client.send(b"\xFF\x00").await;
@@ -317,7 +318,7 @@ async fn a_session_may_be_held_over_hixie() {
         assert!(client.until(b"\xFF").await.starts_with(b"\x0040{\"sid\":\""));
         client.send(hixie_frame("42[\"echo\",\"치즈\"]")).await;
         assert_eq!(client.until(b"\xFF").await, hixie_frame("42[\"echo\",\"치즈\"]"));
-        // Binary has no frames here: it goes as base64, as over polling.
+        // Binary has no frames here. It is sent as base64, as over polling.
         client
             .send(
                 [hixie_frame("451-[\"echo\",{\"_placeholder\":true,\"num\":0}]"), hixie_frame("bAQID/w==")]
@@ -340,7 +341,7 @@ async fn a_broadcast_reaches_every_framing() {
     old.send(hixie_frame("from the old")).await;
     old.until(hixie_frame("from the old")).await;
     new.until(b"\x81\x0cfrom the old").await;
-    // Binary passes by those who only take text, and is counted.
+    // Binary messages are not sent to clients that take only text, and are counted.
     new.send(b"\x82\x81\0\0\0\0x").await;
     new.until(b"\x82\x01x").await;
     new.send(text_frame("text")).await;
@@ -375,8 +376,8 @@ async fn clients_that_have_no_pings_are_not_pinged_nor_cut_for_it() {
         .expect("the options are good")
         .on_message(|socket, message| socket.send(message));
     let mut silent = connected(&server, "/pinged").await;
-    // One that has pings and does not answer them is cut, twice one after the other, while the other is left
-    // in peace.
+    // A client that has pings and does not answer them is closed, twice in succession. Meanwhile the other
+    // client stays connected.
     for _ in 0..2 {
         let mut deaf = server.send(upgrade("/pinged")).await;
         deaf.until(b"\x89\x00").await;

@@ -1,4 +1,4 @@
-//! Shutting down: nobody new, everybody told, and an end in any case.
+//! Shutdown: new clients are refused, connected ones are told, and it always ends.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::harness::{
 const SOCKETIO: &str = "/socket.io/?EIO=4&transport=websocket";
 const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 
-/// The close frame of a server that goes.
+/// The close frame of a server that shuts down.
 const GOING_AWAY: &[u8] = b"\x03\xe9";
 
 #[tokio::test]
@@ -29,7 +29,7 @@ async fn all_are_told_and_the_shutdown_is_done_when_they_have_gone() {
     let mut silent = server.connect().await;
     let path = format!("{POLLING}&sid={}", server.open_session().await);
     let mut poll = server.send(get(&path, "")).await;
-    // Nothing tells that it waits; these come behind it.
+    // Nothing shows that the poll waits. The next requests come after it.
     for _ in 0..20 {
         server.send(get("/nothing", "connection: close")).await.rest().await;
     }
@@ -64,7 +64,7 @@ async fn all_are_told_and_the_shutdown_is_done_when_they_have_gone() {
 #[tokio::test]
 async fn connections_that_do_not_end_are_cut_at_the_deadline() {
     let server = Server::start(Switchboard::builder().workers(2)).await;
-    // None of them answers a close; the third is amid a request.
+    // None of them answers a close. The third is in the middle of a request.
     let mut held = Vec::new();
     for path in ["/ws", SOCKETIO] {
         let mut client = server.send(upgrade(path)).await;
@@ -170,8 +170,8 @@ async fn what_axum_accepted_is_closed_by_a_shutdown_too() {
     engine.until("}").await;
     let open = connect(get(POLLING, "connection: close")).await.rest().await;
     let mut poll = connect(get(&format!("{POLLING}&sid={}", session_id(&open)), "connection: close")).await;
-    // The poll has arrived when another one overlaps, which would close the session; a POST that is answered
-    // behind it does not.
+    // The poll must have arrived. A second poll would show that, but would close the session as an overlap.
+    // An answered POST shows it too, and closes nothing.
     let post =
         crate::harness::post(&format!("{POLLING}&sid={}", session_id(&open)), "connection: close", "3");
     connect(post).await.rest().await;
@@ -179,7 +179,7 @@ async fn what_axum_accepted_is_closed_by_a_shutdown_too() {
     let shutdown = tokio::spawn(async move { io.shutdown(DEADLINE).await });
     for client in [&mut raw, &mut engine] {
         client.until(GOING_AWAY).await;
-        // A close of no more than a code, masked with nothing.
+        // A close with only a code, masked with zeros.
         client.send(b"\x88\x82\0\0\0\0\x03\xe9").await;
         let _rest = client.try_rest().await;
     }

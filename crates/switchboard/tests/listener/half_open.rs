@@ -1,4 +1,4 @@
-//! Peers that have vanished without a word: their silence is noticed.
+//! Peers that have vanished silently are detected.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ async fn a_raw_websocket_whose_peer_is_silent_is_pinged_then_cut() {
     let mut lively = server.websocket("/pinged").await;
     silent.head().await;
     silent.until(b"\x89\x00").await;
-    // Its client answers pings by itself as long as it is read.
+    // The client answers pings by itself as long as the test reads it.
     let reading = tokio::spawn(async move { while let Ok(Some(_)) = lively.recv().await {} });
     assert!(silent.is_cut().await);
     assert!(metric("switchboard_websocket_ping_timeouts_total", "") > 0.0);
@@ -38,7 +38,7 @@ async fn a_session_whose_peer_is_silent_ends_by_its_heartbeat() {
 
     let polling = server.open_session().await;
     eventually("the session on polling is closed", async || {
-        // Looked at less often than it is pinged: looking is a sign of life.
+        // Checked less often than the server pings, because each check is a sign of life.
         tokio::time::sleep(Duration::from_secs(1)).await;
         !server.has_session(&polling).await
     })

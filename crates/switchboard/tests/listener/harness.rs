@@ -1,4 +1,4 @@
-//! Servers on free ports, and a client that says exactly what it is told to.
+//! Servers on free ports, and a client that sends exactly the given bytes.
 
 use std::net::SocketAddr;
 use std::sync::OnceLock;
@@ -11,10 +11,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Nothing that these tests wait for takes as long on any machine.
+/// Longer than any awaited event takes on any machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
-/// A bound that is set to be met.
+/// A time limit that tests are meant to reach.
 pub(crate) const SHORT: Duration = Duration::from_millis(200);
 
 pub(crate) struct Server {
@@ -23,7 +23,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Serves an echo at `/ws`, on one worker unless `builder` says more, on a port that is free.
+    /// Serves an echo at `/ws` on a free port, with one worker unless `builder` says more.
     pub(crate) async fn start(builder: Builder) -> Self {
         recorder();
         let io = builder.build().expect("the options are good");
@@ -43,7 +43,7 @@ impl Server {
         Client { stream: TcpStream::connect(self.address).await.expect("it listens") }
     }
 
-    /// A client that has sent this.
+    /// A client that has sent these bytes.
     pub(crate) async fn send(&self, bytes: impl AsRef<[u8]>) -> Client {
         let mut client = self.connect().await;
         client.send(bytes).await;
@@ -61,21 +61,21 @@ impl Server {
         WebSocketStream::connect(&format!("ws://{}{path}", self.address), &Config::default()).await
     }
 
-    /// Opens a session on polling; its id.
+    /// Opens a session on polling; returns its id.
     pub(crate) async fn open_session(&self) -> String {
         let answer =
             self.send(get("/socket.io/?EIO=4&transport=polling", "connection: close")).await.rest().await;
         session_id(&answer)
     }
 
-    /// Whether a session is there: a POST of nothing but a pong is taken.
+    /// Whether a session exists. It must accept a POST with only a pong.
     pub(crate) async fn has_session(&self, sid: &str) -> bool {
         let post = post(&format!("/socket.io/?EIO=4&transport=polling&sid={sid}"), "connection: close", "3");
         self.send(post).await.rest().await.starts_with("HTTP/1.1 200")
     }
 }
 
-/// What is between `"sid":"` and the next quote.
+/// The text between `"sid":"` and the next quote.
 pub(crate) fn session_id(answer: &str) -> String {
     let (_, behind) =
         answer.split_once(r#""sid":""#).unwrap_or_else(|| panic!("no session id in {answer:?}"));
@@ -94,7 +94,7 @@ pub(crate) fn post(path: &str, headers: &str, body: &str) -> String {
     )
 }
 
-/// A good handshake.
+/// A correct handshake.
 pub(crate) fn upgrade(path: &str) -> String {
     get(
         path,
@@ -102,7 +102,7 @@ pub(crate) fn upgrade(path: &str) -> String {
     )
 }
 
-/// A text message as clients frame it, masked with nothing.
+/// A text message as clients frame it, masked with zeros.
 pub(crate) fn text_frame(text: &str) -> Vec<u8> {
     let mut frame = vec![0x81, 0x80 | u8::try_from(text.len()).expect("a short text"), 0, 0, 0, 0];
     frame.extend(text.as_bytes());
@@ -118,7 +118,7 @@ impl Client {
         self.stream.write_all(bytes.as_ref()).await.expect("the server reads");
     }
 
-    /// All that comes up to the end of the stream; what was not in order, as an error.
+    /// All bytes up to the end of the stream. An end that is not in order is an error.
     pub(crate) async fn try_rest(&mut self) -> std::io::Result<String> {
         let mut bytes = Vec::new();
         timeout(DEADLINE, self.stream.read_to_end(&mut bytes))
@@ -136,13 +136,13 @@ impl Client {
         self.try_rest().await.map_or(true, |rest| rest.is_empty())
     }
 
-    /// Whether anything comes before the connection ends.
+    /// Whether any byte comes before the connection ends.
     pub(crate) async fn is_answered(&mut self) -> bool {
         let read = timeout(DEADLINE, self.stream.read_u8()).await.expect("the server answers, or closes");
         read.is_ok()
     }
 
-    /// What comes up to and with `end`.
+    /// The bytes up to and including `end`.
     pub(crate) async fn until(&mut self, end: impl AsRef<[u8]>) -> Vec<u8> {
         let (mut bytes, end) = (Vec::new(), end.as_ref());
         while !bytes.ends_with(end) {
@@ -152,13 +152,13 @@ impl Client {
         bytes
     }
 
-    /// The head of an answer.
+    /// The head of a response.
     pub(crate) async fn head(&mut self) -> String {
         String::from_utf8(self.until("\r\n\r\n").await).expect("heads are text")
     }
 }
 
-/// Looks until it is so.
+/// Checks repeatedly until the condition is true.
 pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let look = async {
         while !is_so().await {
@@ -174,8 +174,8 @@ pub(crate) fn recorder() -> &'static PrometheusHandle {
     RECORDER.get_or_init(|| PrometheusBuilder::new().install_recorder().expect("there is no other recorder"))
 }
 
-/// The value of a metric, all that have these labels together. The tests of this program share it: it grows,
-/// but by how much is not said.
+/// The value of a metric, summed over all series with these labels. The tests of this program share the
+/// metric, so a test can only check that it grows.
 pub(crate) fn metric(name: &str, label: &str) -> f64 {
     let rendered = recorder().render();
     let lines = rendered.lines().filter(|line| {

@@ -1,4 +1,4 @@
-//! HTTP/1 as it may come: old, in bursts, contradictory, cut short, or not HTTP at all.
+//! Unusual HTTP/1: old, in bursts, contradictory, cut short, or not HTTP at all.
 
 use crate::harness::{Server, eventually, get, metric, post, session_id, text_frame, upgrade};
 
@@ -26,7 +26,7 @@ async fn garbage_is_answered_with_a_400_or_nothing_and_closed() {
         );
     }
     assert!(metric("switchboard_http_errors_total", "not HTTP") > 0.0);
-    // HTTP/2, which is not spoken here.
+    // HTTP/2, which this listener does not accept.
     let answer = server.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.try_rest().await.unwrap_or_default();
     assert!(!answer.contains(" 200 "), "{answer}");
 }
@@ -84,7 +84,7 @@ async fn a_client_that_disappears_amid_a_post_closes_its_session() {
 async fn a_client_that_disappears_amid_a_poll_closes_its_session() {
     let server = Server::with(|_| {}).await;
     let sid = server.open_session().await;
-    // The first poll may find packets; this one waits.
+    // The first poll may find packets. The second one waits.
     let poll = get(&format!("{POLLING}&sid={sid}"), "");
     let mut client = server.send(&poll).await;
     assert!(server.has_session(&sid).await);

@@ -1,5 +1,5 @@
-//! The listener's bounds and endings, each end to end: a server on a free port of loopback, and clients that
-//! behave, or do not.
+//! The listener's limits and endings, each end to end: a server on a free port of loopback, and clients that
+//! behave well or badly.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 

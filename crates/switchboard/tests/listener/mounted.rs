@@ -1,4 +1,4 @@
-//! Mounted in an axum application that hyper serves: what hangs on hyper's options.
+//! Mounted in an axum application that hyper serves: the behaviour that depends on hyper's options.
 
 use std::net::SocketAddr;
 
@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::drafts::{ANSWER, BODY, hixie_75, hixie_76, hixie_frame};
 use crate::harness::Client;
 
-/// Serves the router by hyper, on a runtime of several threads that are no workers.
+/// Serves the router by hyper, on a runtime with several threads, none of which is a worker.
 pub(crate) fn serve(router: Router, set_up: fn(&mut auto::Builder<TokioExecutor>)) -> SocketAddr {
     let (tell, address) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
@@ -27,7 +27,7 @@ pub(crate) fn serve(router: Router, set_up: fn(&mut auto::Builder<TokioExecutor>
                     let mut builder = auto::Builder::new(TokioExecutor::new());
                     builder.http2().enable_connect_protocol();
                     set_up(&mut builder);
-                    // A client may go as it likes.
+                    // A client may close as it likes.
                     let _gone = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
                 });
             }
@@ -36,7 +36,7 @@ pub(crate) fn serve(router: Router, set_up: fn(&mut auto::Builder<TokioExecutor>
     address.recv().unwrap()
 }
 
-/// A server that takes drafts, with an echo at `/ws`.
+/// A server that accepts drafts, with an echo at `/ws`.
 fn server(set_up: fn(&mut auto::Builder<TokioExecutor>)) -> (Switchboard, SocketAddr) {
     let io = Switchboard::builder().workers(1).drafts(true).build().unwrap();
     io.websocket("/ws").on_message(|socket: &WebSocket, message: Message<'_>| socket.send(message));

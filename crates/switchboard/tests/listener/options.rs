@@ -1,4 +1,4 @@
-//! Options that make no sense are refused by name, and "never" is taken for every time.
+//! Meaningless options are refused by name, and every time limit accepts "never".
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -76,7 +76,7 @@ async fn never_is_taken_for_every_time() {
         let service = server.io.websocket_with("/never", options).expect("the options are good");
         service.on_message(|socket, message| socket.send(message));
         let mut socket = server.websocket("/never").await;
-        // Long enough to come in several reads.
+        // Long enough to arrive in several reads.
         let text = "x".repeat(300_000);
         socket.send(text.clone()).await.expect("it is read");
         assert_eq!(socket.recv().await.expect("in order"), Some(OwnedMessage::Text(text)));

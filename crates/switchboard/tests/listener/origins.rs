@@ -1,4 +1,4 @@
-//! Pages of other origins, and of our own behind a proxy that hands on another host.
+//! Pages of other origins, and our own pages behind a proxy that changes the host.
 
 use switchboard::{Builder, Switchboard};
 
@@ -7,7 +7,7 @@ use crate::harness::{Server, get, post, session_id, text_frame, upgrade};
 const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 const WEBSOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
 
-/// What a browser says of a page whose host the server does not know for its own.
+/// The headers that a browser sends for a page whose host the server does not know as its own.
 const ORIGIN: &str = "origin: https://public.example";
 const OWN_PAGE: &str = "sec-fetch-site: same-origin";
 
@@ -25,7 +25,7 @@ async fn answer(server: &Server, request: &str, headers: &[&str]) -> String {
     client.rest().await
 }
 
-/// Opens a session on polling, with these headers; its id.
+/// Opens a session on polling with these headers; returns its id.
 async fn open(server: &Server, headers: &[&str]) -> String {
     session_id(&answer(server, &get(POLLING, ""), headers).await)
 }
@@ -73,7 +73,7 @@ async fn a_page_that_its_browser_says_is_of_our_own_origin_is_let_in_on_every_tr
 #[tokio::test]
 async fn a_session_that_our_own_page_began_vouches_for_its_websocket() {
     let server = Server::start(builder()).await;
-    // Chromium: a GET to its own origin has no `Origin`, a WebSocket nothing else.
+    // Chromium sends no `Origin` in a GET to its own origin, and nothing else in a WebSocket handshake.
     let (ours, of_nobody) = (open(&server, &[OWN_PAGE]).await, open(&server, &[]).await);
     let probe = |sid: &str| with(&upgrade(&format!("{WEBSOCKET}&sid={sid}")), &[ORIGIN]);
     let refused = answer(&server, &probe(&of_nobody), &[]).await;
@@ -84,7 +84,7 @@ async fn a_session_that_our_own_page_began_vouches_for_its_websocket() {
         client.send(text_frame("2probe")).await;
         client.until("3probe").await;
     }
-    // It vouches for nothing but that.
+    // It proves nothing for the session's polls.
     let sid = open(&server, &[OWN_PAGE]).await;
     let poll = answer(&server, &get(&format!("{POLLING}&sid={sid}"), ""), &[ORIGIN]).await;
     assert!(poll.starts_with("HTTP/1.1 403 "), "{poll}");
@@ -113,7 +113,7 @@ async fn a_pattern_lets_in_what_it_says() {
         ("https://example.org", "403"),
         ("https://a.example.org.evil.example", "403"),
         ("http://localhost", "200"),
-        // As microcontrollers and Cordova send it, and as browsers send an origin on its default port.
+        // As microcontrollers and Cordova send it, and as browsers send an origin with a default port.
         ("file://", "200"),
         ("https://app.example", "200"),
         ("null", "403"),

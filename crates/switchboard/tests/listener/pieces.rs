@@ -1,4 +1,4 @@
-//! Many answers to one read: what is queued is written in pieces while more is to come.
+//! Many answers to one read: queued bytes are written in pieces while more are to come.
 
 use switchboard_websocket::{Decoder, Limits, Message, Opcode, Role, encode_frame_masked};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -6,8 +6,8 @@ use tokio::time::timeout;
 
 use crate::harness::{DEADLINE, Server, upgrade};
 
-/// Messages of many lengths, about pieces and buffers of all sizes, 4 MiB and more in all; each says which it
-/// is.
+/// Messages of many lengths, around the sizes of pieces and buffers, at least 4 MiB in all. Each contains its
+/// number.
 fn messages() -> Vec<String> {
     let lengths =
         [0, 1, 125, 126, 1000, 4096, 16_384, 16_389, 31_000, 32_767, 32_768, 65_160, 65_536, 200_000];

@@ -1,11 +1,10 @@
-//! How many connections there may be, and that each holds its place exactly as long as it is open, whichever
-//! way it went.
+//! The limit on open connections. Each connection is counted exactly as long as it is open, on every path.
 
 use switchboard::{ListenerOptions, Switchboard};
 
 use crate::harness::{Client, Server, eventually, get, metric, session_id, text_frame, upgrade};
 
-/// A way for a connection to be held open: what it has sent, what it has been answered.
+/// A way to hold a connection open: the bytes it has sent, and the response.
 async fn hold(way: &str, server: &Server) -> Client {
     let mut client = server.connect().await;
     match way {
@@ -68,7 +67,7 @@ async fn a_probe_takes_its_place_along_to_its_sessions_worker() {
     options.max_connections = 1;
     let server = Server::start(Switchboard::builder().workers(2).listener(options)).await;
     let polling = get("/socket.io/?EIO=4&transport=polling", "connection: close");
-    // In one round of two the probe is accepted by the worker that the session is not on.
+    // In one of two rounds the probe is accepted by a worker that does not have the session.
     for _ in 0..12 {
         let mut open = String::new();
         eventually("the place is free", async || {

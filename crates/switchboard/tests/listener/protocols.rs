@@ -1,5 +1,5 @@
-//! Protocols of one's own at the door: answers in pieces, exchanges with a worker, decisions that take time,
-//! on every way in.
+//! Mounted protocols of a user: responses in pieces, exchanges with a worker, and decisions that take time,
+//! on every path.
 
 use std::future::ready;
 use std::rc::Rc;
@@ -26,7 +26,7 @@ fn plain(status: StatusCode, body: impl Into<Body>) -> Answer {
     answer
 }
 
-/// Answers each GET with a stream, whose writer the test has.
+/// Answers each GET with a stream; the test holds its writer.
 #[derive(Default)]
 struct Streams {
     writers: Mutex<Vec<BodyWriter>>,
@@ -57,7 +57,7 @@ async fn streams() -> (Server, Arc<Streams>) {
 #[tokio::test]
 async fn an_answer_in_pieces_comes_as_it_is_written_and_its_connection_goes_on() {
     let (server, streams) = streams().await;
-    // A second header line of this kind is hyper's.
+    // A second header line of this name is left to hyper.
     for headers in ["", "connection: keep-alive\r\nconnection: keep-alive"] {
         let mut client = server.send(get("/stream", headers)).await;
         let head = client.head().await;
@@ -115,10 +115,10 @@ async fn a_writer_hears_of_a_client_that_does_not_read_and_of_one_that_leaves() 
     }
 }
 
-/// Takes a body on worker 1, and tells what it was; a GET waits until its client leaves.
+/// Takes a body on worker 1, and answers with a description of it. A GET waits until its client leaves.
 struct Letters;
 
-/// Keys of clients that have left, for a function that knows nothing but its worker.
+/// Keys of clients that have left, for a function that has only its worker.
 static LEFT: Mutex<Vec<SessionKeyBytes>> = Mutex::new(Vec::new());
 
 struct Letter {
@@ -150,7 +150,7 @@ impl ExchangeTarget for Letter {
     fn run(self: Box<Self>, worker: &Rc<Worker>, body: Bytes, reply: Reply) {
         assert_eq!(worker.id(), WorkerId(1));
         if self.waits {
-            // Until the client leaves, which the worker is told beside.
+            // Waits until the client leaves. The worker is told separately.
             std::mem::forget(reply);
         } else if body.is_empty() {
             drop(reply);
@@ -178,7 +178,7 @@ async fn a_worker_answers_with_the_body_that_it_was_given_and_hears_of_clients_t
     assert!(below.starts_with("HTTP/1.1 404 "), "{below}");
 }
 
-/// Decides when it has waited; how is in the path.
+/// Decides after a wait. The path says how.
 struct Slow;
 
 impl Mount for Slow {

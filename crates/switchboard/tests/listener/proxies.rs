@@ -1,10 +1,10 @@
-//! Proxies before the server: the PROXY protocol, and headers that are heard from trusted ones only.
+//! Proxies in front of the server: the PROXY protocol, and headers that count only from trusted proxies.
 
 use switchboard::{Builder, ListenerOptions, Switchboard, TrustedProxies, WebSocket};
 
 use crate::harness::{Client, SHORT, Server, eventually, get, metric, upgrade};
 
-/// Serves at `/who`, where a client is told its address, and whether that is behind TLS.
+/// Serves `/who`, which tells a client its address and whether it came over TLS.
 async fn start(change: impl FnOnce(&mut ListenerOptions), and: impl FnOnce(Builder) -> Builder) -> Server {
     let mut options = ListenerOptions::default();
     change(&mut options);
@@ -64,7 +64,7 @@ async fn a_proxy_protocol_header_names_the_client() {
         }
         assert_eq!(told(in_pieces).await, format!("{} false", address.unwrap_or(&own)));
 
-        // By way of hyper, which must find the request behind the header.
+        // On the path through hyper, which must find the request after the header.
         let polling = get("/socket.io/?EIO=4&transport=polling", "connection: close");
         let answer = server.send([&header[..], polling.as_bytes()].concat()).await.rest().await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");

@@ -12,7 +12,8 @@ use crate::harness::{SHORT, Server, eventually, get, metric, post, session_id, t
 
 const ENGINE: &str = "/engine/?EIO=4&transport=websocket";
 
-/// Serves, raw and by Engine.IO, an echo that waits for a permit before each answer, but for `now`.
+/// Serves an echo, raw and by Engine.IO. It waits for a permit before each answer, except for the message
+/// `now`.
 async fn waiting() -> (Server, Arc<Semaphore>) {
     let server = Server::start(Switchboard::builder().workers(1)).await;
     let permits = Arc::new(Semaphore::new(0));

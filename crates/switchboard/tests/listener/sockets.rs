@@ -1,4 +1,4 @@
-//! Where a server listens besides TCP ports: Unix-domain sockets, and sockets that are there already.
+//! Addresses other than TCP ports: Unix-domain sockets, and sockets that are already open.
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener as StdUnixListener;
@@ -32,7 +32,7 @@ async fn listen(io: &Switchboard, path: &Path) -> Listening {
     io.bind(ListenAddress::unix(path)).await.expect("it can be had")
 }
 
-/// What is answered to one request, up to the end.
+/// The response to one request, up to the end of the stream.
 async fn ask(path: &Path, request: impl AsRef<[u8]>) -> String {
     let mut stream = UnixStream::connect(path).await.expect("it listens");
     stream.write_all(request.as_ref()).await.expect("it reads");
@@ -41,7 +41,7 @@ async fn ask(path: &Path, request: impl AsRef<[u8]>) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// What a client of `/who` is told.
+/// The response that a client of `/who` gets.
 async fn who(path: &Path, headers: &str) -> String {
     let stream = UnixStream::connect(path).await.expect("it listens");
     told(stream, headers).await
@@ -79,7 +79,7 @@ async fn all_of_it_is_served_on_a_unix_socket_by_all_workers() {
     for _ in 0..8 {
         echo(&path).await;
         assert!(ask(&path, get("/nothing", "connection: close")).await.starts_with("HTTP/1.1 404"));
-        // A probe goes to the worker of its session.
+        // A probe goes to the worker that has its session.
         let open = ask(&path, get("/socket.io/?EIO=4&transport=polling", "connection: close")).await;
         let probe = upgrade(&format!("/socket.io/?EIO=4&transport=websocket&sid={}", session_id(&open)));
         let mut prober = UnixStream::connect(&path).await.expect("it listens");
@@ -97,7 +97,7 @@ async fn all_of_it_is_served_on_a_unix_socket_by_all_workers() {
 async fn a_socket_that_nobody_listens_to_is_replaced_and_nothing_else_is() {
     let folder = Folder::new();
     let path = folder.path("s");
-    // Left by a server that was killed.
+    // The socket file is left over from a server that was killed.
     drop(StdUnixListener::bind(&path).expect("it is new"));
     let io = build(Switchboard::builder().workers(1));
     listen(&io, &path).await;
@@ -108,7 +108,7 @@ async fn a_socket_that_nobody_listens_to_is_replaced_and_nothing_else_is() {
     assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
     echo(&path).await;
 
-    // Nobody takes what waits in this one's backlog, and it is somebody's all the same.
+    // Nobody accepts the connections in this backlog, but the socket still belongs to a process.
     let full = folder.path("full");
     let listener =
         socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).expect("a socket");
@@ -146,7 +146,7 @@ async fn its_file_has_the_permissions_it_was_given_and_goes_with_the_server() {
     assert!(io.shutdown(DEADLINE).await);
     assert!(!path.exists() && !folder.path("600").exists());
 
-    // One that another has put in its place stays.
+    // A socket that another process has put in its place stays.
     let io = build(Switchboard::builder().workers(1));
     listen(&io, &path).await;
     std::fs::remove_file(&path).expect("it is there");
@@ -176,7 +176,7 @@ async fn its_clients_have_no_address_and_are_trusted_only_if_that_is_asked_for()
         let _held = UnixStream::connect(&path).await.expect("it listens");
         assert_eq!(who(&path, forwarded).await, heard);
         assert_eq!(who(&path, "").await, "None false");
-        // A TCP client of the same server is no better off.
+        // A TCP client of the same server cannot do more.
         let tcp = io.bind("127.0.0.1:0").await.expect("a port is free");
         if heard.starts_with("Some") && number == 2 {
             let stream = TcpStream::connect(tcp.local_addr()).await.expect("it listens");
@@ -200,7 +200,7 @@ async fn the_proxy_protocol_names_its_clients_where_its_proxies_are_trusted() {
         listen(&io, &path).await;
         let mut stream = UnixStream::connect(&path).await.expect("it listens");
         let header = "PROXY TCP4 192.0.2.7 10.0.0.1 4711 80\r\n";
-        // Who is not let in may be cut before.
+        // A client that is not admitted may be closed earlier.
         let written = stream.write_all(header.as_bytes()).await;
         if let_in {
             written.expect("it reads");
@@ -272,7 +272,7 @@ async fn addresses_come_in_many_forms() {
         (std::net::IpAddr::from(localhost), 0).into(),
         ([127, 0, 0, 1], 0).into(),
         std::net::SocketAddr::from((localhost, 0)).into(),
-        // The first that can be had: nobody has an address of this network.
+        // The first address that can be bound. No machine has an address of this network.
         [std::net::SocketAddr::from(([192, 0, 2, 1], 80)), (localhost, 0).into()][..].into(),
     ];
     for address in addresses {

@@ -1,4 +1,4 @@
-//! TLS on our own listener: what goes through, and what does not. What clients are shown is in
+//! TLS on our own listener: accepted and refused connections. The choice of certificates is tested in
 //! [`certificates`](super::certificates).
 
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use crate::harness::{Client, SHORT, Server, eventually, get, metric, session_id, text_frame, upgrade};
 use crate::tls_client::{Certificate, TlsClient, Trust};
 
-/// A binary message as clients frame it, masked with nothing.
+/// A binary message as clients frame it, masked with zeros.
 fn binary_frame(bytes: &[u8]) -> Vec<u8> {
     let length = u64::try_from(bytes.len()).expect("not that long").to_be_bytes();
     let mut frame = vec![0x82];
@@ -25,7 +25,7 @@ fn binary_frame(bytes: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// The head of an echo of as many bytes.
+/// The head of an echo with the given number of bytes.
 fn echo_head(len: usize) -> usize {
     match len {
         0..126 => 2,
@@ -34,12 +34,12 @@ fn echo_head(len: usize) -> usize {
     }
 }
 
-/// Sends messages of many sizes, and compares what comes back.
+/// Sends messages of many sizes, and compares the echoes.
 async fn echo(client: &mut TlsClient) {
     for len in [0, 1, 125, 126, 16_383, 16_384, 16_385, 65_536, 300_000, 1 << 20] {
         let message: Vec<_> = (0..len).map(|at| (at % 251) as u8).collect();
         let frame = binary_frame(&message);
-        // Both directions at once: the server need not take it all before it answers.
+        // Both directions at once: the server need not read all before it answers.
         let (mut read, mut write) = tokio::io::split(&mut client.stream);
         let mut answer = vec![0; echo_head(len) + len];
         let (written, answered) = tokio::join!(
@@ -70,7 +70,7 @@ async fn messages_of_all_sizes_come_through_in_both_versions_and_whenever_the_up
         first.until("\r\n\r\n").await;
         echo(&mut first).await;
 
-        // By way of hyper, and to whichever worker is next.
+        // On the path through hyper, and to whichever worker is next.
         for _ in 0..4 {
             let mut later = trust.connect(server.address).await;
             later.send(get("/nothing", "")).await;
@@ -107,7 +107,7 @@ async fn records_may_come_byte_by_byte_and_many_at_once() {
     let certificate = Certificate::of("localhost");
     let server = Server::with_tls(certificate.tls()).await;
     let trust = Trust::of([&certificate]);
-    // A relay between client and server that hands on one byte at a time.
+    // A relay between client and server that passes on one byte at a time.
     let relay = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let through = relay.local_addr().expect("it is bound");
     let server_address = server.address;
@@ -177,7 +177,7 @@ async fn a_client_gets_the_protocol_that_both_know() {
         let client = trust.clone().offering(offered).connect(server.address).await;
         assert_eq!(client.alpn(), agreed.map(str::as_bytes), "{offered:?}");
     }
-    // RFC 7301, 3.2: none in common.
+    // RFC 7301, 3.2: no protocol in common.
     assert!(trust.offering(&["spdy/3"]).try_connect(server.address, "localhost").await.is_err());
     eventually("it is counted", async || {
         metric("switchboard_tls_handshake_errors_total", "\"refused\"") > 0.0
@@ -201,7 +201,7 @@ async fn a_client_that_comes_again_resumes_its_session() {
         for kind in [HandshakeKind::Full, HandshakeKind::Resumed, HandshakeKind::Resumed] {
             let mut client = trust.connect(server.address).await;
             assert_eq!(client.kind(), kind, "{version:?}");
-            // Its tickets come with the answer.
+            // The server's tickets come with the response.
             client.send(get("/nothing", "connection: close")).await;
             client.rest().await;
         }
@@ -226,7 +226,7 @@ async fn the_end_is_said_in_tls_too() {
     websocket.until("\r\n\r\n").await;
     websocket.send([0x88, 0x82, 0, 0, 0, 0, 0x03, 0xE8]).await;
     assert_eq!(websocket.rest().await.as_bytes(), "\u{FFFD}\x02\x03\u{FFFD}".as_bytes());
-    // A client that goes with close_notify, and without.
+    // A client that closes with close_notify, and one that closes without.
     for in_order in [true, false] {
         let mut gone = trust.connect(server.address).await;
         gone.send(upgrade("/ws")).await;
@@ -239,7 +239,7 @@ async fn the_end_is_said_in_tls_too() {
     assert!(server.io.shutdown(crate::harness::DEADLINE).await, "all have ended");
 }
 
-/// The first bytes of a good handshake.
+/// The first bytes of a correct handshake.
 async fn hello(trust: &Trust) -> Vec<u8> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let address = listener.local_addr().expect("it is bound");
@@ -270,7 +270,7 @@ async fn a_handshake_that_is_slow_is_cut_and_others_do_not_wait_for_it() {
     let mut half_head = trust.connect(server.address).await;
     half_head.send("GET /ws HT").await;
     for (at, client) in &mut slow {
-        // The whole hello is answered; what is cut is its connection.
+        // The whole hello is answered. The connection is closed after that.
         let rest = client.try_rest().await;
         assert!(*at == hello.len() || rest.is_ok_and(|rest| rest.is_empty()), "{at} bytes of the hello");
     }
@@ -303,25 +303,25 @@ async fn what_is_no_tls_after_all_ends_its_connection_and_no_other() {
         b"\x16\x03\x03\x00\x04\x01\xff\xff\xff",
     ];
     let over: Vec<Vec<u8>> = vec![
-        // A good hello, and then what does not belong there.
+        // A correct hello, and then bytes that do not belong there.
         [&hello[..], b"\x17\x03\x03\x00\x05hello"].concat(),
         [&hello[..], &[0xff; 70_000]].concat(),
         [&hello[..], b"\x16\x03\x03\x40\x00", &[1; 16_384]].concat(),
     ];
     for bytes in garbage.iter().copied().chain(over.iter().map(Vec::as_slice)) {
         let mut client = server.connect().await;
-        // It may be cut before all of it is sent.
+        // The connection may be closed before all bytes are sent.
         let _cut = client.stream.write_all(bytes).await;
         let _half = client.stream.shutdown().await;
         let _end = client.try_rest().await;
         drop(client);
-        // The only place there is is free again.
+        // The only allowed connection is free again.
         eventually("its place is given back", async || {
             trust.try_connect(server.address, "localhost").await.is_ok()
         })
         .await;
     }
-    // Cut in the middle with a reset, once everything was said and once half of it.
+    // Closed with a reset: once after everything was sent, and once in the middle.
     for bytes in [&hello[..], &hello[..100]] {
         let Client { stream } = server.send(bytes).await;
         socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("it is TCP");
@@ -346,7 +346,7 @@ async fn inside_tls_garbage_is_refused_as_it_is_outside() {
     let mut broken = trust.connect(server.address).await;
     broken.send(upgrade("/ws")).await;
     broken.until("\r\n\r\n").await;
-    // A record that nobody encrypted.
+    // A record that is not encrypted.
     broken
         .stream
         .get_mut()
@@ -369,7 +369,7 @@ async fn a_client_that_does_not_read_holds_up_nobody_and_loses_nothing() {
     slow.send(upgrade("/ws")).await;
     slow.until("\r\n\r\n").await;
     let message: Vec<_> = (0..8_u32 << 20).map(|at| (at % 253) as u8).collect();
-    // The server takes it all, and its echo fills the socket long before it is out.
+    // The server reads everything, and its echo fills the socket long before it is sent.
     slow.send(binary_frame(&message)).await;
     let mut other = trust.connect(server.address).await;
     other.send(upgrade("/ws")).await;
@@ -407,7 +407,8 @@ async fn pages_of_the_same_host_and_port_may_connect() {
         ("chat.example:8443", "https://chat.example:8443", "101"),
         ("chat.example", "https://chat.example:8443", "403"),
         ("chat.example", "https://evil.example", "403"),
-        // Its port is 80, not ours: whoever can change that page on its way is not to be let in.
+        // The origin's port is 80, not ours. A third party on the network could change that page, so it is
+        // not admitted.
         ("chat.example", "http://chat.example", "403"),
     ] {
         let mut client = trust.connect(server.address).await;

@@ -1,4 +1,4 @@
-//! Certificates made for a test, and a client that speaks TLS and says what became of it.
+//! Certificates made for a test, and a client that speaks TLS and reports the outcome.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::harness::{DEADLINE, Server, recorder};
 
-/// A folder that is removed at the end.
+/// A folder that is removed at the end of the test.
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {
@@ -39,7 +39,7 @@ impl Drop for Folder {
     }
 }
 
-/// A certificate with its key, signed by itself.
+/// A self-signed certificate with its key.
 pub(crate) struct Certificate {
     pub(crate) der: CertificateDer<'static>,
     pub(crate) pem: String,
@@ -57,7 +57,7 @@ impl Certificate {
         std::fs::write(key, &self.key).expect("it can be written");
     }
 
-    /// Files of it in a folder.
+    /// Writes its files into a folder.
     pub(crate) fn files(&self, folder: &Folder) -> (PathBuf, PathBuf) {
         let paths = (folder.path("certificate.pem"), folder.path("key.pem"));
         self.write(&paths.0, &paths.1);
@@ -70,7 +70,7 @@ impl Certificate {
 }
 
 impl Server {
-    /// As [`start`](Self::start), over TLS.
+    /// The same as [`start`](Self::start), over TLS.
     pub(crate) async fn start_tls(builder: Builder, tls: Tls) -> Self {
         recorder();
         let io = builder.build().expect("the options are good");
@@ -90,7 +90,7 @@ impl Server {
     }
 }
 
-/// A client that trusts some certificates and nothing else.
+/// A client that trusts only the given certificates.
 #[derive(Clone)]
 pub(crate) struct Trust {
     pub(crate) config: Arc<ClientConfig>,
@@ -163,7 +163,7 @@ impl TlsClient {
         self.stream.flush().await.expect("the server reads");
     }
 
-    /// All up to the end of the stream, which must be in order.
+    /// All bytes up to the end of the stream, which must be in order.
     pub(crate) async fn rest(&mut self) -> String {
         let mut bytes = Vec::new();
         timeout(DEADLINE, self.stream.read_to_end(&mut bytes))
@@ -173,7 +173,7 @@ impl TlsClient {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// What comes up to and with `end`.
+    /// The bytes up to and including `end`.
     pub(crate) async fn until(&mut self, end: impl AsRef<[u8]>) -> String {
         let (mut bytes, end) = (Vec::new(), end.as_ref());
         while !bytes.ends_with(end) {

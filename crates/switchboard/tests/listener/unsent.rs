@@ -1,4 +1,4 @@
-//! What a client that did not read for a while finds when it reads again.
+//! The packets that a client gets when it reads again after a pause.
 
 #![cfg(target_os = "linux")]
 
@@ -14,7 +14,8 @@ use crate::harness::{DEADLINE, Server};
 
 const FRAMES: usize = 10_000;
 
-/// How many volatile packets, of 1 KiB each, reach a client that did not read while they were sent.
+/// The number of volatile packets, of 1 KiB each, that reach a client which did not read while they were
+/// sent.
 async fn stale(max_unsent_bytes: Option<u32>) -> usize {
     let mut listener = ListenerOptions::default();
     listener.max_unsent_bytes = max_unsent_bytes;

@@ -1,5 +1,5 @@
-//! Upgrades to WebSocket: first on a connection (the fast path), or later on one that is kept (by way of
-//! hyper).
+//! Upgrades to WebSocket: as the first request of a connection (the fast path), or as a later one of a kept
+//! connection (through hyper).
 
 use switchboard::{Switchboard, WebSocketOptions};
 use tokio::io::AsyncWriteExt;
@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::harness::{Client, Server, get, session_id, text_frame, upgrade};
 
-/// A connection on which an upgrade is the first request, and one on which it is the second.
+/// Two connections: on one, an upgrade is the first request; on the other it is the second.
 async fn both_ways(server: &Server) -> [Client; 2] {
     let mut kept = server.send(get("/nothing", "")).await;
     kept.until("not found\n").await;
@@ -59,7 +59,7 @@ async fn a_client_whose_upgrade_is_refused_reads_why_though_it_sends_on() {
     }
 }
 
-/// Neither where the handshake is out of order, nor where it has a body: the connection ends with the answer.
+/// Upgrades are refused if the handshake is malformed or has a body. The connection ends with the response.
 #[tokio::test]
 async fn what_follows_a_refused_handshake_is_no_request() {
     let server = Server::with(|_| {}).await;
@@ -118,8 +118,8 @@ async fn a_probe_reaches_its_session_from_whichever_worker_accepts_it() {
     }
 }
 
-/// Requests that begin a conversation, each with the status that it is answered with, `h2c` being an offer
-/// that need not be heard.
+/// First requests of a connection, each with the status of its response. The server may ignore the offer of
+/// `h2c`.
 fn beginnings() -> Vec<(String, u16)> {
     let polling = "/socket.io/?EIO=4&transport=polling";
     let h2c = "connection: Upgrade, HTTP2-Settings, close\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAoAAAAAIAAAAA";

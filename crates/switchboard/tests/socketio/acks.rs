@@ -1,4 +1,4 @@
-//! Acknowledgements, both ways.
+//! Acknowledgements, in both directions.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -81,7 +81,7 @@ async fn what_a_handler_returns_is_the_acknowledgement() {
         for packet in *answer {
             client.expect(packet).await;
         }
-        // Not asked for, it is not sent.
+        // If the client does not ask for it, it is not sent.
         client.send(&format!("42{event}")).await;
         client.ask(r#"422["value"]"#, "432[7]").await;
     }
@@ -95,7 +95,7 @@ async fn what_a_handler_returns_is_the_acknowledgement() {
         client.send_binary(b"one").await;
         let packet = client.text().await;
         assert!(packet.starts_with("462-3["), "{packet}");
-        // Numbered anew, in the order they stand.
+        // Numbered anew, in their order in the text.
         let mut got = [client.text().await, client.text().await];
         got.sort();
         assert_eq!(got, ["<one>", "<zero>"]);
@@ -189,7 +189,7 @@ async fn acknowledgements_are_typed_and_come_once() {
     client.expect("<x>").await;
     client.expect(r#"423["d"]"#).await;
     client.expect(r#"424["e"]"#).await;
-    // Unknown, without an id, for one that nobody awaits: ignored.
+    // Unknown ids, no id, and an id that nobody awaits: all are ignored.
     for packet in ["43999[1]", "43[1]", "434[1]", r#"430["first",1]"#, r#"430["second",2]"#, r#"431["text"]"#]
     {
         client.send(packet).await;
@@ -248,11 +248,11 @@ async fn an_acknowledgement_that_does_not_come_is_an_error() {
     assert!(matches!(soon("a time-out", late).await, Err(AckError::Timeout(after)) if after == timeout));
     client.expect(r#"420["late"]"#).await;
     client.send("430[]").await;
-    // A time-out that no clock reaches, and as many as may be awaited.
+    // A time-out beyond the range of the clock, and the greatest number that may be awaited.
     let for_ever: Vec<_> =
         (0..3).map(|_| socket.timeout(Duration::MAX).emit_with_ack::<()>("q", ())).collect();
     assert!(matches!(soon("refusal", socket.emit_with_ack::<()>("q", ())).await, Err(AckError::TooMany(3))));
-    // Those that are given up make room.
+    // Abandoned ones make room.
     let mut for_ever = for_ever.into_iter();
     drop(for_ever.next());
     let more = socket.emit_with_ack::<()>("more", ());
@@ -290,7 +290,7 @@ async fn a_broadcast_is_acknowledged_by_each_of_its_sockets() {
             client.expect(r#"451-0["vote","?",{"_placeholder":true,"num":0}]"#).await;
             assert_eq!(client.next().await.as_deref(), Some("<x>"));
             match n {
-                // One that leaves, one that answers something else.
+                // One client leaves, and one answers with another type.
                 2 => client.send("41").await,
                 3 => client.send(r#"430["none"]"#).await,
                 _ => client.send(&format!("430[{n}]")).await,
@@ -306,7 +306,7 @@ async fn a_broadcast_is_acknowledged_by_each_of_its_sockets() {
                 _ => assert_eq!(*answer.as_ref().expect("in time"), n as u32),
             }
         }
-        // Neither the one that was left out nor the one in no room was asked.
+        // The excluded socket and the socket outside the room were not asked.
         server.io.root().emit("last", ()).expect("room");
         clients[4].0.expect(r#"42["last"]"#).await;
         outside.expect(r#"42["last"]"#).await;

@@ -1,4 +1,4 @@
-//! What one client may have under way, and what is left over when it has gone.
+//! The limits on one client's pending work, and the work left when the client is gone.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,7 +29,7 @@ async fn joins_that_wait_are_bounded_though_their_sockets_have_left() {
     client.ask("40/slow,", r#"44/slow,{"message":"too many namespaces"}"#).await;
     assert_eq!(begun.load(Ordering::SeqCst), 4);
     gate.open();
-    // Those that are done make room.
+    // Finished handlers make room.
     soon("room", async {
         loop {
             client.send("40/slow,").await;
@@ -66,14 +66,14 @@ async fn auth_is_bounded_for_all_sockets_of_a_client() {
     client.send(&format!("40/a,{auth}")).await;
     assert!(client.text().await.starts_with("40/a,"));
     client.ask(&format!("40/b,{auth}"), &too_much("/b")).await;
-    // Without it there is room, and a socket that leaves makes some.
+    // Without `auth` there is room. A socket that leaves makes room too.
     client.join("/b").await;
     client.send("41/b,").await;
     client.send("41/a,").await;
     client.send(&format!("40/b,{auth}")).await;
     assert!(client.text().await.starts_with("40/b,"));
     client.send("41/b,").await;
-    // One that is with middleware counts though its socket has left.
+    // A socket in middleware counts even after it has left.
     client.send(&format!("40/slow,{auth}")).await;
     client.send("41/slow,").await;
     client.ask(&format!("40/a,{auth}"), &too_much("/a")).await;
@@ -109,7 +109,7 @@ async fn handlers_that_wait_are_bounded_for_all_sockets_of_a_client() {
         })
         .await;
         let client = Polling::open(&server).await;
-        // Each round leaves a handler behind in either namespace.
+        // Each round leaves one handler behind in both namespaces.
         let filler = "x".repeat(filler);
         let round = ["", "/other,"].map(|prefix| {
             [format!("40{prefix}"), format!(r#"42{prefix}["wait","{filler}"]"#), format!("41{prefix}")]
@@ -124,7 +124,7 @@ async fn handlers_that_wait_are_bounded_for_all_sockets_of_a_client() {
                 }
             })
         };
-        // The POST that meets the bound is not answered: its client is held back.
+        // The POST that reaches the limit is not answered. This holds its client back.
         soon("the bound", async {
             while begun.load(Ordering::SeqCst) < 8 {
                 tokio::task::yield_now().await;
@@ -132,7 +132,7 @@ async fn handlers_that_wait_are_bounded_for_all_sockets_of_a_client() {
         })
         .await;
         for _ in 0..3 {
-            // Its worker had its turn.
+            // The socket's worker has had its turn.
             server.io.root().local_sockets().await.expect("sockets");
         }
         assert!(begun.load(Ordering::SeqCst) <= 10, "{begun:?}");
@@ -143,7 +143,7 @@ async fn handlers_that_wait_are_bounded_for_all_sockets_of_a_client() {
     }
 }
 
-/// A server with a handler that waits for ever, and what it says of the events behind.
+/// A server with a handler that waits forever, and the reports about the events behind it.
 async fn stuck(builder: switchboard::Builder) -> (Server, crate::harness::Told) {
     let (said, told) = log();
     let server = Server::start(builder.workers(1), |io| {
@@ -188,11 +188,11 @@ async fn events_left_over_by_clients_are_bounded_in_bytes() {
         client.send(r#"42["stuck"]"#).await;
         client.send(&format!(r#"42["quick","{filler}"]"#)).await;
         assert_eq!(told.next().await, "stuck");
-        // The other event has been read when this is answered.
+        // When this is answered, the other event has been read.
         client.join("/other").await;
         client.close().await;
         if n == 2 {
-            // Two wait already.
+            // Two events already wait.
             assert_eq!([told.next().await, told.next().await], ["1 dropped", "transport close"]);
         }
     }

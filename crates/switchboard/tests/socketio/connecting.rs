@@ -1,4 +1,4 @@
-//! Joining a namespace: middleware, extractors, `on_connect`, and what of the handshake handlers see.
+//! Joining a namespace: middleware, extractors, `on_connect`, and the handshake that handlers see.
 
 use std::time::{Duration, SystemTime};
 
@@ -16,7 +16,7 @@ struct Token {
     token: String,
 }
 
-/// An extractor of a user's own, whose error has data.
+/// A user's extractor whose error has data.
 struct Admitted(String);
 
 impl FromSocket<Connecting> for Admitted {
@@ -44,7 +44,7 @@ async fn an_extractor_of_on_connect_that_fails_is_a_connect_error() {
         client.ask("40/typed,{}", r#"44/typed,{"message":"invalid auth"}"#).await;
         client.ask("40/stateless,", r#"44/stateless,{"message":"internal error"}"#).await;
         client.ask("40/nowhere,", r#"44/nowhere,{"message":"Invalid namespace"}"#).await;
-        // Refused or not, the client may try again.
+        // Whether refused or not, the client may try again.
         client.send(r#"40{"token":"secret"}"#).await;
         assert!(client.text().await.starts_with(r#"40{"sid":""#));
         client.expect(r#"42["welcome","secret"]"#).await;
@@ -199,7 +199,7 @@ async fn a_client_that_joins_nothing_in_time_is_closed() {
         }
         client.ended().await;
     }
-    // One that has joined stays.
+    // A client that has joined stays.
     server.io.root().on("echo", |_: Socket| ());
     let mut client = server.client().await;
     let mut silent = server.open().await;
@@ -261,7 +261,7 @@ async fn a_namespace_is_joined_once_however_often_the_client_asks_while_its_midd
     .await;
     let mut client = server.client().await;
     client.send(r#"40/slow,{"token":"first"}"#).await;
-    // Other packets in between make no difference.
+    // Other packets in between change nothing.
     client.ask(r#"421["echo","here"]"#, r#"431["here"]"#).await;
     client.send(r#"40/slow,{"token":"second"}"#).await;
     client.ask(r#"422["echo","untouched"]"#, r#"432["untouched"]"#).await;
@@ -291,7 +291,7 @@ async fn connect_disconnect_and_connect_in_one_turn_leave_one_socket() {
     })
     .await;
     for name in ["/plain", "/later"] {
-        // The official client tells nothing of a disconnect before it is connected: CONNECT comes twice.
+        // The official client does not report a disconnect before it is connected: CONNECT comes twice.
         for packets in [vec!["0", "0"], vec!["0", "1", "0"]] {
             let client = Polling::open(&server).await;
             client.post("40").await;
@@ -308,7 +308,7 @@ async fn connect_disconnect_and_connect_in_one_turn_leave_one_socket() {
             let connected = answers.iter().filter(|packet| packet.starts_with(&format!("40{name},"))).count();
             let words = told.now();
             let (here, gone) = words.iter().partition::<Vec<_>, _>(|word| *word == "connected");
-            // Each CONNECT that is answered has a socket, and one of them is left.
+            // Each answered CONNECT has a socket, and one of them is left.
             assert_eq!(here.len(), connected, "{packets:?}");
             assert_eq!(here.len() - gone.len(), 1, "{packets:?}");
             client.post("1").await;

@@ -76,7 +76,7 @@ async fn a_socket_leaves_its_namespace_alone() {
         client.ask(r#"42["leave"]"#, "41").await;
         assert_eq!(told.next().await, "/ server namespace disconnect");
         client.join("/").await;
-        // As in Node, closing disconnects all of the client's sockets first.
+        // As in Node, closing first disconnects all of the client's sockets.
         client.send(r#"42["close"]"#).await;
         let mut packets = client.ended().await;
         packets.sort();
@@ -112,7 +112,7 @@ async fn a_handle_of_a_socket_that_has_gone_fails() {
             assert!(matches!(refused, Err(EmitError::Disconnected)), "{refused:?}");
         }
         assert!(!socket.is_connected() && socket.transport().is_none());
-        // What is of the handle alone is there yet, and so are the others of its namespace.
+        // The handle's own values are still there, and so are the other sockets of its namespace.
         assert_eq!(socket.get::<&str>().as_deref(), Some(&"kept"));
         socket.to("room").emit("x", ()).expect("room in the inbox");
     }
@@ -141,7 +141,7 @@ async fn a_client_that_does_not_read_is_closed() {
     let socket = server.io.root().local_sockets().await.expect("sockets").pop().expect("one");
     soon("a full outbox", async {
         while socket.is_connected() {
-            // Its inbox may be full for a moment; its outbox is what this is about.
+            // The worker's inbox may be full for a moment. The test is about the outbox.
             let _full = socket.emit("text", &text);
             tokio::task::yield_now().await;
         }

@@ -1,4 +1,4 @@
-//! What becomes of handlers' errors: what clients see of them, and what the server's own code hears.
+//! Errors of handlers: the part that clients see, and the part that the server's own code gets.
 
 use std::io;
 
@@ -10,7 +10,7 @@ use switchboard::{
 
 use crate::harness::{Server, log};
 
-/// What a namespace's `on_error` hears.
+/// The errors that a namespace's `on_error` gets.
 fn heard(context: &ErrorContext<'_>, error: &Error) -> String {
     let event = context.event().unwrap_or("-");
     format!("{} {} {event}: {error}", context.socket().namespace().name(), context.registered_by())
@@ -131,7 +131,7 @@ async fn an_error_may_have_a_reply_for_the_client_that_asked() {
     client.ask(r#"421["own"]"#, r#"431["error","no such room"]"#).await;
     client.ask(r#"422["later"]"#, r#"432["late"]"#).await;
     client.ask(r#"423["forbidden"]"#, r#"433["forbidden"]"#).await;
-    // One that did not ask gets nothing.
+    // A client that did not ask gets no answer.
     client.send(r#"42["own"]"#).await;
     client.ask(r#"424["echo","on"]"#, r#"434["on"]"#).await;
 }
@@ -174,7 +174,7 @@ async fn a_namespace_may_answer_all_errors_but_those_whose_handler_has_the_ack()
     client.ask(r#"425["extractor"]"#, r#"435[{"error":"never","event":"extractor"}]"#).await;
     client.ask(r#"426["taken"]"#, r#"436["by hand"]"#).await;
     client.send(r#"427["dropped"]"#).await;
-    // An error of `on_any` is no reason for an answer.
+    // An error of `on_any` does not cause an answer.
     client.ask(r#"428["echo","on"]"#, r#"438["on"]"#).await;
 }
 
@@ -192,7 +192,7 @@ async fn binary_where_the_type_has_no_place_for_it_does_not_close_the_session() 
     client.send_binary(b"bytes").await;
     client.ask(r#"421["echo","on"]"#, r#"431["on"]"#).await;
     assert_eq!(told.next().await, "/ on upload: attachment: the type holds no binary data here");
-    // Where the placeholder is wrong the packet is none, as in Node.
+    // With a wrong placeholder the packet is invalid, as in Node.
     client.send(r#"451-["upload",{"_placeholder":true,"num":7}]"#).await;
     client.send_binary(b"bytes").await;
     client.ended().await;
@@ -217,7 +217,7 @@ async fn handlers_have_the_server_and_values_given_when_it_was_there() {
     let mut client = server.client().await;
     client.ask(r#"421["server"]"#, r#"431["/other"]"#).await;
     client.ask(r#"422["app"]"#, r#"432["app","/"]"#).await;
-    // A state that holds the server is no reason for it not to end.
+    // A state that holds the server does not keep the server from ending.
     tokio::join!(server.io.shutdown(crate::harness::DEADLINE), client.ended());
 }
 

@@ -1,4 +1,4 @@
-//! Events: their handlers, those that see all of them, and what may not be sent.
+//! Events: their handlers, the handlers of all events, and the events that may not be sent.
 
 use std::collections::HashMap;
 
@@ -31,7 +31,7 @@ async fn any_handlers_then_middleware_then_the_events_own() {
             tokio::task::yield_now().await;
             if event == "stop" { Err(Error::new("stopped")) } else { Ok(()) }
         });
-        // Neither an error nor arguments of another type keep an event from going on.
+        // Neither an error nor arguments of another type stop an event from reaching the next handler.
         root.on_any(|Data(n): Data<u8>| if n == 1 { Err(Error::new("one")) } else { Ok(()) });
         let errors = said.clone();
         root.on_error(move |_, error| errors.say(error.to_string()));
@@ -47,7 +47,7 @@ async fn any_handlers_then_middleware_then_the_events_own() {
     let said = told.now();
     assert_eq!(said[..4], ["any stop", "own any stop", "middleware stop", "stopped"]);
     assert_eq!(said[4..], ["any go", "own any go", "middleware go", "own middleware go"]);
-    // Another socket has no handlers of that one's own.
+    // Another socket does not have this socket's handlers.
     client.send(r#"42["unheard","text"]"#).await;
     client.ask(r#"424["go",4]"#, r#"434["gone"]"#).await;
     assert!(told.now()[1].starts_with("arguments of another type"));
@@ -91,7 +91,7 @@ async fn a_sockets_own_handler_comes_instead_of_the_namespaces() {
         client.send(&format!(r#"42["{change}"]"#)).await;
         client.ask(r#"421["name"]"#, &format!(r#"431["{name}"]"#)).await;
     }
-    // The other socket's events went to the namespace's handler, which is no more.
+    // The other socket's events went to the namespace's handler, which has been removed.
     other.send(r#"421["name"]"#).await;
     other.ask(r#"422["off"]"#, "432[]").await;
 }
@@ -144,7 +144,7 @@ async fn what_cannot_be_sent_is_an_error_and_nothing_is_sent() {
     }
 }
 
-/// Whether each way to send this event fails for its arguments.
+/// Whether every way to send this event fails because of its arguments.
 fn try_all(socket: &Socket, event: &str) -> bool {
     let unwritable = HashMap::from([((1, 2), 3)]);
     let arguments = |sent: Result<(), EmitError>| matches!(sent, Err(EmitError::Arguments(_)));
@@ -222,7 +222,7 @@ async fn a_documents_tree_may_nest_deeply() {
             }
         }
     }
-    // With an attachment it goes another way.
+    // With an attachment it takes another path.
     let tree = format!(r#"{}{{"_placeholder":true,"num":0}}{}"#, "[".repeat(900), "]".repeat(900));
     client.send(&format!(r#"451-0["value",{tree}]"#)).await;
     client.send_binary(b"x").await;

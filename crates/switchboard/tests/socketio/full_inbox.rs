@@ -1,4 +1,4 @@
-//! A worker whose inbox is full: whose input met that is not read on, and nobody else pays for it.
+//! A worker whose inbox is full: only the connection whose input met the full inbox is not read on.
 
 use std::sync::mpsc::{Sender, channel};
 
@@ -11,7 +11,7 @@ use crate::harness::{Client, Log, Server, log, soon};
 
 const BUSY: WorkerId = WorkerId(1);
 
-/// Two workers, whose inboxes take one message each.
+/// Two workers, with inboxes for one message each.
 async fn server(said: Log) -> Server {
     Server::start(Switchboard::builder().workers(2).inbox_bytes(1), move |io| {
         let root = io.root();
@@ -60,7 +60,7 @@ async fn client(server: &Server) -> (Client, String) {
     }
 }
 
-/// A session on polling over one kept connection, which is on the session's worker.
+/// A session on polling over one kept connection, which belongs to the session's worker.
 struct KeptPolling {
     stream: TcpStream,
     target: String,
@@ -76,7 +76,7 @@ impl KeptPolling {
         polling
     }
 
-    /// Sends a request; the body of its answer.
+    /// Sends a request; returns the body of the response.
     async fn request(&mut self, method: &str, body: &str) -> String {
         let head = format!("{method} {} HTTP/1.1\r\nhost: test\r\n", self.target);
         let request = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
@@ -115,7 +115,7 @@ async fn a_client_whose_event_met_a_full_inbox_is_not_read_and_no_other_is_held_
             other.ask(r#"420["echo","other"]"#, r#"430["other"]"#).await;
         }
         assert!(told.now().iter().all(|text| text == "other"), "after {event}");
-        // What it is sent meanwhile goes on.
+        // Messages to the client still go out meanwhile.
         other.send(&format!(r#"421["to","{id}"]"#)).await;
         sender.expect(r#"42["note"]"#).await;
         other.expect("431[]").await;

@@ -1,4 +1,4 @@
-//! Servers on free ports, and clients that say exactly what they are told to.
+//! Servers on free ports, and clients that send exactly the given text.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -10,10 +10,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// Nothing that these tests wait for takes as long on any machine.
+/// Longer than any awaited event takes on any machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Fails the test where something does not come.
+/// Fails the test if the awaited event does not come.
 pub(crate) async fn soon<T>(what: &str, work: impl Future<Output = T>) -> T {
     let done = tokio::time::timeout(DEADLINE, work).await;
     done.unwrap_or_else(|_late| panic!("{what}: not within {DEADLINE:?}"))
@@ -41,7 +41,7 @@ impl Server {
         self.open_at("").await
     }
 
-    /// The same, with more in its query.
+    /// The same, with more parameters in its query.
     pub(crate) async fn open_at(&self, query: &str) -> Client {
         let url = format!("ws://{}/socket.io/?EIO=4&transport=websocket{query}", self.address);
         let stream = soon("a connection", WebSocketStream::connect(&url, &Config::default())).await;
@@ -52,7 +52,7 @@ impl Server {
         client
     }
 
-    /// A WebSocket connection that asks to take over a session which is on polling.
+    /// A WebSocket connection that asks to take over a session on polling.
     pub(crate) async fn probe(&self, session: &Polling) -> Client {
         let url = format!("ws://{}/socket.io/?EIO=4&transport=websocket&sid={}", self.address, session.sid());
         let stream = soon("a connection", WebSocketStream::connect(&url, &Config::default())).await;
@@ -70,7 +70,7 @@ impl Server {
 /// A client over WebSocket.
 pub(crate) struct Client {
     stream: WebSocketStream<ClientIo>,
-    /// How many pings it has answered.
+    /// The number of pings that it has answered.
     pub(crate) pings: usize,
     last: VecDeque<String>,
 }
@@ -95,9 +95,9 @@ impl Client {
         sid.unwrap_or_else(|| panic!("not connected: {answer}")).to_owned()
     }
 
-    /// The next packet; binary as `<bytes>`. `None`: the connection has ended.
+    /// The next packet; a binary one as `<bytes>`. `None`: the connection has ended.
     pub(crate) async fn next(&mut self) -> Option<String> {
-        // Pings do not put the deadline off.
+        // Pings do not extend the deadline.
         let packet = tokio::time::timeout(DEADLINE, self.receive()).await;
         packet.unwrap_or_else(|_late| panic!("no packet within {DEADLINE:?} after {:?}", self.last))
     }
@@ -107,7 +107,7 @@ impl Client {
             match self.stream.recv().await {
                 Ok(Some(OwnedMessage::Text(ping))) if ping == "2" => {
                     self.pings += 1;
-                    // One that comes as the connection ends cannot be answered.
+                    // A ping cannot be answered if the connection ends with it.
                     let _ended = self.stream.send("3").await;
                 }
                 Ok(Some(OwnedMessage::Text(text))) => {
@@ -137,7 +137,7 @@ impl Client {
         assert_eq!(self.text().await, packet);
     }
 
-    /// Sends a packet and expects the next one that comes.
+    /// Sends a packet, and expects `answer` as the next one.
     pub(crate) async fn ask(&mut self, packet: &str, answer: &str) {
         self.send(packet).await;
         assert_eq!(self.text().await, answer, "asked: {packet}");
@@ -149,7 +149,7 @@ impl Client {
         self.send(answer).await;
     }
 
-    /// What comes up to (and without) a packet.
+    /// The packets before the given one.
     pub(crate) async fn until(&mut self, last: &str) -> Vec<String> {
         let mut packets = Vec::new();
         loop {
@@ -161,7 +161,7 @@ impl Client {
         }
     }
 
-    /// Waits until the connection has ended; what came before.
+    /// Waits until the connection has ended; returns the packets before the end.
     pub(crate) async fn ended(&mut self) -> Vec<String> {
         let mut packets = Vec::new();
         while let Some(packet) = self.next().await {
@@ -174,20 +174,20 @@ impl Client {
         let _already = self.stream.close(switchboard_websocket::CloseCode::Normal, "").await;
     }
 
-    /// Cuts the connection with a reset.
+    /// Closes the connection with a reset.
     pub(crate) fn reset(self) {
         self.stream.get_ref().tcp().expect("it is TCP").set_zero_linger().expect("a socket");
     }
 }
 
-/// One request, on a connection of its own; its answer's body.
+/// One request on its own connection; returns the body of the response.
 pub(crate) async fn http(address: SocketAddr, method: &str, target: &str, body: &str) -> String {
     let (head, body) = request(address, method, target, "", body).await;
     assert!(head.starts_with("HTTP/1.1 200"), "{head}\n{body}");
     body
 }
 
-/// One request with more `headers`, each with its end of line; its answer's head and body.
+/// One request with more `headers`, each with its end of line; returns the head and the body of the response.
 pub(crate) async fn request(
     address: SocketAddr,
     method: &str,
@@ -225,7 +225,7 @@ impl Polling {
         Self { address: server.address, target: format!("{target}&sid={sid}") }
     }
 
-    /// One request of the session: the status and the body of its answer.
+    /// One request of the session; returns the status and the body of the response.
     pub(crate) async fn answer(&self, method: &str, headers: &str, body: &str) -> (u16, String) {
         let (head, body) =
             soon("an answer", request(self.address, method, &self.target, headers, body)).await;
@@ -233,7 +233,7 @@ impl Polling {
         (status.unwrap_or_else(|| panic!("no status: {head}")), body)
     }
 
-    /// Expects that the server knows nothing of the session any more.
+    /// Expects that the server no longer knows the session.
     pub(crate) async fn is_unknown(&self) {
         let unknown = r#"{"code":1,"message":"Session ID unknown"}"#.to_owned();
         assert_eq!(self.answer("GET", "", "").await, (400, unknown));
@@ -250,7 +250,7 @@ impl Polling {
         body.split('\x1e').map(str::to_owned).collect()
     }
 
-    /// Polls a server that may have gone; all that comes.
+    /// Polls a server that may have ended; returns all bytes.
     pub(crate) async fn try_get(&self) -> String {
         let mut answer = String::new();
         if let Ok(mut stream) = TcpStream::connect(self.address).await {
@@ -261,7 +261,7 @@ impl Polling {
         answer
     }
 
-    /// Posts to a session that may have gone.
+    /// Posts to a session that may have ended.
     pub(crate) async fn try_post(&self, packets: &str) {
         let mut stream = TcpStream::connect(self.address).await.expect("it listens");
         let head = format!("POST {} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n", self.target);
@@ -276,7 +276,7 @@ impl Polling {
     }
 }
 
-/// What handlers say, for a test to read.
+/// Words that handlers record, for a test to read.
 #[derive(Clone)]
 pub(crate) struct Log(UnboundedSender<String>);
 
@@ -289,7 +289,7 @@ pub(crate) fn log() -> (Log, Told) {
 
 impl Log {
     pub(crate) fn say(&self, text: impl Into<String>) {
-        // A test that has ended does not listen.
+        // If the test has ended, nobody listens.
         let _ended = self.0.send(text.into());
     }
 }
@@ -299,13 +299,13 @@ impl Told {
         soon("a word of a handler", self.0.recv()).await.expect("handlers live")
     }
 
-    /// What has been said by now.
+    /// The words recorded so far.
     pub(crate) fn now(&mut self) -> Vec<String> {
         std::iter::from_fn(|| self.0.try_recv().ok()).collect()
     }
 }
 
-/// Opens when told to, for any number of those who wait.
+/// A gate for any number of tasks. It opens on command.
 #[derive(Clone)]
 pub(crate) struct Signal(tokio::sync::watch::Sender<bool>);
 

@@ -1,4 +1,4 @@
-//! The Socket.IO API, as its users and their clients see it: a server on a free port, and clients that speak
+//! The Socket.IO API, as users and their clients see it: a server on a free port, and clients that write
 //! Engine.IO and Socket.IO by hand.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]

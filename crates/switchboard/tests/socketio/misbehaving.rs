@@ -1,4 +1,4 @@
-//! Handlers that panic, that wait for ever, that await their own client.
+//! Handlers that panic, handlers that wait forever, and handlers that wait for their own client.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ async fn a_handler_that_panics_closes_its_socket_alone() {
         for event in ["boom", "boom-async", "boom-later"] {
             let mut client = server.client().await;
             client.join("/other").await;
-            // What comes behind the panic is not handled, not even when it came in the same read.
+            // Packets after the panic are not handled, even if they came in the same read.
             client.send(&format!(r#"42["{event}"]"#)).await;
             client.expect("41").await;
             assert_eq!(told.next().await, "server namespace disconnect");
@@ -55,7 +55,7 @@ async fn a_panic_in_what_reports_and_ends_is_not_the_workers_end() {
         let mut client = server.client().await;
         client.send(r#"42["fail"]"#).await;
         client.ask(r#"420["echo","on"]"#, r#"430["on"]"#).await;
-        // From the worker's inbox, where no handler is on the stack.
+        // From the worker's inbox, with no handler on the stack.
         server.io.root().all().disconnect(false).expect("room");
         client.expect("41").await;
         assert_eq!(told.next().await, "told");
@@ -141,7 +141,7 @@ async fn a_handler_may_await_its_own_clients_acknowledgement() {
         let mut client = server.client().await;
         client.ask(r#"427["ask"]"#, r#"420["question","?"]"#).await;
         client.ask(r#"430["answer",42]"#, r#"437["answer",42]"#).await;
-        // In on_connect, too, though events wait for it.
+        // In on_connect, too, although events wait for it.
         server.io.of("/shy").on_connect(async |socket: Socket| -> switchboard::Result {
             let name: String = socket.emit_with_ack("name", ()).await?;
             Ok(socket.emit("hello", name)?)
@@ -157,7 +157,7 @@ struct CallsBack(Socket);
 
 impl Drop for CallsBack {
     fn drop(&mut self) {
-        // Whether they succeed is not the point: they may not panic.
+        // They may succeed or fail, but may not panic.
         let _gone = (self.0.on("more", || ()), self.0.once("more", || ()), self.0.off("more"));
         let _gone = (self.0.on_any(|| ()), self.0.event_middleware(|| ()), self.0.emit("dropped", ()));
         let _before = (self.0.insert(1_u8), self.0.get::<u8>());
@@ -194,7 +194,7 @@ async fn what_a_handler_holds_may_call_its_socket_when_it_is_dropped() {
         client.expect(r#"42["dropped"]"#).await;
         client.ask(r#"421["echo","on"]"#, r#"431["on"]"#).await;
     }
-    // At the end nothing can be sent; nothing panics either.
+    // At the end nothing can be sent, and nothing panics.
     client.send(r#"42["register"]"#).await;
     client.ask(r#"422["echo","last"]"#, r#"432["last"]"#).await;
     client.close().await;
@@ -225,7 +225,7 @@ async fn a_handler_that_panics_disconnects_a_client_on_polling_once() {
         while connected.len() < 2 {
             connected.extend(client.get().await);
         }
-        // Before a poll waits, and with what came behind it in the same POST.
+        // Before a poll waits, and with further packets in the same POST.
         client.post(&[format!(r#"42["{event}"]"#), r#"42["echo","late"]"#.into()].join("\x1e")).await;
         let mut packets = Vec::new();
         while !packets.contains(&"41".to_owned()) {
@@ -262,7 +262,7 @@ async fn attachments_that_do_not_come_close_their_session() {
     half.send(announced).await;
     half.send_binary(b"1").await;
     assert!(half.ended().await.is_empty());
-    // One that has sent all has time.
+    // A client that has sent everything has time.
     whole.send(r#"428["nothing"]"#).await;
     whole.send(announced).await;
     whole.send_binary(b"1").await;

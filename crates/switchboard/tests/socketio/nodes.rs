@@ -1,4 +1,4 @@
-//! Two servers that a bus of bytes connects are one to their clients.
+//! Two servers connected by a bus of bytes act as one server.
 
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -7,7 +7,7 @@ use switchboard_hub::{Bus, BusFull, Hub, Reply, ReplyTo, Request};
 
 use crate::harness::Server;
 
-/// Carries bytes from one server's hub to that of the other, on the caller's thread.
+/// Carries bytes from one server's hub to the other's, on the caller's thread.
 #[derive(Default)]
 struct Bytewise {
     here: OnceLock<Weak<Hub>>,
@@ -59,7 +59,7 @@ async fn a_broadcast_of_one_server_reaches_the_clients_of_the_other() {
             socket.namespace().to(room).emit("said", (word, Binary::from(vec![b'x'])))
         });
         io.of("/chat").on("join", |socket: Socket, Data(room): Data<String>| {
-            // All sockets of all nodes.
+            // The sockets of all nodes.
             socket.namespace().all().join(room)
         });
     })
@@ -138,7 +138,7 @@ async fn sockets_of_all_workers_and_nodes_are_fetched_and_acted_on() {
     for (socket, (client, ..)) in found.iter().zip(&mut clients) {
         socket.disconnect(false).expect("room");
         client.expect("41/chat,").await;
-        // That it has gone is no error.
+        // It has left already, which is not an error.
         socket.emit("private", ()).expect("room");
     }
     assert_eq!(chat.fetch_sockets().await.expect("sockets").len(), 0);

@@ -1,11 +1,11 @@
-//! The order of one socket's events: handlers that wait hold back what comes behind them, within bounds.
+//! The order of one socket's events: a waiting handler holds back later events, within limits.
 
 use proptest::prelude::*;
 use switchboard::{Data, Socket, Switchboard};
 
 use crate::harness::{Polling, Server, Signal, log, soon};
 
-/// How a handler of one event behaves.
+/// How the handler of an event behaves.
 #[derive(Debug, Clone, Copy)]
 enum Way {
     Plain,
@@ -34,12 +34,12 @@ fn set_up(io: &Switchboard) {
         socket.emit("done", n)
     });
     root.on("blocks", async |socket: Socket, Data(n): Data<usize>| -> switchboard::Result {
-        // On a thread of its own, for as long as that takes.
+        // On its own thread, for as long as that takes.
         tokio::task::spawn_blocking(|| ()).await?;
         socket.emit("done", n)?;
         Ok(())
     });
-    // On the way of every event, in place or not.
+    // On the path of every event, whether its handler runs at once or waits.
     root.on_any(async |_: Socket| tokio::task::yield_now().await);
     root.event_middleware(async |Data((n,)): Data<(usize,)>| {
         if n % 3 == 0 {
@@ -119,7 +119,7 @@ async fn events_wait_until_on_connect_has_returned() {
     .await;
     let mut client = server.client().await;
     client.send(r#"420["echo","early"]"#).await;
-    // The event has been read when this is acknowledged.
+    // When this is acknowledged, the event has been read.
     let socket = server.io.root().local_sockets().await.expect("sockets").pop().expect("one");
     let answer = tokio::spawn(socket.emit_with_ack::<()>("question", ()));
     client.ask_back(r#"420["question"]"#, "430[]").await;
@@ -157,7 +157,7 @@ async fn a_client_is_held_back_while_too_much_waits_and_loses_nothing() {
                 client.send(&format!(r#"42["load",{n},"{filler}"]"#)).await;
             }
         };
-        // More than the kernel's buffers take: it does not come to its end before the handler goes on.
+        // More than the kernel's buffers hold: it is not complete before the handler goes on.
         {
             let mut stuffed = std::pin::pin!(stuffed);
             tokio::select! {
@@ -165,7 +165,7 @@ async fn a_client_is_held_back_while_too_much_waits_and_loses_nothing() {
                 first = told.next() => assert_eq!(first, "0"),
             }
             gate.open();
-            // What is answered meanwhile fits the kernel's buffers.
+            // The answers meanwhile fit into the kernel's buffers.
             stuffed.await;
         }
         let mut done = Vec::new();
@@ -208,7 +208,7 @@ async fn a_client_is_held_back_until_all_its_sockets_have_room() {
         let client = client.clone();
         tokio::spawn(async move { client.post(&load.join("\x1e")).await })
     };
-    // The POST is read when the first events are with their handlers.
+    // The POST is read when the first events have reached their handlers.
     one.open();
     let mut done = Vec::new();
     while done.len() < 3 {
@@ -225,7 +225,7 @@ async fn a_client_is_held_back_until_all_its_sockets_have_room() {
     assert_eq!(done, [0, 1, 2].map(|n| format!(r#"42/two,["done",{n}]"#)));
 }
 
-/// How a client ends a socket whose events wait.
+/// The ways in which a client ends a socket with waiting events.
 #[derive(Debug, Clone, Copy)]
 enum End {
     Close,
@@ -291,7 +291,7 @@ async fn events_that_wait_when_their_socket_ends_are_handled_and_then_its_end_is
             }
         }
         let root = server.io.root();
-        // Nobody finds the socket any more.
+        // Nobody can find the socket any more.
         soon("its end", async {
             while !root.local_sockets().await.expect("sockets").is_empty() {
                 tokio::task::yield_now().await;
@@ -327,7 +327,7 @@ async fn events_behind_a_disconnect_of_the_servers_are_not_handled() {
     client.send(r#"42["leave"]"#).await;
     client.send(r#"42["quick"]"#).await;
     client.expect("41").await;
-    // What it sent before it knew is no fault of its own.
+    // Events that it sent before it knew are not an error.
     client.send(r#"42["quick"]"#).await;
     client.send("41").await;
     client.join("/").await;

@@ -1,4 +1,4 @@
-//! Ordered broadcasts: handlers of several workers take turns, and every client sees the order of the turns.
+//! Ordered broadcasts: handlers of several workers take turns, and every client sees this order.
 
 use std::sync::{Arc, Mutex};
 
@@ -17,7 +17,7 @@ async fn clients(server: &Server) -> Vec<Client> {
     clients
 }
 
-/// A number is raised and broadcast under a mutex.
+/// Each `raise` increments a number and broadcasts it, under one mutex.
 fn raise(io: &Switchboard) {
     let number = Arc::new(Mutex::new(0));
     io.root().on("raise", move |socket: Socket| {
@@ -51,7 +51,7 @@ async fn an_answer_comes_behind_the_event_that_it_answers() {
     })
     .await;
     let mut clients = clients(&server).await;
-    // Each word is said by whoever hears the one before it first.
+    // Each word is sent by the client that got the previous one first.
     clients[0].send(r#"42["say",0]"#).await;
     for word in 0..EACH {
         let said = format!(r#"42["said",{word}]"#);

@@ -1,4 +1,4 @@
-//! More than fits: what a client is sent faster than it reads.
+//! Clients that are sent more than they read.
 
 use switchboard::{Binary, Data, DisconnectReason, EmitError, FullOutbox, HubError, Socket, Switchboard};
 use switchboard_websocket::{Config, WebSocketStream};
@@ -11,7 +11,7 @@ fn builder() -> switchboard::Builder {
     Switchboard::builder().workers(1).max_outbox_bytes(LIMIT)
 }
 
-/// More than the kernel's buffers take, in one go: so much text each.
+/// The size of a text that the kernel's buffers cannot hold.
 const EVENTS: usize = 3000;
 const EACH: usize = 10_000;
 
@@ -33,7 +33,7 @@ async fn what_was_not_refused_arrives_though_the_client_is_disconnected_for_it()
                     }
                     Err(error) => panic!("{error}"),
                 };
-                // One after the other up to the first that is refused.
+                // One after the other, up to the first that is refused.
                 count.say((0..EVENTS).take_while(taken).count().to_string());
             });
             root.on("echo", |Data(text): Data<String>| text);
@@ -42,7 +42,7 @@ async fn what_was_not_refused_arrives_though_the_client_is_disconnected_for_it()
         .await;
         let mut client = server.client().await;
         client.send(r#"42["all"]"#).await;
-        // Nothing is read before the handler has done its worst.
+        // The client reads nothing before the handler has sent everything.
         let taken: usize = told.next().await.parse().expect("a number");
         assert!(taken * EACH >= LIMIT && taken < EVENTS, "{taken}");
         for n in 0..taken {
@@ -61,7 +61,7 @@ async fn what_was_not_refused_arrives_though_the_client_is_disconnected_for_it()
 
 #[tokio::test]
 async fn the_socket_is_tried_before_anything_is_refused() {
-    // Each packet alone passes the bound; the kernel takes a few of them.
+    // Each packet alone exceeds the limit. The kernel takes a few of them.
     let server = Server::start(Switchboard::builder().workers(1).max_outbox_bytes(1000), |io| {
         io.root().on("some", |socket: Socket| -> switchboard::Result {
             for n in 0..10 {
@@ -72,7 +72,7 @@ async fn the_socket_is_tried_before_anything_is_refused() {
         io.root().on("to all", |socket: Socket| -> switchboard::Result {
             for n in 0..10 {
                 socket.namespace().emit("n", (n, "x".repeat(2000)))?;
-                // Laid into the outbox at once, not at the end of the turn.
+                // Written into the outbox at once, not at the end of the turn.
                 socket.emit("and", ())?;
             }
             Ok(())
@@ -183,7 +183,7 @@ async fn those_who_await_room_are_told_of_the_end() {
         client.send(r#"42["wait"]"#).await;
         assert_eq!(told.next().await, "full");
         if leave {
-            // A client that does not read is not read either: it is the server that ends this.
+            // The server does not read a client that does not read, so the server must end this.
             server.io.root().except("nobody").disconnect(false).expect("there is room");
         } else {
             client.reset();

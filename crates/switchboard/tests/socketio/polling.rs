@@ -1,4 +1,4 @@
-//! Sessions on polling: what they may do, and how they end.
+//! Sessions on polling: their rules and their ends.
 
 use std::task::Poll;
 use std::time::Duration;
@@ -20,7 +20,7 @@ fn told_byes() -> Vec<String> {
     (0..100).map(|n| format!(r#"42["bye",{n}]"#)).chain(["41".to_owned()]).collect()
 }
 
-/// Joins the root namespace, and fetches all that waits.
+/// Joins the root namespace, and fetches all waiting packets.
 async fn joined(server: &Server) -> Polling {
     let client = Polling::open(server).await;
     client.post("40").await;
@@ -40,7 +40,7 @@ async fn a_close_waits_for_a_poll_of_its_own_where_anything_waits_before_it() {
     assert_eq!(client.get().await, told_byes());
     assert_eq!(client.get().await, ["6", "1"]);
     client.is_unknown().await;
-    // The same where a poll waits as it happens.
+    // The same if a poll waits at that time.
     let client = joined(&server).await;
     let (packets, ()) = tokio::join!(client.get(), client.post(r#"42["leave"]"#));
     assert_eq!(packets, told_byes());
@@ -64,7 +64,7 @@ async fn a_session_that_is_closed_amid_its_upgrade_tells_all_over_websocket() {
     let client = joined(&server).await;
     let mut probe = server.probe(&client).await;
     probe.ask("2probe", "3probe").await;
-    // The client polls no more from here on; only its POST was still under way.
+    // From here on the client polls no more. Only its POST was under way.
     client.post(r#"42["leave"]"#).await;
     probe.send("5").await;
     assert_eq!(probe.ended().await, told_byes());
@@ -78,7 +78,7 @@ async fn a_disconnect_from_outside_is_told_before_the_close() {
     server.io.root().emit("bye", 1).expect("room");
     server.io.root().all().disconnect(true).expect("room");
     assert_eq!(client.get().await, [r#"42["bye",1]"#, "41"]);
-    // A client that has not heard of the close yet may post.
+    // A client that has not yet seen the close may send a POST.
     client.post(r#"42["late"]"#).await;
     assert_eq!(client.get().await, ["6", "1"]);
     client.is_unknown().await;
@@ -144,7 +144,7 @@ async fn a_post_while_another_is_held_is_an_overlap() {
         let (client, load) = (client.clone(), [load.as_str(); 2].join("\x1e"));
         async move { client.answer("POST", "", &load).await }
     });
-    // Only a POST that is held makes the next one an overlap.
+    // Only a held POST makes the next one an overlap.
     let second = soon("a refusal", async {
         loop {
             let answer = client.answer("POST", "", "6").await;
@@ -180,7 +180,7 @@ async fn a_post_that_is_held_is_answered_when_the_session_is_upgraded() {
     let load = [format!(r#"42["load","{}"]"#, "x".repeat(2000)), r#"42["load",""]"#.to_owned()].join("\x1e");
     let (held, ()) = tokio::join!(client.answer("POST", "", &load), async {
         assert_eq!(told.next().await, "load");
-        // Out of order: a client lets its POST return first.
+        // Out of order: a correct client waits until its POST returns.
         probe.send("5").await;
     });
     assert_eq!(held, (200, "ok".to_owned()));
@@ -194,7 +194,7 @@ async fn a_post_that_is_held_is_answered_when_the_session_is_upgraded() {
 async fn a_broadcast_before_a_shutdown_reaches_a_poll_that_waits() {
     for workers in [1, 2] {
         let mut reached = false;
-        // Whether the poll waits already is for the kernel to say: another try where it does not.
+        // The kernel decides whether the poll is already waiting. If it is not, the test tries again.
         for _ in 0..50 {
             let server = Server::workers(workers, |_| {}).await;
             let client = joined(&server).await;
@@ -215,7 +215,7 @@ async fn a_broadcast_before_a_shutdown_reaches_a_poll_that_waits() {
     }
 }
 
-/// A handshake on polling: the head and the body of its answer.
+/// A handshake on polling: the head and the body of the response.
 async fn handshake(server: &Server, headers: &str) -> (String, String) {
     let target = "/socket.io/?EIO=4&transport=polling";
     soon("a handshake", request(server.address, "GET", target, headers, "")).await
@@ -235,7 +235,7 @@ async fn sessions_are_as_many_as_the_options_let_in() {
     let url = format!("ws://{}/socket.io/?EIO=4&transport=websocket", server.address);
     let refused = soon("a refusal", WebSocketStream::connect(&url, &Config::default())).await;
     assert!(refused.is_err_and(|error| error.to_string().contains("503")));
-    // One that ends makes room.
+    // A session that ends makes room.
     sessions[0].post("1").await;
     let _in = Polling::open(&server).await;
     drop(websocket);
@@ -266,10 +266,10 @@ async fn a_session_ends_whose_opener_leaves_before_its_answer() {
         let waits = std::future::poll_fn(|cx| Poll::Ready(opening.as_mut().poll(cx).is_pending())).await;
         drop(opening);
         if !waits {
-            // The worker was faster: another try.
+            // The worker was faster: the test tries again.
             continue;
         }
-        // The session would count for as long as its heartbeat goes.
+        // Otherwise the session would count until its heartbeat ends it.
         let opened = async { while open().await.expect("it does not fail").status() != 200 {} };
         return soon("room for a session", opened).await;
     }

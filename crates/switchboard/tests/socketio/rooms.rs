@@ -1,10 +1,10 @@
-//! Rooms and broadcasts: who gets what, on one worker and across several.
+//! Rooms and broadcasts: the recipients, on one worker and across several.
 
 use switchboard::{BroadcastOperator, Data, DisconnectReason, Namespace, Socket, SocketId};
 
 use crate::harness::{Client, Server, log, soon};
 
-/// Twelve clients, enough to be on all workers; the n-th is in rooms `even` or `odd`, `low` (below 6) and
+/// Twelve clients, enough to be on all workers. The n-th is in the rooms `even` or `odd`, `low` (below 6) and
 /// `all`.
 struct Crowd {
     server: Server,
@@ -49,7 +49,7 @@ impl Crowd {
         sockets.into_iter().find(|socket| socket.id().as_str() == self.ids[n]).expect("connected")
     }
 
-    /// Who got which copies of event `x` before `end`, which is for all.
+    /// The clients that got event `x`, once for each copy, before `end`, which goes to all.
     async fn got(&mut self) -> Vec<(usize, usize)> {
         self.root().emit("end", ()).expect("room in the inbox");
         let mut got = Vec::new();
@@ -134,7 +134,7 @@ async fn volatile_goes_to_those_who_can_take_it() {
         assert_eq!(crowd.got().await, one_copy(1..6));
         sender.volatile().emit("x", ()).expect("connected");
         assert_eq!(crowd.got().await, one_copy([0]));
-        // A client on polling that does not poll cannot.
+        // A client on polling cannot get them without a poll.
         let polling = crate::harness::Polling::open(&crowd.server).await;
         polling.post("40").await;
         polling.get().await;

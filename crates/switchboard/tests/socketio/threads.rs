@@ -1,4 +1,4 @@
-//! Handles used on other threads: what one thread emits arrives in its order.
+//! Handles used on other threads: messages from one thread arrive in its order.
 
 use switchboard::{Socket, Switchboard};
 
@@ -13,7 +13,7 @@ async fn server(workers: usize) -> Server {
     .await
 }
 
-/// Alternates between the room and one socket; both are one order for that socket.
+/// Alternates between the room and one socket. For that socket both are in one order.
 fn emit(io: &Switchboard, socket: &Socket, n: usize) {
     if n.is_multiple_of(2) {
         io.root().to("room").emit("n", n).expect("room in the inbox");

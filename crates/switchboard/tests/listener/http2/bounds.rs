@@ -1,4 +1,4 @@
-//! Bounds of a connection of HTTP/2 in time and number, and its ends.
+//! Limits of an HTTP/2 connection on time and number, and its ends.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::client::{Http2, soon, whole};
 use super::floods::{END_HEADERS, headers, websocket_head};
 use crate::harness::{DEADLINE, SHORT, Server, eventually, metric};
 
-/// A head time-out that is set to be met, by those only who ask for nothing.
+/// A head time-out that is reached only by clients that send no request.
 const HEAD_TIMEOUT: Duration = Duration::from_millis(600);
 
 #[tokio::test]
@@ -20,7 +20,8 @@ async fn a_connection_without_a_request_is_told_goodbye_at_the_head_timeout() {
     })
     .await;
     let before = metric("switchboard_head_timeouts_total", "");
-    // One that says nothing behind its preface is closed; one that has asked is told by GOAWAY.
+    // A connection that sends nothing after its preface is closed. A connection that has sent a request gets
+    // a GOAWAY.
     let mut silent = server.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
     let _settings = silent.rest().await;
     let mut client = Http2::connect(&server).await;
@@ -33,7 +34,7 @@ async fn a_connection_without_a_request_is_told_goodbye_at_the_head_timeout() {
 async fn a_head_that_does_not_end_is_cut_at_its_timeout() {
     let server = Server::with(|options| options.head_timeout = HEAD_TIMEOUT).await;
     let mut client = server.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
-    // HEADERS without END_HEADERS, and nothing behind.
+    // HEADERS without END_HEADERS, and nothing after it.
     client.send(b"\0\0\x01\x01\0\0\0\0\x01\x82").await;
     let _settings = client.rest().await;
 }
@@ -83,7 +84,7 @@ async fn a_websocket_counts_as_a_connection() {
     let (answer, _) = client.try_websocket("/ws", &[]).await;
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(metric("switchboard_connections_refused_total", "") > places);
-    // Requests are no connections.
+    // Requests do not count as connections.
     assert_eq!(client.get("/nothing").await.status, StatusCode::NOT_FOUND);
     drop(second);
     eventually("its place is given back", async || {
@@ -113,7 +114,7 @@ async fn a_shutdown_closes_websockets_answers_polls_and_says_goaway() {
         client.poll(&sid).await;
         let path = format!("/socket.io/?EIO=4&transport=polling&sid={sid}");
         let (poll, _) = client.send.send_request(client.head(&Method::GET, &path, &[]), true).unwrap();
-        // The server has the poll when it has what was sent behind it.
+        // When the server has the request sent after the poll, it has the poll too.
         raw.echoes("second").await;
         let shutdown = server.io.shutdown(DEADLINE);
         let ends = async {
@@ -170,7 +171,7 @@ async fn a_shutdown_cuts_at_its_deadline_what_does_not_end() {
     let mut client = Http2::connect(&server).await;
     let mut deaf = client.websocket("/ws").await;
     deaf.echoes("first").await;
-    // It does not answer the close.
+    // The client does not answer the close.
     assert!(!server.io.shutdown(SHORT).await);
     let _cut = client.ended().await;
 }
@@ -187,7 +188,7 @@ async fn a_client_that_answers_no_ping_is_cut() {
     client.send(headers(1, END_HEADERS, &websocket_head("/ws"))).await;
     client.until([0x88]).await;
     let _pinged = client.rest().await;
-    // One that answers them stays.
+    // A client that answers pings stays.
     let server = Server::with(|options| {
         options.http2.ping_interval = Some(SHORT);
         options.http2.ping_timeout = SHORT * 5;
@@ -207,8 +208,8 @@ async fn an_answer_that_is_taken_slowly_is_not_cut_off_and_its_connection_not_id
     let mut client = Http2::connect(&server).await;
     let head = client.head(&Method::GET, "/socket.io/large.js", &[]);
     let (answer, _) = client.ask(head, true).await.unwrap();
-    // Its window is spent, and not opened; as long, and longer than a connection that is idle is heard at its
-    // end.
+    // The client's window is used up and not opened. The test waits longer than the server listens to an idle
+    // connection at its end.
     tokio::time::sleep(HEAD_TIMEOUT + Duration::from_millis(1500)).await;
     assert_eq!(whole(answer).await.body.len(), 200_000);
 }
@@ -230,7 +231,7 @@ async fn answers_that_are_not_taken_are_bounded() {
     eventually("counted", async || metric("switchboard_http_errors_total", "flood") > before).await;
 }
 
-/// A server with a file of so many bytes.
+/// A server with a file of the given size.
 fn with_file(builder: Builder, bytes: usize) -> Builder {
     builder.client_files([ClientFile {
         name: "large.js",

@@ -1,5 +1,4 @@
-//! A client of HTTP/2, upon the `h2` crate: requests, and WebSockets by extended CONNECT, all on one
-//! connection.
+//! An HTTP/2 client on the `h2` crate: requests, and WebSockets by extended CONNECT, all on one connection.
 
 use std::io;
 use std::pin::Pin;
@@ -19,7 +18,7 @@ use tokio::time::timeout;
 
 use crate::harness::{DEADLINE, Server, eventually, session_id};
 
-/// Fails the test where something does not come.
+/// Fails the test if the awaited event does not come.
 pub(crate) async fn soon<T>(what: &str, work: impl Future<Output = T>) -> T {
     timeout(DEADLINE, work).await.unwrap_or_else(|_late| panic!("{what}: not within {DEADLINE:?}"))
 }
@@ -31,7 +30,7 @@ pub(crate) struct Http2 {
     authority: String,
 }
 
-/// An answer in whole.
+/// A whole response.
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
@@ -48,7 +47,7 @@ impl Http2 {
         Self::over(stream, server, builder).await
     }
 
-    /// On a stream that was opened for it.
+    /// Sends the request on a new stream.
     pub(crate) async fn over(
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         server: &Server,
@@ -72,7 +71,7 @@ impl Http2 {
         request.body(()).expect("a good head")
     }
 
-    /// A handshake for a WebSocket.
+    /// A handshake of a WebSocket.
     pub(crate) fn handshake(&self, path: &str, headers: &[(&str, &str)]) -> Request<()> {
         let mut head = self.head(&Method::CONNECT, path, headers);
         head.extensions_mut().insert(Protocol::from_static("websocket"));
@@ -80,7 +79,7 @@ impl Http2 {
         head
     }
 
-    /// Sends a head, and awaits the head of its answer.
+    /// Sends a head, and awaits the head of the response.
     pub(crate) async fn ask(
         &mut self,
         head: Request<()>,
@@ -102,7 +101,7 @@ impl Http2 {
         Answer { status: parts.status, headers: parts.headers, body: text(body) }
     }
 
-    /// The same, of an answer that need not be text.
+    /// The same, for a response that need not be text.
     pub(crate) async fn request_bytes(
         &mut self,
         method: Method,
@@ -123,7 +122,7 @@ impl Http2 {
         self.request(Method::GET, path, &[], "").await
     }
 
-    /// Opens a session on polling; its id.
+    /// Opens a session on polling; returns its id.
     pub(crate) async fn open_session(&mut self) -> String {
         let answer = self.get("/socket.io/?EIO=4&transport=polling").await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
@@ -145,7 +144,7 @@ impl Http2 {
         stream.unwrap_or_else(|| panic!("{path}: {:?}", answer.status()))
     }
 
-    /// Asks for a WebSocket.
+    /// Requests a WebSocket.
     pub(crate) async fn try_websocket(
         &mut self,
         path: &str,
@@ -161,7 +160,8 @@ impl Http2 {
         (Response::from_parts(parts, ()), stream)
     }
 
-    /// How the server ended the connection. Without a handle to it the client would end it by itself.
+    /// How the server ended the connection. The client keeps a handle, because without one it would end the
+    /// connection itself.
     pub(crate) async fn ended(self) -> Result<(), h2::Error> {
         let Self { send: _handle, connection, .. } = self;
         soon("the end of the connection", connection).await.expect("it does not panic")
@@ -188,7 +188,7 @@ async fn whole_bytes(answer: Response<RecvStream>) -> (Parts, Vec<u8>) {
     (parts, body)
 }
 
-/// A WebSocket on one of its streams.
+/// A WebSocket on one stream of the connection.
 pub(crate) struct WebSocket(pub(crate) WebSocketStream<Duplex>);
 
 impl WebSocket {
@@ -196,7 +196,7 @@ impl WebSocket {
         soon("sending", self.0.send(text)).await.expect("the connection lives");
     }
 
-    /// The next text; `None` at the end. Pings of Engine.IO are answered.
+    /// The next text; `None` at the end. It answers Engine.IO's pings.
     pub(crate) async fn next(&mut self) -> Option<String> {
         loop {
             match soon("a message", self.0.recv()).await {
@@ -217,7 +217,7 @@ impl WebSocket {
         self.expect(text).await;
     }
 
-    /// Takes over a session that is on polling.
+    /// Upgrades a session that is on polling.
     pub(crate) async fn upgrade_from(&mut self, client: &mut Http2, sid: &str) {
         self.send("2probe").await;
         self.expect("3probe").await;
@@ -225,7 +225,7 @@ impl WebSocket {
         self.send("5").await;
     }
 
-    /// Joins namespace `/` of Socket.IO, the open packet being the next.
+    /// Joins namespace `/` of Socket.IO. The next packet must be the open packet.
     pub(crate) async fn join(&mut self) {
         let open = self.next().await.expect("an open packet");
         assert!(open.starts_with(r#"0{"sid":"#), "{open}");
@@ -235,7 +235,7 @@ impl WebSocket {
     }
 }
 
-/// Both ways of a stream of HTTP/2.
+/// Both directions of an HTTP/2 stream.
 pub(crate) struct Duplex {
     pub(crate) send: SendStream<Bytes>,
     receive: RecvStream,

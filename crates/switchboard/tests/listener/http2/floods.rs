@@ -1,5 +1,5 @@
-//! Floods that HTTP/2 makes possible, frame by frame: each ends its own connection with `ENHANCE_YOUR_CALM`,
-//! and no other.
+//! Floods that HTTP/2 makes possible, frame by frame. Each ends its own connection with `ENHANCE_YOUR_CALM`,
+//! and no other connection.
 
 use switchboard::{Data, Switchboard};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,7 +19,7 @@ const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 pub(super) const END_HEADERS: u8 = 4;
 
-/// `GOAWAY` with `ENHANCE_YOUR_CALM`, behind the last stream's number.
+/// `GOAWAY` with `ENHANCE_YOUR_CALM`, after the number of the last stream.
 const CALM: [u8; 4] = [0, 0, 0, 11];
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -35,7 +35,7 @@ pub(super) fn headers(stream: u32, flags: u8, block: &[u8]) -> Vec<u8> {
     frame(HEADERS, flags, stream, block)
 }
 
-/// A field as HPACK lays it without its tables.
+/// A field as HPACK encodes it without its tables.
 fn field(name: &str, value: &str) -> Vec<u8> {
     let mut field = vec![0, u8::try_from(name.len()).unwrap()];
     field.extend(name.bytes());
@@ -63,14 +63,15 @@ pub(super) fn websocket_head(path: &str) -> Vec<u8> {
     ])
 }
 
-/// A connection that has said its preface and settings.
+/// A connection after its preface and settings.
 async fn connection(server: &Server) -> Client {
     let mut client = server.connect().await;
     client.send([PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()).await;
     client
 }
 
-/// Sends a flood in writes of so many frames, until the server ends the connection; whether it said `CALM`.
+/// Sends a flood, with the given number of frames in each write, until the server ends the connection.
+/// Returns whether it sent `CALM`.
 async fn flood(client: Client, frames: impl Iterator<Item = Vec<u8>>, a_write: usize) -> bool {
     let (mut read, mut write) = client.stream.into_split();
     let frames: Vec<_> = frames.collect();
@@ -92,7 +93,7 @@ async fn flood(client: Client, frames: impl Iterator<Item = Vec<u8>>, a_write: u
     answer.windows(CALM.len()).any(|bytes| bytes == CALM)
 }
 
-/// A stream's number, of the client's.
+/// The number of a client's stream.
 fn stream(number: u32) -> u32 {
     number * 2 + 1
 }
@@ -104,7 +105,7 @@ async fn lives(server: &Server, client: &mut Http2) {
 
 #[tokio::test]
 async fn requests_that_are_reset_at_once_are_a_flood() {
-    // CVE-2023-44487, in one burst and one by one.
+    // CVE-2023-44487, in one burst and one at a time.
     let server = Server::with(|_| {}).await;
     let mut other = Http2::connect(&server).await;
     let before = metric("switchboard_http_errors_total", "flood");
@@ -131,7 +132,7 @@ async fn websockets_that_are_reset_at_once_leave_nothing_behind() {
         let (_, mut stream) = client.ask(client.handshake("/ws", &[]), false).await.unwrap();
         stream.send_reset(h2::Reason::CANCEL);
     }
-    // As many again as may be open at once: none of those still holds a place.
+    // As many streams again as may be open at once: none of the earlier ones is still counted.
     let mut open = Vec::new();
     for _ in 0..200 {
         open.push(client.websocket("/ws").await);
@@ -140,7 +141,7 @@ async fn websockets_that_are_reset_at_once_leave_nothing_behind() {
 
 #[tokio::test]
 async fn streams_that_we_are_made_to_reset_are_a_flood() {
-    // CVE-2025-8671: a window that grows past its bound is an error of its stream.
+    // CVE-2025-8671: a window that grows past its limit is an error of its stream.
     let server = Server::with(|_| {}).await;
     let mut other = Http2::connect(&server).await;
     let made_to_reset = (0..5000).map(|number| {
@@ -157,7 +158,7 @@ async fn streams_that_we_are_made_to_reset_are_a_flood() {
 
 #[tokio::test]
 async fn continuations_without_end_are_a_flood() {
-    // CVE-2024-27316: empty ones, and ones that each add to the head.
+    // CVE-2024-27316: empty frames, and frames that each add to the head.
     let server = Server::with(|_| {}).await;
     let mut other = Http2::connect(&server).await;
     for piece in [Vec::new(), field("x-more", &"x".repeat(100))] {
@@ -204,7 +205,7 @@ async fn tiny_pieces_of_data_that_nobody_takes_are_a_flood() {
     let mut client = connection(&server).await;
     let path = "/socket.io/?EIO=4&transport=websocket";
     client.send(headers(1, END_HEADERS, &websocket_head(path))).await;
-    // The session holds as many bytes of events as it may, and is not read any more.
+    // The session holds its greatest number of bytes of events, and is no longer read.
     let held = format!(r#"42["wait","{}"]"#, "x".repeat(70));
     let messages = [text_frame("40"), text_frame(&held), text_frame(&held)].concat();
     client.send(frame(DATA, 0, 1, &messages)).await;
@@ -218,7 +219,7 @@ async fn pings_and_settings_without_end_are_answered_no_faster_than_they_are_rea
     let server = Server::with(|_| {}).await;
     let mut other = Http2::connect(&server).await;
     for (kind, payload) in [(PING, &[7; 8][..]), (SETTINGS, &[])] {
-        // Nothing is read of the answers: the server stops reading when it cannot write.
+        // The client reads no responses. The server stops reading when it cannot write.
         let mut client = connection(&server).await;
         let many = frame(kind, 0, 0, payload).repeat(1000);
         let mut sent = 0;

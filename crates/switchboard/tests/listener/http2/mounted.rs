@@ -1,4 +1,4 @@
-//! Mounted in axum, behind hyper-util's connection builder that takes both versions.
+//! Mounted in axum, behind hyper-util's connection builder for both versions.
 
 use axum::Router;
 use axum::routing::get;

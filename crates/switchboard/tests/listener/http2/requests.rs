@@ -1,4 +1,4 @@
-//! Requests: polling, files, cross-origin requests, what is refused.
+//! Requests: polling, files, cross-origin requests, and refusals.
 
 use http::{Method, StatusCode};
 use switchboard::{ClientFile, ListenerOptions, Switchboard};
@@ -22,7 +22,7 @@ async fn polling_goes_over_one_connection() {
             let joined = client.poll(sid).await;
             assert!(joined.body.starts_with(r#"40{"sid":"#), "{}", joined.body);
             assert_eq!(joined.headers["cache-control"], "no-store");
-            // A poll that waits does not hold up the POST that it waits for.
+            // A waiting poll does not hold up the POST that it waits for.
             let head =
                 client.head(&Method::GET, &format!("/socket.io/?EIO=4&transport=polling&sid={sid}"), &[]);
             let (waiting, _end) = client.send.send_request(head, true).unwrap();
@@ -82,11 +82,11 @@ async fn the_checks_are_those_of_http_1() {
         (Method::PUT, poll, &[], 400),
         (Method::GET, "/socket.io/?EIO=4&transport=websocket", &[], 400),
         (Method::GET, poll, &[("origin", "http://evil.example")], 403),
-        // A `Host` beside the authority is not what the request was sent to.
+        // A `Host` besides the authority does not change the request's target.
         (Method::GET, poll, &[("origin", "http://evil.example"), ("host", "evil.example")], 403),
         (Method::GET, poll, &[("origin", &own)], 200),
         (Method::GET, poll, &many, 431),
-        // A WebSocket is not asked for with GET here.
+        // Over HTTP/2 a WebSocket is not requested with GET.
         (Method::GET, "/ws", &[("sec-websocket-version", "13")], 405),
     ] {
         let answer = client.request(method.clone(), path, headers, "").await;
@@ -117,7 +117,7 @@ async fn a_preface_that_comes_byte_by_byte_is_taken_and_other_methods_are_not_it
         client.send([*byte]).await;
         tokio::task::yield_now().await;
     }
-    // Its settings, then the acknowledgement of ours.
+    // The server's settings, then its acknowledgement of ours.
     client.until(b"\0\0\0\x04\x01\0\0\0\0").await;
     for method in ["POST", "PUT", "PROPFIND", "PRINT", "P", "PR", "PRIX"] {
         let mut client = server.connect().await;

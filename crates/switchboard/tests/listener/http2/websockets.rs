@@ -57,13 +57,13 @@ async fn many_are_open_on_one_connection() {
 #[tokio::test]
 async fn one_that_is_not_read_does_not_stop_the_others() {
     let server = server(1).await;
-    // The client's own window for all of its streams must not be what runs out.
+    // The client's own window for all streams must not be used up first.
     let mut wide = Builder::new();
     wide.initial_connection_window_size(1 << 20);
     let mut client = Http2::connect_with(&server, &wide).await;
     let mut slow = client.websocket("/ws").await;
     let mut other = client.websocket("/ws").await;
-    // Echoes that nobody reads: far more than the stream's window, all below what an outbox holds.
+    // Echoes that nobody reads: far more than the stream's window, but less than an outbox holds.
     let sent = 40;
     for number in 0..sent {
         slow.send(&format!("{number} {}", "x".repeat(10_000))).await;
@@ -85,7 +85,8 @@ async fn one_whose_handler_waits_does_not_stop_the_others() {
     waiting.join().await;
     let mut other = client.websocket("/ws").await;
     let event = format!(r#"42["wait","{}"]"#, "x".repeat(50_000));
-    // Behind what the session may hold, its stream is not read: its window runs out, and this client waits.
+    // When the session holds its limit, its stream is no longer read. Its window is used up, and this client
+    // waits.
     let mut sent = 0;
     while tokio::time::timeout(SHORT, waiting.0.send(event.as_str())).await.is_ok() {
         sent += 1;
@@ -121,7 +122,7 @@ async fn a_burst_of_small_messages_is_no_flood() {
     for _ in 0..5 {
         for socket in &mut sockets {
             for _ in 0..1000 {
-                // Each is a DATA frame of its own.
+                // Each message is a DATA frame of its own.
                 socket.send("x").await;
             }
         }
@@ -173,8 +174,8 @@ async fn socket_io_goes_over_it_and_a_broadcast_reaches_clients_of_both_versions
 async fn a_polling_session_is_upgraded_on_whichever_worker_it_lives() {
     for workers in [1, 4] {
         let server = server(workers).await;
-        // Sessions of as many connections, which the kernel spreads over the workers; each upgraded over one
-        // connection of HTTP/2.
+        // Sessions of several connections, which the kernel spreads over the workers. Each is upgraded over
+        // one HTTP/2 connection.
         let mut client = Http2::connect(&server).await;
         for over_http2 in [true, false, false, false, false, false, false, false] {
             let sid = if over_http2 { client.open_session().await } else { server.open_session().await };
@@ -265,7 +266,7 @@ async fn it_is_asked_for_by_an_extended_connect_for_websocket() {
         let (answer, _) = client.ask(other, false).await.unwrap();
         assert_eq!(answer.status(), StatusCode::NOT_IMPLEMENTED, "{path}");
     }
-    // No `:protocol`: this is no proxy.
+    // No `:protocol`: the server is not a proxy.
     let plain = http::Request::connect("chat.example:443").version(http::Version::HTTP_2).body(()).unwrap();
     let (answer, _) = client.ask(plain, false).await.unwrap();
     assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED);
@@ -298,7 +299,7 @@ async fn messages_are_compressed_where_that_was_agreed() {
     for number in 0..5 {
         socket.echoes(&format!("number {number} of the texts that say much the same; ").repeat(40)).await;
     }
-    // Where it is off, or not asked for, there is none.
+    // If it is off, or not asked for, there is none.
     for (path, offer) in [("/ws", &offer[..]), ("/deflate", &[])] {
         let (answer, socket) = client.try_websocket(path, offer).await;
         assert!(!answer.headers().contains_key("sec-websocket-extensions"));
@@ -332,7 +333,7 @@ async fn a_close_is_answered_and_ends_the_stream() {
     let mut client = Http2::connect(&server).await;
     let mut socket = client.websocket("/ws").await;
     socket.echoes("first").await;
-    // This awaits the answer.
+    // This waits for the response.
     soon("the close", socket.0.close(CloseCode::Normal, "done")).await.unwrap();
     assert_eq!(soon("the end", socket.0.recv()).await.unwrap(), None);
     client.websocket("/ws").await.echoes("the connection goes on").await;
