@@ -61,39 +61,26 @@ pub enum ClientAction {
 impl ClientSession {
     /// A session that begins on polling. `interval` and `timeout` come from the open packet.
     pub fn polling(now: Duration, version: Version, interval: Duration, timeout: Duration) -> Self {
-        Self::new(now, version, interval, timeout, Transport::Polling)
-    }
-
-    /// A session that begins on WebSocket.
-    pub fn websocket(now: Duration, version: Version, interval: Duration, timeout: Duration) -> Self {
-        Self::new(now, version, interval, timeout, Transport::WebSocket)
-    }
-
-    fn new(
-        now: Duration,
-        version: Version,
-        interval: Duration,
-        timeout: Duration,
-        transport: Transport,
-    ) -> Self {
         let heartbeat = match version {
             Version::V3 => Heartbeat::pinging(now, interval, timeout),
             Version::V4 => Heartbeat::listening(now, interval, timeout),
         };
-        let upgrade = match transport {
-            Transport::Polling => Upgrade::None,
-            Transport::WebSocket => Upgrade::Done,
-        };
         Self {
             heartbeat,
             upgrade_until: 0,
-            upgrade,
+            upgrade: Upgrade::None,
             version,
             life: Life::Open,
-            transport,
+            transport: Transport::Polling,
             get: false,
             post: false,
         }
+    }
+
+    /// A session that begins on WebSocket.
+    pub fn websocket(now: Duration, version: Version, interval: Duration, timeout: Duration) -> Self {
+        let polling = Self::polling(now, version, interval, timeout);
+        Self { transport: Transport::WebSocket, upgrade: Upgrade::Done, ..polling }
     }
 
     /// Whether the session takes and sends messages.

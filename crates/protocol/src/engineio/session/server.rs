@@ -111,40 +111,27 @@ pub enum ServerAction {
 impl ServerSession {
     /// A session that begins on polling.
     pub fn polling(now: Duration, version: Version, interval: Duration, timeout: Duration) -> Self {
-        Self::new(now, version, interval, timeout, Transport::Polling)
-    }
-
-    /// A session that begins on WebSocket and stays there.
-    pub fn websocket(now: Duration, version: Version, interval: Duration, timeout: Duration) -> Self {
-        Self::new(now, version, interval, timeout, Transport::WebSocket)
-    }
-
-    fn new(
-        now: Duration,
-        version: Version,
-        interval: Duration,
-        timeout: Duration,
-        transport: Transport,
-    ) -> Self {
         let heartbeat = match version {
             Version::V3 => Heartbeat::listening(now, interval, timeout),
             Version::V4 => Heartbeat::pinging(now, interval, timeout),
         };
-        let upgrade = match transport {
-            Transport::Polling => Upgrade::new(),
-            Transport::WebSocket => Upgrade::done(),
-        };
         Self {
             heartbeat,
-            upgrade,
+            upgrade: Upgrade::new(),
             linger_until: 0,
             version,
             life: Life::Open,
-            transport,
+            transport: Transport::Polling,
             get_waits: false,
             post: Post::None,
             paused: false,
         }
+    }
+
+    /// A session that begins on WebSocket and stays there.
+    pub fn websocket(now: Duration, version: Version, interval: Duration, timeout: Duration) -> Self {
+        let polling = Self::polling(now, version, interval, timeout);
+        Self { transport: Transport::WebSocket, upgrade: Upgrade::done(), ..polling }
     }
 
     /// The session's protocol version. A later request with another version is refused with error code 3.
