@@ -133,7 +133,6 @@ fn deep_cursor(
 
 // Inlined into each caller: one of them runs for every event, the others are rare.
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "measured: 40 instructions of each event")]
 fn read<'de, T: Deserialize<'de>, S: Source<'de>>(source: &mut S) -> Result<T, ArgsError> {
     let value = T::deserialize(List { source, index: 0 })?;
     source.finish()?;
