@@ -178,6 +178,28 @@ pub struct Extracted(pub(crate) Box<dyn FnOnce() -> HandlerCall + Send>);
 /// The compiler's message for a handler that would read the first argument twice.
 const TWO_DATA: &str = "a handler has one `Data<...>` only, which is the whole argument list: `Data((a, b)): Data<(A, B)>` reads two arguments";
 
+/// Binds each argument's name to what its extractor takes from the event. Where one fails, its error is the
+/// outcome of the call.
+macro_rules! extract {
+    ($context:ident, $($argument:ident)*) => {
+        const { assert!(2 > 0 $(+ $argument::IS_DATA as usize)*, "{}", TWO_DATA) };
+        if !(false $(|| $argument::READS_DATA)*)
+            && let Err(error) = $context.check_data()
+        {
+            return CalledOutcome(HandlerCall::Done(Err(error)));
+        }
+        let asked = $context.ack.get();
+        $(let $argument = match $argument::from_event($context) {
+            Ok(argument) => argument,
+            Err(error) => {
+                // An `Ack` among the arguments before is dropped unused: an error may answer instead.
+                $context.ack.set(asked);
+                return CalledOutcome(HandlerCall::Done(Err(error)));
+            }
+        };)*
+    };
+}
+
 macro_rules! handlers {
     ($($argument:ident)*) => {
         impl<F, R, M, $($argument),*> EventHandler<Plain<M, ($($argument,)*)>> for F
@@ -189,21 +211,7 @@ macro_rules! handlers {
             #[inline]
             #[allow(non_snake_case, unused_variables, reason = "one identifier serves as type and variable")]
             fn call(&self, context: &EventContext<'_>) -> CalledOutcome {
-                const { assert!(2 > 0 $(+ $argument::IS_DATA as usize)*, "{}", TWO_DATA) };
-                if !(false $(|| $argument::READS_DATA)*)
-                    && let Err(error) = context.check_data()
-                {
-                    return CalledOutcome(HandlerCall::Done(Err(error)));
-                }
-                let asked = context.ack.get();
-                $(let $argument = match $argument::from_event(context) {
-                    Ok(argument) => argument,
-                    Err(error) => {
-                        // An `Ack` among the arguments before is dropped unused: an error may answer instead.
-                        context.ack.set(asked);
-                        return CalledOutcome(HandlerCall::Done(Err(error)));
-                    }
-                };)*
+                extract!(context, $($argument)*);
                 let returned = self($($argument),*);
                 CalledOutcome(HandlerCall::Done(returned.into_reply(context.wants_reply())))
             }
@@ -222,21 +230,7 @@ macro_rules! handlers {
         {
             #[allow(non_snake_case, unused_variables, reason = "one identifier serves as type and variable")]
             fn call(&self, context: &EventContext<'_>) -> CalledOutcome {
-                const { assert!(2 > 0 $(+ $argument::IS_DATA as usize)*, "{}", TWO_DATA) };
-                if !(false $(|| $argument::READS_DATA)*)
-                    && let Err(error) = context.check_data()
-                {
-                    return CalledOutcome(HandlerCall::Done(Err(error)));
-                }
-                let asked = context.ack.get();
-                $(let $argument = match $argument::from_event(context) {
-                    Ok(argument) => argument,
-                    Err(error) => {
-                        // An `Ack` among the arguments before is dropped unused: an error may answer instead.
-                        context.ack.set(asked);
-                        return CalledOutcome(HandlerCall::Done(Err(error)));
-                    }
-                };)*
+                extract!(context, $($argument)*);
                 let future = self.clone()($($argument),*);
                 let wanted = context.wants_reply();
                 CalledOutcome(HandlerCall::Waits(Box::pin(async move { future.await.into_reply(wanted) })))
