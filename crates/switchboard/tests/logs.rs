@@ -6,59 +6,24 @@
 #[path = "socketio/harness.rs"]
 #[allow(dead_code, reason = "these tests use a part of it")]
 mod harness;
+#[path = "common/log.rs"]
+mod log;
 
-use std::io::Write;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use harness::{Server, Signal, soon};
+use log::Log;
 use switchboard::{Data, Error, Socket, State, Switchboard};
-use tracing_subscriber::fmt::MakeWriter;
+use tracing::Level;
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+/// The process's log. Each test finds its lines by its namespace.
+static LOG: LazyLock<Log> = LazyLock::new(|| Log::start(Level::INFO));
 
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("nobody panics").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
-impl Log {
-    /// The process's log. Each test finds its lines by its namespace.
-    fn start() -> Self {
-        static LOG: OnceLock<Log> = OnceLock::new();
-        let start = || {
-            let log = Self::default();
-            tracing_subscriber::fmt()
-                .with_max_level(tracing::Level::INFO)
-                .with_ansi(false)
-                .with_writer(log.clone())
-                .init();
-            log
-        };
-        LOG.get_or_init(start).clone()
-    }
-
-    /// The lines of a namespace.
-    fn lines(&self, namespace: &str) -> Vec<String> {
-        let text = String::from_utf8_lossy(&self.0.lock().expect("nobody panics")).into_owned();
-        let field = format!("namespace=\"{namespace}\"");
-        text.lines().filter(|line| line.contains(&field)).map(str::to_owned).collect()
-    }
+/// The lines of a namespace.
+fn lines_of(namespace: &str) -> Vec<String> {
+    let field = format!("namespace=\"{namespace}\"");
+    LOG.text().lines().filter(|line| line.contains(&field)).map(str::to_owned).collect()
 }
 
 fn assert_says(line: &str, parts: &[&str]) {
@@ -69,7 +34,7 @@ fn assert_says(line: &str, parts: &[&str]) {
 
 #[tokio::test]
 async fn the_first_data_of_each_kind_that_does_not_fit_is_a_warning() {
-    let log = Log::start();
+    LazyLock::force(&LOG);
     let server = Server::workers(2, |io| {
         let chat = io.of("/misfit");
         chat.on("say", |_: Data<(String, u32)>| ());
@@ -90,7 +55,7 @@ async fn the_first_data_of_each_kind_that_does_not_fit_is_a_warning() {
         }
         client.ask(r#"42/misfit,1["done"]"#, "43/misfit,1[]").await;
     }
-    let lines = log.lines("/misfit");
+    let lines = lines_of("/misfit");
     let about = |what: &str| lines.iter().filter(|line| line.contains(what)).collect::<Vec<_>>();
     let say = about(r#"event="say""#);
     // The second line is that of `on_any`.
@@ -106,7 +71,7 @@ async fn the_first_data_of_each_kind_that_does_not_fit_is_a_warning() {
 
 #[tokio::test]
 async fn a_failed_handler_and_one_that_panics_are_named_and_do_not_fill_the_log() {
-    let log = Log::start();
+    LazyLock::force(&LOG);
     let server = Server::workers(1, |io| {
         let chat = io.of("/failed");
         chat.on("fail", || Err::<(), _>(Error::new("on purpose")));
@@ -123,20 +88,20 @@ async fn a_failed_handler_and_one_that_panics_are_named_and_do_not_fill_the_log(
     }
     client.ask(r#"42/failed,1["done"]"#, "43/failed,1[]").await;
     client.ask(r#"42/panicked,["panic"]"#, "41/panicked,").await;
-    let lines = log.lines("/failed");
+    let lines = lines_of("/failed");
     assert_says(
         &lines[0],
         &["WARN", "a handler failed", r#"event="fail""#, "error=on purpose", r#"registered_by="on""#],
     );
     assert!(lines.len() < 200, "{} lines", lines.len());
-    let lines = log.lines("/panicked");
+    let lines = lines_of("/panicked");
     assert_says(&lines[0], &["ERROR", "a handler panicked", r#"event="panic""#, "handler=\"logs::"]);
 }
 
 #[tokio::test]
 async fn handlers_that_cannot_work_are_told_when_they_are_registered() {
     struct Missing;
-    let log = Log::start();
+    LazyLock::force(&LOG);
     let io = Switchboard::builder().workers(1).state(7_u8).build().expect("the options are good");
     let chat = io.of("/registered");
     for event in ["connect", "connection", "disconnect", "disconnecting", "error"] {
@@ -145,7 +110,7 @@ async fn handlers_that_cannot_work_are_told_when_they_are_registered() {
     }
     chat.on("say", |_: State<u8>, _: State<Missing>| ());
     chat.on_connect(async |_: State<Missing>| ());
-    let lines = log.lines("/registered");
+    let lines = lines_of("/registered");
     for (line, (event, instead)) in lines.iter().zip([
         ("connect", "on_connect"),
         ("connection", "on_connect"),
@@ -163,7 +128,7 @@ async fn handlers_that_cannot_work_are_told_when_they_are_registered() {
 
 #[tokio::test]
 async fn a_handler_that_holds_events_back_for_long_is_named_once() {
-    let log = Log::start();
+    LazyLock::force(&LOG);
     let builder = Switchboard::builder().workers(1).held_warning(Duration::from_millis(1));
     let gate = Signal::new();
     let server = Server::start(builder, |io| {
@@ -195,7 +160,7 @@ async fn a_handler_that_holds_events_back_for_long_is_named_once() {
         clients.push(client);
     }
     let warned = async {
-        while log.lines("/held").is_empty() || log.lines("/connect").is_empty() {
+        while lines_of("/held").is_empty() || lines_of("/connect").is_empty() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
@@ -204,10 +169,10 @@ async fn a_handler_that_holds_events_back_for_long_is_named_once() {
     for client in &mut clients {
         client.ask(r#"42/held,2["echo","on"]"#, r#"43/held,2["on"]"#).await;
     }
-    let lines = log.lines("/held");
+    let lines = lines_of("/held");
     assert_says(&lines[0], &["WARN", r#"event="wait""#, "on_concurrent"]);
-    assert_says(&log.lines("/connect")[0], &["WARN", r#"registered_by="on_connect""#]);
+    assert_says(&lines_of("/connect")[0], &["WARN", r#"registered_by="on_connect""#]);
     for (name, lines) in [("/held", 1), ("/connect", 1), ("/quiet", 0), ("/concurrent", 0)] {
-        assert_eq!(log.lines(name).len(), lines, "{:#?}", log.lines(name));
+        assert_eq!(lines_of(name).len(), lines, "{:#?}", lines_of(name));
     }
 }

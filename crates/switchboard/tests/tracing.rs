@@ -2,46 +2,19 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
+#[path = "common/log.rs"]
+mod log;
+
 use std::time::Duration;
 
+use log::Log;
 use switchboard::{Message, Switchboard, WebSocket};
 use switchboard_websocket::{Config, WebSocketStream};
-use tracing_subscriber::fmt::MakeWriter;
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("nobody panics").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
+use tracing::Level;
 
 #[tokio::test]
 async fn events_stand_in_the_spans_of_their_connection_and_session() {
-    let log = Log::default();
-    let text = || String::from_utf8_lossy(&log.0.lock().expect("nobody panics")).into_owned();
-    tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .with_writer(log.clone())
-        .init();
-
+    let log = Log::start(Level::TRACE);
     let io = Switchboard::builder().workers(2).build().expect("the options are good");
     io.of("/chat");
     io.websocket("/ws").on_message(|socket: &WebSocket, message: Message<'_>| {
@@ -68,7 +41,7 @@ async fn events_stand_in_the_spans_of_their_connection_and_session() {
     drop(raw);
     assert!(io.shutdown(Duration::from_secs(30)).await);
 
-    let text = text();
+    let text = log.text();
     let line = |what: &str| {
         let line = text.lines().find(|line| line.contains(what));
         line.unwrap_or_else(|| panic!("{what:?} is not in\n{text}"))
