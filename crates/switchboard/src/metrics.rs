@@ -66,7 +66,7 @@ const METRICS: &[Metric] = &[
     counter("switchboard_draft_handshakes_total", &["draft"], "Handshakes of the drafts before RFC 6455 that were in order: `hybi-07`, `hybi-08` (to -12), `hixie-75`, `hixie-76`."),
     counter("switchboard_binary_not_sent_total", &[], "Binary messages of a shared namespace that WebSockets of hixie-75 and -76 did not get, as they only take text; once for each worker that has any."),
     counter("switchboard_upgraded_connections_lost_total", &[], "Connections lost between their upgrade and the worker they belong to."),
-    counter("switchboard_deflate_declined_total", &[], "WebSockets that go without the compression their client offered, because more than 64 forms of it are in use in this process."),
+    counter("switchboard_deflate_declined_total", &[], "WebSockets that go without the compression their client offered, because this process has agreed on 64 other forms of it."),
     counter("switchboard_websocket_protocol_errors_total", &[], "WebSocket connections failed because their peer broke RFC 6455, or a bound."),
     counter("switchboard_websocket_close_timeouts_total", &[], "WebSocket connections cut because their peer took too long to take what waited for it, or to answer a close."),
     counter("switchboard_websocket_message_timeouts_total", &[], "WebSocket connections closed because a message that had begun was not complete in time, and sessions because attachments of a packet did not come."),

@@ -122,6 +122,35 @@ mod tests {
     }
 
     #[test]
+    fn clients_choose_among_seven_forms_of_one_set_of_options() {
+        let options = DeflateOptions::default().threshold(91).context_takeover(true);
+        let mut forms = std::collections::HashSet::new();
+        for bits in 0..=16 {
+            for offer in [
+                String::new(),
+                format!("; server_max_window_bits={bits}"),
+                format!("; client_max_window_bits={bits}"),
+                format!("; server_max_window_bits={bits}; client_max_window_bits={bits}"),
+                format!("; server_max_window_bits={bits}; server_no_context_takeover"),
+                format!("; server_max_window_bits={bits}; client_no_context_takeover"),
+            ] {
+                let request = http::Request::get("/")
+                    .header("Host", "example.org")
+                    .header("Upgrade", "websocket")
+                    .header("Connection", "Upgrade")
+                    .header("Sec-WebSocket-Version", "13")
+                    .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+                    .header("Sec-WebSocket-Extensions", format!("permessage-deflate{offer}"));
+                let (parts, ()) = request.body(()).unwrap().into_parts();
+                let mut upgrade = Upgrade::check(&parts).unwrap();
+                let accepted = Compression::accept(&mut upgrade, Some(&options));
+                forms.extend(accepted.map(|compression| compression.form));
+            }
+        }
+        assert_eq!(forms.len(), 7);
+    }
+
+    #[test]
     fn a_message_to_one_client_refers_to_nothing_before_a_broadcast() {
         let options = DeflateOptions::default().threshold(0).context_takeover(true);
         let agreed = parameters(true, 15);

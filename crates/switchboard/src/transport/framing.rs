@@ -27,17 +27,33 @@ pub const BYTES: Framing = Framing { id: 3, separator: None };
 /// The first number of compressed frames: one number for each form of compression.
 const FIRST_DEFLATE: u8 = 64;
 
-/// The greatest number of forms of compression: one for each window of each set of options. A connection that
-/// would need one more goes without compression.
+/// The greatest number of forms of compression. A connection that would need one more goes without compression,
+/// which a metric counts.
 const DEFLATE_FORMS: usize = 64;
 
 /// The options of compression that change the frames.
 pub(super) type Form = (DeflateParameters, DeflateOptions);
 
-/// The forms of this process, each at its index. All workers and servers share the list, because a connection
-/// may move from one worker to another. Forms come from the server's options, not from clients. A form is
-/// never removed.
-static FORMS: [OnceLock<Form>; DEFLATE_FORMS] = [const { OnceLock::new() }; DEFLATE_FORMS];
+/// The forms of this process. All workers and servers share the list, because a connection may move from one
+/// worker to another.
+static FORMS: Forms = Forms::new();
+
+/// Forms, each at its index. A form is never removed, because frames of it may be on their way between workers.
+/// The client chooses nothing but the window (9 to 15 bits). So one set of the server's options has 7 forms at
+/// most, and there is room for 9 sets.
+struct Forms([OnceLock<Form>; DEFLATE_FORMS]);
+
+impl Forms {
+    const fn new() -> Self {
+        Self([const { OnceLock::new() }; DEFLATE_FORMS])
+    }
+
+    /// The number of a form, which is added if it is new. `None`: the list is full.
+    fn number(&self, form: Form) -> Option<u8> {
+        let at = self.0.iter().position(|slot| *slot.get_or_init(|| form) == form)?;
+        u8::try_from(at).ok()
+    }
+}
 
 /// Frames of RFC 6455, compressed in one form.
 pub(crate) fn deflate_form(form: u8) -> Framing {
@@ -46,12 +62,16 @@ pub(crate) fn deflate_form(form: u8) -> Framing {
 
 /// The form that a number stands for. `None`: nobody has agreed on it.
 pub(super) fn form(number: u8) -> Option<&'static Form> {
-    FORMS.get(usize::from(number))?.get()
+    FORMS.0.get(usize::from(number))?.get()
 }
 
-/// The number of a form. Options that do not change the frames are set to one value. `None`: the list is
-/// full.
+/// The number of the form of what was agreed on. `None`: the list is full.
 pub(super) fn number_of_form(parameters: DeflateParameters, options: &DeflateOptions) -> Option<u8> {
+    FORMS.number(form_of(parameters, options))
+}
+
+/// The form of what was agreed on. Options that do not change the frames are set to one value.
+fn form_of(parameters: DeflateParameters, options: &DeflateOptions) -> Form {
     let parameters = DeflateParameters {
         server_no_context_takeover: true,
         client_no_context_takeover: true,
@@ -61,9 +81,7 @@ pub(super) fn number_of_form(parameters: DeflateParameters, options: &DeflateOpt
     let mut same = DeflateOptions::DEFAULT;
     (same.threshold, same.level, same.memory_level) =
         (options.threshold, options.level, options.memory_level);
-    let form = (parameters, same);
-    let at = FORMS.iter().position(|slot| *slot.get_or_init(|| form) == form)?;
-    u8::try_from(at).ok()
+    (parameters, same)
 }
 
 /// A framing, found by its number.
@@ -164,6 +182,25 @@ mod tests {
             write_binary(Framing { id, separator: Some(b'|') }, &mut out, b"hi");
             assert_eq!(out, b"");
         }
+    }
+
+    #[test]
+    fn nine_sets_of_options_have_room_and_a_form_beyond_that_takes_no_other_ones_place() {
+        let forms = Forms::new();
+        let number = |threshold, server_max_window_bits| {
+            let parameters = DeflateParameters {
+                server_no_context_takeover: false,
+                client_no_context_takeover: false,
+                server_max_window_bits,
+                client_max_window_bits: 15,
+            };
+            forms.number(form_of(parameters, &DeflateOptions::DEFAULT.threshold(threshold)))
+        };
+        let all: Vec<_> = (0..9).flat_map(|threshold| (9..=15).map(move |bits| (threshold, bits))).collect();
+        let numbers: Vec<_> = all.iter().map(|&(threshold, bits)| number(threshold, bits)).collect();
+        assert_eq!(numbers, (0..63).map(Some).collect::<Vec<_>>());
+        assert_eq!([number(9, 9), number(9, 10), number(10, 9)], [Some(63), None, None]);
+        assert_eq!(numbers, all.iter().map(|&(threshold, bits)| number(threshold, bits)).collect::<Vec<_>>());
     }
 
     #[test]
