@@ -8,6 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
 use std::future::poll_fn;
+use std::ops::Add;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -177,10 +178,16 @@ impl Worker {
         tokio::time::Instant::now().into_std()
     }
 
-    /// The moment that is `after` from now, at most 30 years from now. So `Duration::MAX` means never.
+    /// The moment that is `after` from now: [`deadline_from`](Self::deadline_from) the worker's clock.
     pub fn deadline(after: Duration) -> Instant {
+        Self::deadline_from(Self::clock(), after)
+    }
+
+    /// The moment that is `after` from `begin`, at most 30 years from it. So `Duration::MAX` means never. For
+    /// instants of the standard library and of tokio.
+    pub fn deadline_from<I: Add<Duration, Output = I>>(begin: I, after: Duration) -> I {
         const NEVER: Duration = Duration::from_secs(30 * 365 * 86_400);
-        Self::clock() + after.min(NEVER)
+        begin + after.min(NEVER)
     }
 
     /// The moment when the worker started. Sans-I/O machines count time from there.

@@ -65,12 +65,6 @@ impl Acks {
     }
 }
 
-/// When a time-out is over. One that no clock reaches is over in thirty years.
-pub(crate) fn deadline(now: Instant, timeout: Duration) -> Instant {
-    const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
-    now.checked_add(timeout).unwrap_or_else(|| now + FAR)
-}
-
 /// An acknowledgement that is awaited: ready with what the client acknowledged with, as a `T`.
 ///
 /// The event has been sent whether or not this is awaited. Dropping it gives the acknowledgement up.

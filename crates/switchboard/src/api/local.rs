@@ -13,7 +13,7 @@ use switchboard_hub::{Endpoint, HubError, ScopeId, Worker};
 use switchboard_protocol::socketio::Args;
 use tokio::sync::{Notify, oneshot};
 
-use super::ack::{AckResult, Acks, deadline};
+use super::ack::{AckResult, Acks};
 use super::carrier::{Carrier, Head, Kind, Outgoing};
 use super::emitter::held_bytes;
 use super::handler::AnyEventHandler;
@@ -187,7 +187,7 @@ impl LocalSocket {
         timeout: Duration,
         reply: oneshot::Sender<AckResult>,
     ) {
-        let deadline = deadline(Worker::clock(), timeout);
+        let deadline = Worker::deadline(timeout);
         let limit = self.options().max_pending_acks;
         let inserted = self.acks.borrow_mut().get_or_insert_default().insert(deadline, timeout, reply, limit);
         let id = match inserted {

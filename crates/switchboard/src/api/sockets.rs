@@ -11,7 +11,6 @@ use smallvec::SmallVec;
 use switchboard_hub::{Endpoint, ScopeId, Variant, Worker};
 use switchboard_protocol::socketio::{DecodeError, event_name};
 
-use super::ack::deadline;
 use super::carrier::Carrier;
 use super::joining::Joining;
 use super::local::LocalSocket;
@@ -76,7 +75,7 @@ pub struct Incoming<'a> {
 
 impl Sockets {
     pub(crate) fn new(namespaces: &Arc<Namespaces>, carrier: Rc<dyn Carrier>, variant: Variant) -> Rc<Self> {
-        let join_by = deadline(Worker::clock(), namespaces.options.connect_timeout);
+        let join_by = Worker::deadline(namespaces.options.connect_timeout);
         Rc::new_cyclic(|me| Self {
             namespaces: Arc::clone(namespaces),
             carrier,

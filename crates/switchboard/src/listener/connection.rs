@@ -28,7 +28,6 @@ use crate::http::hixie::{DraftAnswer, prove};
 use crate::http::mount::{Decision, Upgrade, Upgraded};
 use crate::http::{Answer, plain, wire};
 use crate::server::Server;
-use crate::server::options::after;
 use crate::transport::connection::ConnectionTask;
 use crate::transport::connection_limit::Permit;
 use crate::transport::io::{Handover, Io};
@@ -54,7 +53,7 @@ pub(super) struct Accepted {
 /// Serves a connection from its first byte, until it is a WebSocket: its task is to go on as that one's.
 pub(super) async fn serve(mut accepted: Accepted, tls: Option<Arc<Acceptor>>) -> Option<ConnectionTask> {
     let server = Arc::clone(&accepted.server);
-    let deadline = after(Instant::now(), server.listener.head_timeout);
+    let deadline = Worker::deadline_from(Instant::now(), server.listener.head_timeout);
     let first = in_time(&server, deadline, pin!(accepted.first_bytes(tls.as_deref()))).await;
     match (first, tls) {
         // What is not the fast path does not make every connection's opening as large as itself.
@@ -236,7 +235,7 @@ impl Accepted {
 
     /// Writes the head of an answer, and proves to a client of hixie-76 that it was read.
     async fn shake_hands(&mut self, answer: DraftAnswer, unread: &mut Bytes) -> Result<(), Lost> {
-        let deadline = after(Instant::now(), self.server.listener.head_timeout);
+        let deadline = Worker::deadline_from(Instant::now(), self.server.listener.head_timeout);
         let stream = &mut self.stream;
         let shake_hands = async {
             stream.write_all(&answer.head).await?;

@@ -27,6 +27,7 @@ use hyper::rt::Executor;
 use hyper::server::conn::http2::{Builder, Connection};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use switchboard_hub::Worker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -37,7 +38,6 @@ use crate::Peer;
 use crate::http::streams::{OpenStream, StreamBody, StreamPlace, Streams};
 use crate::http::{Answer, plain, refused};
 use crate::server::Server;
-use crate::server::options::after;
 
 /// Bytes read before the streams they were for have their turn: what they have not taken counts against
 /// bounds.
@@ -151,7 +151,8 @@ where
 {
     let patience = Patience::new(&server.listener);
     let max_abandoned = ABANDONED_PER_STREAM.saturating_mul(server.listener.http2.max_streams as usize);
-    let mut timer = std::pin::pin!(tokio::time::sleep_until(after(Instant::now(), patience.step())));
+    let first_look = Worker::deadline_from(Instant::now(), patience.step());
+    let mut timer = std::pin::pin!(tokio::time::sleep_until(first_look));
     let mut closed = server.idle_end.subscribe();
     let mut closed = std::pin::pin!(closed.wait_for(|closed| *closed));
     let (mut watching, mut leaving) = (false, false);

@@ -5,9 +5,10 @@ use std::time::Duration;
 use http::header::CONNECTION;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Version};
 use hyper::body::Incoming;
+use switchboard_hub::Worker;
 use tokio::time::Instant;
 
-use crate::server::options::{ListenerOptions, after};
+use crate::server::options::ListenerOptions;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
@@ -57,9 +58,9 @@ impl Patience {
     /// When to look again, if a connection is idle `since`; `None` when its time is over.
     pub(super) fn next_look(&self, since: Option<Instant>, is_kept: bool) -> Option<Instant> {
         let now = Instant::now();
-        let next = after(now, self.step());
+        let next = Worker::deadline_from(now, self.step());
         let Some(since) = since else { return Some(next) };
-        let end = after(since, if is_kept { self.kept } else { self.first });
+        let end = Worker::deadline_from(since, if is_kept { self.kept } else { self.first });
         (end > now).then_some(end.min(next))
     }
 }

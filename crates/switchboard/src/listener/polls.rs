@@ -30,7 +30,7 @@ use crate::http::mount::Found;
 use crate::http::wire::{LAST_CHUNK, write_answer, write_chunk};
 use crate::http::{Answer, plain};
 use crate::server::Server;
-use crate::server::options::{ListenerOptions, after};
+use crate::server::options::ListenerOptions;
 
 /// Bytes that a client may send behind a request before it has its answer. From there on they stay in the
 /// kernel, and with them the end of the connection.
@@ -273,7 +273,7 @@ impl<'a> Idle<'a> {
     }
 
     fn poll_late(&mut self, cx: &mut Context<'_>) -> task::Poll<()> {
-        let end = after(self.since, self.patience);
+        let end = Worker::deadline_from(self.since, self.patience);
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(end)));
         loop {
             ready!(timer.as_mut().poll(cx));

@@ -15,6 +15,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use switchboard_hub::Worker;
 use tokio::time::Instant;
 
 use super::keep_alive::{KeepAliveHeader, Patience};
@@ -23,7 +24,6 @@ use crate::door::serve::{Served, serve as serve_request};
 use crate::http::body::{BoxError, FallbackBody, ResponseBody};
 use crate::http::{Answer, plain};
 use crate::server::Server;
-use crate::server::options::after;
 use crate::transport::rewind::Rewind;
 
 /// Bytes of a body that are read in one piece, unless heads may be longer.
@@ -54,7 +54,8 @@ pub(super) async fn serve(server: &Arc<Server>, stream: Rewind, peer: Peer) {
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let patience = Patience::new(options);
-    let mut timer = std::pin::pin!(tokio::time::sleep_until(after(Instant::now(), patience.step())));
+    let first_look = Worker::deadline_from(Instant::now(), patience.step());
+    let mut timer = std::pin::pin!(tokio::time::sleep_until(first_look));
     let mut closed = server.idle_end.subscribe();
     let mut closed = std::pin::pin!(closed.wait_for(|closed| *closed));
     let mut watching = Watching::No;

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::flash_policy::FlashPolicy;
 
 /// The options of the server's own listener.
@@ -50,14 +48,6 @@ pub struct ListenerOptions {
     pub flash_policy: FlashPolicy,
     /// HTTP/2: by prior knowledge, or as TLS has it agreed.
     pub http2: Http2Options,
-}
-
-/// The longest that anything is timed for, some 30 years. A longer time is as good as none.
-const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
-
-/// When this time will have passed, however long it is.
-pub(crate) fn after(begin: Instant, time: Duration) -> Instant {
-    begin + time.min(FOREVER)
 }
 
 impl Default for ListenerOptions {

@@ -347,7 +347,7 @@ impl Session for RawSession {
         }
         connection.release_unused();
         connection.ping(worker);
-        now.checked_add(interval)
+        Some(Worker::deadline_from(now, interval))
     }
 
     fn shut_down(&self, worker: &Rc<Worker>) {
