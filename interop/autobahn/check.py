@@ -1,5 +1,5 @@
-"""Reads a report of the suite: check.py server|client SET DIR. Every case must be OK, and its close too;
-informational ones aside. Prints one line, and what failed."""
+"""Reads a report of the suite: check.py server|client SET DIR. Every case and its close must be OK or
+informational. Prints one line, and the failed cases."""
 
 import json
 import pathlib
@@ -22,7 +22,7 @@ def natural(case):
     return [int(part) for part in case.split(".")]
 
 
-# INFORMATIONAL is the suite's word for what the standard leaves open, as what comes after a broken rule.
+# The suite says INFORMATIONAL if the standard leaves the behaviour open, for example after a broken rule.
 GOOD = {"OK", "INFORMATIONAL"}
 failed = {
     case: result

@@ -1,9 +1,10 @@
-# Sets the suite up in $cache, with a Python 2.7 from pyenv, from the system, or from Debian 11's
-# packages unpacked into the cache; else with Docker. Sourced by `run`, which defines $cache, say and die.
-# Afterwards `(wstest DIR MODE SPEC)` runs the suite; DIR holds all that it reads and writes.
+# Installs the suite in $cache, with a Python 2.7 from pyenv, from the system, or from Debian 11's packages
+# unpacked into the cache; otherwise with Docker. `run` sources this file, and defines $cache, say and die.
+# Afterwards `(wstest DIR MODE SPEC)` runs the suite. DIR holds all files that it reads and writes.
 
 suite_image=crossbario/autobahn-testsuite:0.8.2
-# The newest of each that still runs on Python 2.7; the suite names some of them without a bound.
+# The newest version of each package that still runs on Python 2.7. The suite gives no upper bound for some of
+# them.
 requirements=(
     autobahntestsuite==0.8.2 autobahn==0.10.9 txaio==2.1.0 Twisted==20.3.0 zope.interface==5.5.2
     klein==20.6.0 Werkzeug==1.0.1 Jinja2==2.11.3 MarkupSafe==1.1.1 unittest2==1.1.0 six==1.16.0
@@ -31,12 +32,12 @@ set_up() {
         die "no Python 2.7 (pyenv, the system, Debian 11's packages) and no Docker engine: nothing can run the suite"
     fi
     declare -p how python what >"$cache/ready"
-    # Within a function `declare` would make what it sets local to it.
+    # Inside a function, `declare` would make the variables local.
     sed -i 's/^declare -- //' "$cache/ready"
     say "using $what (set up now)"
 }
 
-# Finds a Python 2.7 that the suite can be installed for.
+# Finds a Python 2.7 on which the suite can be installed.
 set_up_python() {
     local candidate
     while IFS= read -r candidate; do
@@ -76,13 +77,13 @@ install_suite() {
     rm -rf "$cache/site"
     install=("$python" -m pip --disable-pip-version-check install --quiet --no-warn-script-location --target "$cache/site")
     PYTHONPATH=$tools "${install[@]}" "${requirements[@]}" >"$cache/install.log" 2>&1 || return 1
-    # Masking and UTF-8 in C. Not every machine has a compiler and Python's headers.
+    # Masking and UTF-8 in C. Some machines have no compiler or no Python headers.
     PYTHONPATH=$tools "${install[@]}" --no-deps wsaccel==0.6.2 >>"$cache/install.log" 2>&1 ||
         say "wsaccel could not be built (no compiler?): the suite will be slow"
     "$python" "$here/wstest.py" "$cache/site" --help >>"$cache/install.log" 2>&1
 }
 
-# Unpacks a package into $tools for a Python that comes without pip, by the pip of the Python 3 that is there.
+# Unpacks a package into $tools for a Python without pip, with the pip of the installed Python 3.
 fetch() {
     python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
         --python-version 27 --implementation py --abi none --platform any \
@@ -116,7 +117,7 @@ unpack_debian() {
     for package in "$dir"/archives/*.deb; do
         dpkg-deb --extract "$package" "$dir/root" || return 1
     done
-    # A Python that finds its library, shared objects and headers where they were unpacked.
+    # A Python that finds its unpacked library, shared objects and headers.
     python=$dir/python2.7
     cat >"$python" <<SCRIPT
 #!/bin/sh
@@ -127,13 +128,13 @@ SCRIPT
     chmod +x "$python"
 }
 
-# The mirror this machine gets its packages from, so that one without the open network works too.
+# The package mirror of this machine, so that it also works without access to the open network.
 debian_mirror() {
     cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
         sed -n -E -e 's/^deb( \[[^]]*\])? ([^ ]*\/debian\/?) .*/\2/p' -e 's/^URIs: *([^ ]*\/debian\/?)$/\1/p' | head -n 1
 }
 
-# To be called in a subshell, which becomes the suite: so its process id is the suite's.
+# Call it in a subshell. The subshell becomes the suite, so its process id is the suite's.
 wstest() {
     local dir=$1 mode=$2 spec=$3
     cd "$dir"

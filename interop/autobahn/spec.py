@@ -1,4 +1,7 @@
-"""Prints the suite's specification for a set of cases: spec.py client SET DIR URL NAME, or spec.py server SET DIR URL."""
+"""Prints the suite's specification for a set of cases.
+
+spec.py client SET DIR URL NAME, or spec.py server SET DIR URL
+"""
 
 import json
 import sys

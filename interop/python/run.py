@@ -1,4 +1,4 @@
-"""Runs every test of the current folder and ends with one line of counts, as interop/run wants it."""
+"""Runs every test of the current folder. The last line has the counts for interop/run."""
 
 import os
 import pathlib

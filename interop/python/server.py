@@ -30,7 +30,7 @@ def server_with(options=None):
 def _start(options):
     # An option that is `True` takes no value.
     flags = [word for name, value in options.items() for word in (f"--{name}", str(value)) if word != "True"]
-    # The system chooses the port, and the server says which.
+    # The system chooses the port, and the server prints it.
     command = shlex.split(os.environ["SWITCHBOARD_SERVER"]) + ["--addr", "127.0.0.1:0"]
     command += shlex.split(os.environ.get("INTEROP_ARGS", "")) + flags
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -43,7 +43,7 @@ def _start(options):
 
 
 class Proxy:
-    """Forwards to the server until told to cut every connection, by reset."""
+    """Forwards to the server. On command it resets every connection."""
 
     def __init__(self, target):
         host, port = target.removeprefix("http://").split(":")
@@ -77,7 +77,7 @@ class Proxy:
     def reset(self):
         for end in list(self._sockets):
             try:
-                # Lingering for no time makes the close a reset.
+                # A linger time of zero makes the close a reset.
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             except OSError:
                 continue  # its other end has gone first

@@ -8,7 +8,7 @@ import socketio
 
 from server import CALM, server_with
 
-# By itself this client takes a payload of more than 16 packets for an attack; Engine.IO knows no such limit.
+# By default this client treats a payload of more than 16 packets as an attack. Engine.IO has no such limit.
 engineio.payload.Payload.max_decode_packets = 10_000
 
 SOON = 15

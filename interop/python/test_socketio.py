@@ -9,14 +9,14 @@ import socketio
 
 from server import BRISK, CALM, Proxy, server_with
 
-# By itself this client takes a payload of more than 16 packets for an attack; Engine.IO knows no such limit.
+# By default this client treats a payload of more than 16 packets as an attack. Engine.IO has no such limit.
 engineio.payload.Payload.max_decode_packets = 10_000
 
 SOON = 15
 """Seconds to wait for anything that should happen at once."""
 
 LOOK_AGAIN = 0.01
-"""Seconds between two looks at a condition that announces itself by no event."""
+"""Seconds between two checks of a condition that has no event."""
 
 PAYLOADS = {
     "no argument": (),
@@ -31,7 +31,7 @@ PAYLOADS = {
 
 
 def until(condition, what):
-    """Waits for a condition that announces itself by no event, with a deadline."""
+    """Waits for a condition that has no event, with a deadline."""
     end = time.monotonic() + SOON
     while not condition():
         if time.monotonic() > end:
@@ -51,7 +51,7 @@ class Heard(queue.Queue):
 
 
 class Suite:
-    """What holds for each way of reaching the server; mixed into a class for each of them."""
+    """Rules for every transport; a class for each transport inherits them."""
 
     transports = None
 
@@ -152,7 +152,7 @@ class Suite:
 
     def test_leaves_one_namespace_and_keeps_the_other(self):
         client = self.client(namespaces=("/", "/custom"))
-        # The client has no public call to leave one namespace; its packet is sent by hand.
+        # The client has no public call to leave one namespace, so the test sends the packet itself.
         client._send_packet(client.packet_class(socketio.packet.DISCONNECT, namespace="/custom"))
         self.assertEqual(self.ack(client, "main"), "main")
 
@@ -186,7 +186,7 @@ class Suite:
         self.assertEqual(self.ack(client, "well"), "well")
 
     def test_is_disconnected_for_a_message_over_the_limit(self):
-        # Over polling this client notices when its poll returns, hence a server with quick heartbeats.
+        # Over polling this client notices only when its poll returns, so the server has quick heartbeats.
         client = self.client(server_with(BRISK))
         client.emit("message", "x" * 1_100_000)
         client.disconnects.next()

@@ -1,4 +1,4 @@
-"""Our client as a program: lines to its standard input are messages, and so are the lines that come out."""
+"""Our client as a program: each line of its input is a message to send, each line of its output is a received one."""
 
 import asyncio
 import os
@@ -9,7 +9,7 @@ SOON = 20
 
 
 class Client:
-    """The example `client` of the WebSocket crate. What it says of failures and closes is in `errors`."""
+    """The example `client` of the WebSocket crate. Its reports of failures and closes are in `errors`."""
 
     def __init__(self, url, *options, env=None):
         self.command = shlex.split(os.environ["SWITCHBOARD_CLIENT"]) + [url, "--timeout", str(SOON // 2), *options]
@@ -39,7 +39,7 @@ class Client:
         return line.decode().removesuffix("\n") if line else None
 
     async def end(self):
-        """Closes, and gives the exit status; what came before that was not read."""
+        """Closes, and returns the exit status. Earlier output must have been read."""
         self.process.stdin.close()
         _, errors = await asyncio.wait_for(self.process.communicate(), SOON)
         self.errors = errors.decode()
@@ -47,7 +47,7 @@ class Client:
 
 
 async def failure(url, *options, env=None):
-    """What the client says of a connection that does not come about."""
+    """The client's report of a connection that fails."""
     async with Client(url, *options, env=env) as client:
         status = await client.end()
         assert status == 1, (status, client.errors)

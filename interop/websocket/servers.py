@@ -22,14 +22,14 @@ from ours import SOON
 
 HERE = pathlib.Path(__file__).parent
 
-# Every server here sends messages back, and speaks "chat". On the path /close it closes with 4001 "enough";
-# on /ping it says "pong" once its ping was answered; on /fragments it sends "a", "ä" and "z" as one text in
-# fragments; on /no it answers 403.
+# Every server here echoes messages and speaks "chat". On the path /close it closes with 4001 "enough". On
+# /ping it sends "pong" after the answer to its ping. On /fragments it sends "a", "ä" and "z" as one text in
+# fragments. On /no it answers 403.
 CLOSE = (4001, "enough")
 
 
 class Certificates:
-    """Files with certificates of one authority, and what it takes to trust it."""
+    """Files with certificates of one authority, and the authority's own certificate."""
 
     def __init__(self, folder):
         authority = trustme.CA()
@@ -67,7 +67,7 @@ async def websockets_server(certificate=None):
             await connection.send("pong")
         elif path == "/fragments":
             await connection.send(["a", "ä", "z"])
-        # A client that is killed is not told of here.
+        # A killed client is not reported here.
         with contextlib.suppress(websockets.exceptions.ConnectionClosed):
             async for message in connection:
                 await connection.send(message)
@@ -160,7 +160,7 @@ async def proxy_py(*options):
                     await asyncio.sleep(0.02)
             yield int(file.read_text())
         finally:
-            # It has processes of its own, which are in its group.
+            # It has child processes, which are in its process group.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, 9)
             await process.wait()
@@ -169,7 +169,7 @@ async def proxy_py(*options):
 @contextlib.asynccontextmanager
 async def pproxy_server(scheme, user=""):
     """`pproxy` from PyPI: HTTP and SOCKS5."""
-    # It remembers addresses that gave the right password, for all of its servers.
+    # It remembers, for all of its servers, each address that gave the right password.
     pproxy.server.AuthTable._auth.clear()
     server = pproxy.Server(f"{scheme}://127.0.0.1:0{user}")
     running = await server.start_server({"rserver": [], "verbose": lambda _: None})

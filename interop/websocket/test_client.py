@@ -1,4 +1,4 @@
-"""Our client against foreign servers, plain and within TLS, and through foreign proxies."""
+"""Our client against foreign servers, with and without TLS, and through foreign proxies."""
 
 import asyncio
 import contextlib
@@ -15,10 +15,10 @@ USER = "me:secret"
 
 
 class Ways(unittest.IsolatedAsyncioTestCase):
-    """Each test runs for each server, plain and within TLS."""
+    """Each test runs for each server, with and without TLS."""
 
     def setUp(self):
-        # Half of the connections here are meant to fail.
+        # Half of these connections are meant to fail.
         logging.disable()
         self.addCleanup(logging.disable, logging.NOTSET)
         folder = tempfile.TemporaryDirectory()
@@ -128,13 +128,14 @@ class Tls(Ways):
             ):
                 with self.subTest(why):
                     async with websockets_server(certificate) as port:
-                        # All of 127.0.0.0/8 is this machine, but it listens on one address.
+                        # All addresses in 127.0.0.0/8 belong to this machine, but the server listens on one
+                        # of them.
                         options = () if host == "localhost" else ("--proxy", f"http://127.0.0.1:{await self.forward(port)}")
                         said = await failure(f"wss://{host}:{port}/", *options, env=trust)
                         self.assertRegex(said, f"^no TLS with {host}:{port}: invalid peer certificate: .*({why})")
 
     async def forward(self, port):
-        """A proxy that connects to `port` here whatever it is asked for."""
+        """A proxy that always connects to `port` on this machine."""
 
         async def serve(reader, writer):
             await reader.readuntil(b"\r\n\r\n")
@@ -156,7 +157,7 @@ class Tls(Ways):
 
 class Proxies(Ways):
     async def each_way(self, proxy):
-        """Through a proxy, to a server without TLS and to one within."""
+        """Through a proxy, to a server without TLS and to one with it."""
         for scheme, certificate in (("ws", None), ("wss", self.certificates.good)):
             with self.subTest(scheme):
                 async with websockets_server(certificate) as port:
@@ -184,7 +185,7 @@ class Proxies(Ways):
 
     async def test_pproxy_socks5_with_a_user(self):
         async with pproxy_server("socks5", f"#{USER}") as port:
-            # The right ones last: from then on it knows the address.
+            # The right password comes last, because the proxy then remembers the address.
             for user in ("", "me:wrong@"):
                 said = await failure("ws://localhost:1/", "--proxy", f"socks5h://{user}127.0.0.1:{port}")
                 self.assertIn(f"the proxy socks5h://127.0.0.1:{port} did not connect to localhost:1", said)
@@ -193,7 +194,7 @@ class Proxies(Ways):
 
     async def test_the_environment_names_one_if_asked(self):
         async with websockets_server() as server, pproxy_server("http") as port:
-            # Not for this machine by its own name; there is no such proxy.
+            # The client must not use the proxy for this machine's own name. There is no such proxy.
             env = {"all_proxy": "http://127.0.0.1:1", "no_proxy": ""}
             for options in ((), ("--env-proxy",)):
                 async with Client(f"ws://localhost:{server}/", *options, env=env) as client:

@@ -31,7 +31,7 @@ SERVERS = {
 if os.environ.get("INTEROP_REFERENCE"):
     SERVERS = {"plain": {}}
 elif "--mount" not in os.environ.get("INTEROP_ARGS", ""):
-    # TLS is the own listener's.
+    # TLS is only on the library's own listener.
     SERVERS["tls"] = {"tls-cert": CERTIFICATES.good, "tls-key": CERTIFICATES.good}
 
 
@@ -50,7 +50,7 @@ def soon(waiting):
 
 class Ways(unittest.IsolatedAsyncioTestCase):
     def setUp(self):
-        # Half of the connections here are meant to fail.
+        # Half of these connections are meant to fail.
         logging.disable()
         self.addCleanup(logging.disable, logging.NOTSET)
 

@@ -1,5 +1,5 @@
-// The server that servers.py describes, by `ws` from npm: `node ws_server.mjs [FILE]`, with TLS by the key
-// and certificates in FILE. Prints its port.
+// The server described in servers.py, with `ws` from npm: `node ws_server.mjs [FILE]`. It uses TLS if FILE
+// holds a key and certificates. It prints its port.
 
 import { readFileSync } from "node:fs";
 import http from "node:http";

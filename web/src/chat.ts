@@ -1,6 +1,5 @@
-// The chat itself, without its looks: one visitor, one room on show, what is unsent, and how all of it comes
-// back after the connection broke. Whoever draws it reads the public fields and is told of changes by
-// `changed`.
+// The chat without its views: one visitor, one shown room, the unsent messages, and their recovery after a
+// lost connection. A view reads the public fields, and `changed` tells it about changes.
 import { Connection } from "./connection.ts";
 import {
   isRefusal,
@@ -19,23 +18,23 @@ import { Outbox, type Item } from "./outbox.ts";
 import { Pictures } from "./pictures.ts";
 import { Timeline } from "./timeline.ts";
 
-/** How long others are shown as typing without further news. */
+/** How long others are shown as typing after their last typing event. */
 const TYPING_FOR = 6_000;
-/** How often the server hears that the visitor is still typing. */
+/** How often the page tells the server that the visitor is still typing. */
 const TYPING_EVERY = 3_000;
-/** How long a message may be missing between others before the page asks for it. */
+/** How long a gap between messages may last before the page asks for the missing one. */
 const HOLE_PATIENCE = 2_000;
 const PAUSE_WHEN_TOO_FAST = 1_000;
 
 export interface ChatEvents {
   changed(): void;
-  /** Someone else has just spoken in the room on show. */
+  /** Another visitor has just posted in the shown room. */
   message(message: Message): void;
-  /** A sentence the visitor should see and hear. */
+  /** A sentence that the visitor should see and hear. */
   notice(text: string): void;
-  /** A message was refused; its row says so already. */
+  /** A message was refused. Its row already says so. */
   refused(why: string): void;
-  /** The server would not have the visitor in the room on show; this one is left. */
+  /** The server refused the shown room. The visitor stays in this one. */
   turnedAway(to: string): void;
 }
 
@@ -49,9 +48,9 @@ export class Chat {
   members: Member[] = [];
   memberCount = 0;
   rooms: RoomCount[] = [{ name: LOBBY, count: 0 }];
-  /** Who is typing, and until when that is believed. */
+  /** The visitors who are typing, each with the time when that expires. */
   typing = new Map<string, { member: Member; timer: number }>();
-  /** Whether the server has let this connection into the room on show. */
+  /** Whether this connection has entered the shown room. */
   entered = false;
 
   #membersVersion = 0;
@@ -120,7 +119,7 @@ export class Chat {
     this.#tell.changed();
   }
 
-  /** To be called at each change of what the visitor is writing; empty, or sent, means that the typing is over. */
+  /** Call it at each change of the draft. If the draft is empty or sent, the typing is over. */
   writing(text: string): void {
     if (!this.entered) return;
     const on = text.trim() !== "";
@@ -193,7 +192,7 @@ export class Chat {
     this.#tell.changed();
   }
 
-  /** A message that stays missing between others is asked for, by entering once more. */
+  /** If a message between others stays missing, the page enters the room again to get it. */
   #watchHole(): void {
     clearTimeout(this.#holeTimer);
     if (!this.timeline.hasHole) return;

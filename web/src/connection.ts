@@ -1,6 +1,5 @@
-// The connection to the server as the page sees it: its state, its transport, its round-trip time.
-// Reconnecting is done here rather than by the client's own timer, because the page counts down to it and
-// lets the visitor say "now".
+// The page's view of the connection to the server: its state, its transport, its round-trip time. The page
+// reconnects by itself, without the client's timer, because it shows a countdown and a button "Try now".
 import { io, type Socket } from "socket.io-client";
 import type { ClientEvents, ServerEvents } from "./events.ts";
 
@@ -13,10 +12,10 @@ export type Status =
   | { kind: "waiting"; until: number }
   | { kind: "retrying" }
   | { kind: "offline" }
-  /** Another page of this visitor took over. */
+  /** Another page of this visitor took its place. */
   | { kind: "replaced" };
 
-/** `upgradedAfter`: milliseconds from polling's handshake to the change of transport. */
+/** `upgradedAfter`: the milliseconds from polling's handshake to the change of transport. */
 export interface Transport {
   name: string;
   upgradedAfter?: number;
@@ -46,7 +45,7 @@ export class Connection {
   #opened = 0;
   readonly #changed: () => void;
 
-  /** `changed` is called after any change of what is public here. */
+  /** `changed` is called after any change of the public fields. */
   constructor(visitor: string, changed: () => void) {
     this.#changed = changed;
     this.socket = io("/chat", { auth: { visitor }, reconnection: false, autoConnect: false, timeout: ATTEMPT_PATIENCE });
@@ -68,20 +67,21 @@ export class Connection {
     return this.socket.connected;
   }
 
-  /** Starts, or starts anew at once whatever the state. */
+  /** Starts, or restarts at once in any state. */
   connectNow(): void {
     clearTimeout(this.#retry);
     this.#set({ kind: this.#opened === 0 ? "connecting" : "retrying" });
-    // A connection that is silent, or an attempt that hangs, is given up first; this is no failure to wait
-    // after.
+    // A silent connection or a hanging attempt is dropped first. It does not count as a failure, so there is
+    // no wait.
     if (this.socket.active || this.socket.connected) this.#abandon();
     this.socket.io.opts.transports = this.#startsOnWebSocket() ? ["websocket"] : ["polling", "websocket"];
     this.socket.connect();
   }
 
   /**
-   * Where WebSocket has worked before, coming back goes straight to it: it always has a TCP connection of its own, while
-   * polling may be given a kept one that died in the silence. Each third attempt is on polling, in case that is all that works now.
+   * If WebSocket has worked before, the page reconnects by WebSocket at once. A WebSocket always has a new
+   * TCP connection, while polling may get a kept one that died in the silence. Each third attempt uses
+   * polling, in case only polling works now.
    */
   #startsOnWebSocket(): boolean {
     return this.#upgraded && this.#failures % 3 !== 0;
@@ -106,7 +106,7 @@ export class Connection {
 
   #onClosed(): void {
     this.#stopProbing();
-    // Events given to a connection that was already dying would go out before `enter` on the next.
+    // Events on a dying connection would be sent before `enter` on the next connection.
     this.socket.sendBuffer = [];
     this.transport = undefined;
     if (this.#abandoning) return;
@@ -119,7 +119,10 @@ export class Connection {
     this.#set({ kind: "waiting", until: Date.now() + delay });
   }
 
-  /** Still tried now and then: a browser may think itself offline with the server on the same machine. */
+  /**
+   * The page still tries at intervals, because a browser may report offline while the server is on the same
+   * machine.
+   */
   #onOffline(): void {
     clearTimeout(this.#retry);
     this.#retry = window.setTimeout(() => this.connectNow(), LONGEST_DELAY);
@@ -151,7 +154,7 @@ export class Connection {
     } finally {
       clearTimeout(patience);
     }
-    // Only a connection that carries something ends the row of failures: a server may accept and drop.
+    // Only a connection that carries data ends the series of failures. A server may accept and then drop.
     this.#failures = 0;
     this.rtts = [...this.rtts.slice(-29), performance.now() - sent];
     if (this.status.kind === "silent") this.status = { kind: "connected" };

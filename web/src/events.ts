@@ -1,31 +1,37 @@
-// The chat's wire contract: what travels between this page and the server in the Socket.IO namespace `/chat`.
+// The chat's wire contract: the messages between this page and the server in the Socket.IO namespace `/chat`.
 //
 // Connecting. CONNECT carries `auth: Auth`. The server refuses a missing or malformed one with CONNECT_ERROR.
 //
-// Entering. A socket is in no room until its first `enter`, and in one room at a time after it; entering
-// another leaves the former. The server lets the socket into the room before it takes the snapshot it
-// acknowledges with, so that no message falls between the two; the page merges by `id`. Entering the same
-// room again is how the page re-synchronises and how a visitor changes name.
+// Entering. A socket is in no room before its first `enter`, and in one room at a time after it. Entering
+// another room leaves the former one. The server adds the socket to the room before it takes the snapshot for
+// the acknowledgement, so no message is lost between the two. The page merges messages by `id`. To
+// synchronise again, or to change the name, the page enters the same room again.
 //
 // Messages. In each room they are numbered 1, 2, 3, … without gaps. `message` goes to everyone in the room
-// but its sender, who learns number and time from the acknowledgement. A visitor who is unsure whether a
-// message arrived sends it again with the same `clientId`; the server, which remembers the last 1000 pairs of
-// (member id, clientId) of each room, answers with the first one's number and tells nobody twice.
+// except its sender, who gets the number and time in the acknowledgement. If a page does not know whether a
+// message arrived, it sends it again with the same `clientId`. The server remembers the last 1000 pairs of
+// (member id, clientId) of each room. It answers a repeated message with the first number, and does not send
+// it to the others again.
 //
-// Reconnecting. The page connects anew, enters with `epoch` and `after`, gets what it missed, then sends what
-// was not acknowledged. A connection with the `visitor` of another takes its place: the older socket gets
-// `replaced`, is disconnected, and nobody sees the visitor leave.
+// Reconnecting. The page connects again, enters with `epoch` and `after`, gets the messages it missed, and
+// then sends the messages that were not acknowledged. A connection with the same `visitor` replaces the older
+// one: the older socket gets `replaced` and is disconnected, and nobody sees the visitor leave.
 //
 // Pictures. `history` describes pictures without their bytes (a Socket.IO packet holds at most 10
-// attachments); the page asks for them by `picture`. The server keeps 64 MiB of them in all, dropping the
-// oldest.
+// attachments). The page asks for them by `picture`. The server keeps 64 MiB of pictures in all, and drops
+// the oldest first.
 
-/** What CONNECT carries. `visitor` is a secret of this page, [A-Za-z0-9-]{16,64}; others only see the member id made of it. */
+/**
+ * The data of CONNECT. `visitor` is a secret of this page, [A-Za-z0-9-]{16,64}. Others see only the member id
+ * that is made from it.
+ */
 export interface Auth {
   visitor: string;
 }
 
-/** `id`: opaque, the same for the same `visitor` as long as the server runs, and telling nothing about it. */
+/**
+ * `id` is opaque. It is the same for the same `visitor` as long as the server runs, and does not reveal it.
+ */
 export interface Member {
   id: string;
   name: string;
@@ -58,7 +64,7 @@ export interface Message {
   image?: Picture;
 }
 
-/** Any acknowledgement may be this instead. `message` is a sentence for the visitor. */
+/** Any acknowledgement may have this type instead. `message` is a sentence for the visitor. */
 export interface Refusal {
   error: RefusalCode;
   message: string;
@@ -76,7 +82,7 @@ export type RefusalCode =
   | "not-entered" // `say`, `image` or `picture` before the first `enter`
   | "gone"; // the picture is no longer kept
 
-/** `after`: the page has every message of this `epoch` up to this number, and asks only for later ones. */
+/** `after`: the page has every message of this `epoch` up to this number, and needs only later ones. */
 export interface Enter {
   room: string;
   name: string;
@@ -85,9 +91,11 @@ export interface Enter {
 }
 
 /**
- * `epoch` names this life of the room's numbering: another one means that the server forgot the room and numbers start anew.
- * `history`: the last 50 messages at most, oldest first, and of those only numbers above `after` where `epoch` is the room's.
- * `last`: number of the room's newest message, 0 for none. `version`: see `Members`.
+ * `epoch` names this life of the room's numbering. If it differs, the server has forgotten the room, and
+ * numbers start again.
+ * `history`: at most the last 50 messages, oldest first. If the request named the room's `epoch`, only
+ * numbers above `after`.
+ * `last`: the number of the room's newest message, 0 if there is none. `version`: see `Members`.
  */
 export interface Entered {
   room: string;
@@ -102,8 +110,8 @@ export interface Entered {
 }
 
 /**
- * A whole snapshot, so that one that got lost does no harm: `count` people, of whom `members` holds the first 100.
- * `version` only grows while the server runs; a snapshot older than the one on show is ignored.
+ * A whole snapshot, so that a lost one does no harm. There are `count` members, and `members` holds the first
+ * 100. `version` only grows while the server runs. The page ignores a snapshot older than the shown one.
  */
 export interface Members {
   room: string;
@@ -112,7 +120,10 @@ export interface Members {
   members: Member[];
 }
 
-/** The rooms to list: the standing ones (`lobby`, `ideas`, `pictures`), then those with people, most people first; 100 at most. */
+/**
+ * The rooms to list, at most 100: first the standing ones (`lobby`, `ideas`, `pictures`), then those with
+ * members, the fullest first.
+ */
 export interface Rooms {
   version: number;
   rooms: RoomCount[];
@@ -142,26 +153,29 @@ export interface Typing {
 
 export interface ClientEvents {
   enter(request: Enter, ack: (reply: Entered | Refusal) => void): void;
-  /** To any room, entered or not: a message written in one room is still delivered when its writer has moved on. */
+  /**
+   * To any room, entered or not. A message is delivered to the room it was written in, even if its writer has
+   * left that room.
+   */
   say(message: Say, ack: (reply: Said | Refusal) => void): void;
   image(message: SendImage, data: ArrayBuffer, ack: (reply: Said | Refusal) => void): void;
   picture(which: { room: string; id: number }, ack: (reply: ArrayBuffer | Refusal) => void): void;
-  /** Volatile; about the room the socket is in. */
+  /** Volatile. It is about the room that the socket is in. */
   typing(on: boolean): void;
-  /** Acknowledged at once, with nothing: the page takes the time. */
+  /** Acknowledged at once, without data. The page measures the time. */
   rtt(ack: () => void): void;
 }
 
 export interface ServerEvents {
   /** A picture's bytes come as the second argument. */
   message(message: Message, data?: ArrayBuffer): void;
-  /** To the room, whenever who is in it changed. */
+  /** Sent to the room at each change of its members. */
   members(snapshot: Members): void;
-  /** To the namespace, whenever a count changed; may be held back and merged for up to a second. */
+  /** Sent to the namespace after a change of a count. Changes may be merged for up to a second. */
   rooms(snapshot: Rooms): void;
-  /** Volatile, to the room but the one who types. Off after six seconds without news. */
+  /** Volatile, sent to the room except the one who types. It expires after six seconds. */
   typing(news: Typing): void;
-  /** Another connection of the same visitor took over; the server disconnects this socket next. */
+  /** Another connection of the same visitor took its place. The server disconnects this socket next. */
   replaced(): void;
 }
 
@@ -174,7 +188,7 @@ export const LIMITS = {
   room: 32,
   /** Bytes; Engine.IO's default maximum payload is 1 MB. */
   image: 900_000,
-  /** Characters of a picture's file name; the page shortens. */
+  /** Characters of a picture's file name. The page shortens longer ones. */
   imageName: 100,
   /** Characters of [A-Za-z0-9-]. */
   clientId: 64,

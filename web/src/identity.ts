@@ -1,4 +1,4 @@
-// Who this page is: a secret for the tab, a name for the browser, a room for the address.
+// The page's identity: a secret for the tab, a name for the browser, a room for the address.
 import { LIMITS, LOBBY } from "./events.ts";
 
 const VISITOR = "switchboard.visitor";
@@ -7,7 +7,7 @@ const NAME = "switchboard.name";
 const MANNERS = ["Quiet", "Brisk", "Amber", "Early", "Gentle", "Lucky", "Nimble", "Plain", "Steady", "Swift", "Warm", "Wry"];
 const BIRDS = ["Heron", "Wren", "Finch", "Lark", "Plover", "Swift", "Kestrel", "Linnet", "Magpie", "Robin", "Siskin", "Tern"];
 
-/** The same over reloads of this tab, so that the server takes a reload for the same visitor. */
+/** The secret survives reloads of this tab, so the server recognises the same visitor after a reload. */
 export function visitorSecret(): string {
   return remembered(sessionStorage, VISITOR, randomId);
 }
@@ -20,19 +20,22 @@ export function rememberName(name: string): void {
   store(localStorage, NAME, name);
 }
 
-/** 128 bits that nobody guesses. (`crypto.randomUUID` is missing from pages over plain HTTP, as from a phone to a laptop.) */
+/**
+ * 128 random bits. (Pages over plain HTTP, for example from a phone to a laptop, have no
+ * `crypto.randomUUID`.)
+ */
 export function randomId(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** A name the server takes, or undefined. */
+/** A name that the server accepts, or undefined. */
 export function asName(typed: string): string | undefined {
   const name = typed.replace(/\p{Cc}/gu, "").trim();
   return name === "" || [...name].length > LIMITS.name ? undefined : name;
 }
 
-/** The room a visitor means by what was typed; undefined where nothing is left of it. */
+/** The room name for the typed text. Undefined if no allowed character is left. */
 export function asRoom(typed: string): string | undefined {
   const plain = typed.normalize("NFKD").toLowerCase();
   const room = plain.replace(/\p{M}/gu, "").replace(/[^a-z0-9]+/g, "-").replace(/^-+|-+$/g, "");
@@ -63,6 +66,6 @@ function store(storage: Storage, key: string, value: string): void {
   try {
     storage.setItem(key, value);
   } catch {
-    // A full or forbidden store: the value lasts as long as the page.
+    // If the store is full or forbidden, the value lasts as long as the page.
   }
 }

@@ -1,4 +1,4 @@
-// The page: one chat, its views, and one drawing for each turn of events however many changes it brought.
+// The page: one chat and its views. All changes of one turn of events are drawn once.
 import { Chat } from "./chat.ts";
 import type { Message } from "./events.ts";
 import { roomOfAddress, visitorName, visitorSecret } from "./identity.ts";
@@ -27,11 +27,11 @@ window.addEventListener("hashchange", () => {
   chat.goTo(roomOfAddress());
   if (matchMedia("(pointer: fine)").matches) composer.focus();
 });
-// A keyboard that rises over the page unasked is no welcome.
+// The keyboard of a phone should not open without a request.
 if (matchMedia("(pointer: fine)").matches) composer.focus();
 schedule();
 
-/** A task, not an animation frame: a page in the background keeps itself true too. */
+/** A task, not an animation frame, so that a page in the background is also kept up to date. */
 function schedule(): void {
   if (scheduled) return;
   scheduled = true;
@@ -67,14 +67,14 @@ function goTo(room: string): void {
   chat.goTo(room);
 }
 
-/** A sentence for the visitor, put among the messages. */
+/** A sentence for the visitor, shown among the messages. */
 function say(text: string): void {
   chat.timeline.note(text);
   announce(text);
   schedule();
 }
 
-/** For those who listen to the page. */
+/** A sentence for visitors who use a screen reader. */
 function announce(text: string): void {
   setText(byId("said", HTMLParagraphElement), text);
 }

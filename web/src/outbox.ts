@@ -1,6 +1,6 @@
-// What the visitor wrote and the server has not yet acknowledged, in order. One item is under way at a time,
-// so that order survives any cut; an item whose fate is unknown goes again under the same `clientId`, which
-// the server knows. Texts outlive a reload of the page; pictures do not.
+// The messages that the server has not yet acknowledged, in order. Only one message is under way at a time,
+// so the order survives any cut. If its outcome is unknown, it is sent again with the same `clientId`, which
+// the server recognises. Texts survive a reload of the page; pictures do not.
 import type { Message, Picture } from "./events.ts";
 
 export interface Item {
@@ -37,13 +37,13 @@ export class Outbox {
     this.#save();
   }
 
-  /** The next item to send, unless one is under way. */
+  /** The next item to send, unless one is already under way. */
   next(): Item | undefined {
     if (this.items.some((item) => item.state === "sending")) return undefined;
     return this.items.find((item) => item.state === "waiting");
   }
 
-  /** The connection broke: whether the item under way arrived is unknown, so it waits to be sent again. */
+  /** The connection broke. It is unknown whether the item under way arrived, so it will be sent again. */
   interrupt(): void {
     for (const item of this.items) if (item.state === "sending") item.state = "waiting";
   }
@@ -57,7 +57,7 @@ export class Outbox {
     return item;
   }
 
-  /** Drops the items that the server turns out to have, as its history shows. */
+  /** Drops the items that are in the server's history. */
   settle(memberId: string, history: readonly Message[]): void {
     for (const message of history) if (message.from.id === memberId) this.remove(message.clientId);
   }
@@ -78,7 +78,7 @@ export class Outbox {
     try {
       this.#store.setItem(KEY, JSON.stringify(kept));
     } catch {
-      // A full or forbidden store costs only the survival of a reload.
+      // If the store is full or forbidden, texts do not survive a reload.
     }
   }
 }

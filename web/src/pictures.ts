@@ -1,11 +1,11 @@
-// Pictures on their way: files made small enough to send, and bytes turned into addresses an <img> can show.
+// Pictures to send and to show: files are made small enough to send, and bytes become addresses for an <img>.
 import { isRefusal, LIMITS, PICTURE_TYPES, type Message, type Picture, type PictureType } from "./events.ts";
 import type { ChatSocket } from "./connection.ts";
 import { messageKey } from "./timeline.ts";
 
-/** How many pictures of the history are asked for at a time: more would hold back what is being said. */
+/** How many pictures of the history are requested at a time. More would delay new messages. */
 const AT_A_TIME = 2;
-/** The longest side of a picture that had to be made smaller, tried in turn until the bytes fit. */
+/** The longest side of a reduced picture. The sizes are tried in turn until the bytes fit. */
 const SIDES = [2048, 1600, 1200, 800, 400];
 
 const LONGEST_SIDE = 16_384;
@@ -17,7 +17,7 @@ export interface Prepared {
 
 export class PictureError extends Error {}
 
-/** What the page can show of a picture: its address, that it is coming, or that it is no longer to be had. */
+/** The state of a picture: its address, still loading, or no longer available. */
 export type Shown = { url: string } | "coming" | "gone";
 
 export class Pictures {
@@ -40,7 +40,7 @@ export class Pictures {
     this.#keep(messageKey(message.from.id, message.clientId), message.image, data);
   }
 
-  /** The picture of a message; asks the server where it is not here, and calls `ready` when that changed something. */
+  /** The picture of a message. If it is not here, it is requested, and `ready` is called after a change. */
   show(message: Message, ready: () => void): Shown {
     const key = messageKey(message.from.id, message.clientId);
     const url = this.#urls.get(key);
@@ -59,7 +59,7 @@ export class Pictures {
     return this.#urls.get(key) ?? this.#keep(key, image, data);
   }
 
-  /** The picture of this key is no longer on show. */
+  /** The picture with this key is no longer shown. */
   release(key: string): void {
     const url = this.#urls.get(key);
     if (url) URL.revokeObjectURL(url);
@@ -77,8 +77,8 @@ export class Pictures {
   #keep(key: string, image: Picture | undefined, data: ArrayBuffer): string {
     const known = this.#urls.get(key);
     if (known) return known;
-    // The type decides how a browser treats the bytes, so only the four are let through, whatever the server
-    // said.
+    // The type decides how a browser treats the bytes, so only the four types are allowed, whatever the
+    // server sent.
     const type = PICTURE_TYPES.find((allowed) => allowed === image?.type) ?? "image/png";
     const url = URL.createObjectURL(new Blob([data], { type }));
     this.#urls.set(key, url);
@@ -110,7 +110,7 @@ export class Pictures {
   }
 }
 
-/** Reads a picture, and makes it smaller where the server would not take it as it is. */
+/** Reads a picture, and makes it smaller if the server would not accept it. */
 export async function prepare(file: File): Promise<Prepared> {
   let bitmap: ImageBitmap;
   try {
@@ -149,7 +149,7 @@ async function scaled(bitmap: ImageBitmap, side: number): Promise<Blob> {
   canvas.height = height;
   const context = canvas.getContext("2d");
   if (!context) throw new PictureError("This browser cannot make the picture smaller.");
-  // JPEG has no transparency: what shines through is white, not black.
+  // JPEG has no transparency. Transparent parts become white, not black.
   context.fillStyle = "#fff";
   context.fillRect(0, 0, width, height);
   context.imageSmoothingQuality = "high";

@@ -1,12 +1,12 @@
-// The messages of one room as the page shows them: in order of their numbers, each once, with notes between
-// them. Pure: what comes in is a message or an answer to `enter`, what comes out is `rows`.
+// The messages of one room as the page shows them: in the order of their numbers, each once, with notes
+// between them. Pure: the input is a message or an answer to `enter`, the output is `rows`.
 import type { Entered, Message } from "./events.ts";
 
 export type Row =
   | { kind: "message"; key: string; message: Message }
   | { kind: "note"; key: string; text: string };
 
-/** Older rows are let go beyond this many. */
+/** Older rows beyond this number are removed. */
 const ROWS_KEPT = 300;
 
 export function messageKey(memberId: string, clientId: string): string {
@@ -18,10 +18,10 @@ export class Timeline {
   rows: Row[] = [];
   /** The life of the room's numbering; empty until the first answer to `enter`. */
   epoch = "";
-  /** Every message up to this number is here, or was never to be had. */
+  /** Every message up to this number is here, or was never available. */
   through = 0;
 
-  /** Where the rows of this epoch begin; those before it are out of the numbering's reach. */
+  /** The first row of this epoch. The rows before it have numbers of another epoch. */
   #start = 0;
   /** The numbers above `through` that are here. */
   #ids = new Set<number>();
@@ -31,12 +31,15 @@ export class Timeline {
     this.room = room;
   }
 
-  /** True when a message is missing between those that are here: one that is late, or lost. */
+  /** True if a message between others is missing, because it is late or lost. */
   get hasHole(): boolean {
     return this.#ids.size > 0;
   }
 
-  /** Takes the answer to `enter`; returns how many messages are new, and how many are beyond the server's history. */
+  /**
+   * Takes the answer to `enter`. Returns the number of new messages, and of those no longer in the server's
+   * history.
+   */
   resync(entered: Entered): { added: number; lost: number } {
     const first = this.epoch === "";
     if (entered.epoch !== this.epoch) {
@@ -56,7 +59,7 @@ export class Timeline {
     return { added, lost };
   }
 
-  /** Puts a message in its place; false when it is already there. */
+  /** Puts a message in its place. Returns false if it is already there. */
   add(message: Message): boolean {
     const key = messageKey(message.from.id, message.clientId);
     if (this.rows.some((row) => row.key === key)) return false;
@@ -65,7 +68,7 @@ export class Timeline {
     while (place > this.#start) {
       const before = this.rows[place - 1];
       if (before?.kind === "message" && before.message.id < message.id) break;
-      // A note stays where it was put, unless the message belongs before one that stands above it.
+      // A note keeps its place, unless the message belongs before another one above the note.
       if (before?.kind === "note" && !this.#laterAbove(place - 1, message.id)) break;
       place -= 1;
     }

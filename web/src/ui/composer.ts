@@ -1,11 +1,11 @@
-// Where a message is written: text, and pictures that were picked, pasted or dropped, shown small until they
-// are sent.
+// The form for a message: text, and pictures that were picked, pasted or dropped, shown small until they are
+// sent.
 import type { Chat } from "../chat.ts";
 import { LIMITS } from "../events.ts";
 import { PictureError, prepare, type Prepared } from "../pictures.ts";
 import { byId, make, setText } from "./dom.ts";
 
-/** The count of characters left shows from here on. */
+/** The number of characters left is shown from here on. */
 const COUNT_FROM = LIMITS.text - 200;
 const PICTURES_AT_ONCE = 6;
 
@@ -21,7 +21,7 @@ export class Composer {
   readonly #file = byId("file", HTMLInputElement);
   #held: Held[] = [];
 
-  /** `sent` is called after something was handed over; `notice` shows and says a sentence. */
+  /** `sent` is called after an item was passed on. `notice` shows and speaks a sentence. */
   constructor(chat: () => Chat, sent: () => void, notice: (text: string) => void) {
     this.#chat = chat;
     this.#notice = notice;
@@ -68,7 +68,7 @@ export class Composer {
   }
 
   #onKey(event: KeyboardEvent): void {
-    // Enter that only ends the composing of a character is not ours.
+    // An Enter that only ends the composition of a character does not send.
     if (event.isComposing) return;
     if (event.key === "Enter" && !event.shiftKey) {
       event.preventDefault();

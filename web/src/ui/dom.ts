@@ -1,6 +1,6 @@
-// The little that drawing by hand needs. Text is only ever set as text, never as markup.
+// Helpers for drawing by hand. Text is only set as text, never as markup.
 
-/** The element of this id, which the page is known to have, as the class asked for. */
+/** The element with this id and class. The page always has it. */
 export function byId<T extends Element>(id: string, type: new () => T): T {
   const found = document.getElementById(id);
   if (!(found instanceof type)) throw new Error(`the page has no ${type.name} #${id}`);

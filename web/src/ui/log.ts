@@ -1,5 +1,4 @@
-// The messages on show: rows kept by key, so that a message which was waiting becomes a delivered one in
-// place.
+// The shown messages. Rows are kept by key, so that a waiting message becomes a delivered one in place.
 import type { Chat } from "../chat.ts";
 import type { Message, Picture } from "../events.ts";
 import type { Item } from "../outbox.ts";
@@ -7,11 +6,11 @@ import { messageKey } from "../timeline.ts";
 import { avatar, byId, make, setText } from "./dom.ts";
 import { openViewer } from "./viewer.ts";
 
-/** Messages of one person closer than this stand under one name. */
+/** Messages of one person with less time between them are shown under one name. */
 const ONE_BREATH = 5 * 60_000;
-/** Within so many pixels of the end the log follows what is said. */
+/** Within this many pixels of the end, the log scrolls to new messages. */
 const NEAR_END = 80;
-/** Pixels a picture may take; on a narrow page less. */
+/** The pixels that a picture may take; fewer on a narrow page. */
 const PICTURE_WIDTH = 420;
 const PICTURE_HEIGHT = 300;
 
@@ -43,7 +42,7 @@ export class Log {
     new ResizeObserver(() => {
       if (this.#follows) this.#jump();
     }).observe(this.#scroller);
-    // A picture that arrives makes its row taller after the drawing.
+    // When a picture loads, its row gets taller after the drawing.
     new ResizeObserver(() => {
       if (this.#follows) this.#jump();
     }).observe(this.#list);
@@ -72,7 +71,7 @@ export class Log {
     if (this.#follows) this.#jump();
   }
 
-  /** Someone spoke: the log follows, or says that there is something new. */
+  /** A message came. The log scrolls to it, or says that there is something new. */
   noteNew(): void {
     if (this.#follows) return;
     this.#unseen += 1;
@@ -200,7 +199,7 @@ function entry(chat: Chat, row: Shown, joined: boolean, picture: string | undefi
 function pictureOf(image: Picture, picture: string | undefined): HTMLElement {
   if (picture === "gone") return make("p", "gone", `${image.name}: this picture is no longer kept.`);
   const element = make("img");
-  // The size on show is known before the bytes are here, so that nothing moves when they come.
+  // The shown size is known before the bytes come, so that nothing moves when they do.
   const scale = Math.min(1, PICTURE_WIDTH / image.width, PICTURE_HEIGHT / image.height);
   element.width = Math.round(image.width * scale);
   element.height = Math.round(image.height * scale);
@@ -215,7 +214,7 @@ function pictureOf(image: Picture, picture: string | undefined): HTMLElement {
   return button;
 }
 
-/** What has become of a message that is not delivered yet. */
+/** The state of a message that is not delivered yet. */
 function fate(chat: Chat, item: Item): HTMLElement {
   if (item.state !== "failed") {
     return make("p", "fate", item.state === "sending" ? "Sending…" : "Waiting for the connection");

@@ -117,7 +117,7 @@ class Drawer {
     this.#side.addEventListener("keydown", (event) => {
       if (event.key === "Escape") this.close();
     });
-    // A window made wide shows the side for good; nothing must stay covered behind it.
+    // In a wide window the side is always shown, so nothing may stay covered behind it.
     window.matchMedia("(min-width: 761px)").addEventListener("change", () => this.close());
   }
 

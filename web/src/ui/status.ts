@@ -1,5 +1,4 @@
-// What the connection is doing, said calmly: the lamp, the transport, the round-trip time, and the bar with
-// "Try now".
+// The state of the connection: the lamp, the transport, the round-trip time, and the bar with "Try now".
 import type { Chat } from "../chat.ts";
 import type { Status } from "../connection.ts";
 import { byId, setText } from "./dom.ts";
@@ -54,7 +53,7 @@ export class StatusView {
     }
   }
 
-  /** Told once for each turn of events, not at every tick of the countdown. */
+  /** Spoken once for each turn of events, not at every tick of the countdown. */
   #speak(status: Status, settled: boolean): void {
     const lost = status.kind === "waiting" || status.kind === "retrying";
     const turn = lost ? "lost" : settled ? "back" : status.kind;

@@ -1,4 +1,4 @@
-// A picture shown large. Esc closes it, as any dialog; so does a click beside the picture.
+// A picture shown large. Esc closes it, as in any dialog, and so does a click beside the picture.
 import { byId } from "./dom.ts";
 
 export function openViewer(url: string, name: string): void {
