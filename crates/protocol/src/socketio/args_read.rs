@@ -46,13 +46,29 @@ pub fn from_args_within<'de, T: Deserialize<'de>>(
     attachments: &'de [Bytes],
     max_depth: usize,
 ) -> Result<T, ArgsError> {
-    if attachments.is_empty() {
-        return match read(&mut Cursor::new(data, offset)) {
-            Ok(value) if max_depth >= SHALLOW => Ok(value),
-            Ok(value) => check_syntax(data, offset, max_depth).map(|()| value),
-            Err(error) => read(&mut deep_cursor(error, data, offset, max_depth)?),
-        };
+    if !attachments.is_empty() {
+        return from_nodes(data, offset, attachments, max_depth);
     }
+    let mut cursor = Cursor::new(data, offset);
+    // The type is read in one place of the code only, so that the compiler puts it there.
+    loop {
+        match read(&mut cursor) {
+            Ok(value) if max_depth >= SHALLOW => return Ok(value),
+            Ok(value) => return check_syntax(data, offset, max_depth).map(|()| value),
+            Err(error) if cursor.is_deep => return Err(error),
+            Err(error) => cursor = deep_cursor(error, data, offset, max_depth)?,
+        }
+    }
+}
+
+/// The arguments of a packet with attachments.
+#[inline(never)]
+fn from_nodes<'de, T: Deserialize<'de>>(
+    data: &'de str,
+    offset: usize,
+    attachments: &'de [Bytes],
+    max_depth: usize,
+) -> Result<T, ArgsError> {
     read(&mut Nodes(nodes(data, offset, attachments, max_depth)?.into_iter()))
 }
 
@@ -191,6 +207,18 @@ impl<'de> Cursor<'de> {
         ArgsError::Syntax(format!("unexpected character or end at offset {}", self.at))
     }
 
+    /// Checks what is left, arguments or white space.
+    #[inline(never)]
+    fn check_rest(&mut self) -> Result<(), ArgsError> {
+        while self.more()? {
+            let _: IgnoredAny = self.read(std::marker::PhantomData)?;
+        }
+        match self.peek() {
+            None => Ok(()),
+            Some(_) => Err(self.unexpected()),
+        }
+    }
+
     /// Reads the rest of the list, with placeholders left as they are.
     fn nodes(&mut self) -> Result<Vec<Node<'de>>, ArgsError> {
         let mut nodes = Vec::new();
@@ -254,13 +282,13 @@ impl<'de> Source<'de> for Cursor<'de> {
 
     #[inline]
     fn finish(&mut self) -> Result<(), ArgsError> {
-        while self.more()? {
-            let _: IgnoredAny = self.read(std::marker::PhantomData)?;
+        // Most lists end where the last argument that was read does.
+        if self.place == Place::Within && matches!(self.data.as_bytes().get(self.at..), Some([b']'])) {
+            self.at += 1;
+            self.place = Place::After;
+            return Ok(());
         }
-        match self.peek() {
-            None => Ok(()),
-            Some(_) => Err(self.unexpected()),
-        }
+        self.check_rest()
     }
 }
 

@@ -11,7 +11,9 @@ use super::packet::PacketType;
 ///
 /// `attachments` is written only for binary types. The namespace is not checked: one with a comma would be
 /// read back differently.
-#[inline]
+// Into each caller, where most of it is known not to be needed.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "measured: 20 instructions of each event")]
 pub fn write_head(
     out: &mut Vec<u8>,
     kind: PacketType,
