@@ -13,6 +13,7 @@ use switchboard_protocol::socketio::{
 use super::server::SocketIo;
 use crate::DisconnectReason;
 use crate::api::carrier::Carrier;
+use crate::api::local::LocalSocket;
 use crate::api::queue::count_dropped;
 use crate::api::sockets::{Incoming, Membership, Sockets};
 use crate::engineio::application::Conversation;
@@ -75,9 +76,32 @@ impl Client {
         EngineSession::close(&self.session, worker, DisconnectReason::ParseError);
     }
 
-    fn on_packet(&self, worker: &Rc<Worker>, packet: &Packet<'_>, attachments: Vec<Bytes>) {
+    fn on_packet(&self, worker: &Rc<Worker>, packet: &Packet<'_>, attachments: Option<Vec<Bytes>>) {
         let socket = self.sockets.socket(packet.namespace);
         let connecting = self.connecting.take();
+        if matches!(packet.kind, PacketType::Event | PacketType::BinaryEvent)
+            && let Some(socket) = socket.as_ref().filter(|socket| socket.socket.is_connected())
+        {
+            let attachments = attachments.as_deref().unwrap_or_default();
+            let event = Incoming { json: packet.data, attachments, ack: packet.ack };
+            if let Err(error) = Sockets::event_of(worker, socket, event) {
+                self.parse_error(worker, &error);
+            }
+        } else {
+            self.on_other_packet(worker, packet, attachments, socket, connecting);
+        }
+    }
+
+    /// A packet that is no event of a socket that is connected.
+    #[inline(never)]
+    fn on_other_packet(
+        &self,
+        worker: &Rc<Worker>,
+        packet: &Packet<'_>,
+        attachments: Option<Vec<Bytes>>,
+        socket: Option<Rc<LocalSocket>>,
+        connecting: Option<ScopeId>,
+    ) {
         match (packet.kind, socket) {
             (PacketType::Connect, None) => {
                 match self.sockets.connect(worker, packet.namespace, packet.data) {
@@ -97,15 +121,9 @@ impl Client {
                 metrics::counter!("switchboard_packets_out_of_place_total").increment(1);
                 tracing::debug!(namespace = packet.namespace, "a namespace that is being joined already");
             }
-            (PacketType::Event | PacketType::BinaryEvent, Some(socket)) if socket.socket.is_connected() => {
-                let event = Incoming { json: packet.data, attachments: &attachments, ack: packet.ack };
-                if let Err(error) = Sockets::event_of(worker, &socket, event) {
-                    self.parse_error(worker, &error);
-                }
-            }
             (PacketType::Ack | PacketType::BinaryAck, Some(socket)) => {
                 if let Some(id) = packet.ack {
-                    socket.on_ack(worker, id, packet.data, attachments);
+                    socket.on_ack(worker, id, packet.data, attachments.unwrap_or_default());
                 } else {
                     tracing::debug!("an acknowledgement without an id");
                 }
@@ -144,7 +162,7 @@ impl Conversation for Client {
         };
         let started = self.assembler.borrow_mut().start(&packet);
         match started {
-            Ok(Started::Complete) => self.on_packet(worker, &packet, Vec::new()),
+            Ok(Started::Complete) => self.on_packet(worker, &packet, None),
             Ok(Started::Waiting) => self.await_attachment(worker),
             Err(error) => self.parse_error(worker, &error),
         }
@@ -155,7 +173,7 @@ impl Conversation for Client {
         match pushed {
             Ok(Some(assembled)) => {
                 self.attachment_due.set(None);
-                self.on_packet(worker, &assembled.packet.as_packet(), assembled.attachments);
+                self.on_packet(worker, &assembled.packet.as_packet(), Some(assembled.attachments));
             }
             Ok(None) => self.await_attachment(worker),
             Err(error) => self.parse_error(worker, &error),
