@@ -147,23 +147,28 @@ impl Connection {
     ) -> Option<ConnectionEnd> {
         let mut decoder = self.decoder.borrow_mut();
         while self.phase.get() == Phase::Open && !turn.is_over() && !self.is_unread() {
-            match decoder.decode(bytes, at) {
-                Ok(Some(Frame::Text(text))) => self.hand_over(worker, turn, Message::Text(text)),
-                Ok(Some(Frame::Binary(bytes))) => self.hand_over(worker, turn, Message::Binary(bytes)),
+            let message = match decoder.decode(bytes, at) {
+                Ok(Some(Frame::Text(text))) => Message::Text(text),
+                Ok(Some(Frame::Binary(bytes))) => Message::Binary(bytes),
                 Ok(Some(Frame::Ping(payload))) => {
                     turn.count_frame(0);
                     if let Some(end) = self.answer_ping(worker, payload) {
                         return Some(end);
                     }
+                    continue;
                 }
-                Ok(Some(Frame::Pong(_))) => turn.count_frame(0),
+                Ok(Some(Frame::Pong(_))) => {
+                    turn.count_frame(0);
+                    continue;
+                }
                 Ok(Some(Frame::Close(frame))) => {
                     self.on_close(worker, frame.as_ref());
                     return Some(ConnectionEnd::Closed { code: self.peer_code.get() });
                 }
                 Ok(None) => break,
                 Err(error) => return Some(self.fail(worker, error)),
-            }
+            };
+            self.hand_over(worker, turn, message);
         }
         if *at < bytes.len() && !decoder.is_idle() {
             // Frees the message that was handled last: the next one may wait for long.
