@@ -232,7 +232,8 @@ impl Outbox {
     }
 
     /// Encodes a packet with `encode`, which may only append to the buffer it is given.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "measured, with its callers: 70 instructions of each event")]
     pub(crate) fn write(&self, pool: &Pool, encode: impl FnOnce(&mut Vec<u8>)) {
         let mut lent = self.lend();
         let chunks = &mut lent.queue.get_or_insert_with(|| pool.queue()).chunks;

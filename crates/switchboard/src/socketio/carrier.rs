@@ -29,6 +29,25 @@ impl EngineSession {
             let _full = EngineSession::send(self, worker, Opcode::Text, packet, Sending::default());
         });
     }
+
+    /// Queues an event or an acknowledgement, and its attachments behind it.
+    #[inline(never)]
+    fn send_with_attachments(
+        self: &Rc<Self>,
+        worker: &Rc<Worker>,
+        out: Outgoing<'_>,
+    ) -> Result<(), HubError> {
+        let Outgoing { head, packet, attachments, compress, .. } = out;
+        let sending = Sending { compress, follows: false };
+        // Known only now, and stands before the rest: the packet's type, then how many there are.
+        let mut binary = Vec::with_capacity(8);
+        write_head(&mut binary, packet_type(head.kind).with_attachments(), attachments.len(), "/", None);
+        packet.splice(1..=1, binary);
+        self.send(worker, Opcode::Text, packet, sending)?;
+        let sending = Sending { follows: true, ..sending };
+        let mut attachments = attachments.iter();
+        attachments.try_for_each(|bytes| self.send(worker, Opcode::Binary, bytes, sending))
+    }
 }
 
 impl Carrier for EngineSession {
@@ -55,19 +74,11 @@ impl Carrier for EngineSession {
     }
 
     fn send(self: Rc<Self>, worker: &Rc<Worker>, out: Outgoing<'_>) -> Result<(), HubError> {
-        let Outgoing { head, packet, attachments, compress, .. } = out;
-        let sending = Sending { compress, follows: false };
-        if attachments.is_empty() {
-            return EngineSession::send(&self, worker, Opcode::Text, packet, sending);
+        if out.attachments.is_empty() {
+            let sending = Sending { compress: out.compress, follows: false };
+            return self.send_inlined(worker, Opcode::Text, out.packet, sending);
         }
-        // Known only now, and stands before the rest: the packet's type, then how many there are.
-        let mut binary = Vec::with_capacity(8);
-        write_head(&mut binary, packet_type(head.kind).with_attachments(), attachments.len(), "/", None);
-        packet.splice(1..=1, binary);
-        EngineSession::send(&self, worker, Opcode::Text, packet, sending)?;
-        let sending = Sending { follows: true, ..sending };
-        let mut attachments = attachments.iter();
-        attachments.try_for_each(|bytes| EngineSession::send(&self, worker, Opcode::Binary, bytes, sending))
+        self.send_with_attachments(worker, out)
     }
 
     fn connected(self: Rc<Self>, worker: &Rc<Worker>, namespace: &str, id: SocketId) {

@@ -48,9 +48,11 @@ impl EngineSession {
     /// even if the session has closed since.
     fn send_again(self: &Rc<Self>, worker: &Rc<Worker>, packet: &str, plain: bool) {
         let sending = Sending { compress: !plain, follows: true };
-        let _taken = match Packet::decode_text(packet) {
-            Ok(Packet::Binary(bytes)) => self.queue(worker, Opcode::Binary, &bytes, sending),
-            _ => self.queue(worker, Opcode::Text, packet.as_bytes(), sending),
+        let decoded = Packet::decode_text(packet);
+        let (opcode, bytes) = match &decoded {
+            Ok(Packet::Binary(bytes)) => (Opcode::Binary, &**bytes),
+            _ => (Opcode::Text, packet.as_bytes()),
         };
+        let _taken = self.queue(worker, opcode, bytes, sending);
     }
 }
