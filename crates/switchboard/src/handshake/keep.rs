@@ -21,28 +21,29 @@ pub enum KeepHeaders {
 
 impl KeepHeaders {
     pub(super) fn keeps(&self, name: &HeaderName) -> bool {
-        const PASSING: [&str; 11] = [
-            "accept",
-            "cache-control",
-            "connection",
-            "content-",
-            "dnt",
-            "keep-alive",
-            "pragma",
-            "sec-",
-            "te",
-            "transfer-encoding",
-            "upgrade",
-        ];
         match self {
             Self::All => true,
             Self::None => false,
             Self::Only(names) => names.contains(name),
-            Self::Default => {
-                let name = name.as_str();
-                !PASSING.iter().any(|passing| name.starts_with(passing) && (*passing != "te" || name == "te"))
-            }
+            Self::Default => !is_passing(name.as_str()),
         }
+    }
+}
+
+/// Whether a header only concerns the connection or the encoding of the response.
+fn is_passing(name: &str) -> bool {
+    let begins = |names: &[&str]| names.iter().any(|passing| name.starts_with(passing));
+    // Each header of each client is looked at: one letter tells most of them apart.
+    match name.as_bytes().first() {
+        Some(b'a') => begins(&["accept"]),
+        Some(b'c') => begins(&["cache-control", "connection", "content-"]),
+        Some(b'd') => begins(&["dnt"]),
+        Some(b'k') => begins(&["keep-alive"]),
+        Some(b'p') => begins(&["pragma"]),
+        Some(b's') => begins(&["sec-"]),
+        Some(b't') => name == "te" || begins(&["transfer-encoding"]),
+        Some(b'u') => begins(&["upgrade"]),
+        _ => false,
     }
 }
 

@@ -91,7 +91,10 @@ impl<'a> WebSocketRequest<'a> {
             drafts::Request::Rfc6455(mut upgrade) => {
                 let wire = Compression::accept(&mut upgrade, deflate).map_or(Wire::Rfc6455, Wire::Deflate);
                 let mut response = upgrade.response();
-                response.headers_mut().extend(extra);
+                // Mostly there are none, and making room for none takes its time as well.
+                if !extra.is_empty() {
+                    response.headers_mut().extend(extra);
+                }
                 Upgrade { response, draft: None, target: Box::new(target(wire)) }
             }
             drafts::Request::Hixie(upgrade) => {
