@@ -1,66 +1,88 @@
 //! A request that a worker answers: its body is read, the worker asked, the answer awaited.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Bytes;
 use http::StatusCode;
+use http::request::Parts;
 use http_body::Body;
 use switchboard_hub::{Command, Hub, HubError, Worker, WorkerId};
 use tokio::sync::oneshot;
 
-use crate::http::mount::{Abandoned, Check, Decision, Exchange, Reply};
-use crate::http::request_body::{self, BodyRefusal};
+use crate::http::mount::{Abandoned, Check, Exchange, Reply};
+use crate::http::request_body::{BodyRefusal, Reading};
 use crate::http::{Answer, plain};
 use crate::server::Server;
 
-/// Answers a request. `length`: of its body, where its head has one. `caller`: its client, which may leave meanwhile.
-pub(super) async fn exchange<B>(
-    hub: &Hub,
+/// A request that a worker answers. Boxed as a whole, as it goes through many hands.
+pub(super) struct Asked<B> {
+    caller: Caller,
     exchange: Exchange,
-    length: Option<usize>,
-    body: B,
-    caller: Option<Caller>,
-) -> Answer
+    /// Its body, as far as that is read.
+    reading: Option<Reading<B>>,
+}
+
+impl<B> Asked<B>
 where
     B: Body<Data = Bytes> + Send,
 {
-    let Exchange { worker, body: limits, finish, unanswered, mut target, .. } = exchange;
-    let worker = worker.unwrap_or_else(|| hub.next_worker());
-    let read = match limits {
-        None => {
-            drop(body);
-            Ok(Bytes::new())
-        }
-        Some(limits) => {
-            let begin = async || match target.begin() {
-                Some(check) => ask_check(hub, worker, check, unanswered).await,
-                None => Ok(()),
-            };
-            match request_body::read(length, body, limits).whole(begin).await {
-                Ok(read) => read,
-                Err(refused) => {
-                    Caller::answered(caller);
-                    return finish.answer(refused);
+    pub(super) fn new(server: &Arc<Server>, mut exchange: Exchange, parts: &Parts, body: B) -> Box<Self> {
+        let abandoned = std::mem::replace(&mut exchange.abandoned, Abandoned::Ignored);
+        let caller = Caller { server: Arc::clone(server), abandoned };
+        let reading = exchange.body.map(|limits| Reading::new(&parts.headers, body, limits));
+        Box::new(Self { caller, exchange, reading })
+    }
+
+    /// Its answer.
+    pub(super) async fn answer(mut self: Box<Self>) -> Box<Answer> {
+        let hub = &*self.caller.server.hub;
+        let unanswered = self.exchange.unanswered;
+        let worker = self.exchange.worker.unwrap_or_else(|| hub.next_worker());
+        let read = match self.reading {
+            None => Ok(Bytes::new()),
+            Some(reading) => {
+                let mut reading = pin!(reading);
+                match reading.as_mut().at_once().await {
+                    Poll::Ready(read) => read,
+                    Poll::Pending => {
+                        if let Some(check) = self.exchange.target.begin()
+                            && let Err(refused) = ask_check(hub, worker, check, unanswered).await
+                        {
+                            self.caller.answered();
+                            let mut refused = Box::new(refused);
+                            self.exchange.finish.touch(&mut refused);
+                            return refused;
+                        }
+                        reading.in_time().await
+                    }
                 }
             }
-        }
-    };
-    let bytes = read.as_ref().map_or(0, Bytes::len);
-    let answer = match read {
-        Ok(body) => {
-            let run = move |worker: &Rc<Worker>, reply| target.run(worker, body, reply);
-            ask(hub, worker, bytes, unanswered, run).await
-        }
-        // The client has left, as far as anyone knows: its caller is dropped unanswered.
-        Err(BodyRefusal::Gone) => return finish.answer(BodyRefusal::Gone.answer()),
-        Err(refusal) => {
-            let refuse = move |worker: &Rc<Worker>, reply| target.refuse(worker, refusal, reply);
-            ask(hub, worker, 0, unanswered, refuse).await
-        }
-    };
-    Caller::answered(caller);
-    finish.answer(answer)
+        };
+        let target = self.exchange.target;
+        let mut answer = match read {
+            Ok(body) => {
+                let bytes = body.len();
+                let run = move |worker: &Rc<Worker>, reply| target.run(worker, body, reply);
+                ask(hub, worker, bytes, unanswered, run).await
+            }
+            // The client has left, as far as anyone knows: its caller is dropped unanswered.
+            Err(BodyRefusal::Gone) => {
+                let mut answer = Box::new(BodyRefusal::Gone.answer());
+                self.exchange.finish.touch(&mut answer);
+                return answer;
+            }
+            Err(refusal) => {
+                let refuse = move |worker: &Rc<Worker>, reply| target.refuse(worker, refusal, reply);
+                ask(hub, worker, 0, unanswered, refuse).await
+            }
+        };
+        self.caller.answered();
+        self.exchange.finish.touch(&mut answer);
+        answer
+    }
 }
 
 /// Runs `f`, which holds so many bytes, on a worker: at once on its own thread, else when its inbox has room.
@@ -84,12 +106,12 @@ async fn ask(
     bytes: usize,
     unanswered: fn() -> Answer,
     f: impl FnOnce(&Rc<Worker>, Reply) + Send + 'static,
-) -> Answer {
+) -> Box<Answer> {
     let (reply, answer) = Reply::channel();
     if run_when_room(hub, to, bytes, move |worker| f(worker, reply)).await.is_err() {
-        return plain(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n");
+        return Box::new(plain(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n"));
     }
-    answer.await.unwrap_or_else(|_dropped| unanswered())
+    answer.await.unwrap_or_else(|_dropped| Box::new(unanswered()))
 }
 
 /// Asks a worker for leave to go on. The error is the answer.
@@ -109,22 +131,14 @@ pub(super) async fn ask_check(
 
 /// The client of a request while its answer is awaited. Dropped before [`answered`](Self::answered): it has
 /// left.
-pub(super) struct Caller {
-    hub: Arc<Hub>,
+struct Caller {
+    server: Arc<Server>,
     abandoned: Abandoned,
 }
 
 impl Caller {
-    pub(super) fn of(server: &Server, decision: &mut Decision) -> Option<Self> {
-        let Decision::Exchange(exchange) = decision else { return None };
-        let abandoned = std::mem::replace(&mut exchange.abandoned, Abandoned::Ignored);
-        Some(Self { hub: Arc::clone(&server.hub), abandoned })
-    }
-
-    fn answered(caller: Option<Self>) {
-        if let Some(mut caller) = caller {
-            caller.abandoned = Abandoned::Ignored;
-        }
+    fn answered(mut self) {
+        self.abandoned = Abandoned::Ignored;
     }
 }
 
@@ -134,9 +148,9 @@ impl Drop for Caller {
             Abandoned::Ignored => {}
             Abandoned::Session { worker, key, tell } => {
                 // Where this does not get through, the session's own time-outs end it.
-                let _late = self.hub.run_on(worker, move |worker| tell(worker, &key));
+                let _late = self.server.hub.run_on(worker, move |worker| tell(worker, &key));
             }
-            Abandoned::Other(tell) => tell(&self.hub),
+            Abandoned::Other(tell) => tell(&self.server.hub),
         }
     }
 }

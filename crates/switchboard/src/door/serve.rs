@@ -1,5 +1,6 @@
 //! Serving one request that came by way of HTTP, be it our own listener's, hyper's or an outer server's.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,21 +8,20 @@ use http::request::Parts;
 use http::{Request, Version};
 use http_body::Body;
 
-use super::exchange::{Caller, exchange};
+use super::exchange::Asked;
 use super::upgrade::upgrade;
 use super::{decide, decide_found, resolve};
 use crate::Peer;
-use crate::http::mount::{Decision, Exchange, Found};
-use crate::http::request_body::content_length;
+use crate::http::mount::{Decision, Found};
 use crate::http::{Answer, http2};
 use crate::server::Server;
 
-/// What became of a request.
+/// What became of a request. Heads are boxed, as they go through many hands.
 pub(crate) enum Served<B> {
     /// It is not ours: here it is again.
-    Pass(Request<B>),
+    Pass(Box<Parts>, B),
     /// Its answer.
-    Answer(Answer),
+    Answer(Box<Answer>),
 }
 
 /// Serves a request, or gives it back.
@@ -35,9 +35,10 @@ pub(crate) fn serve<B>(
     peer: Peer,
 ) -> impl Future<Output = Served<B>> + Send + use<B>
 where
-    B: Body<Data = Bytes> + Send,
+    B: Body<Data = Bytes> + Send + 'static,
 {
-    let (mut parts, body) = request.into_parts();
+    let (parts, body) = request.into_parts();
+    let mut parts = Box::new(parts);
     if parts.version >= Version::HTTP_2 {
         http2::level(&mut parts);
     }
@@ -49,12 +50,12 @@ where
 pub(crate) fn serve_found<B>(
     server: &Arc<Server>,
     found: Found,
-    parts: Parts,
+    parts: Box<Parts>,
     body: B,
     peer: Peer,
 ) -> impl Future<Output = Served<B>> + Send + use<B>
 where
-    B: Body<Data = Bytes> + Send,
+    B: Body<Data = Bytes> + Send + 'static,
 {
     let decision = decide_found(server, found, &parts, peer);
     serve_decided(server, parts, body, decision)
@@ -63,62 +64,55 @@ where
 /// Carries out what was decided on a request.
 pub(crate) fn serve_decided<B>(
     server: &Arc<Server>,
-    parts: Parts,
+    parts: Box<Parts>,
     body: B,
-    mut decision: Decision,
+    decision: Decision,
 ) -> impl Future<Output = Served<B>> + Send + use<B>
 where
-    B: Body<Data = Bytes> + Send,
+    B: Body<Data = Bytes> + Send + 'static,
 {
-    let caller = Caller::of(server, &mut decision);
-    // An answer may be waited for long: nothing of the request is kept meanwhile, and nothing is moved about for it.
-    let asked = match decision {
-        Decision::Exchange(exchange) => Asked::Exchange(exchange, content_length(&parts.headers)),
-        decision => Asked::Other(Box::new((parts, decision))),
-    };
-    carry_out(Arc::clone(server), asked, body, caller)
-}
-
-/// A request on which it is decided.
-enum Asked {
-    /// A worker answers it. The length of its body, where its head has one.
-    Exchange(Exchange, Option<usize>),
-    /// Anything else. Boxed, so that an exchange is not moved about at its size.
-    Other(Box<(Parts, Decision)>),
-}
-
-async fn carry_out<B>(server: Arc<Server>, asked: Asked, body: B, caller: Option<Caller>) -> Served<B>
-where
-    B: Body<Data = Bytes> + Send,
-{
-    match asked {
-        Asked::Exchange(asked, length) => {
-            Served::Answer(exchange(&server.hub, asked, length, body, caller).await)
+    let way = match decision {
+        // An answer may be waited for long: nothing of the request is kept meanwhile.
+        Decision::Exchange(exchange) => Way::Exchange(Asked::new(server, exchange, &parts, body)),
+        Decision::Pass => Way::Over(Served::Pass(parts, body)),
+        Decision::Answer(answer) => Way::Over(Served::Answer(Box::new(answer))),
+        Decision::Upgrade(_) | Decision::Later(_) => {
+            Way::Other(Box::pin(carry_out(Arc::clone(server), parts, body, decision)))
         }
-        Asked::Other(asked) => Box::pin(carry_out_other(server, *asked, body)).await,
+    };
+    async move {
+        match way {
+            Way::Exchange(asked) => Served::Answer(asked.answer().await),
+            Way::Over(served) => served,
+            Way::Other(carrying_out) => carrying_out.await,
+        }
     }
 }
 
-async fn carry_out_other<B>(
-    server: Arc<Server>,
-    (parts, mut decision): (Parts, Decision),
-    body: B,
-) -> Served<B>
+/// The way to the answer of a request. Each is small: an exchange, which is the most frequent by far, is not
+/// moved about at the size of the others.
+enum Way<B> {
+    Exchange(Box<Asked<B>>),
+    Over(Served<B>),
+    Other(Pin<Box<dyn Future<Output = Served<B>> + Send>>),
+}
+
+async fn carry_out<B>(server: Arc<Server>, parts: Box<Parts>, body: B, decision: Decision) -> Served<B>
 where
     B: Body<Data = Bytes> + Send,
 {
-    if let Decision::Later(later) = decision {
-        decision = resolve(&server, later).await;
-    }
-    let caller = Caller::of(&server, &mut decision);
+    let decision = match decision {
+        Decision::Later(later) => resolve(&server, later).await,
+        decision => decision,
+    };
     match decision {
-        Decision::Pass | Decision::Later(_) => Served::Pass(Request::from_parts(parts, body)),
-        Decision::Answer(answer) => Served::Answer(answer),
-        Decision::Upgrade(asked) => Served::Answer(upgrade(server, parts, asked).await),
-        Decision::Exchange(asked) => {
-            let length = content_length(&parts.headers);
+        Decision::Pass | Decision::Later(_) => Served::Pass(parts, body),
+        Decision::Answer(answer) => Served::Answer(Box::new(answer)),
+        Decision::Upgrade(asked) => Served::Answer(Box::new(upgrade(server, parts, asked).await)),
+        Decision::Exchange(exchange) => {
+            let asked = Asked::new(&server, exchange, &parts, body);
             drop(parts);
-            Served::Answer(exchange(&server.hub, asked, length, body, caller).await)
+            Served::Answer(asked.answer().await)
         }
     }
 }

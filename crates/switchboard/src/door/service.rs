@@ -115,9 +115,9 @@ where
         Box::pin(async move {
             match serving.await {
                 Served::Answer(answer) => Ok(answer.map(ResponseBody::own)),
-                Served::Pass(request) => {
+                Served::Pass(parts, body) => {
                     drop(guest);
-                    Ok(inner.call(request).await?.map(ResponseBody::inner))
+                    Ok(inner.call(Request::from_parts(*parts, body)).await?.map(ResponseBody::inner))
                 }
             }
         })

@@ -23,7 +23,7 @@ use crate::transport::io::Handover;
 
 /// The answer to a request for an upgrade that came by way of hyper. The connection goes to its worker once
 /// the answer is written, and in hixie-76 the challenge met.
-pub(super) async fn upgrade(server: Arc<Server>, mut parts: Parts, asked: Upgrade) -> Answer {
+pub(super) async fn upgrade(server: Arc<Server>, mut parts: Box<Parts>, asked: Upgrade) -> Answer {
     let Upgrade { response, draft, target } = asked;
     if let Err(answer) = check(&server.hub, &*target).await {
         return answer;

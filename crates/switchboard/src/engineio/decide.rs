@@ -101,9 +101,12 @@ impl<'a> Asked<'a> {
     }
 
     fn decide(&self) -> Result<Decision, Answer> {
-        let decision = self.decide_let_in();
-        // What another page is told does not depend on what it asked for.
-        decision.map_err(|answer| self.stranger.map_or(answer, refuse_origin))
+        let mut decision = self.decide_let_in();
+        if let (Err(answer), Some(origin)) = (&mut decision, self.stranger) {
+            // What another page is told does not depend on what it asked for.
+            *answer = refuse_origin(origin);
+        }
+        decision
     }
 
     fn decide_let_in(&self) -> Result<Decision, Answer> {
@@ -164,7 +167,7 @@ impl<'a> Asked<'a> {
         self.add_headers(&mut headers);
         let engine = Arc::clone(engine);
         if self.upgrade {
-            return self.websocket(headers, |wire| SessionTarget { engine, handshake, wire });
+            return self.websocket(headers, protocol, |wire| SessionTarget { engine, handshake, wire });
         }
         let worker = engine.hub.next_worker();
         let no_randomness = || plain(StatusCode::SERVICE_UNAVAILABLE, "no randomness\n");
@@ -190,7 +193,13 @@ impl<'a> Asked<'a> {
             }
             Method::GET if options.upgrades() => {
                 let (engine, stranger) = (Arc::clone(engine), self.stranger.map(Into::into));
-                self.websocket(headers, |wire| ProbeTarget { engine, sid, version, wire, stranger })
+                self.websocket(headers, self.subprotocol(), |wire| ProbeTarget {
+                    engine,
+                    sid,
+                    version,
+                    wire,
+                    stranger,
+                })
             }
             Method::POST if !self.upgrade => {
                 // Protocol 4 has no binary payloads.
@@ -233,10 +242,13 @@ impl<'a> Asked<'a> {
     fn websocket<T: UpgradeTarget + 'static>(
         &self,
         extra: HeaderMap,
+        protocol: Option<&str>,
         target: impl FnOnce(Wire) -> T,
     ) -> Result<Decision, Answer> {
         let mut asked = WebSocketRequest::check(self.head)?;
-        asked.select(self.subprotocol().as_slice());
+        if let Some(protocol) = protocol {
+            asked.select(&[protocol]);
+        }
         let deflate = self.engine.options.per_message_deflate.as_ref();
         Ok(Decision::Upgrade(asked.accept(extra, deflate, target)))
     }

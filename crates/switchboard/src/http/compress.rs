@@ -65,11 +65,11 @@ impl Coding {
 }
 
 /// Compresses an answer from the threshold on.
-pub(super) fn compress(threshold: usize, coding: Coding, mut answer: Answer) -> Answer {
+pub(super) fn compress(threshold: usize, coding: Coding, answer: &mut Answer) {
     // One in pieces is of messages that are not to wait for each other.
-    let Some(body) = answer.body().as_whole() else { return answer };
+    let Some(body) = answer.body().as_whole() else { return };
     if body.len() < threshold || answer.headers().contains_key(CONTENT_ENCODING) {
-        return answer;
+        return;
     }
     let level = Compression::fast();
     let compressed = match coding {
@@ -82,7 +82,6 @@ pub(super) fn compress(threshold: usize, coding: Coding, mut answer: Answer) -> 
         answer.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
         answer.headers_mut().append(VARY, HeaderValue::from_static("Accept-Encoding"));
     }
-    answer
 }
 
 fn write<W: Write>(
@@ -175,7 +174,8 @@ mod tests {
     fn a_compressed_answer_is_of_the_format_that_its_header_names() {
         let words = "the same words, the same words, the same words".repeat(50);
         for coding in [Coding::Gzip, Coding::Deflate] {
-            let answer = compress(1024, coding, plain(StatusCode::OK, words.clone()));
+            let mut answer = plain(StatusCode::OK, words.clone());
+            compress(1024, coding, &mut answer);
             assert_eq!(answer.headers()[CONTENT_ENCODING], coding.name());
             assert!(answer.body().as_whole().unwrap().len() < words.len() / 10);
             let mut read = String::new();
@@ -194,7 +194,8 @@ mod tests {
     #[test]
     fn an_answer_is_compressed_from_the_threshold_on() {
         for (length, compressed) in [(1023, false), (1024, true)] {
-            let answer = compress(1024, Coding::Gzip, plain(StatusCode::OK, vec![b'a'; length]));
+            let mut answer = plain(StatusCode::OK, vec![b'a'; length]);
+            compress(1024, Coding::Gzip, &mut answer);
             assert_eq!(answer.headers().contains_key(CONTENT_ENCODING), compressed, "{length}");
         }
     }

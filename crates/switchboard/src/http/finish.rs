@@ -16,7 +16,7 @@ pub(crate) struct Uncompressed;
 #[derive(Debug, Default)]
 pub struct Finish {
     /// The origin of the page that asks, and those that may read the answer.
-    cors: Option<Box<(Origins, HeaderValue)>>,
+    cors: Option<(Origins, HeaderValue)>,
     /// From how many bytes on it is compressed, and how.
     compress: Option<(usize, Coding)>,
     headers: Option<Box<HeaderMap>>,
@@ -29,7 +29,7 @@ impl Finish {
         let cors = request.get(ORIGIN).and_then(|origin| {
             // A copy: the value itself may share a buffer with all the others.
             let origin = HeaderValue::from_bytes(origin.as_bytes()).ok()?;
-            Some(Box::new((origins.clone(), origin)))
+            Some((origins.clone(), origin))
         });
         Self { cors, ..Self::default() }
     }
@@ -48,19 +48,18 @@ impl Finish {
         self
     }
 
-    pub(crate) fn answer(self, mut answer: Answer) -> Answer {
-        if let Some(cors) = &self.cors {
-            let (origins, origin) = &**cors;
+    /// Gives an answer what it gets on its way out.
+    pub(crate) fn touch(&mut self, answer: &mut Answer) {
+        if let Some((origins, origin)) = &self.cors {
             origins.add_headers(Some(origin), answer.headers_mut());
         }
-        if let Some(headers) = self.headers {
+        if let Some(headers) = self.headers.take() {
             answer.headers_mut().extend(*headers);
         }
-        match self.compress {
-            Some((threshold, coding)) if answer.extensions_mut().remove::<Uncompressed>().is_none() => {
-                compress(threshold, coding, answer)
-            }
-            _ => answer,
+        if let Some((threshold, coding)) = self.compress
+            && answer.extensions_mut().remove::<Uncompressed>().is_none()
+        {
+            compress(threshold, coding, answer);
         }
     }
 }

@@ -187,10 +187,10 @@ pub trait ExchangeTarget: Send {
 
 /// Where the answer to a request goes. Dropped, the answer is what [`Exchange::unanswered`] says.
 #[derive(Debug)]
-pub struct Reply(oneshot::Sender<Answer>);
+pub struct Reply(oneshot::Sender<Box<Answer>>);
 
 impl Reply {
-    pub(crate) fn channel() -> (Self, oneshot::Receiver<Answer>) {
+    pub(crate) fn channel() -> (Self, oneshot::Receiver<Box<Answer>>) {
         let (reply, answer) = oneshot::channel();
         (Self(reply), answer)
     }
@@ -200,7 +200,8 @@ impl Reply {
     /// # Errors
     /// The answer, where the client has left.
     pub fn send(self, answer: Answer) -> Result<(), Answer> {
-        self.0.send(answer)
+        // Boxed: it goes through many hands.
+        self.0.send(Box::new(answer)).map_err(|answer| *answer)
     }
 
     /// Whether the client has left.
@@ -235,24 +236,33 @@ pub type SessionKeyBytes = [u8; 20];
 /// The protocols by their paths. Replaced as a whole when one is added.
 #[derive(Clone, Default)]
 pub(crate) struct Mounts {
-    /// Those with the longest paths come first. A path is the names in it, with one slash between two.
-    mounts: Vec<(Box<str>, Arc<dyn Mount>)>,
+    /// Those with the longest paths come first.
+    mounts: Vec<Mounted>,
+}
+
+/// A protocol at its path.
+#[derive(Clone)]
+struct Mounted {
+    path: MountPath,
+    mount: Arc<dyn Mount>,
 }
 
 impl Mounts {
     /// Mounts protocols at a path, of which the first that takes a request has it, in place of those that are
     /// there.
     pub(crate) fn add(&mut self, path: &str, protocols: &[Arc<dyn Mount>]) {
-        let path = mount_path(path);
-        self.mounts.retain(|(other, _)| **other != *path);
-        self.mounts.extend(protocols.iter().map(|protocol| (path.as_str().into(), Arc::clone(protocol))));
-        self.mounts.sort_by_key(|(path, _)| std::cmp::Reverse(segments(path).count()));
+        let path = MountPath::of(path);
+        self.mounts.retain(|other| other.path != path);
+        let mounted = |mount: &Arc<dyn Mount>| Mounted { path: path.clone(), mount: Arc::clone(mount) };
+        self.mounts.extend(protocols.iter().map(mounted));
+        self.mounts.sort_by_key(|mounted| std::cmp::Reverse(mounted.path.len));
     }
 
     /// The protocol that a request is for.
     pub(crate) fn find(&self, target: &Uri) -> Option<Found> {
-        self.mounts.iter().find_map(|(path, mount)| {
-            let rest = below(path, target.path()).filter(|rest| mount.takes(rest, target))?;
+        let requested = target.path();
+        self.mounts.iter().find_map(|Mounted { path, mount }| {
+            let rest = path.below(requested).filter(|rest| mount.takes(rest, target))?;
             Some(Found { mount: Arc::clone(mount), rest_len: rest.len() })
         })
     }
@@ -284,26 +294,42 @@ fn segments(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter(|segment| !segment.is_empty())
 }
 
-/// The names of a path with one slash between two: the form in which the paths of protocols are kept.
-fn mount_path(path: &str) -> String {
-    segments(path).collect::<Vec<_>>().join("/")
+/// The path of a protocol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct MountPath {
+    /// The names in it, with one slash between two.
+    names: Box<str>,
+    /// How many these are.
+    len: usize,
 }
 
-/// The part of `path` below a protocol's. Below `/` there is nothing but itself: everything else would be.
-fn below<'a>(mount: &str, path: &'a str) -> Option<&'a str> {
-    let mut rest = path.trim_start_matches('/');
-    // Nearly every path is written so. One with other slashes is looked at name by name.
-    let after = rest.strip_prefix(mount).filter(|after| after.is_empty() || after.starts_with('/'));
-    match after {
-        Some(after) if !mount.is_empty() => return Some(after.trim_start_matches('/')),
-        None if !mount.contains('/') => return None,
-        _ => {}
+impl MountPath {
+    fn of(path: &str) -> Self {
+        let names: Vec<_> = segments(path).collect();
+        Self { names: names.join("/").into(), len: names.len() }
     }
-    for segment in segments(mount) {
-        rest = rest.strip_prefix(segment).filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
-        rest = rest.trim_start_matches('/');
+
+    /// The part of `path` below this one. Below `/` there is nothing but itself: everything else would be.
+    fn below<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let mut rest = path.trim_start_matches('/');
+        // Nearly every path is written so. One with other slashes is looked at name by name.
+        let after = rest.strip_prefix(&*self.names).filter(|after| is_end_of_name(after));
+        match after {
+            Some(after) if self.len > 0 => return Some(after.trim_start_matches('/')),
+            None if self.len < 2 => return None,
+            _ => {}
+        }
+        for segment in segments(&self.names) {
+            rest = rest.strip_prefix(segment).filter(|rest| is_end_of_name(rest))?;
+            rest = rest.trim_start_matches('/');
+        }
+        (rest.is_empty() || self.len > 0).then_some(rest)
     }
-    (rest.is_empty() || segments(mount).next().is_some()).then_some(rest)
+}
+
+/// Whether a name ends before the `rest` of a path.
+fn is_end_of_name(rest: &str) -> bool {
+    matches!(rest.as_bytes().first(), None | Some(b'/'))
 }
 
 #[cfg(test)]
@@ -333,7 +359,7 @@ mod tests {
             ("/a/b", "/a", None),
             ("/socket.io", "*", None),
         ] {
-            assert_eq!(below(&mount_path(mount), path), rest, "{mount} {path}");
+            assert_eq!(MountPath::of(mount).below(path), rest, "{mount} {path}");
         }
     }
 

@@ -1,15 +1,15 @@
 //! Reading the body of a request, bounded in bytes, pieces and time.
 
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, StatusCode};
 use http_body::Body;
-use http_body_util::BodyExt;
+use pin_project_lite::pin_project;
 
 use super::{Answer, body_refused, plain, refused};
 
@@ -56,78 +56,73 @@ impl BodyRefusal {
     }
 }
 
-/// A body that is being read.
-pub(crate) struct Reading<F> {
-    collecting: F,
-    timeout: Duration,
-}
-
-/// The length that a request's head has for its body, if any.
-pub(crate) fn content_length(headers: &HeaderMap) -> Option<usize> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-/// Begins to read a body. `length`: what its head says of it.
-pub(crate) fn read<B>(
-    length: Option<usize>,
-    body: B,
-    limits: BodyLimits,
-) -> Reading<impl Future<Output = Result<Bytes, BodyRefusal>>>
-where
-    B: Body<Data = Bytes>,
-{
-    let is_over = length.is_some_and(|length| length > limits.max_bytes.saturating_add(DROPPED_BYTES));
-    let collecting =
-        async move { if is_over { Err(BodyRefusal::TooLarge) } else { collect(body, limits).await } };
-    Reading { collecting, timeout: limits.timeout }
-}
-
-impl<F: Future<Output = Result<Bytes, BodyRefusal>>> Reading<F> {
-    /// The body, if it came with the head of its request: that needs no timer. Else `begin` is asked before
-    /// the rest is awaited.
-    pub(crate) async fn whole<E>(
-        self,
-        begin: impl AsyncFnOnce() -> Result<(), E>,
-    ) -> Result<Result<Bytes, BodyRefusal>, E> {
-        let mut collecting = pin!(self.collecting);
-        if let Poll::Ready(read) = poll_once(collecting.as_mut()).await {
-            return Ok(read);
-        }
-        begin().await?;
-        Ok(tokio::time::timeout(self.timeout, collecting).await.unwrap_or(Err(BodyRefusal::Late)))
+pin_project! {
+    /// A body that is being read.
+    pub(crate) struct Reading<B> {
+        #[pin]
+        body: B,
+        limits: BodyLimits,
+        // By its head it is longer than is read and dropped.
+        is_over: bool,
+        pieces: usize,
+        length: usize,
+        // Mostly there is but one piece.
+        first: Bytes,
+        rest: Vec<u8>,
     }
 }
 
-async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
-    poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
-}
-
-async fn collect<B: Body<Data = Bytes>>(body: B, limits: BodyLimits) -> Result<Bytes, BodyRefusal> {
-    let limit = limits.max_bytes;
-    let (mut body, mut pieces) = (pin!(body), 0_usize);
-    let (mut first, mut rest, mut length) = (Bytes::new(), Vec::new(), 0_usize);
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_broken| BodyRefusal::Gone)?.into_data() else { continue };
-        length = length.saturating_add(data.len());
-        pieces += 1;
-        if pieces > limits.max_pieces {
-            return Err(BodyRefusal::TooManyPieces);
-        }
-        if length > limit.saturating_add(DROPPED_BYTES) {
-            break;
-        } else if length > limit {
-            (first, rest) = (Bytes::new(), Vec::new());
-        } else if first.is_empty() && rest.is_empty() {
-            // Mostly there is but one piece.
-            first = data;
-        } else {
-            rest.extend_from_slice(&std::mem::take(&mut first));
-            rest.extend_from_slice(&data);
-        }
+impl<B: Body<Data = Bytes>> Reading<B> {
+    /// `headers`: those of its request.
+    pub(crate) fn new(headers: &HeaderMap, body: B, limits: BodyLimits) -> Self {
+        let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        let most = limits.max_bytes.saturating_add(DROPPED_BYTES);
+        let is_over = length.is_some_and(|length: usize| length > most);
+        Self { body, limits, is_over, pieces: 0, length: 0, first: Bytes::new(), rest: Vec::new() }
     }
-    match length {
-        _ if length > limit => Err(BodyRefusal::TooLarge),
-        _ if rest.is_empty() => Ok(first),
-        _ => Ok(rest.into()),
+
+    /// Takes the pieces that have come. Ready when the body is whole, or refused.
+    pub(crate) fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Bytes, BodyRefusal>> {
+        let BodyLimits { max_bytes, max_pieces, .. } = self.limits;
+        let mut this = self.project();
+        if *this.is_over {
+            return Poll::Ready(Err(BodyRefusal::TooLarge));
+        }
+        while let Some(frame) = ready!(this.body.as_mut().poll_frame(cx)) {
+            let Ok(frame) = frame else { return Poll::Ready(Err(BodyRefusal::Gone)) };
+            let Ok(data) = frame.into_data() else { continue };
+            *this.length = this.length.saturating_add(data.len());
+            *this.pieces += 1;
+            if *this.pieces > max_pieces {
+                return Poll::Ready(Err(BodyRefusal::TooManyPieces));
+            }
+            if *this.length > max_bytes.saturating_add(DROPPED_BYTES) {
+                break;
+            } else if *this.length > max_bytes {
+                (*this.first, *this.rest) = (Bytes::new(), Vec::new());
+            } else if this.first.is_empty() && this.rest.is_empty() {
+                *this.first = data;
+            } else {
+                this.rest.extend_from_slice(&std::mem::take(this.first));
+                this.rest.extend_from_slice(&data);
+            }
+        }
+        Poll::Ready(match *this.length {
+            length if length > max_bytes => Err(BodyRefusal::TooLarge),
+            _ if this.rest.is_empty() => Ok(std::mem::take(this.first)),
+            _ => Ok(std::mem::take(this.rest).into()),
+        })
+    }
+
+    /// Reads what has come with the head of the request: where that is all, no timer is needed.
+    pub(crate) async fn at_once(mut self: Pin<&mut Self>) -> Poll<Result<Bytes, BodyRefusal>> {
+        poll_fn(|cx| Poll::Ready(self.as_mut().poll(cx))).await
+    }
+
+    /// Reads to the end of the body, within the time that there is for it.
+    pub(crate) async fn in_time(mut self: Pin<&mut Self>) -> Result<Bytes, BodyRefusal> {
+        let timeout = self.limits.timeout;
+        let read = tokio::time::timeout(timeout, poll_fn(|cx| self.as_mut().poll(cx))).await;
+        read.unwrap_or(Err(BodyRefusal::Late))
     }
 }

@@ -178,8 +178,8 @@ impl Accepted {
             Decision::Upgrade(upgrade) => self.upgrade(upgrade, ahead.into()).await,
             decision => {
                 let answer = match serve_decided(&self.server, parts, Empty::new(), decision).await {
-                    Served::Answer(answer) => answer,
-                    Served::Pass(_) => plain(StatusCode::NOT_FOUND, "not found\n"),
+                    Served::Answer(answer) => *answer,
+                    Served::Pass(..) => plain(StatusCode::NOT_FOUND, "not found\n"),
                 };
                 self.write_answer(answer).await;
                 None

@@ -74,7 +74,7 @@ pub(super) enum First {
 /// A request for an upgrade on which it takes time to decide.
 pub(super) struct Later {
     pub(super) decision: LaterDecision,
-    pub(super) parts: Parts,
+    pub(super) parts: Box<Parts>,
     pub(super) unread: Bytes,
 }
 
@@ -221,7 +221,9 @@ fn look(server: &Server, bytes: &[u8], peer: &Peer, may_request: bool) -> Result
     Ok(match decide(server, &parts, peer) {
         Decision::Upgrade(upgrade) => First::Upgrade(upgrade, unread()),
         Decision::Answer(answer) => First::Answer(Box::new(answer)),
-        Decision::Later(decision) => First::Later(Box::new(Later { decision, unread: unread(), parts })),
+        Decision::Later(decision) => {
+            First::Later(Box::new(Later { decision, unread: unread(), parts: Box::new(parts) }))
+        }
         // None of a user's functions was asked for these: an upgrade of a path that is not ours, and no
         // exchange asks for one.
         Decision::Pass | Decision::Exchange(_) => return other(Speaks::Http1),

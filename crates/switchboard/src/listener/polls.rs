@@ -56,13 +56,14 @@ where
             take(server, &bytes)
         };
         let Poll { found, parts, body, is_last, behind } = match read {
-            Read::Poll(poll) => *poll,
+            Read::Poll(poll) => poll,
             Read::Other(bytes) => return Some(bytes),
         };
         let peer = server.proxies.resolve(peer, &parts.headers);
-        let (answer, mut ahead) = {
+        let mut ahead = behind;
+        let answer = {
             let serving = pin!(serve_found(server, found, parts, body, peer));
-            answered(worker, stream, serving, behind).await?
+            answered(worker, stream, serving, &mut ahead).await?
         };
         let is_last = is_last || server.ends_idle();
         let goes_on = write(worker, stream, answer, is_last, &mut ahead, &server.listener).await;
@@ -76,15 +77,14 @@ where
 
 /// What was read.
 enum Read {
-    /// Boxed: it goes through many hands.
-    Poll(Box<Poll>),
+    Poll(Poll),
     Other(Bytes),
 }
 
 /// A poll, or a POST whose body came with it.
 struct Poll {
     found: Found,
-    parts: Parts,
+    parts: Box<Parts>,
     body: Full<Bytes>,
     /// The client wants the connection closed behind the answer.
     is_last: bool,
@@ -96,7 +96,7 @@ fn take(server: &Server, bytes: &[u8]) -> Read {
 }
 
 /// The poll that the bytes begin with, if it is whole, and its like is all that it is.
-fn poll_of(server: &Server, bytes: &[u8]) -> Option<Box<Poll>> {
+fn poll_of(server: &Server, bytes: &[u8]) -> Option<Poll> {
     if !bytes.starts_with(b"GET ") && !bytes.starts_with(b"POST ") {
         return None;
     }
@@ -107,7 +107,7 @@ fn poll_of(server: &Server, bytes: &[u8]) -> Option<Box<Poll>> {
     let found = server.mounts.load().find(&parts.uri)?;
     let (body, behind) = bytes.get(len..)?.split_at_checked(length)?;
     let body = Full::new(Bytes::copy_from_slice(body));
-    Some(Box::new(Poll { found, parts, body, is_last, behind: behind.to_vec() }))
+    Some(Poll { found, parts: Box::new(parts), body, is_last, behind: behind.to_vec() })
 }
 
 /// The length of a request's body, and whether the request is the connection's last, as its head has it.
@@ -157,8 +157,8 @@ async fn answered<S>(
     worker: &Worker,
     stream: &mut S,
     mut serving: Pin<&mut impl Future<Output = Served<Full<Bytes>>>>,
-    mut ahead: Vec<u8>,
-) -> Option<(Answer, Vec<u8>)>
+    ahead: &mut Vec<u8>,
+) -> Option<Box<Answer>>
 where
     S: AsyncRead + Unpin,
 {
@@ -166,15 +166,14 @@ where
         if let task::Poll::Ready(served) = serving.as_mut().poll(cx) {
             return task::Poll::Ready(Some(served));
         }
-        ready!(poll_ahead(worker, stream, &mut ahead, cx));
+        ready!(poll_ahead(worker, stream, ahead, cx));
         task::Poll::Ready(None)
     });
-    let answer = match served.await? {
+    Some(match served.await? {
         Served::Answer(answer) => answer,
         // The endpoint went this moment.
-        Served::Pass(_) => plain(StatusCode::NOT_FOUND, "not found\n"),
-    };
-    Some((answer, ahead))
+        Served::Pass(..) => Box::new(plain(StatusCode::NOT_FOUND, "not found\n")),
+    })
 }
 
 /// Keeps what a client sends ahead of its time. Ready when the connection has ended.
@@ -289,7 +288,7 @@ impl<'a> Idle<'a> {
 async fn write<S>(
     worker: &Worker,
     stream: &mut S,
-    answer: Answer,
+    answer: Box<Answer>,
     is_last: bool,
     ahead: &mut Vec<u8>,
     options: &ListenerOptions,

@@ -186,8 +186,8 @@ pub(super) fn answer(
     let serving = serve_request(&server, request, peer);
     async move {
         match serving.await {
-            Served::Answer(answer) => own(answer),
-            Served::Pass(request) => fallback(&server, request).await,
+            Served::Answer(answer) => own(*answer),
+            Served::Pass(parts, body) => fallback(&server, Request::from_parts(*parts, body)).await,
         }
     }
 }
