@@ -1,7 +1,7 @@
 //! Engine.IO on the wire: the bytes that engine.io-parser 5.2.3 and engine.io 6.6 read and write, and the
 //! defined answers to bytes that are not a packet.
 
-#![allow(clippy::unwrap_used)] // helpers of tests are tests too
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 use std::borrow::Cow;
 use std::collections::HashSet;

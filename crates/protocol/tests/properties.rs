@@ -1,6 +1,6 @@
 //! Properties of any packet, any value and any text.
 
-#![allow(clippy::unwrap_used)] // helpers of tests are tests too
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -1,6 +1,6 @@
 //! Arguments: a list is read as types, and types are written as a list.
 
-#![allow(clippy::unwrap_used)] // helpers of tests are tests too
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 use std::collections::BTreeMap;
 

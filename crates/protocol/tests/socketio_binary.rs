@@ -1,7 +1,7 @@
 //! Attachments: how a binary packet is assembled, and which placeholders are allowed. The expected results
 //! are those of socket.io-parser 4.2.7, unless a comment says otherwise.
 
-#![allow(clippy::unwrap_used)] // helpers of tests are tests too
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};

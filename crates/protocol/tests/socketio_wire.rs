@@ -1,7 +1,7 @@
 //! Socket.IO on the wire: the bytes that socket.io-parser 4.2.7 reads and writes, and the defined answers to
 //! text that is not a packet.
 
-#![allow(clippy::unwrap_used)] // helpers of tests are tests too
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 use serde_json::json;
 use switchboard_protocol::socketio::{

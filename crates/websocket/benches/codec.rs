@@ -15,10 +15,10 @@ use switchboard_websocket::{
 };
 
 // The crate does not export the check.
-#[allow(dead_code, unused_imports)]
+#[allow(dead_code, unused_imports, reason = "the benchmark uses a part of it")]
 #[path = "../src/buffer.rs"]
 mod buffer;
-#[allow(dead_code, unused_imports)]
+#[allow(dead_code, unused_imports, reason = "the benchmark uses a part of it")]
 #[path = "../src/utf8/mod.rs"]
 mod utf8;
 

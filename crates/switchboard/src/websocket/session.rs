@@ -173,8 +173,7 @@ impl WebSocket {
     }
 }
 
-/// Queues a message for a session of this worker. Inlined, as it is most of what an answer to a short message
-/// costs.
+/// Queues a message for a session of this worker. Inlined, because each answer of a handler comes here.
 #[inline(always)]
 fn write_message(
     worker: &Rc<Worker>,
