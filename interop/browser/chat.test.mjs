@@ -19,7 +19,7 @@ if (!server) throw new Error("SWITCHBOARD_URL says which server to test, as http
 const { hostname: host, port } = new URL(server);
 
 let browser;
-/** Ada's network, which the tests break; Tom's stays whole. */
+/** Ada's network, which the tests break. Tom's network always works. */
 let network;
 
 before(async () => {
@@ -32,7 +32,7 @@ after(async () => {
   await network?.close();
 });
 
-/** Ada on a desktop behind the breakable network and Tom on a phone, in a room that nobody used before. */
+/** Ada on a desktop behind the breakable network, and Tom on a phone, in a new room. */
 async function pair(t) {
   network.heal();
   const room = `test-${randomBytes(6).toString("hex")}`;
@@ -207,7 +207,7 @@ test("after a silence nothing is lost and nothing comes twice, a message and a p
 test("a message whose acknowledgement was lost is not said twice", async (t) => {
   const { ada, tom } = await pair(t);
   await ada.say("before");
-  // Over polling the answer that must be lost could already be waiting for the request.
+  // Over polling, the answer that must be lost could already wait for the request.
   await ada.reads("#transport", /^websocket$/);
   network.deafen();
   await ada.write("did you get this?");
@@ -337,7 +337,7 @@ if (folder) {
     await tom.drop("hills.png", "image/png", hills(900, 560));
     await tom.say("There they are 🚆");
     await ada.say("Lovely. Nothing lost in the tunnel?");
-    // The lobby of a server that has run for a while may hold more than this one.
+    // The lobby of a server that has run for a while may contain more than this message.
     for (const visitor of [ada, lin]) await visitor.page.waitForSelector("li:nth-last-child(-n + 4) .picture img[src]");
     await tom.page.locator("#text").pressSequentially("Not a word");
     await ada.reads("#typing", /Tom Vrba is typing/);

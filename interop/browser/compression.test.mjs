@@ -15,7 +15,9 @@ let browser;
 before(async () => (browser = await launch()));
 after(() => browser?.close());
 
-/** What is agreed on in the page's WebSocket handshakes from now on, and the codings in which polls are answered. */
+/**
+ * The compression that the page's WebSockets agree on from now on, and the codings of the answers to polls.
+ */
 async function codings(page) {
   const seen = { websockets: [], polls: [] };
   const devtools = await page.context().newCDPSession(page);
@@ -24,7 +26,7 @@ async function codings(page) {
     seen.websockets.push(header(response.headers, "sec-websocket-extensions"));
   });
   devtools.on("Network.responseReceived", ({ response }) => {
-    // The session's first answer is to a GET for sure.
+    // The first answer of the session is always to a GET.
     if (/transport=polling/.test(response.url) && !/sid=/.test(response.url)) seen.polls.push(header(response.headers, "content-encoding"));
   });
   await devtools.send("Network.enable");

@@ -1,5 +1,5 @@
-// The chat over TLS: the page, the polls and the WebSocket all go over one connection of HTTP/2 (RFC 8441),
-// as the browser says and as the server counts.
+// The chat over TLS: the page, the polls and the WebSocket all use one HTTP/2 connection (RFC 8441). The test
+// checks this in the browser and in the server's metrics.
 //
 // SWITCHBOARD_URL   the server, which answers TLS on the same port, and shows its metrics
 // SCREENSHOTS       a folder for a picture of the page; none is taken without it
@@ -19,13 +19,13 @@ let browser;
 before(async () => (browser = await launch()));
 after(() => browser?.close());
 
-/** A counter of the server's. */
+/** A counter of the server. */
 async function counted(name) {
   const page = await (await fetch(`${plain}/metrics`)).text();
   return Number(new RegExp(`^${name} (\\d+)`, "m").exec(page)?.[1] ?? 0);
 }
 
-/** What the browser says of the page's WebSocket handshakes from now on, as `{ url, status }`. */
+/** The browser's report on the page's WebSocket handshakes from now on, as `{ url, status }`. */
 async function handshakes(page) {
   const seen = [];
   const urls = new Map();
@@ -38,7 +38,7 @@ async function handshakes(page) {
   return seen;
 }
 
-/** How each thing that the page has fetched came. */
+/** The protocol by which each resource of the page came. */
 const protocols = (visitor) =>
   visitor.page.evaluate(() => {
     const entries = [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")];
@@ -91,7 +91,7 @@ test("a second page shares the first one's connection", async (t) => {
   const ada = await visit(browser, secure, { name: "Ada", room, ...DESKTOP, ignoreHTTPSErrors: true });
   t.after(() => ada.close());
   await ada.reads("#transport", /^websocket$/);
-  // In the same browser window, so to speak: with the same cookies, storage and connections.
+  // As in the same browser window: with the same cookies, storage and connections.
   const other = await ada.page.context().newPage();
   await other.goto(`${secure}/#${room}-b`);
   await other.waitForSelector('[data-line="good"]');
@@ -122,7 +122,7 @@ test("when the one connection is reset, nothing is lost and nothing comes twice"
   await ada.delivered();
   await ada.shows(["before", "from Tom", "from Ada"]);
   await tom.shows(["before", "from Tom", "from Ada"]);
-  // The chat comes back with a WebSocket at once. As no connection of HTTP/2 is open then, Chromium opens one
-  // of HTTP/1.1 for it.
+  // The chat reconnects with a WebSocket at once. No HTTP/2 connection is open then, so Chromium opens an
+  // HTTP/1.1 connection for it.
   assert.deepEqual([...ada.errors, ...tom.errors], []);
 });

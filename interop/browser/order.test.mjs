@@ -1,5 +1,5 @@
-// Programs with the official client hold the chat: what pages cannot show of its rules, above all the one
-// order of a room's messages though several workers take them in. SWITCHBOARD_URL is as for chat.test.mjs.
+// Programs with the official client check rules of the chat that pages cannot show, above all the single
+// order of a room's messages, which several workers receive. SWITCHBOARD_URL is as in chat.test.mjs.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
@@ -21,12 +21,12 @@ function connect(t, auth, transports = ["websocket"]) {
   return socket;
 }
 
-/** Waits until `done` holds; time out is the test's failure. */
+/** Waits until `done` returns true. A time-out fails the test. */
 async function until(done, what) {
   for (const end = Date.now() + 10_000; !done(); await sleep(20)) assert.ok(Date.now() < end, `in vain: ${what()}`);
 }
 
-/** Says it, at the pace that the server asks for. */
+/** Posts the text, at the rate that the server allows. */
 async function say(socket, message) {
   for (;;) {
     const reply = await socket.emitWithAck("say", message);

@@ -1,5 +1,5 @@
-// What the tests do with a page of the chat, and what they read off it. Everything waits for a condition,
-// never for a time.
+// The actions of the tests on a page of the chat, and the values that they read from it. Every wait is for a
+// condition, never for a time.
 import { chromium } from "playwright-core";
 
 const FLAGS = [
@@ -10,15 +10,15 @@ const FLAGS = [
   "--disable-background-networking",
   "--disable-component-update",
   "--disable-sync",
-  // A name for this machine that is no secure context, as a laptop's address is to a phone.
+  // A name of this machine that is not a secure context, like the address of a laptop on a phone.
   "--host-resolver-rules=MAP plain.test 127.0.0.1",
-  // Several pages are alive at once, and none of them is to be put to sleep for standing behind another.
+  // Several pages are open at once. The browser must not pause a page that is behind another.
   "--disable-renderer-backgrounding",
   "--disable-backgrounding-occluded-windows",
   "--disable-background-timer-throttling",
 ];
 
-/** Looks by the clock: a page that stands behind another is given no animation frames. */
+/** Checks at intervals, because a page behind another gets no animation frames. */
 const POLLING = 50;
 
 export const DESKTOP = { viewport: { width: 1280, height: 800 } };
@@ -28,7 +28,10 @@ export function launch() {
   return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: FLAGS });
 }
 
-/** Opens the chat as a visitor of this name in this room, and waits until the room is entered. `prepare` is given the page first. */
+/**
+ * Opens the chat as a visitor with this name in this room, and waits until the room is entered. `prepare`
+ * gets the page first.
+ */
 export async function visit(browser, url, { name, room, prepare, ...look }) {
   const context = await browser.newContext(look);
   await context.addInitScript(remember, name);
@@ -50,7 +53,9 @@ export async function visit(browser, url, { name, room, prepare, ...look }) {
   return visitor;
 }
 
-/** Runs in the page before its own scripts: gives the visitor a name, and keeps hold of each picture's bytes. */
+/**
+ * Runs in the page before its own scripts. It gives the visitor a name, and keeps the bytes of each picture.
+ */
 function remember(name) {
   if (!localStorage.getItem("switchboard.name")) localStorage.setItem("switchboard.name", name);
   const blobs = new Map();
@@ -64,11 +69,14 @@ function remember(name) {
 }
 
 export class Visitor {
-  /** @param handshake what Engine.IO opened with: `pingInterval` and `pingTimeout` in milliseconds, and more. */
+  /**
+   * @param handshake the data of Engine.IO's open packet: `pingInterval` and `pingTimeout` in milliseconds,
+   * and more.
+   */
   constructor(page, errors, handshake) {
     this.page = page;
     this.errors = errors;
-    /** How long a silent connection may go unnoticed, with as much again for a busy machine. */
+    /** How long a silent connection may stay undetected, doubled for a busy machine. */
     this.patience = 2 * (handshake.pingInterval + handshake.pingTimeout) + 20_000;
   }
 
@@ -82,13 +90,13 @@ export class Visitor {
     await this.wait(() => document.documentElement.dataset.line === "good");
   }
 
-  /** The page has noticed that the connection is away. */
+  /** The page has noticed that the connection is lost. */
   async away() {
     await this.page.waitForSelector("#banner:not([hidden])", { timeout: this.patience });
     await this.wait(() => document.documentElement.dataset.line !== "good");
   }
 
-  /** Writes a line and sends it by Enter; does not wait for it to arrive. */
+  /** Types a line and sends it by Enter. Does not wait until it arrives. */
   async write(text) {
     await this.page.fill("#text", text);
     await this.page.press("#text", "Enter");
@@ -109,7 +117,7 @@ export class Visitor {
     await this.#lists("[data-state=delivered] .text", texts, false);
   }
 
-  /** Waits until the people listed are exactly these, in whatever order. */
+  /** Waits until the listed members are exactly these, in any order. */
   async sees(names) {
     await this.#lists("#people .name", [...names].sort(), true);
   }
@@ -121,7 +129,7 @@ export class Visitor {
     );
   }
 
-  /** The pictures that have arrived, as they came: type and bytes. */
+  /** The pictures that have arrived, in order: type and bytes. */
   async pictures(count) {
     const wanted = (n) => document.querySelectorAll("[data-state=delivered] .picture img[src]").length === n;
     await this.wait(wanted, count);
@@ -157,7 +165,9 @@ export class Visitor {
     await this.page.context().close();
   }
 
-  /** Waits until the elements' texts are as wanted; says what they were where they never become so. */
+  /**
+   * Waits until the elements' texts are the wanted ones. On a time-out the error contains the actual texts.
+   */
   async #lists(selector, wanted, sorted) {
     try {
       await this.wait(

@@ -1,5 +1,5 @@
-// Makes PNG files for the tests, so that none needs to be kept: noise, which cannot be packed, or a scene to
-// look at.
+// Makes PNG files for the tests, so that the repository needs none: noise, which does not compress, or a
+// scene to look at.
 import { crc32, deflateSync } from "node:zlib";
 
 /** @param paint gives red, green and blue, 0 to 255, of the pixel at x, y */
@@ -16,7 +16,7 @@ export function png(width, height, paint) {
   return Buffer.concat([signature, chunk("IHDR", head), chunk("IDAT", deflateSync(rows)), chunk("IEND", Buffer.alloc(0))]);
 }
 
-/** The same for the same seed; some three bytes for each pixel once packed. */
+/** The same bytes for the same seed; about three bytes for each pixel after compression. */
 export function noise(width, height, seed) {
   let state = seed >>> 0;
   const next = () => {

@@ -4,8 +4,9 @@ import { connect, createServer } from "node:net";
 
 /**
  * @typedef {"pass" | "down" | "silent" | "deaf"} Mode
- * pass: bytes go through. down: connections are reset, new ones too. silent: connections stay open and swallow what comes,
- * both ways, new ones too. deaf: the server hears the page, the page hears nothing.
+ * pass: bytes go through. down: all connections, and new ones, are reset. silent: all connections, and new
+ * ones, stay open and lose the bytes of both directions. deaf: the server receives the page's bytes, but the
+ * page receives nothing.
  */
 export class Proxy {
   /** @type {Mode} */
@@ -40,19 +41,22 @@ export class Proxy {
     for (const link of this.#links) link.reset();
   }
 
-  /** Lets no byte through any more, and says so to nobody. */
+  /** Lets no more bytes through, and tells neither end. */
   silence() {
     this.#mode = "silent";
     for (const link of this.#links) link.mute("both");
   }
 
-  /** Lets the page speak but not hear: what it sends arrives, and every answer is lost. */
+  /** Lets the page send but not receive: its data arrives, and every answer is lost. */
   deafen() {
     this.#mode = "deaf";
     for (const link of this.#links) link.mute("answers");
   }
 
-  /** New connections work. Those that swallowed bytes stay as they are: a gap in a TCP stream cannot be mended. */
+  /**
+   * New connections work. Connections that lost bytes stay broken, because a gap in a TCP stream cannot be
+   * repaired.
+   */
   heal() {
     this.#mode = "pass";
   }
@@ -111,7 +115,7 @@ class Link {
     from.on("end", () => {
       if (!this.#muted[direction]) to.end();
     });
-    // An end that fails takes the other with it, unless silence is what the other is to hear.
+    // If one end fails, the other is closed too, unless the other end must see only silence.
     from.on("error", () => {
       if (!this.#muted[direction]) to.resetAndDestroy();
     });

@@ -1,4 +1,4 @@
-// Starts a server, runs the tests against it, stops it, and ends with a line that counts.
+// Starts a server, runs the tests against it, stops it, and prints a last line with the counts.
 //
 //   node run.mjs --server COMMAND [--suite PART-OF-FILE-NAME] [--test PATTERN]
 import { spawn } from "node:child_process";
@@ -42,7 +42,8 @@ const counts = { passed: 0, failed: 0 };
 const here = fileURLToPath(new URL(".", import.meta.url));
 const files = readdirSync(here).filter((name) => name.endsWith(".test.mjs") && name.includes(option.suite)).map((name) => here + name);
 const tests = run({ files, concurrency: 1, testNamePatterns: option.test ? [option.test] : undefined });
-// A file counts as a test around its tests; it fails by itself only where it could not be run.
+// The test runner counts a file as a test around its tests. The file itself fails only if it could not be
+// run.
 const isFile = (data) => data.name.endsWith(".test.mjs");
 tests.on("test:pass", (data) => (counts.passed += isFile(data) ? 0 : 1));
 tests.on("test:fail", (data) => (counts.failed += isFile(data) && counts.failed > 0 ? 0 : 1));

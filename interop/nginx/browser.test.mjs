@@ -1,5 +1,5 @@
-// Chromium behind nginx with its defaults: the chat is joined and goes over to WebSocket, though the server
-// is told of another host than the page's; and a page of another origin gets at nothing.
+// Chromium behind nginx with its defaults. The page joins the chat and upgrades to WebSocket, although the
+// server gets another host than the page's. A page of another origin gets no access.
 
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
@@ -32,7 +32,7 @@ describe("Chromium behind nginx with its defaults", { timeout: TEST_LIMIT }, () 
     const page = await browser.newPage();
     const lines = [];
     page.on("console", (line) => lines.push(line.text()));
-    // Another port is another origin.
+    // A different port is a different origin.
     const elsewhere = createServer((_, response) => response.setHeader("content-type", "text/html").end("<!doctype html>"));
     await new Promise((resolve) => elsewhere.listen(0, "127.0.0.1", resolve));
     t.after(() => elsewhere.closeAllConnections() ?? elsewhere.close());

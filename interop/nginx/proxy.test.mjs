@@ -1,5 +1,5 @@
-// The official client behind nginx, with the Origin that a browser would send: pages of the host that nginx
-// is reached at are let in where nginx says which that is, and pages of another never.
+// The official client behind nginx, with the Origin that a browser would send. Pages of nginx's own host are
+// admitted if nginx passes that host on. Pages of another host are never admitted.
 
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";

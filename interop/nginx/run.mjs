@@ -1,5 +1,5 @@
-// Starts two stand-alone servers, one of which trusts proxies, and nginx before them; runs the tests here and
-// ends with a line that counts.
+// Starts two stand-alone servers, one of which trusts proxies, and nginx in front of them. Runs the tests
+// here, and prints a last line with the counts.
 import { spawn } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
@@ -37,7 +37,7 @@ const reachable = (path) =>
     socket.once("error", () => resolve(false));
   });
 
-/** A free port before a socket of nginx, which cannot choose one by itself. */
+/** A free port in front of a socket of nginx, because nginx cannot choose a free port itself. */
 async function front(name) {
   const path = `${folder}/${name}.sock`;
   await until(() => reachable(path), `nginx at ${name}.sock`, 30_000);
@@ -62,7 +62,7 @@ try {
   for (const name of ["host", "forwarded", "untrusted", "bare"]) hosts[name] = await front(name);
   process.env.NGINX_HOSTS = JSON.stringify(hosts);
   const tests = run({ files: [here("proxy.test.mjs"), here("browser.test.mjs")], timeout: 120_000 });
-  // What fails outside of every test is the file itself.
+  // A failure outside of every test belongs to the file itself.
   tests.on("test:pass", (event) => (counts.passed += event.details.type === "suite" || event.nesting === 0 ? 0 : 1));
   tests.on("test:fail", (event) => (counts.failed += event.details.type === "suite" ? 0 : 1));
   tests.compose(spec).pipe(process.stdout, { end: false });

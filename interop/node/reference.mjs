@@ -1,8 +1,8 @@
 // The conformance server written with the reference implementation (socket.io, engine.io and ws from npm).
 //
-// What it answers is "the reference implementation's answer": a suite that fails against it is wrong, unless
-// the test itself says where and why Switchboard is stricter. It takes the options of the conformance example
-// that concern these protocols; the others (`--workers`, `--mount`) are accepted and change nothing.
+// Its answers count as correct: a suite that fails against it is wrong, unless the test says where and why
+// Switchboard is stricter. It takes the conformance example's options for these protocols. The others
+// (`--workers`, `--mount`) are accepted and have no effect.
 
 import { createServer } from "node:http";
 import { parseArgs } from "node:util";

@@ -1,5 +1,5 @@
-// Runs the suites against the server that the environment names (see lib/server.mjs; interop/run sets it) and
-// ends with one line of counts.
+// Runs the suites against the server in the environment (see lib/server.mjs; interop/run sets it), and prints
+// a last line with the counts.
 //
 //   node run.mjs [--suite PART-OF-FILE-NAME] [--test PATTERN]
 
@@ -10,7 +10,7 @@ import { run } from "node:test";
 import { spec } from "node:test/reporters";
 
 const FILES_AT_ONCE = 3;
-/** Milliseconds for one file: every wait has a deadline of its own, this one is for what nobody thought of. */
+/** Milliseconds for one file. Every wait has its own deadline; this one is for unforeseen cases. */
 const FILE_LIMIT = 180_000;
 
 const { values: option } = parseArgs({

@@ -1,10 +1,10 @@
-// The official clients, each made anew for its test and closed after it.
+// The official clients. Each is made for one test and closed after it.
 
 import { Fetch, Socket as EngineSocket } from "engine.io-client";
 import { io } from "socket.io-client";
 import { once, Queue, within } from "./deadline.mjs";
 
-/** The ways an official client reaches a server. */
+/** The transports by which an official client reaches a server. */
 export const MODES = {
   "polling only": { transports: ["polling"] },
   "polling by fetch": { transports: [Fetch] },
@@ -12,7 +12,7 @@ export const MODES = {
   "polling that upgrades": { transports: ["polling", "websocket"] },
 };
 
-/** A socket.io-client of `target` (server or proxy) that does not reconnect unless told to. Not yet connected. */
+/** A socket.io-client of `target` (server or proxy), not yet connected. It reconnects only if told to. */
 export function newClient(t, target, { nsp = "/", ...options } = {}) {
   const client = io(target.http + nsp, { forceNew: true, reconnection: false, ...options });
   t.after(() => client.disconnect());
@@ -34,7 +34,7 @@ export function connection(client) {
   );
 }
 
-/** Every `event` from now on, as lists of arguments. */
+/** All later `event`s, as lists of arguments. */
 export function received(emitter, event) {
   const queue = new Queue();
   emitter.on(event, (...args) => queue.push(args));
@@ -47,7 +47,7 @@ export async function upgraded(client) {
   if (engine.transport.name !== "websocket") await once(engine, "upgrade");
 }
 
-/** An engine.io-client at the bare Engine.IO endpoint, open; its messages are in `socket.messages`. */
+/** An engine.io-client at the bare Engine.IO endpoint, open. Its messages are in `socket.messages`. */
 export async function connectedEngine(t, target, options = {}) {
   const socket = new EngineSocket(target.http, { path: "/engine.io/", ...options });
   t.after(() => socket.close());

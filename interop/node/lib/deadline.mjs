@@ -1,18 +1,21 @@
-// Waiting without sleeping: every wait is for an event or a condition, and has a deadline that names what was
-// missed.
+// Waits without sleeping: every wait is for an event or a condition, and has a deadline whose error names the
+// missing event.
 
 import { setTimeout as tick } from "node:timers/promises";
 
-/** Milliseconds a test waits for anything that should happen at once. Generous: the machine may be busy. */
+/**
+ * Milliseconds that a test waits for an event that should happen at once. Generous, because the machine may
+ * be busy.
+ */
 export const SOON = 15_000;
 
-/** Milliseconds for a test as a whole, for the waits in it that have no deadline of their own (an ack that never comes). */
+/** Milliseconds for a whole test, for waits without their own deadline (an ack that never comes). */
 export const TEST_LIMIT = 120_000;
 
-/** Milliseconds between two looks at a condition that announces itself by no event. */
+/** Milliseconds between two checks of a condition that has no event. */
 const LOOK_AGAIN = 15;
 
-/** The promise's value, or an error naming `what` once `ms` have passed. */
+/** The promise's value, or an error that names `what` after `ms` milliseconds. */
 export function within(promise, what, ms = SOON) {
   let timer;
   const late = new Promise((_, reject) => {
@@ -32,7 +35,7 @@ export async function until(condition, what, ms = SOON) {
   }
 }
 
-/** A promise with its resolver outside. */
+/** A promise and its resolver. */
 export function deferred() {
   let resolve, reject;
   const promise = new Promise((yes, no) => {
@@ -47,7 +50,7 @@ export function once(emitter, event, ms = SOON) {
   return within(new Promise((resolve) => emitter.once(event, (...args) => resolve(args))), `event "${event}"`, ms);
 }
 
-/** What arrived and was not yet asked for, in order. */
+/** The items that arrived and were not yet taken, in order. */
 export class Queue {
   #items = [];
   #waiting = [];
@@ -59,7 +62,7 @@ export class Queue {
     else this.#items.push(item);
   }
 
-  /** Nothing more will come: whoever waits, now or later, gets an error with this reason. */
+  /** Nothing more will come. Everyone who waits, now or later, gets an error with this reason. */
   end(reason) {
     this.#ended ??= reason;
     for (const waiter of this.#waiting.splice(0)) waiter.reject(new Error(this.#ended));

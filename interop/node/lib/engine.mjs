@@ -5,7 +5,7 @@ import { until } from "./deadline.mjs";
 import { request } from "./http.mjs";
 import { Peer } from "./websocket.mjs";
 
-/** Between the packets of a payload. */
+/** The separator between the packets of a payload. */
 export const SEPARATOR = "\x1e";
 
 export const ENDPOINTS = ["/engine.io/", "/socket.io/"];
@@ -44,7 +44,7 @@ export class PollingSession {
     return request(this.server, this.path, { method: "POST", body, ...options });
   }
 
-  /** One poll's packets; anything but 200 fails the test. */
+  /** The packets of one poll. Any status but 200 fails the test. */
   async packets(options) {
     const response = await this.poll(options);
     assert.equal(response.status, 200, `poll: ${response.text}`);
@@ -57,7 +57,10 @@ export class PollingSession {
     assert.deepEqual([response.status, response.text], [200, "ok"]);
   }
 
-  /** Polls until `count` message packets have come, answering pings; an error if they have not by `ms`. */
+  /**
+   * Polls until `count` message packets have come, and answers pings. Fails if they have not come within
+   * `ms`.
+   */
   async messages(count, ms = 60_000) {
     const messages = [];
     const end = performance.now() + ms;
@@ -71,14 +74,16 @@ export class PollingSession {
     return messages;
   }
 
-  /** Echoes one message: the session lives, on polling. */
+  /** Echoes one message, which shows that the session lives on polling. */
   async lives(word = "still here") {
     await this.send(`4${word}`);
     assert.deepEqual(await this.messages(1), [`4${word}`]);
   }
 
-  /** The session is closed, now or very soon: its sid becomes unknown. Until then a poll is served, or, where the session
-   *  is on a WebSocket, a bad request. */
+  /**
+   * Waits until the session is closed, which must be soon: its sid is then unknown. Until then a poll is
+   * served, or is a bad request if the session is on a WebSocket.
+   */
   async gone(what = "session") {
     const answer = await until(async () => {
       const response = await this.post("6");
@@ -92,7 +97,7 @@ export class PollingSession {
     return `${this.server.ws}${this.endpoint}${query("websocket", this.sid)}`;
   }
 
-  /** Opens the WebSocket of an upgrade and sends the probe's answer through it. */
+  /** Opens the WebSocket of an upgrade, and takes it up to the answer of the probe. */
   async probe() {
     const peer = await Peer.open(this.websocketUrl);
     peer.send("2probe");
@@ -100,7 +105,7 @@ export class PollingSession {
     return peer;
   }
 
-  /** The whole upgrade, as the client does it: probe, the pending poll's release, "5". */
+  /** The whole upgrade, as the client does it: probe, release of the pending poll, "5". */
   async upgrade() {
     const poll = this.packets();
     const peer = await this.probe();
@@ -110,7 +115,7 @@ export class PollingSession {
   }
 }
 
-/** A session opened over WebSocket: the peer, with its handshake read. */
+/** A session opened over WebSocket: the peer, after its handshake was read. */
 export async function openWebSocket(server, { endpoint = "/engine.io/", ...options } = {}) {
   const peer = await Peer.open(`${server.ws}${endpoint}${query("websocket")}`, options);
   const open = await peer.next("open packet");

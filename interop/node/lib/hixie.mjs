@@ -1,6 +1,6 @@
-// A client of the WebSocket drafts hixie-75 and hixie-76, as browsers of 2009 to 2011 and Flash were: it
-// shakes hands, checks every part of the answer, and speaks in frames `00 <UTF-8> FF`, the close being `FF
-// 00`. And a Flash player, asking for its socket policy.
+// A client of the WebSocket drafts hixie-75 and hixie-76, like browsers of 2009 to 2011 and Flash. It does
+// the handshake, checks every part of the response, and uses frames `00 <UTF-8> FF` and the close `FF 00`.
+// Also a Flash player that asks for its socket policy.
 
 import assert from "node:assert/strict";
 import { createHash, randomBytes, randomInt } from "node:crypto";
@@ -10,7 +10,7 @@ import { Queue, within } from "./deadline.mjs";
 const ORIGIN = "http://old.example";
 const CLOSE = "FF 00";
 
-/** A key of hixie-76: a number times the count of its spaces, with other characters strewn in. */
+/** A key of hixie-76: a number multiplied by its count of spaces, with other characters inserted. */
 export function newKey() {
   const spaces = randomInt(1, 13);
   const number = randomInt(0, Math.floor(0xffff_ffff / spaces) + 1);
@@ -22,8 +22,8 @@ export function newKey() {
   // Neither a digit nor a space.
   const others = [...Array(0x7e - 0x21 + 1).keys()].map((code) => String.fromCharCode(code + 0x21)).filter((other) => !/\d/.test(other));
   for (let count = randomInt(1, 13); count > 0; count -= 1) insert(others[randomInt(others.length)], 0, key.length);
-  // A space at either end would be taken for one around the header's value; strewn-in characters leave room
-  // where there is one digit.
+  // A space at either end would count as white space around the header's value. The inserted characters leave
+  // room if there is only one digit.
   if (key.length === 1) key += "x";
   for (let count = spaces; count > 0; count -= 1) insert(" ", 1, key.length - 1);
   return { key, number };
@@ -36,7 +36,7 @@ function challenge(numbers, body) {
   return createHash("md5").update(whole).digest();
 }
 
-/** Bytes as they come. */
+/** Bytes in the order in which they come. */
 class Bytes {
   #held = Buffer.alloc(0);
   #news = new Queue();
@@ -47,7 +47,7 @@ class Bytes {
     socket.on("error", () => {});
   }
 
-  /** Those up to and with the first for which `measure`, given what is there, says how many they are. */
+  /** The bytes up to the length that `measure` returns. `measure` gets the bytes so far. */
   async take(measure, what) {
     let length;
     while ((length = measure(this.#held)) === undefined) {
@@ -85,7 +85,10 @@ export class Hixie {
     this.bytes = bytes;
   }
 
-  /** `late` keeps the eight bytes behind a head of hixie-76 back until the server's head is there, as some proxies do. */
+  /**
+   * `late` holds back the eight bytes after a head of hixie-76 until the server's head has come, as some
+   * proxies do.
+   */
   static async open(server, path, { version = 76, late = false, protocol, origin = ORIGIN } = {}) {
     const peer = new Hixie(await dial(server));
     const [first, second] = [newKey(), newKey()];
@@ -146,7 +149,10 @@ export class Hixie {
   }
 }
 
-/** What a Flash player is answered that asks for its policy in these pieces: all bytes until the server ends the connection. */
+/**
+ * The response to a Flash player that asks for its policy in these pieces: all bytes until the server ends
+ * the connection.
+ */
 export async function flashPolicy(server, pieces = ["<policy-file-request/>\0"]) {
   const { socket } = await dial(server);
   const parts = [];

@@ -1,12 +1,13 @@
-// HTTP as the tests need it: one request on a connection of its own (so that with several workers any of them
-// may get it), and raw sockets for what no HTTP client would send.
+// HTTP for the tests: single requests, each on its own connection (so that any worker may get it), and raw
+// sockets for bytes that no HTTP client would send.
 
 import http from "node:http";
 import net from "node:net";
 import { deferred, within } from "./deadline.mjs";
 
 /**
- * Sends a request and reads the whole answer. A connection that breaks before an answer is status 0 with its error.
+ * Sends a request and reads the whole response. If the connection breaks before, the result has status 0 and
+ * the error.
  * `body` may be a string, a Buffer or an iterable of them (then sent chunked).
  */
 export function request(server, path, { method = "GET", headers = {}, body, agent = false, signal } = {}) {
@@ -46,7 +47,7 @@ async function stream(outgoing, chunks) {
   outgoing.end();
 }
 
-/** A TCP connection under the test's own hand. */
+/** A TCP connection that the test controls byte by byte. */
 export class RawSocket {
   received = Buffer.alloc(0);
   #watchers = [];
@@ -81,7 +82,7 @@ export class RawSocket {
     return this;
   }
 
-  /** Writes and waits until the system has taken every byte. */
+  /** Writes, and waits until the system has taken every byte. */
   flush(data) {
     return within(new Promise((resolve) => this.socket.write(data, resolve)), "write");
   }
@@ -98,7 +99,9 @@ export class RawSocket {
     return this.received.toString("latin1");
   }
 
-  /** Waits until what has come so far satisfies `test(text)`; an end of the connection before that is an error. */
+  /**
+   * Waits until the received text satisfies `test(text)`. If the connection ends before that, it is an error.
+   */
   seen(test, what) {
     const { promise, resolve, reject } = deferred();
     const look = () => {

@@ -1,5 +1,5 @@
-// One connection of HTTP/2 by prior knowledge (Node's own client), with requests and WebSockets on it (npm
-// ws, by extended CONNECT).
+// One HTTP/2 connection by prior knowledge (Node's own client), with requests and WebSockets on it (npm ws,
+// by extended CONNECT).
 
 import http2 from "node:http2";
 import WebSocket from "ws";
@@ -8,7 +8,7 @@ import { deferred, once, Queue, SOON, within } from "./deadline.mjs";
 const { HTTP2_HEADER_METHOD, HTTP2_HEADER_PATH, HTTP2_HEADER_PROTOCOL, HTTP2_HEADER_STATUS } = http2.constants;
 
 export class Connection {
-  /** A connection to `server`, closed after the test; its settings have come. */
+  /** A connection to `server`, closed after the test. Its settings have come. */
   static async open(t, server) {
     const connection = new Connection();
     connection.session = http2.connect(server.http);
@@ -29,7 +29,7 @@ export class Connection {
     return { status: head[HTTP2_HEADER_STATUS], headers: head, bytes, text: bytes.toString() };
   }
 
-  /** Asks for a WebSocket: the stream and the head of its answer. */
+  /** Requests a WebSocket: returns the stream and the head of the response. */
   async connect(path, headers = {}) {
     const stream = this.session.request({
       [HTTP2_HEADER_METHOD]: "CONNECT",
@@ -50,7 +50,7 @@ export class Connection {
   }
 }
 
-/** The `ws` of npm on a stream that was opened for it. */
+/** The `ws` of npm on a new stream. */
 class Peer {
   #messages = new Queue();
 
@@ -58,7 +58,7 @@ class Peer {
     const closed = deferred();
     this.stream = stream;
     this.ws = new WebSocket(null, undefined, { autoPong: true, closeTimeout: SOON });
-    // Made without an address it takes itself for a server's.
+    // Without an address `ws` acts as a server.
     this.ws._isServer = false;
     this.ws.on("error", (error) => (this.error = error));
     this.ws.on("message", (data, isBinary) => this.#messages.push(isBinary ? data : data.toString()));

@@ -1,16 +1,16 @@
-// A TCP proxy in front of the server that breaks connections as networks do: by a reset, by silence, by
-// holding back.
+// A TCP proxy in front of the server that breaks connections as networks do: by a reset, by silence, or by
+// delay.
 
 import net from "node:net";
 import { within } from "./deadline.mjs";
 
 const isUpgrade = (head) => /^GET .*upgrade: websocket/is.test(head.toString("latin1"));
 
-/** How long a client may take to notice a broken connection before it is broken again, and how often. */
+/** How long a client may take to notice a broken connection before it is broken again, and how many times. */
 const NOTICE = 300;
 const ATTEMPTS = 80;
 
-/** What to do with a connection that asks to become a WebSocket. */
+/** The action for a connection that asks to become a WebSocket. */
 export const UPGRADES = { pass: "pass", hold: "hold", reset: "reset" };
 
 export class Proxy {
@@ -20,10 +20,10 @@ export class Proxy {
   #upgrades = UPGRADES.pass;
   /** New connections are reset at once. */
   refusing = false;
-  /** Connections that asked for a WebSocket, so far. */
+  /** The number of connections that asked for a WebSocket. */
   upgradesSeen = 0;
 
-  /** A proxy on a port of its own, closed after the test. */
+  /** A proxy on its own port, closed after the test. */
   static async open(t, server, { upgrades = UPGRADES.pass } = {}) {
     const proxy = new Proxy();
     proxy.#upgrades = upgrades;
@@ -85,8 +85,10 @@ export class Proxy {
     }
   }
 
-  /** Breaks connections (by `reset` or `silence`) until each of these clients of socket.io has noticed: once is not
-   *  enough, for one over polling may have no connection open just then. */
+  /**
+   * Breaks connections (by `reset` or `silence`) until each of these socket.io clients has noticed. Once is not
+   * enough, because a client on polling may have no open connection at that moment.
+   */
   async cutOff(how, ...clients) {
     let noticed = false;
     const all = Promise.all(clients.map((client) => new Promise((resolve) => client.once("disconnect", resolve))));
@@ -98,12 +100,15 @@ export class Proxy {
     }
   }
 
-  /** From now on no byte of the present connections gets through, and neither end hears of the other's leaving. */
+  /**
+   * From now on no byte of the present connections gets through, and neither end is told of the other's
+   * close.
+   */
   silence() {
     for (const pair of this.#pairs) pair.silent = true;
   }
 
-  /** Lets the WebSocket connections through that were held back. */
+  /** Lets the held-back WebSocket connections through. */
   releaseUpgrades() {
     this.#upgrades = UPGRADES.pass;
     for (const join of this.#held.splice(0)) join();

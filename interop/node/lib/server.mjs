@@ -1,5 +1,4 @@
-// Starts the server under test, one for each set of options in a test file, and ends it after the file's
-// tests.
+// Starts the tested server, once for each set of options in a test file, and stops it after the file's tests.
 //
 //   SWITCHBOARD_SERVER   the command, split at white space (`path/to/conformance`)
 //   INTEROP_ARGS         arguments of this run of the matrix (`--workers 4`, `--mount axum`)
@@ -13,19 +12,27 @@ import { within } from "./deadline.mjs";
 
 export const isReference = process.env.INTEROP_REFERENCE === "1";
 
-/** Option for a test that the reference implementation does not pass, with what it does instead. */
+/**
+ * An option for a test that the reference implementation does not pass. It says what the reference does
+ * instead.
+ */
 export const referenceDeviates = (what) => ({ skip: isReference ? `the reference ${what}` : false });
 
-/** Heartbeats that never come within a test: for everything that is not about heartbeats. */
+/** Heartbeats that never happen within a test: for all tests that are not about heartbeats. */
 export const CALM = { "ping-interval": 25_000, "ping-timeout": 20_000 };
 
-/** Heartbeats as the protocols' public suites have them: to see who does not answer closed. */
+/**
+ * Heartbeats as in the protocols' public suites: for tests in which a client that does not answer is closed.
+ */
 export const BRISK = { "ping-interval": 300, "ping-timeout": 200 };
 
-/** Quick heartbeats, with all the time in the world to answer: to see who answers stay, on however busy a machine. */
+/**
+ * Quick heartbeats with a very long time-out: for tests in which a client that answers stays, even on a busy
+ * machine.
+ */
 export const PATIENT = { "ping-interval": 300, "ping-timeout": 15_000 };
 
-/** Quick enough to wait for a time-out, slow enough for a client that comes back to be served. */
+/** Quick enough to wait for a time-out, and slow enough to serve a client that comes back. */
 export const STEADY = { "ping-interval": 500, "ping-timeout": 2_000 };
 
 const LINGER = 1_000;
@@ -34,7 +41,7 @@ const STDERR_KEPT = 8_000;
 const words = (text) => (text ?? "").split(/\s+/).filter(Boolean);
 const running = new Map();
 
-/** The server with these options (names of its flags without dashes), started if it is not there yet. */
+/** The server with these options (names of its flags without dashes). Started if it does not run yet. */
 export function serverWith(options = CALM) {
   const key = JSON.stringify(options);
   if (!running.has(key)) running.set(key, start(options));
@@ -58,8 +65,8 @@ class Server {
     const [program, ...args] = words(process.env.SWITCHBOARD_SERVER);
     if (!program) throw new Error("SWITCHBOARD_SERVER names no command; start the suites by interop/run");
     this.host = "127.0.0.1";
-    // The system chooses the port, and the server says which: whoever looks for a free one first may find it
-    // taken by another.
+    // The system chooses the port, and the server prints it. If the test looked for a free port first,
+    // another process could take it.
     const own = ["--addr", `${this.host}:0`, ...words(process.env.INTEROP_ARGS), ...flags];
     this.process = spawn(program, [...args, ...own], { stdio: ["ignore", "pipe", "pipe"] });
     this.process.stderr.setEncoding("utf8").on("data", (text) => {
@@ -87,7 +94,7 @@ class Server {
     return this.process.exitCode === null && this.process.signalCode === null;
   }
 
-  /** Resident memory in bytes: now, or the most it ever was. */
+  /** Resident memory in bytes: the present value, or the peak. */
   memory(field = "VmRSS") {
     const status = readFileSync(`/proc/${this.process.pid}/status`, "utf8");
     return Number(status.match(new RegExp(`${field}:\\s+(\\d+)`))[1]) * 1024;
@@ -101,8 +108,8 @@ class Server {
 
 async function stopAll() {
   for (const server of await Promise.allSettled(running.values())) server.value?.stop();
-  // What a client still holds open (a request that time forgot, a pool of kept connections) is not waited
-  // for.
+  // The stop does not wait for connections that a client still holds open (a forgotten request, a pool of
+  // kept connections).
   setTimeout(() => process.exit(), LINGER).unref();
 }
 

@@ -1,5 +1,5 @@
-// Socket.IO v5 packets by hand, over a WebSocket or over polling, behind one face: `send` takes the text of a
-// packet or an attachment, `next` gives them; Engine.IO's own packets are seen to.
+// Socket.IO v5 packets by hand, over a WebSocket or over polling, with one interface: `send` takes the text
+// of a packet or an attachment, and `next` returns them. Engine.IO's own packets are handled inside.
 
 import assert from "node:assert/strict";
 import { deferred, Queue, within } from "./deadline.mjs";
@@ -33,7 +33,7 @@ class Packets {
     return JSON.parse(packet.slice(prefix.length));
   }
 
-  /** The next packet with its attachments put in place. */
+  /** The next packet, with its attachments in place. */
   async assembled(what = "binary packet") {
     const text = await this.next(what);
     const [, type, count, rest] = text.match(/^(\d)(\d+)-(.*)$/s) ?? assert.fail(`${what}: not binary: ${text}`);
@@ -55,13 +55,16 @@ class Packets {
     return { sid, auth: data };
   }
 
-  /** DISCONNECT from `/`; that it was handled is known by the answer to a CONNECT of `/custom` behind it. */
+  /** DISCONNECT from `/`. The answer to a later CONNECT of `/custom` shows that it was handled. */
   async leave() {
     this.send("1");
     await this.connect("/custom");
   }
 
-  /** Asks for an echo: the connection and its `/` socket are well, and nothing else came before. */
+  /**
+   * Asks for an echo. This shows that the connection and its `/` socket work, and that no other packet came
+   * before.
+   */
   async lives(word = "still here") {
     this.send(`2["message","${word}"]`);
     assert.deepEqual(await this.event("echo"), ["message-back", word]);
@@ -153,7 +156,7 @@ class OverPolling extends Packets {
 
 export const TRANSPORTS = { websocket: OverWebSocket, polling: OverPolling };
 
-/** An Engine.IO connection to the Socket.IO endpoint, no namespace joined; closed after the test. */
+/** An Engine.IO connection to the Socket.IO endpoint that has joined no namespace. Closed after the test. */
 export async function openPackets(t, server, transport = "websocket") {
   const packets = await TRANSPORTS[transport].open(server);
   t.after(() => packets.close());
@@ -167,7 +170,7 @@ export async function connected(t, server, transport = "websocket") {
   return packets;
 }
 
-/** A client in good health is served: what every test of bad input ends with. */
+/** Serves a healthy client. Every test of bad input ends with this. */
 export async function healthy(server) {
   assert.ok(server.alive, "the server has exited");
   for (const transport of Object.values(TRANSPORTS)) {

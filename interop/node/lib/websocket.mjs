@@ -1,4 +1,4 @@
-// A WebSocket client (npm ws) whose messages and end can be awaited.
+// A WebSocket client (npm ws) with messages and an end that can be awaited.
 
 import WebSocket from "ws";
 import { deferred, Queue, within } from "./deadline.mjs";
@@ -40,7 +40,7 @@ export class Peer {
     return this.#messages.take(count, what);
   }
 
-  /** Messages that have come and that no one has asked for. */
+  /** Messages that have come and were not taken. */
   get pending() {
     return this.#messages.length;
   }
@@ -63,7 +63,7 @@ export class Peer {
   }
 }
 
-/** What becomes of a WebSocket that must not serve: refused (`status`) or closed after it was opened (`code`). */
+/** The end of a WebSocket that must not work: refused (`status`), or closed after it was opened (`code`). */
 export function refused(url, options) {
   return new Peer(url, options).end(`refusal of ${url}`);
 }

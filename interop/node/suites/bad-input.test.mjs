@@ -1,5 +1,5 @@
-// Bad input as a black box: what has gone wrong elsewhere in Engine.IO and Socket.IO servers, each with its
-// defined answer, and a healthy client served after it.
+// Bad input, tested from outside: inputs that broke other Engine.IO and Socket.IO servers, each with its
+// defined answer. Each test then serves a healthy client.
 
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
@@ -28,7 +28,7 @@ describe("too much", together, () => {
     const session = await PollingSession.open(server);
     const before = server.memory();
     const response = await session.post(mebibytes(100), { headers: { "Content-Length": 100 * MIB } });
-    // Whoever goes on sending may find the connection reset before it reads the answer.
+    // A client that continues to send may get a reset before it reads the response.
     assert.ok([413, 0].includes(response.status), `status ${response.status}`);
     assert.equal(response.text, "");
     assert.ok(server.memory("VmHWM") - before < 64 * MIB, "memory grew by the body");
@@ -134,8 +134,8 @@ describe("gone in the middle", together, () => {
 
   it("a poller that vanishes takes its session along", async () => {
     const session = await PollingSession.open(server);
-    // A reset throws away what the server has not read yet: the request may never have been, and another
-    // poller tries.
+    // A reset discards the data that the server has not read yet. The request may never have arrived, so
+    // another poller tries.
     await until(async () => {
       const poll = await RawSocket.connect(server);
       await poll.flush(`GET ${session.path} HTTP/1.1\r\nHost: localhost\r\n\r\n`);
@@ -186,7 +186,7 @@ describe("slow on purpose", together, () => {
     for (const raw of raws) raw.destroy();
   });
 
-  // Engine.IO gives an upgrade ten seconds, which is not an option of the conformance server: the two tests
+  // Engine.IO gives an upgrade ten seconds, and the conformance server has no option for it. So the two tests
   // run at once.
   for (const [what, begin] of [
     ["that never sends its probe", (session) => Peer.open(session.websocketUrl)],
@@ -224,7 +224,8 @@ describe("no HTTP at all", together, () => {
     it(`${what}: refused or dropped`, async () => {
       const raw = await RawSocket.connect(server);
       raw.write(bytes);
-      // What is not refused at once waits for more, as a slow request does: then the test goes first.
+      // A request that is not refused at once waits for more bytes, like a slow request. Then the test closes
+      // first.
       await raw.seen((text) => text.length > 0, "answer").catch(() => {});
       assert.doesNotMatch(raw.text, /^HTTP\/1\.[01] [23]/);
       raw.destroy();
@@ -270,8 +271,8 @@ describe("requests within requests", together, () => {
       `POST ${session.path} HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n` +
         "0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n",
     );
-    // Either the request is refused, or its chunks are read and their empty payload is; never the length
-    // believed.
+    // Either the request is refused, or its chunks are read as an empty payload. The server never trusts the
+    // length.
     await raw.seen((text) => text.length > 0, "answer").catch(() => {});
     assert.doesNotMatch(raw.text, /^HTTP\/1\.1 [23]/);
     raw.destroy();

@@ -1,4 +1,4 @@
-// engine.io-client 6.6 at the bare Engine.IO endpoint, in every way it reaches a server.
+// engine.io-client 6.6 at the bare Engine.IO endpoint, over every transport.
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";

@@ -1,5 +1,5 @@
-// Order across an upgrade from polling to WebSocket: nothing lost, nothing twice, nothing out of turn, either
-// way.
+// Order across an upgrade from polling to WebSocket, in both directions: no message is lost, repeated, or out
+// of order.
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
@@ -14,7 +14,7 @@ const together = { concurrency: 4, timeout: TEST_LIMIT };
 
 const COUNT = 1000;
 const numbers = Array.from({ length: COUNT }, (_, i) => i);
-/** When, in a run of messages, the held-back WebSocket is let through. */
+/** The point in a run of messages at which the held-back WebSocket is let through. */
 const MIDDLE = 300;
 const IN_FLIGHT = 10;
 
@@ -100,7 +100,7 @@ describe("1000 messages across an upgrade", together, () => {
     const chunk = 50;
     const poll = async () => got.push(...(await session.packets()).filter((packet) => packet !== "6"));
     for (let i = 0; i < half; i += chunk) {
-      // Sent while a poll may wait: its answer and the POST's cross each other.
+      // Sent while a poll may be waiting, so its response and the POST's response may cross.
       await Promise.all([poll(), session.send(...numbers.slice(i, i + chunk).map((n) => `4${n}`))]);
     }
     const peer = await session.probe();

@@ -1,5 +1,4 @@
-// socket.io-client behind a TCP proxy of the test's own that resets, falls silent, or lets no WebSocket
-// through.
+// socket.io-client behind the test's TCP proxy, which resets, falls silent, or lets no WebSocket through.
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
@@ -19,13 +18,16 @@ const settle = async (client, mode) => {
   if (mode === "polling that upgrades") await upgraded(client);
 };
 
-/** What the server says to this, asked again where the connection broke before it did: an ack that was lost never comes. */
+/**
+ * The server's answer. If the connection breaks before it, the request is sent again, because a lost ack
+ * never comes.
+ */
 const asked = async (client, value = "well") => {
   const ask = () => client.timeout(3000).emitWithAck("message-with-ack", value).catch(() => undefined);
   return until(ask, "acknowledgement");
 };
 
-/** Connected again, be it after failed attempts. */
+/** Connected again, perhaps after failed attempts. */
 const back = (client) => until(() => client.connected, "reconnection");
 
 for (const [mode, transport] of Object.entries(MODES)) {
@@ -49,7 +51,7 @@ for (const [mode, transport] of Object.entries(MODES)) {
     it("by silence: both ends notice by the heartbeat, and the client comes back", async (t) => {
       const proxy = await Proxy.open(t, steady);
       const client = await connectedClient(t, proxy, { ...transport, ...reconnecting });
-      // Fetch may make an attempt on a kept connection that is silent: then it is given up and made anew.
+      // Fetch may use a silent kept connection for an attempt. The client then gives up and makes a new one.
       client.io.timeout(2000);
       await settle(client, mode);
       const reasons = received(client, "disconnect");
@@ -104,7 +106,8 @@ for (const [mode, transport] of Object.entries(MODES)) {
 
 describe("50 clients cut off at once", { timeout: TEST_LIMIT }, () => {
   it("all come back and all are served", async (t) => {
-    // Not on the calm server: a client whose upgrade is cut in its last step waits for its heartbeat to fail.
+    // Not on the calm server: if an upgrade is cut in its last step, the client waits until its heartbeat
+    // fails.
     const slower = await serverWith({ "ping-interval": 2_000, "ping-timeout": 8_000 });
     const proxy = await Proxy.open(t, slower);
     const modes = Object.entries(MODES);

@@ -1,4 +1,4 @@
-// socket.io-client 4.8 in every way it reaches a server: events, acks, binary, rooms, namespaces, refusals.
+// socket.io-client 4.8 over every transport: events, acks, binary, rooms, namespaces, refusals.
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
@@ -73,7 +73,7 @@ for (const [mode, transport] of Object.entries(MODES)) {
 
     it("delivers a volatile event while it is connected", async (t) => {
       const client = await connectedClient(t, server, transport);
-      // Over polling the client drops a volatile event while a POST is under way: then again.
+      // Over polling the client drops a volatile event while a POST is under way. Then it is sent again.
       const answer = await until(async () => {
         assert.ok(client.connected, "the client lost its connection");
         return client.timeout(1000).volatile.emitWithAck("message-with-ack", "v").catch(() => null);

@@ -1,6 +1,6 @@
-// What is compressed and what is not: answers to polls in the coding that a client takes, as browsers and
-// curl do (`httpCompression`), and packets that are flagged to go as they are (`compress(false)`), over
-// either transport.
+// Compressed and uncompressed messages: answers to polls in a coding that the client accepts, as for browsers
+// and curl (`httpCompression`), and packets that are marked as uncompressed (`compress(false)`), over both
+// transports.
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
@@ -15,7 +15,7 @@ const together = { concurrency: 8, timeout: TEST_LIMIT };
 
 const DECODE = { gzip: gunzipSync, deflate: inflateSync, undefined: (bytes) => bytes };
 
-/** The coding of an answer, and the text in it. */
+/** The coding of a response, and its decoded text. */
 function decoded(response) {
   assert.equal(response.status, 200, response.text);
   const coding = response.headers["content-encoding"];
@@ -93,7 +93,7 @@ describe("the answer to a poll", together, () => {
   }
 });
 
-/** Reads what a namespace says to those who join. */
+/** Reads the messages that a namespace sends to a socket that joins. */
 async function settled(session) {
   await session.send('421["message-with-ack"]');
   let packets = [];
@@ -128,7 +128,7 @@ describe("over WebSocket", together, () => {
   }
 });
 
-/** The length of the frame that begins there, with its head. */
+/** The length of the frame at this offset, including its head. */
 function length(text, at) {
   const short = text.charCodeAt(at + 1);
   return short < 126 ? 2 + short : 4 + text.charCodeAt(at + 2) * 256 + text.charCodeAt(at + 3);

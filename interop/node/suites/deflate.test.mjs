@@ -1,6 +1,6 @@
-// permessage-deflate (RFC 7692) with `ws` and the official clients: context taken over or not by either end,
-// windows of every size, one room of clients that have agreed on different things, and a bomb. (What goes
-// over the wire is Autobahn's affair.)
+// permessage-deflate (RFC 7692) with `ws` and the official clients: with and without context takeover at
+// either end, all window sizes, one room of clients with different options, and a decompression bomb.
+// (Autobahn checks the bytes on the wire.)
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
@@ -11,7 +11,7 @@ import { RawSocket, upgradeHead } from "../lib/http.mjs";
 import { CALM, isReference, referenceDeviates, serverWith } from "../lib/server.mjs";
 import { Peer } from "../lib/websocket.mjs";
 
-// The reference compresses from 1 KiB on, with context; so do these.
+// The reference compresses messages from 1 KiB on, with context. These servers do the same.
 const frugal = await serverWith({ ...CALM, deflate: true });
 const takeover = isReference ? frugal : await serverWith({ ...CALM, deflate: true, "deflate-takeover": true, "deflate-threshold": 0 });
 const small = isReference ? frugal : await serverWith({ ...CALM, deflate: true, "deflate-takeover": true, "deflate-threshold": 0, "deflate-window-bits": 9 });
@@ -20,10 +20,10 @@ const together = { concurrency: 8, timeout: TEST_LIMIT };
 
 const SERVERS = { "a server without context": frugal, "a server with context": takeover, "a server with small windows": small };
 
-/** Texts that say much the same, of some length each. */
+/** Similar texts of different lengths. */
 const texts = (length) => Array.from({ length: 5 }, (_, i) => `{"number":${i},"name":"someone who says much"},`.repeat(length / 40));
 
-/** What `ws` may offer, and what it must have been answered then. */
+/** The offers of `ws`, and the required responses. */
 const OFFERS = {
   "as ws has it": {},
   "no context of the server's": { serverNoContextTakeover: true },
@@ -35,7 +35,7 @@ const OFFERS = {
   "all of it": { serverNoContextTakeover: true, clientNoContextTakeover: true, serverMaxWindowBits: 10, clientMaxWindowBits: 11 },
 };
 
-/** A client that offers this; what it was answered is in `agreed`. */
+/** A client with this offer. The server's response is in `agreed`. */
 async function offering(url, perMessageDeflate) {
   const peer = new Peer(url, { perMessageDeflate });
   peer.ws.on("upgrade", (response) => {
@@ -112,7 +112,7 @@ for (const [what, server] of Object.entries(SERVERS)) {
           assert.ok(echoed === text && Buffer.from(binary).equals(Buffer.from(text)));
           assert.deepEqual(await within(clients[0].emitWithAck("message-with-ack", text), "ack"), text);
         }
-        // The room is the whole server's: each test has an event of its own.
+        // The room belongs to the whole server, so each test has its own event.
         const event = `deflate ${transports.length} ${Math.random()}`;
         const events = clients.map((client) => received(client, event));
         for (const client of clients) {

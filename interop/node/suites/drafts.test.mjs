@@ -1,5 +1,5 @@
 // Browsers older than RFC 6455: `ws` 0.4 from npm as a client of hybi-08, hixie-75 and hixie-76 by hand (no
-// client of theirs is left that runs), and a Flash player's policy. Each against a raw WebSocket, Engine.IO
+// working client of these is left), and a Flash player's policy. Each runs against raw WebSocket, Engine.IO
 // and Socket.IO.
 
 import assert from "node:assert/strict";
@@ -9,7 +9,7 @@ import { Queue, TEST_LIMIT, within } from "../lib/deadline.mjs";
 import { flashPolicy, Hixie } from "../lib/hixie.mjs";
 import { CALM, isReference, serverWith } from "../lib/server.mjs";
 
-// `ws` 0.4 makes its buffers as one did then.
+// `ws` 0.4 uses the old constructor of Buffer, and Node warns about it.
 process.removeAllListeners("warning");
 
 const mounted = /--mount/.test(process.env.INTEROP_ARGS ?? "");
@@ -18,7 +18,7 @@ const FLASH_MOUNTED = "the server that it is mounted in accepts";
 
 const VERSION_8 = 8;
 
-/** A client of hybi-08, open, with what `Hixie` has. */
+/** A client of hybi-08, open, with the methods of `Hixie`. */
 async function draft8(server, path) {
   const socket = new WebSocketDraft8(server.ws + path, { protocolVersion: VERSION_8, origin: "http://old.example" });
   const messages = new Queue();
@@ -37,7 +37,7 @@ async function draft8(server, path) {
 
 const CLIENTS = {
   "hybi-08, by ws 0.4": { open: draft8 },
-  // It compares the names of headers byte for byte: mounted, hyper has to be told to write them so.
+  // It compares header names byte for byte. If the server is mounted, hyper must be set to write them so.
   "hixie-75": { open: (server, path) => Hixie.open(server, path, { version: 75 }), options: mounted ? { mount: "hyper" } : {} },
   "hixie-76": { open: (server, path) => Hixie.open(server, path) },
   "hixie-76 behind a proxy that holds the body back": {

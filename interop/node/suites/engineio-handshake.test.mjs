@@ -22,7 +22,7 @@ const MESSAGES = {
 
 const UNKNOWN_SID = "AAAAAAAAAAAAAAAAAAAA";
 
-// Code 4 (Forbidden) needs a server that refuses a request; the conformance server lets everyone in.
+// Code 4 (Forbidden) needs a server that refuses a request. The conformance server admits every client.
 const REFUSALS = [
   ["no transport", "GET", "EIO=4", 0],
   ["an unknown transport", "GET", "EIO=4&transport=abc", 0],
@@ -119,7 +119,7 @@ for (const endpoint of ENDPOINTS) {
     ];
     for (const [what, query] of refusedSockets) {
       it(`opens no WebSocket with ${what}`, async () => {
-        // The reference finds some of these only after it has switched protocols, and then closes.
+        // The reference finds some of these only after it has switched protocols, and closes then.
         const { status, code } = await refused(`${server.ws}${endpoint}?${query}`);
         assert.ok(status === 400 || (status === undefined && code !== 1000), `status ${status}, code ${code}`);
       });

@@ -1,4 +1,5 @@
-// Engine.IO v4: the server pings, the client answers; whoever does not answer is closed, whoever does stays.
+// Engine.IO v4: the server pings, and the client answers. A client that does not answer is closed; one that
+// answers stays.
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
@@ -11,9 +12,9 @@ const patient = await serverWith(PATIENT);
 
 const INTERVAL = BRISK["ping-interval"];
 const TIMEOUT = BRISK["ping-timeout"];
-/** A shared timer wheel may be this much early: a fifth. */
+/** A shared timer wheel may fire earlier by a fifth. */
 const EARLIEST = 0.8;
-/** Late is a matter of the machine's load; this is out of all proportion. */
+/** The load of the machine decides how late a timer is. This limit is far beyond it. */
 const LATEST = 20;
 
 function isOnTime(what, started, expected) {
@@ -54,7 +55,7 @@ for (const endpoint of ENDPOINTS) {
       const started = performance.now();
       const session = await PollingSession.open(brisk, { endpoint });
       assert.deepEqual(await session.packets(), ["2"]);
-      // The poll that was waiting is told; one that was not finds the sid unknown.
+      // A waiting poll gets the close. A poll that comes later gets "unknown sid".
       const last = await session.poll();
       isOnTime("close", started, INTERVAL + TIMEOUT);
       if (last.status === 200) assert.equal(last.text, "1");
@@ -91,7 +92,7 @@ for (const endpoint of ENDPOINTS) {
       const session = await PollingSession.open(brisk, { endpoint });
       const peer = await session.probe();
       peer.send("5");
-      // One answer on the WebSocket: the reference forgets a ping it sent before the upgrade.
+      // One answer on the WebSocket: the reference forgets a ping that it sent before the upgrade.
       assert.equal(await peer.next("ping"), "2");
       peer.send("3");
       await peer.end();
@@ -111,7 +112,7 @@ describe("a pong that nobody asked for", { timeout: TEST_LIMIT }, () => {
 
   it("is no way to live without answering", async () => {
     const session = await PollingSession.open(brisk);
-    // Messages are not heartbeats: only a pong is.
+    // Messages are not heartbeats. Only a pong is.
     await session.send("4chatter");
     await session.gone();
   });

@@ -121,7 +121,8 @@ describe("an invalid Engine.IO packet", together, () => {
   for (const [what, body] of payloads) {
     it(`closes the session over polling: ${what}`, async () => {
       const session = await PollingSession.open(server);
-      // The reference cuts the connection of the POST; an answer is 400 for what does not parse, 200 else.
+      // The reference cuts the connection of the POST. A response is 400 for a payload that does not parse,
+      // otherwise 200.
       const { status } = await session.post(body);
       assert.ok([0, 200, 400].includes(status), `status ${status}`);
       await session.gone();
@@ -139,7 +140,7 @@ describe("an invalid Engine.IO packet", together, () => {
   it("may be base64 that is none: refused, or read as far as it goes", async () => {
     const session = await PollingSession.open(server);
     const { status } = await session.post("b!!!!");
-    // The reference decodes what it can and echoes an empty message.
+    // The reference decodes the valid part, and echoes an empty message.
     if (status === 200) assert.deepEqual((await session.messages(1)).map((packet) => packet.length), [0]);
     else await session.gone();
   });
@@ -208,7 +209,7 @@ describe("two requests of a kind at once", together, () => {
     const session = await PollingSession.open(server);
     const answers = await Promise.all([session.poll(), session.poll()]);
     const [held, second] = answers.sort((a, b) => a.status - b.status);
-    // The one that waited is told that the session closes; the other is in the wrong.
+    // The waiting one gets the close of the session. The other one is the error.
     assert.deepEqual([held.status, held.text], [200, "1"]);
     assert.ok([400, 500].includes(second.status), `status ${second.status}`);
     await session.gone();
@@ -239,13 +240,13 @@ describe("two requests of a kind at once", together, () => {
 describe("the end of an Engine.IO session", together, () => {
   it("over polling: close from the client releases its poll with a noop", async () => {
     const session = await PollingSession.open(server);
-    // That the poll waits already is known by its answer to a message sent after it.
+    // The poll is known to wait when it has answered a message sent after it.
     const poll = session.packets();
     await session.send("4first");
     assert.deepEqual(await poll, ["4first"]);
     const [response, post] = await Promise.all([session.poll(), session.post("1")]);
     assert.deepEqual([post.status, post.text], [200, "ok"]);
-    // A close that overtakes the poll finds nothing to release.
+    // A close that arrives before the poll finds no poll to release.
     if (response.status === 200) assert.equal(response.text, "6");
     else assert.equal(JSON.parse(response.text).code, 1);
     await session.gone();
@@ -260,8 +261,8 @@ describe("the end of an Engine.IO session", together, () => {
 
   it("over polling: a poll that its client gave up", async () => {
     const session = await PollingSession.open(server);
-    // Where the end of the connection comes with the request, an HTTP server may drop both before anyone has
-    // seen it: another try.
+    // If the end of the connection comes with the request, an HTTP server may drop both before it handles the
+    // request. Then the test tries again.
     await until(async () => {
       const poll = await RawSocket.connect(server);
       await poll.flush(`GET ${session.path} HTTP/1.1\r\nHost: localhost\r\n\r\n`);

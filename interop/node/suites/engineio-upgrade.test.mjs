@@ -1,4 +1,4 @@
-// Engine.IO v4: the upgrade from polling to WebSocket, and all the ways it does not happen.
+// Engine.IO v4: the upgrade from polling to WebSocket, and every way in which it fails.
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
@@ -65,7 +65,7 @@ describe("an upgrade", together, () => {
   it("leaves HTTP requests with the session's sid nothing but a 400", async () => {
     const session = await PollingSession.open(server);
     const peer = await session.upgrade();
-    // The answer to a message: by now the upgrade is done with.
+    // The answer to a message shows that the upgrade is complete.
     peer.send("4done");
     assert.equal(await peer.next(), "4done");
     for (const response of [await session.poll(), await session.post("4x")]) {
@@ -154,7 +154,7 @@ describe("a failed probe leaves the session on polling", together, () => {
       await fail(failing);
       await failing.end();
       await session.lives();
-      // And another try is free to succeed.
+      // Another attempt may succeed.
       const peer = await session.upgrade();
       peer.send("4hello");
       assert.equal(await peer.next(), "4hello");

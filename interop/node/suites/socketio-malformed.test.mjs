@@ -1,5 +1,5 @@
-// Socket.IO protocol v5: what is no packet, comes at the wrong time or breaks a bound closes the connection,
-// over both transports, and never more than that one connection.
+// Socket.IO protocol v5: a message that is not a packet, comes at the wrong time or exceeds a limit closes
+// its connection, over both transports, and only that connection.
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
@@ -14,7 +14,7 @@ const blob = Buffer.from([1, 2, 3]);
 const hole = (num) => ({ _placeholder: true, num });
 const binaryEvent = (count, ...args) => `5${count}-${JSON.stringify(["message", ...args])}`;
 
-/** What to send before any CONNECT. */
+/** Messages to send before any CONNECT. */
 const TOO_EARLY = [
   ["text that is no packet", ["abc"]],
   ["an empty message", [""]],
@@ -28,7 +28,7 @@ const TOO_EARLY = [
   ["a CONNECT whose auth is no JSON", ["0{token"]],
 ];
 
-/** What to send to the joined namespace `/`. */
+/** Messages to send to the joined namespace `/`. */
 const MALFORMED = [
   ["an unknown packet type", ["abc"]],
   ["packet type 7", ['7["message"]']],
@@ -42,7 +42,8 @@ const MALFORMED = [
   ["a negative ack id", ['2-1["message-with-ack",1]']],
   ["an ACK that is no list", ["31{}"]],
   ["a DISCONNECT with a payload", ["1{}"]],
-  // Right behind the first one it would be of a client that connects, disconnects and connects again in one turn.
+  // Directly after the first one, it would look like a client that connects, disconnects and connects again
+  // in one turn.
   ["a second CONNECT of the same namespace, behind an EVENT", ['2["message"]', "0"]],
   ["a CONNECT_ERROR", ['4{"message":"x"}']],
   ["an EVENT for a namespace not joined", ['2/custom,["message"]']],
@@ -72,7 +73,7 @@ const MALFORMED = [
   ["a binary EVENT of a reserved name", ['51-["disconnect",{"_placeholder":true,"num":0}]', blob]],
 ];
 
-/** Malformed as well, but the reference takes them. */
+/** Also malformed, but the reference accepts them. */
 const STRICTER = [
   ["a placeholder with a fraction", [binaryEvent(1, hole(0.5)), blob], "delivers undefined"],
 ];
@@ -127,7 +128,7 @@ for (const transport of ["websocket", "polling"]) {
       const packets = await connected(t, server, transport);
       packets.send("2[1,2]");
       packets.send('2["message","after"]');
-      // Passed over, as the reference does, or refused as a name that is no text: never answered.
+      // Ignored, as in the reference, or refused because the name is not a text. Never answered.
       const next = await packets.next().catch(() => "closed");
       assert.ok(["closed", '2["message-back","after"]'].includes(next), next);
     });
@@ -163,7 +164,7 @@ describe("nesting without end", { timeout: TEST_LIMIT }, () => {
       it(`${what} costs at most its own connection, over ${transport}`, deepNesting, async (t) => {
         const packets = await connected(t, server, transport);
         packets.send(text);
-        // Whether the nesting itself was refused or not, at least one of these is an attachment too many.
+        // Even if the nesting itself is allowed, at least one of these is an attachment too many.
         packets.send(blob);
         packets.send(blob);
         await packets.end();

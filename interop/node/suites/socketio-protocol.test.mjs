@@ -79,7 +79,8 @@ for (const transport of ["websocket", "polling"]) {
       const late = await openPackets(t, impatient, transport);
       const packets = await openPackets(t, impatient, transport);
       await packets.connect("/custom");
-      // A connection without CONNECT that was opened after it is closed: by then its own time is past too.
+      // A connection without CONNECT that was opened later has been closed. So the time of this one is over
+      // too.
       const after = await openPackets(t, impatient, transport);
       await Promise.all([late.end(), after.end()]);
       await packets.connect("/");

@@ -1,5 +1,5 @@
-// TLS with a certificate that the server has signed itself: the official clients and `ws` as they are, with
-// TLS and without on one port.
+// TLS with a self-signed certificate of the server: the official clients and `ws`, unchanged, with and
+// without TLS on one port.
 
 import assert from "node:assert/strict";
 import https from "node:https";
@@ -10,9 +10,9 @@ import { connectedClient, connectedEngine, MODES, received, upgraded } from "../
 import { once, Queue, TEST_LIMIT, within } from "../lib/deadline.mjs";
 import { CALM, isReference, serverWith } from "../lib/server.mjs";
 
-// Nobody has signed for it: what is shown to be secure here is not whom one talks to.
+// No authority has signed it, so these tests check the encryption but not the server's identity.
 process.env.NODE_TLS_REJECT_UNAUTHORIZED = "0";
-// Node says once for each process that this is not secure.
+// Node warns once for each process that this is not secure.
 process.removeAllListeners("warning");
 const unsigned = { rejectUnauthorized: false };
 

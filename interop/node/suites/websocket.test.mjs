@@ -1,5 +1,5 @@
-// Raw WebSocket: `/ws` echoes, `/ws-cast` and the Socket.IO namespace `/cast` are one room over two
-// protocols. (Every case of RFC 6455 is Autobahn's affair; here are the ones a foreign client meets.)
+// Raw WebSocket: `/ws` echoes; `/ws-cast` and the Socket.IO namespace `/cast` are one room over two
+// protocols. (Autobahn checks every case of RFC 6455. These are the cases that a foreign client meets.)
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
@@ -162,7 +162,7 @@ describe("/ws-cast and the Socket.IO namespace /cast", { timeout: TEST_LIMIT }, 
         return client;
       }),
     );
-    // A WebSocket that is open has not for that joined yet; its own message, back, says that it has.
+    // An open WebSocket may not have joined yet. When it gets its own message back, it has joined.
     for (const [i, peer] of raws.entries()) {
       peer.send(`ready ${i}`);
       while ((await peer.next("own message")) !== `ready ${i}`);

@@ -110,13 +110,13 @@ where
         let io = Arc::clone(&self.server);
         let peer = io.proxies.resolve(peer(request.extensions(), self.address), request.headers());
         // A shutdown waits for the answer.
-        let guest = io.connections.guest();
+        let permit = io.connections.enter_unlimited();
         let serving = serve(&io, request, peer);
         Box::pin(async move {
             match serving.await {
                 Served::Answer(answer) => Ok(answer.map(ResponseBody::own)),
                 Served::Pass(parts, body) => {
-                    drop(guest);
+                    drop(permit);
                     Ok(inner.call(Request::from_parts(*parts, body)).await?.map(ResponseBody::inner))
                 }
             }

@@ -34,7 +34,7 @@ pub(super) async fn upgrade(server: Arc<Server>, mut parts: Box<Parts>, asked: U
     };
     let place = match parts.extensions.remove::<StreamPlace>() {
         Some(place) => place.enter(&server.connections),
-        None => Ok(server.connections.guest()),
+        None => Ok(server.connections.enter_unlimited()),
     };
     let place = match place {
         Ok(place) => place,
@@ -101,7 +101,7 @@ pub(crate) async fn land(hub: &Hub, target: Box<dyn UpgradeTarget>, handover: Ha
     let span = tracing::Span::current();
     let landed = run_when_room(hub, to, 0, move |worker| {
         let _traced = span.enter();
-        match handover.land() {
+        match handover.register() {
             Ok((io, unread)) => {
                 if let Some(task) = start(target, worker, Upgraded { io, unread, answer: &[] }) {
                     tokio::task::spawn_local(task);

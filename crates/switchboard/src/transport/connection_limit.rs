@@ -80,7 +80,7 @@ impl ConnectionLimit {
 
     /// Counts a connection or request that another server accepted. It is never refused, but the shutdown
     /// waits for it.
-    pub(crate) fn guest(self: &Arc<Self>) -> Permit {
+    pub(crate) fn enter_unlimited(self: &Arc<Self>) -> Permit {
         self.count().1
     }
 
@@ -177,9 +177,9 @@ mod tests {
     #[test]
     fn what_another_server_let_in_is_counted_but_not_refused() {
         let limit = ConnectionLimit::new(1, usize::MAX);
-        let (guest, _other) = (limit.guest(), limit.guest());
+        let (accepted, _other) = (limit.enter_unlimited(), limit.enter_unlimited());
         assert_eq!(limit.open(), 2);
-        drop(guest);
+        drop(accepted);
         assert_eq!(limit.enter().unwrap_err(), Refusal::Total);
         assert_eq!(limit.open(), 1);
     }

@@ -153,31 +153,31 @@ impl Handover {
 
     /// Takes apart hyper's upgraded connection. A stream of our listener, and any TCP stream, is registered
     /// anew with a worker. Any other stream (HTTP/2, another server's TLS) keeps the reactor of the server
-    /// that accepted it. `guest` is its permit, if our own listener has not given it one.
-    pub(crate) fn upgraded(upgraded: Upgraded, guest: Permit) -> io::Result<Self> {
+    /// that accepted it. `permit` is for a stream of another server.
+    pub(crate) fn upgraded(upgraded: Upgraded, permit: Permit) -> io::Result<Self> {
         let upgraded = match upgraded.downcast::<TokioIo<super::rewind::Rewind>>() {
             Ok(parts) => {
-                let (stream, unread, permit) = parts.io.into_inner().into_parts();
+                let (stream, unread, own) = parts.io.into_inner().into_parts();
                 // The bytes in hyper's buffer came before the bytes that are still to be read again.
-                return Self::own(stream, join(parts.read_buf, unread), permit);
+                return Self::own(stream, join(parts.read_buf, unread), own);
             }
             Err(upgraded) => upgraded,
         };
         let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
-            Ok(parts) => return Self::own(parts.io.into_inner(), parts.read_buf, guest),
+            Ok(parts) => return Self::own(parts.io.into_inner(), parts.read_buf, permit),
             Err(upgraded) => upgraded,
         };
         match hyper_util::server::conn::auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
-            Ok(parts) => Self::own(parts.io.into_inner(), parts.read_buf, guest),
+            Ok(parts) => Self::own(parts.io.into_inner(), parts.read_buf, permit),
             Err(upgraded) => Ok(Self {
-                io: HandoverIo::Boxed(Box::pin(TokioIo::new(upgraded)), guest),
+                io: HandoverIo::Boxed(Box::pin(TokioIo::new(upgraded)), permit),
                 unread: Bytes::new(),
             }),
         }
     }
 
     /// Registers the stream with this thread's reactor.
-    pub(crate) fn land(self) -> io::Result<(Io, Bytes)> {
+    pub(crate) fn register(self) -> io::Result<(Io, Bytes)> {
         let io = match self.io {
             HandoverIo::Own(stream, permit) => Io::Own(stream.attach()?, permit),
             HandoverIo::Boxed(stream, permit) => Io::Boxed(Box::new((stream, permit))),

@@ -167,7 +167,7 @@ impl Bench {
             end: RefCell::default(),
             timeouts: Timeouts { message: Some(MINUTE), close: Some(MINUTE) },
         });
-        let io = Io::Boxed(Box::new((Box::pin(ours), self.limit.guest())));
+        let io = Io::Boxed(Box::new((Box::pin(ours), self.limit.enter_unlimited())));
         let opened = Opened { io, wire, unread: bytes::Bytes::new(), answer: &[] };
         let limits = Limits::DEFAULT;
         let (connection, task) =
