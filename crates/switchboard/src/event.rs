@@ -91,19 +91,20 @@ impl EventScope {
         })
     }
 
-    /// The variant of members that see one event, in this dialect.
+    /// The variant of members that see one event, in this dialect. A namespace has 65 535 views at most; members
+    /// of further ones see no event.
     pub(crate) fn view(&self, dialect: DialectId, event: &str) -> Variant {
         let mut at = 0;
         self.views.rcu(|views| {
             let known = views.iter().skip(1).position(|shown| **shown == *event);
             let mut views = Vec::clone(views);
             at = known.map_or(views.len(), |known| known + 1);
-            if known.is_none() {
+            if known.is_none() && u16::try_from(at).is_ok() {
                 views.push(event.into());
             }
             views
         });
-        dialect.with_view(at as u16)
+        dialect.with_view(u16::try_from(at).unwrap_or(0))
     }
 }
 

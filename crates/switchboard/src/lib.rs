@@ -1,5 +1,5 @@
-//! Switchboard is a realtime server for Rust: WebSocket, Engine.IO and Socket.IO on one port, in one set of rooms, behind one API.
-//! Every official Socket.IO client works with it unchanged.
+//! Switchboard is a realtime server for Rust: WebSocket, Engine.IO and Socket.IO on one port, in one set of
+//! rooms, behind one API. Every official Socket.IO client works with it unchanged.
 //!
 //! ```no_run
 //! use switchboard::{Data, Socket, Switchboard};
@@ -15,10 +15,13 @@
 //! # }
 //! ```
 //!
-//! - Handlers belong to a [`Namespace`] and are registered once; their arguments say what they want ([`Data`], [`Socket`], [`Ack`],
-//!   [`State`], [`Auth`] ...).
-//! - [`Switchboard::listen`] serves on threads of its own; [`Switchboard::layer`] mounts the same in axum or any tower service.
-//! - Every bound is an option of the [`Builder`], [`EngineOptions`], [`WebSocketOptions`] or [`ListenerOptions`].
+//! - Handlers belong to a [`Namespace`] and are registered once. The types of their arguments say which parts
+//!   of an event they get: [`Data`], [`Socket`], [`Ack`], [`State`], [`Auth`] and others.
+//! - [`Switchboard::listen`] serves on threads of its own. [`Switchboard::layer`] mounts the same server in axum
+//!   or any tower service.
+//! - Every bound is an option of the [`Builder`], [`EngineOptions`], [`WebSocketOptions`] or
+//!   [`ListenerOptions`].
+//! - [`protocol`] has the parts that a protocol of one's own is written with.
 
 #![forbid(unsafe_code)]
 

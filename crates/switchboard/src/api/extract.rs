@@ -295,8 +295,9 @@ impl<T: Send + Sync + 'static> State<T> {
     }
 }
 
-/// The value of this type that [`allow_request`](crate::Builder::allow_request) gave the session. Where it gave none, the call is an error
-/// in the log, and clients see `internal error`. (axum has an extractor of the same name.)
+/// The value of this type that [`allow_request`](crate::Builder::allow_request) gave the session. Where it
+/// gave none, the call is an error in the log, and clients see `internal error`. (axum has an extractor of
+/// the same name.)
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Extension<T>(pub T);
 

@@ -299,9 +299,9 @@ impl Builder {
         self
     }
 
-    /// A check of one's own on each session before it opens. It returns `Ok(())`, or [`Allowed`](crate::Allowed) with values that handlers get by
-    /// [`Extension`](crate::Extension); its error is the message of a 403, or a [`Refusal`](crate::Refusal) with any status and headers.
-    /// Default: none.
+    /// A check on each session before it opens. It returns `Ok(())`, or [`Allowed`](crate::Allowed) with values
+    /// that handlers get by [`Extension`](crate::Extension). Its error is the message of a 403, or a
+    /// [`Refusal`](crate::Refusal) with any status and headers. Default: none.
     pub fn allow_request<R: IntoAllowed>(
         mut self,
         check: impl Fn(&Parts, Peer) -> R + Send + Sync + 'static,

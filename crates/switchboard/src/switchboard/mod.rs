@@ -138,8 +138,8 @@ impl Switchboard {
         self.namespaces.dialects.add(dialect)
     }
 
-    /// The sockets of a client whose session is of a protocol of one's own, on its worker's thread: what the client sends goes there.
-    /// `carrier` is the session; `dialect` is what broadcasts are written in.
+    /// The sockets of a client of another protocol, on the worker's thread of its session. The session gives
+    /// them the packets of the client. `carrier` is the session; broadcasts are written in `dialect`.
     pub fn sockets(&self, carrier: Rc<dyn Carrier>, dialect: DialectId) -> Rc<Sockets> {
         Sockets::new(&self.namespaces, carrier, dialect.variant())
     }
