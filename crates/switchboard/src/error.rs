@@ -33,7 +33,7 @@ pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 ///         if name.contains('/') {
 ///             return Err(Error::new("no such file").with_reply(("error", "no such file")));
 ///         }
-/// If this fails, the client gets no answer, unless the namespace has `on_error_reply`.
+///         // If this fails, the client gets no answer, unless the namespace has `on_error_reply`.
 ///         Ok(tokio::task::spawn_blocking(move || std::fs::read_to_string(name)).await??)
 ///     });
 /// }
