@@ -81,7 +81,7 @@ impl Sockets {
 
     fn tls(&self, address: IpAddr) -> io::Result<Option<Tls>> {
         if self.tls_certificate.len() != self.tls_key.len() {
-            let message = "--tls-key must be given as often as --tls-certificate";
+            let message = "give as many --tls-key as --tls-certificate";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         let mut pairs = self.tls_certificate.iter().zip(&self.tls_key);
