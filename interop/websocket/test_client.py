@@ -132,7 +132,7 @@ class Tls(Ways):
                         # of them.
                         options = () if host == "localhost" else ("--proxy", f"http://127.0.0.1:{await self.forward(port)}")
                         said = await failure(f"wss://{host}:{port}/", *options, env=trust)
-                        self.assertRegex(said, f"^no TLS with {host}:{port}: invalid peer certificate: .*({why})")
+                        self.assertRegex(said, f"^the TLS handshake with {host}:{port} failed: invalid peer certificate: .*({why})")
 
     async def forward(self, port):
         """A proxy that always connects to `port` on this machine."""
