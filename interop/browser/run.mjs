@@ -41,7 +41,9 @@ process.env.SWITCHBOARD_URL = `http://${await address()}`;
 const counts = { passed: 0, failed: 0 };
 const here = fileURLToPath(new URL(".", import.meta.url));
 const files = readdirSync(here).filter((name) => name.endsWith(".test.mjs") && name.includes(option.suite)).map((name) => here + name);
-const tests = run({ files, concurrency: 1, testNamePatterns: option.test ? [option.test] : undefined });
+// A file's process exits when its tests are done. Without that, Node 20 sometimes waits forever at its end for
+// the handles of connections that were reset.
+const tests = run({ files, concurrency: 1, forceExit: true, testNamePatterns: option.test ? [option.test] : undefined });
 // The test runner counts a file as a test around its tests. The file itself fails only if it could not be
 // run.
 const isFile = (data) => data.name.endsWith(".test.mjs");
