@@ -5,17 +5,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use arc_swap::ArcSwap;
-
-/// Replaces a whole value, so that reading it takes no lock. `change` may be called more than once.
-pub(crate) fn replace<T: Clone>(value: &ArcSwap<T>, change: impl Fn(&mut T)) {
-    value.rcu(|value| {
-        let mut value = T::clone(value);
-        change(&mut value);
-        value
-    });
-}
-
 /// Calls a user's function. `None` if it panicked; the panic is logged and counted.
 #[inline]
 pub(crate) fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {

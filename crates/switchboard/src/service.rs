@@ -12,8 +12,9 @@ use arc_swap::{ArcSwap, Guard};
 use switchboard_hub::Worker;
 
 use crate::Result;
-use crate::functions::{caught_future, guarded, poll_caught, replace};
+use crate::functions::{caught_future, guarded, poll_caught};
 use crate::message::{IntoResult, Message, OwnedMessage};
+use crate::states::replace;
 
 /// A client of a service, as users hold it: [`WebSocket`](crate::WebSocket),
 /// [`EngineSocket`](crate::EngineSocket).

@@ -38,10 +38,8 @@ impl SharedStates {
 
     pub(crate) fn insert<T: Send + Sync + 'static>(&self, value: T) {
         let value: Arc<dyn Any + Send + Sync> = Arc::new(value);
-        self.0.rcu(|states| {
-            let mut states = States::clone(states);
+        replace(&self.0, |states| {
             states.values.insert(TypeId::of::<T>(), Arc::clone(&value));
-            states
         });
     }
 
@@ -52,4 +50,13 @@ impl SharedStates {
     pub(crate) fn has(&self, id: TypeId) -> bool {
         self.0.load().values.contains_key(&id)
     }
+}
+
+/// Replaces a whole value, so that reading it takes no lock. `change` may be called more than once.
+pub(crate) fn replace<T: Clone>(value: &ArcSwap<T>, change: impl Fn(&mut T)) {
+    value.rcu(|value| {
+        let mut value = T::clone(value);
+        change(&mut value);
+        value
+    });
 }

@@ -15,10 +15,10 @@ use tokio::sync::{oneshot, watch};
 
 use self::options::ListenerOptions;
 use self::socket_file::SocketFile;
-use crate::functions::replace;
 use crate::http::body::Fallback;
 use crate::http::mount::{Mount, Mounts};
 use crate::proxies::TrustedProxies;
+use crate::states::replace;
 use crate::transport::connection::cut_closing;
 use crate::transport::connection_limit::ConnectionLimit;
 
