@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
 
 use crate::hub::Hub;
+use crate::question::{TakeAnswer, ToNode};
 use crate::reply::{Replies, Reply, ReplySender};
 use crate::request::{Request, ServerEvent};
 use crate::{HubError, NodeId, Payload};
@@ -71,17 +72,20 @@ pub(crate) struct Attached {
 struct Asked {
     /// Nodes that have not answered.
     left: usize,
-    reply: ReplySender,
+    /// `None`: all have.
+    reply: Option<ReplySender>,
+    /// Takes the answers of members, which come after their nodes' replies.
+    answers: Option<Arc<dyn TakeAnswer>>,
 }
 
 /// A request that other nodes were asked. When it is dropped, their answers are not awaited any more.
-pub(crate) struct AskedNodes<'a> {
-    attached: &'a Attached,
+pub(crate) struct AskedNodes {
+    attached: Arc<Attached>,
     request: u64,
     pub(crate) nodes: usize,
 }
 
-impl Drop for AskedNodes<'_> {
+impl Drop for AskedNodes {
     fn drop(&mut self) {
         let asked = self.attached.asked().remove(&self.request);
         // It may complete the replies: nothing is locked then.
@@ -105,7 +109,7 @@ impl Hub {
     /// Connects this hub to other nodes. `false`: there is a bus already, which stays.
     pub fn attach(&self, bus: Arc<dyn Bus>, remote: Arc<dyn Remote>) -> bool {
         let attached = Attached { bus, remote, asked: Mutex::default(), next: AtomicU64::new(0) };
-        self.attached.set(attached).is_ok()
+        self.attached.set(Arc::new(attached)).is_ok()
     }
 
     /// This node's number.
@@ -126,20 +130,21 @@ impl Hub {
         &self,
         request: &Request,
         reply: &ReplySender,
-    ) -> Result<Option<AskedNodes<'_>>, HubError> {
+    ) -> Result<Option<AskedNodes>, HubError> {
         let Some(attached) = self.attached_for(request) else { return Ok(None) };
         let nodes = attached.bus.nodes();
         if nodes == 0 {
             return Ok(None);
         }
         let number = attached.next.fetch_add(1, Ordering::Relaxed);
-        attached.asked().insert(number, Asked { left: nodes, reply: reply.clone() });
-        let asked = AskedNodes { attached, request: number, nodes };
+        let asked = Asked { left: nodes, reply: Some(reply.clone()), answers: reply.answers() };
+        attached.asked().insert(number, asked);
+        let asked = AskedNodes { attached: Arc::clone(attached), request: number, nodes };
         self.publish_on(attached, request, Some(ReplyTo { node: self.node, request: number }))?;
         Ok(Some(asked))
     }
 
-    fn attached_for(&self, request: &Request) -> Option<&Attached> {
+    fn attached_for(&self, request: &Request) -> Option<&Arc<Attached>> {
         self.attached.get().filter(|_| request.target().is_none_or(|target| !target.local))
     }
 
@@ -167,7 +172,8 @@ impl Hub {
         let empty = request.empty_reply();
         let reply = reply_to.map(|to| {
             let bus = Arc::clone(&attached.bus);
-            ReplySender::new(move |replies: Replies| {
+            let answers = ToNode { bus: Arc::clone(&bus), to };
+            let reply = ReplySender::new(move |replies: Replies| {
                 // If a worker did not answer, the node does not: the asker gets an error when the time is
                 // over.
                 if let Some(reply) = replies.reply.or(empty).filter(|_| replies.count >= expected)
@@ -175,7 +181,8 @@ impl Hub {
                 {
                     metrics::counter!("switchboard_bus_full_total").increment(1);
                 }
-            })
+            });
+            reply.with_answers(Arc::new(answers))
         });
         match request {
             Request::Emit(event) => {
@@ -190,14 +197,23 @@ impl Hub {
     /// dropped.
     pub fn receive_reply(&self, request: u64, reply: Reply) {
         let Some(attached) = self.attached.get() else { return };
+        if let Reply::Answers(answers) = reply {
+            let taken_by = attached.asked().get(&request).and_then(|asked| asked.answers.clone());
+            if let Some(taken_by) = taken_by {
+                for answer in answers {
+                    taken_by.take(answer);
+                }
+            }
+            return;
+        }
         let sender = {
             let mut all = attached.asked();
             let Some(asked) = all.get_mut(&request) else { return };
             asked.left = asked.left.saturating_sub(1);
-            if asked.left == 0 {
-                all.remove(&request).map(|asked| asked.reply)
-            } else {
-                Some(asked.reply.clone())
+            match (asked.left, &asked.answers) {
+                (0, None) => all.remove(&request).and_then(|asked| asked.reply),
+                (0, Some(_)) => asked.reply.take(),
+                _ => asked.reply.clone(),
             }
         };
         if let Some(sender) = sender {

@@ -2,11 +2,13 @@
 //! begin with their length in 4 bytes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::hub::Hub;
+use crate::question::{Answer, NoAnswer};
 use crate::reply::{Reply, SocketInfo};
 use crate::request::{Broadcast, Request, ServerEvent, Target};
 use crate::{MemberId, RoomName, ScopeId};
@@ -48,6 +50,12 @@ impl Request {
                 out.push(5);
                 put_target(out, target);
             }
+            Request::Ask { broadcast, timeout } => {
+                out.push(7);
+                out.extend(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX).to_le_bytes());
+                put_target(out, &broadcast.target);
+                broadcast.payload.write(out);
+            }
             Request::Emit(event) => {
                 out.push(6);
                 out.extend_from_slice(&event.data);
@@ -79,6 +87,13 @@ impl Hub {
             4 => Request::Fetch(reader.target(scope)?),
             5 => Request::Count(reader.target(scope)?),
             6 => Request::Emit(ServerEvent { scope, data: Bytes::copy_from_slice(reader.rest()) }),
+            7 => {
+                let timeout = Duration::from_nanos(reader.number()?);
+                let target = reader.target(scope)?;
+                let payload = self.read_payload(reader.rest())?;
+                let broadcast = Broadcast { target, payload, volatile: false, ordered: false };
+                Request::Ask { broadcast: Arc::new(broadcast), timeout }
+            }
             _ => return None,
         };
         reader.is_empty().then_some(request)
@@ -102,6 +117,20 @@ impl Reply {
                 out.push(1);
                 out.extend(count.to_le_bytes());
             }
+            Reply::Asked(asked) => {
+                out.push(3);
+                put_length(out, asked.len());
+                for id in asked {
+                    out.extend_from_slice(id.as_str().as_bytes());
+                }
+            }
+            Reply::Answers(answers) => {
+                out.push(4);
+                put_length(out, answers.len());
+                for answer in answers {
+                    put_answer(out, answer);
+                }
+            }
             Reply::Values(values) => {
                 out.push(2);
                 put_length(out, values.len());
@@ -121,12 +150,22 @@ impl Reply {
                 let sockets: Option<_> = (0..count).map(|_| reader.socket()).collect();
                 Reply::Sockets(sockets?)
             }
-            1 => Reply::Count(u64::from_le_bytes(reader.array()?)),
+            1 => Reply::Count(reader.number()?),
             2 => {
                 let count = reader.length()?;
                 let values: Option<_> =
                     (0..count).map(|_| reader.bytes().map(Bytes::copy_from_slice)).collect();
                 Reply::Values(values?)
+            }
+            3 => {
+                let count = reader.length()?;
+                let asked: Option<_> = (0..count).map(|_| MemberId::new(reader.array()?)).collect();
+                Reply::Asked(asked?)
+            }
+            4 => {
+                let count = reader.length()?;
+                let answers: Option<_> = (0..count).map(|_| reader.answer()).collect();
+                Reply::Answers(answers?)
             }
             _ => return None,
         };
@@ -158,6 +197,31 @@ fn put_target(out: &mut Vec<u8>, target: &Target) {
     put_bytes(out, member);
 }
 
+fn put_answer(out: &mut Vec<u8>, answer: &Answer) {
+    out.extend_from_slice(answer.id.as_str().as_bytes());
+    match &answer.value {
+        Ok(value) => {
+            out.push(0);
+            put_bytes(out, value);
+        }
+        Err(NoAnswer::TimedOut) => out.push(1),
+        Err(NoAnswer::Gone) => out.push(2),
+        Err(NoAnswer::TooMany(awaited)) => {
+            out.push(3);
+            out.extend(awaited.to_le_bytes());
+        }
+        Err(NoAnswer::OutboxFull { bytes, limit }) => {
+            out.push(4);
+            out.extend(bytes.to_le_bytes());
+            out.extend(limit.to_le_bytes());
+        }
+        Err(NoAnswer::Malformed(reason)) => {
+            out.push(5);
+            put_bytes(out, reason.as_bytes());
+        }
+    }
+}
+
 /// The bytes that are still to be read.
 struct Reader<'a>(&'a [u8]);
 
@@ -178,6 +242,10 @@ impl<'a> Reader<'a> {
 
     fn byte(&mut self) -> Option<u8> {
         self.array().map(|[byte]| byte)
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
     }
 
     fn length(&mut self) -> Option<usize> {
@@ -203,6 +271,20 @@ impl<'a> Reader<'a> {
             id => Some(MemberId::parse(std::str::from_utf8(id).ok()?)?),
         };
         Some(Target { rooms, except, except_member, ..Target::all(scope) })
+    }
+
+    fn answer(&mut self) -> Option<Answer> {
+        let id = MemberId::new(self.array()?)?;
+        let value = match self.byte()? {
+            0 => Ok(Bytes::copy_from_slice(self.bytes()?)),
+            1 => Err(NoAnswer::TimedOut),
+            2 => Err(NoAnswer::Gone),
+            3 => Err(NoAnswer::TooMany(self.number()?)),
+            4 => Err(NoAnswer::OutboxFull { bytes: self.number()?, limit: self.number()? }),
+            5 => Err(NoAnswer::Malformed(std::str::from_utf8(self.bytes()?).ok()?.to_owned())),
+            _ => return None,
+        };
+        Some(Answer { id, value })
     }
 
     fn socket(&mut self) -> Option<SocketInfo> {
@@ -233,7 +315,18 @@ mod tests {
     fn replies() -> impl Strategy<Value = Reply> {
         let socket =
             (id(), names(), bytes()).prop_map(|(id, rooms, snapshot)| SocketInfo { id, rooms, snapshot });
+        let value = prop_oneof![
+            bytes().prop_map(|value| Ok(Bytes::from(value))),
+            Just(Err(NoAnswer::TimedOut)),
+            Just(Err(NoAnswer::Gone)),
+            any::<u64>().prop_map(|awaited| Err(NoAnswer::TooMany(awaited))),
+            any::<(u64, u64)>().prop_map(|(bytes, limit)| Err(NoAnswer::OutboxFull { bytes, limit })),
+            any::<String>().prop_map(|reason| Err(NoAnswer::Malformed(reason))),
+        ];
+        let answer = (id(), value).prop_map(|(id, value)| Answer { id, value });
         prop_oneof![
+            prop::collection::vec(id(), 0..4).prop_map(Reply::Asked),
+            prop::collection::vec(answer, 0..4).prop_map(Reply::Answers),
             prop::collection::vec(socket, 0..4).prop_map(Reply::Sockets),
             any::<u64>().prop_map(Reply::Count),
             prop::collection::vec(bytes().prop_map(Bytes::from), 0..4).prop_map(Reply::Values),

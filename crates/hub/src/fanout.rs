@@ -1,5 +1,6 @@
 //! Fan-out: one message to all members of a target, encoded once for each form that one of them needs.
 
+use std::any::Any;
 use std::io::IoSlice;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::outbox::Framing;
-use crate::request::Broadcast;
+use crate::request::{Broadcast, Target};
 use crate::worker::Worker;
 
 /// The way in which a member's protocol writes messages. The protocols give it its meaning.
@@ -15,10 +16,16 @@ use crate::worker::Worker;
 pub struct Variant(pub u32);
 
 /// A message, before a protocol has encoded it.
-pub trait Payload: Send + Sync + 'static {
+pub trait Payload: Any + Send + Sync {
     /// Appends the message to `out` as one packet of the given variant and framing. `false`: members of this
     /// variant have no use for the message, and get nothing.
     fn encode(&self, variant: Variant, framing: Framing, out: &mut Vec<u8>) -> bool;
+
+    /// A worker is about to send the message to its members in the target. It is called once on each worker,
+    /// with nothing of the worker borrowed. What it sends itself comes before the message. Default: nothing.
+    fn sending(&self, worker: &Worker, target: &Target) {
+        let _ = (worker, target);
+    }
 
     /// Whether the message is not to be compressed. A session that compresses all its waiting bytes as one is
     /// told by [`Session::note_plain`](crate::Session::note_plain).
@@ -90,6 +97,7 @@ impl Worker {
     ///
     /// All broadcasts of a turn go to a member together: one visit to its memory, and one write.
     pub fn broadcast(&self, broadcast: Arc<Broadcast>) {
+        broadcast.payload.sending(self, &broadcast.target);
         if broadcast.volatile {
             // The members' transports must take it now, not at the end of the turn.
             self.apply_deferred();

@@ -13,7 +13,7 @@ use crate::bus::Attached;
 use crate::command::Command;
 use crate::inbox::{Inbox, InboxReceiver};
 use crate::member::ScopeId;
-use crate::watch::WatchHandle;
+use crate::watch::Watches;
 use crate::worker::{Worker, WorkerId};
 use crate::{HubError, NodeId};
 
@@ -67,9 +67,9 @@ pub struct Hub {
     pub(crate) node: NodeId,
     pub(crate) reply_timeout: Duration,
     /// The connection to other nodes.
-    pub(crate) attached: OnceLock<Attached>,
-    /// The watch of rooms.
-    pub(crate) watch: OnceLock<WatchHandle>,
+    pub(crate) attached: OnceLock<Arc<Attached>>,
+    /// The watches on rooms.
+    pub(crate) watches: Watches,
     /// A room was joined whose name is an id of this node, or a member is on another worker than its id
     /// names. Then the name of a room does not tell the worker any more.
     pub(crate) rooms_like_ids: AtomicBool,
@@ -129,7 +129,7 @@ impl Hub {
             node: options.node,
             reply_timeout: options.reply_timeout,
             attached: OnceLock::new(),
-            watch: OnceLock::new(),
+            watches: Watches::default(),
             rooms_like_ids: AtomicBool::new(false),
             turn: AtomicUsize::new(0),
         };

@@ -6,7 +6,9 @@ use std::rc::Rc;
 
 use smallvec::SmallVec;
 
+use crate::question::Asking;
 use crate::sessions::Session;
+use crate::worker::Worker;
 use crate::{MemberId, Variant, WorkerId};
 
 /// A namespace of ids and rooms, made by [`Hub::scope`](crate::Hub::scope).
@@ -31,6 +33,14 @@ pub trait Endpoint: 'static {
     /// [`SocketInfo`](crate::SocketInfo). Nothing of the worker is borrowed meanwhile. Default: none.
     fn snapshot(&self, out: &mut Vec<u8>) {
         let _ = out;
+    }
+
+    /// Sends the member a message that asks for an answer. [`Asking::answer`] gives the sender of the answer,
+    /// which is [`NoAnswer::TimedOut`](crate::NoAnswer::TimedOut) when the message's time is over. Returns
+    /// whether the member is asked. Default: it cannot answer, and gets nothing.
+    fn ask(&self, worker: &Rc<Worker>, asking: &Asking<'_>) -> bool {
+        let _ = (worker, asking);
+        false
     }
 
     /// The protocol's own type, for the protocol.

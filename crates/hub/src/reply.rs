@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use crate::question::{Answer, TakeAnswer};
 use crate::{MemberId, RoomName};
 
 /// A member, as other workers and nodes see it.
@@ -28,6 +29,10 @@ pub enum Reply {
     Count(u64),
     /// To [`Request::Emit`](crate::Request::Emit): one value of each node's application.
     Values(Vec<Bytes>),
+    /// To [`Request::Ask`](crate::Request::Ask): the members that were asked.
+    Asked(Vec<MemberId>),
+    /// Answers of members that were asked. They come by themselves, before or after [`Asked`](Self::Asked).
+    Answers(Vec<Answer>),
 }
 
 impl Reply {
@@ -41,6 +46,10 @@ impl Reply {
             (Reply::Values(mut all), Reply::Values(more)) => {
                 all.extend(more);
                 Reply::Values(all)
+            }
+            (Reply::Asked(mut all), Reply::Asked(more)) => {
+                all.extend(more);
+                Reply::Asked(all)
             }
             (Reply::Count(one), Reply::Count(more)) => Reply::Count(one.saturating_add(more)),
             (first, _) => first,
@@ -75,11 +84,26 @@ impl Drop for Collected {
 /// Sends a reply to the asker. Each worker, node or application that is asked has one. If it is dropped, no
 /// reply comes from there.
 #[derive(Clone)]
-pub struct ReplySender(Arc<Collected>);
+pub struct ReplySender {
+    collected: Arc<Collected>,
+    /// Takes the answers of members that are asked.
+    answers: Option<Arc<dyn TakeAnswer>>,
+}
 
 impl ReplySender {
     pub(crate) fn new(done: impl FnOnce(Replies) + Send + 'static) -> Self {
-        Self(Arc::new(Collected { replies: Mutex::default(), done: Mutex::new(Some(Box::new(done))) }))
+        let done: Done = Box::new(done);
+        let collected = Arc::new(Collected { replies: Mutex::default(), done: Mutex::new(Some(done)) });
+        Self { collected, answers: None }
+    }
+
+    /// The same sender, with a place for the answers of members.
+    pub(crate) fn with_answers(self, answers: Arc<dyn TakeAnswer>) -> Self {
+        Self { answers: Some(answers), ..self }
+    }
+
+    pub(crate) fn answers(&self) -> Option<Arc<dyn TakeAnswer>> {
+        self.answers.clone()
     }
 
     /// A sender, and the receiver that gets the replies when the last clone of the sender is gone.
@@ -90,7 +114,7 @@ impl ReplySender {
 
     /// Sends a reply.
     pub fn send(self, reply: Reply) {
-        let mut replies = self.0.replies.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut replies = self.collected.replies.lock().unwrap_or_else(PoisonError::into_inner);
         replies.count += 1;
         replies.reply = Some(match replies.reply.take() {
             None => reply,

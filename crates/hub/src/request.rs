@@ -2,6 +2,7 @@
 //! process.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -93,6 +94,15 @@ pub enum Request {
     Fetch(Target),
     /// Count members: the answer is [`Reply::Count`](crate::Reply::Count).
     Count(Target),
+    /// Send a message to members, and ask each for an answer: see [`Hub::ask_members`](crate::Hub::ask_members).
+    /// The answer is [`Reply::Asked`](crate::Reply::Asked), and the members' answers are
+    /// [`Reply::Answers`](crate::Reply::Answers).
+    Ask {
+        /// The message and its members. It is neither volatile nor ordered.
+        broadcast: Arc<Broadcast>,
+        /// How long an answer is awaited.
+        timeout: Duration,
+    },
     /// Hand an event to the applications of the other nodes: the answer is
     /// [`Reply::Values`](crate::Reply::Values).
     Emit(ServerEvent),
@@ -102,7 +112,7 @@ impl Request {
     /// The members that the request is for; `None`: it is for applications.
     pub fn target(&self) -> Option<&Target> {
         match self {
-            Request::Broadcast(broadcast) => Some(&broadcast.target),
+            Request::Broadcast(broadcast) | Request::Ask { broadcast, .. } => Some(&broadcast.target),
             Request::Join(target, _)
             | Request::Leave(target, _)
             | Request::Disconnect { target, .. }
@@ -126,6 +136,7 @@ impl Request {
             Request::Fetch(_) => Some(Reply::Sockets(Vec::new())),
             Request::Count(_) => Some(Reply::Count(0)),
             Request::Emit(_) => Some(Reply::Values(Vec::new())),
+            Request::Ask { .. } => Some(Reply::Asked(Vec::new())),
             _ => None,
         }
     }
@@ -134,7 +145,7 @@ impl Request {
     pub(crate) fn bytes(&self) -> usize {
         let names = |rooms: &[RoomName]| rooms.iter().map(|name| name.len()).sum::<usize>();
         let own = match self {
-            Request::Broadcast(broadcast) => return broadcast.bytes(),
+            Request::Broadcast(broadcast) | Request::Ask { broadcast, .. } => return broadcast.bytes(),
             Request::Join(_, rooms) | Request::Leave(_, rooms) => names(rooms),
             Request::Emit(event) => event.data.len(),
             Request::Disconnect { .. } | Request::Fetch(_) | Request::Count(_) => 0,
@@ -150,6 +161,7 @@ impl Request {
             Request::Disconnect { .. } => "Disconnect",
             Request::Fetch(_) => "Fetch",
             Request::Count(_) => "Count",
+            Request::Ask { .. } => "Ask",
             Request::Emit(_) => "Emit",
         }
     }

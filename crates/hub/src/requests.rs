@@ -44,6 +44,18 @@ impl Hub {
     /// The errors of [`request`](Self::request). [`HubError::NoReply`] if a reply is missing, and for
     /// requests that are not answered.
     pub async fn ask(&self, request: Request) -> Result<Reply, HubError> {
+        match self.ask_some(request).await? {
+            (Some(reply), 0) => Ok(reply),
+            (_, missing) => Err(HubError::NoReply { missing }),
+        }
+    }
+
+    /// As [`ask`](Self::ask), but missing replies are no error: it returns the replies that have come as one,
+    /// and how many are missing. The reply is `None` for requests that are not answered.
+    ///
+    /// # Errors
+    /// The errors of [`request`](Self::request).
+    pub async fn ask_some(&self, request: Request) -> Result<(Option<Reply>, usize), HubError> {
         let (sender, mut replies) = ReplySender::channel();
         let nodes = self.ask_nodes(&request, &sender)?;
         let here = if matches!(request, Request::Emit(_)) { 0 } else { self.concerned(&request) };
@@ -54,10 +66,10 @@ impl Hub {
             let in_time = tokio::time::timeout(self.reply_timeout, &mut replies).await;
             drop(nodes);
             if let Ok(replies) = in_time {
-                return together(expected, replies.unwrap_or_default(), empty);
+                return Ok(together(expected, replies.unwrap_or_default(), empty));
             }
         }
-        together(expected, replies.await.unwrap_or_default(), empty)
+        Ok(together(expected, replies.await.unwrap_or_default(), empty))
     }
 
     /// How many replies of this node a request has: one for each worker that it concerns; one of the
@@ -135,17 +147,16 @@ impl Hub {
     }
 }
 
-/// The replies as one, if as many have come as were expected.
-fn together(expected: usize, replies: Replies, empty: Option<Reply>) -> Result<Reply, HubError> {
-    let missing = expected.saturating_sub(replies.count);
-    replies.reply.or(empty).filter(|_| missing == 0).ok_or(HubError::NoReply { missing })
+/// The replies as one, and how many of those that were expected have not come.
+fn together(expected: usize, replies: Replies, empty: Option<Reply>) -> (Option<Reply>, usize) {
+    (replies.reply.or(empty), expected.saturating_sub(replies.count))
 }
 
 impl Worker {
     pub(crate) fn execute(self: &Rc<Self>, command: Command) {
         self.catch_panic("a command", || match command {
             Command::Request(request, reply) => {
-                let answer = self.execute_request(request);
+                let answer = self.execute_request(request, reply.as_ref());
                 if let (Some(reply), Some(answer)) = (reply, answer) {
                     reply.send(answer);
                 }
@@ -156,7 +167,7 @@ impl Worker {
         });
     }
 
-    fn execute_request(self: &Rc<Self>, request: Request) -> Option<Reply> {
+    fn execute_request(self: &Rc<Self>, request: Request, reply: Option<&ReplySender>) -> Option<Reply> {
         match request {
             Request::Broadcast(broadcast) => self.broadcast(broadcast),
             Request::Join(target, rooms) => self.join_all(&target, &rooms),
@@ -177,6 +188,7 @@ impl Worker {
                 return Some(Reply::Sockets(found.collect()));
             }
             Request::Count(target) => return Some(Reply::Count(self.count(&target) as u64)),
+            Request::Ask { broadcast, timeout } => return Some(self.ask(&broadcast, timeout, reply)),
             // For the applications of other nodes.
             Request::Emit(_) => {}
         }

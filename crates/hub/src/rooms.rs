@@ -310,6 +310,13 @@ impl Worker {
         keys
     }
 
+    /// The ids and endpoints of the members of this worker that a target names.
+    pub(crate) fn endpoints(&self, target: &Target) -> Vec<(MemberId, Rc<dyn Endpoint>)> {
+        let mut endpoints = Vec::new();
+        self.visit(target, |member| endpoints.push((member.id, Rc::clone(&member.endpoint))));
+        endpoints
+    }
+
     /// How many members of this worker a target names.
     pub fn count(&self, target: &Target) -> usize {
         let mut count = 0;

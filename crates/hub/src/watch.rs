@@ -1,7 +1,9 @@
-//! A watch on rooms: it is told of joins and leaves. It is for presence, and for a bus that subscribes to
-//! rooms.
+//! Watches on rooms: they are told of joins and leaves. They are for room events, for presence, and for a bus
+//! that subscribes to rooms.
 
 use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 
 use crate::hub::Hub;
 use crate::member::MemberKey;
@@ -18,35 +20,41 @@ pub trait Watch: Send + Sync + 'static {
     fn left(&self, worker: &Worker, scope: ScopeId, room: &str, member: MemberId, last: bool);
 }
 
-/// The watch of a hub.
-pub(crate) struct WatchHandle(Arc<dyn Watch>);
+/// The watches of a hub. They are few, and none goes.
+#[derive(Default)]
+pub(crate) struct Watches(ArcSwap<Vec<Arc<dyn Watch>>>);
 
-impl std::fmt::Debug for WatchHandle {
+impl std::fmt::Debug for Watches {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("WatchHandle").finish_non_exhaustive()
+        f.debug_struct("Watches").field("len", &self.0.load().len()).finish()
     }
 }
 
 impl Hub {
-    /// Sets the watch on rooms, before members come. `false`: there is one already, which stays.
-    pub fn watch(&self, watch: Arc<dyn Watch>) -> bool {
-        self.watch.set(WatchHandle(watch)).is_ok()
+    /// Adds a watch on rooms. It is told of the joins and leaves from now on. They are told to the watches in
+    /// the order in which these were added.
+    pub fn watch(&self, watch: &Arc<dyn Watch>) {
+        self.watches.0.rcu(|watches| {
+            let mut watches = Vec::clone(watches);
+            watches.push(Arc::clone(watch));
+            watches
+        });
     }
 
     pub(crate) fn is_watched(&self) -> bool {
-        self.watch.get().is_some()
+        !self.watches.0.load().is_empty()
     }
 }
 
 impl Worker {
-    pub(crate) fn tell_watch(&self, tell: impl FnOnce(&dyn Watch)) {
-        if let Some(WatchHandle(watch)) = self.hub().watch.get() {
+    pub(crate) fn tell_watch(&self, tell: impl Fn(&dyn Watch)) {
+        for watch in &**self.hub().watches.0.load() {
             self.catch_panic("a watch of rooms", || tell(&**watch));
         }
     }
 
     /// Tells of a member that is still there.
-    pub(crate) fn tell_watch_of(&self, key: MemberKey, tell: impl FnOnce(&dyn Watch, ScopeId, MemberId)) {
+    pub(crate) fn tell_watch_of(&self, key: MemberKey, tell: impl Fn(&dyn Watch, ScopeId, MemberId)) {
         if !self.hub().is_watched() {
             return;
         }

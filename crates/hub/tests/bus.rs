@@ -216,12 +216,42 @@ fn an_event_goes_to_the_applications_of_the_other_nodes() {
 }
 
 #[test]
+fn a_question_goes_to_the_members_of_all_nodes() {
+    let cluster = Cluster::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let ask = |node: usize, target: Target| {
+        let question = broadcast(target, &Text::new("?"));
+        let question = cluster.hubs[node].ask_members(question, Duration::from_secs(30)).expect("room");
+        let answered = runtime.block_on(question.answers());
+        assert_eq!(answered.missing, 0);
+        assert!(answered.answers.iter().all(|answer| answer.value == Ok(Bytes::from("re: ?"))));
+        let mut asked: Vec<_> = answered.answers.iter().map(|answer| answer.id).collect();
+        asked.sort_by_key(MemberId::home);
+        asked
+    };
+    let ids = &*cluster.ids;
+    for node in 0..2 {
+        assert_eq!(ask(node, cluster.all(node)), ids);
+        let but_one = Target { except_member: Some(ids[3]), ..cluster.all(node) };
+        assert_eq!(ask(node, but_one), ids[..3]);
+        let one = target(cluster.all(node).scope, &[ids[1].as_str()], &[]);
+        assert_eq!(ask(node, one), [ids[1]]);
+    }
+    let local = Target { local: true, ..cluster.all(1) };
+    assert_eq!(ask(1, local), ids[2..]);
+}
+
+#[test]
 fn a_node_that_does_not_answer_is_an_error_when_its_time_is_over() {
     let cluster = Cluster::new();
     cluster.buses[0].silent.store(2, Ordering::Relaxed);
     // In virtual time, it is over as soon as this thread has nothing else to do.
     let asked = runtime().block_on(cluster.hubs[0].ask(Request::Count(cluster.all(0))));
     assert!(matches!(asked, Err(HubError::NoReply { missing: 2.. })), "{asked:?}");
+    // Or it is counted.
+    let event = Request::Emit(ServerEvent { scope: cluster.all(0).scope, data: Bytes::from("hello") });
+    let asked = runtime().block_on(cluster.hubs[0].ask_some(event));
+    assert_eq!(asked, Ok((Some(Reply::Values(vec![Bytes::from("5")])), 2)));
     // A reply that comes too late, and one that nobody asked for.
     cluster.hubs[0].receive_reply(0, Reply::Count(1));
     cluster.hubs[0].receive_reply(99, Reply::Count(1));

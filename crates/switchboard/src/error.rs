@@ -251,6 +251,9 @@ pub enum AckError {
     /// The arguments of the acknowledgement do not fit the type that was asked for.
     #[error(transparent)]
     Arguments(#[from] ArgsError),
+    /// The handler of another node's server failed with this error.
+    #[error("the handler of another node failed: {0}")]
+    Failed(String),
 }
 
 /// Checks that an option (a size or a time) is not zero.

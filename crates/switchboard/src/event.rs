@@ -7,12 +7,12 @@
 
 use std::any::TypeId;
 use std::borrow::Cow;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use switchboard_hub::{Framing, Payload, Variant};
+use switchboard_hub::{Framing, Payload, Target, Variant, Worker};
 use switchboard_protocol::socketio::{ArgsError, WriteError, event_name, from_args, write_args};
 
 use crate::transport::framing::{Layout, uncompressed, write_binary, write_text};
@@ -80,6 +80,12 @@ pub(crate) struct EventScope {
     pub(crate) dialects: Arc<Dialects>,
     /// The events that views show; view 0 is none of them.
     views: ArcSwap<Vec<Box<str>>>,
+    outgoing: OnceLock<Box<dyn Outgoing>>,
+}
+
+/// Is told of each event on each worker, before the event goes to the worker's members.
+pub(crate) trait Outgoing: Send + Sync {
+    fn sending(&self, worker: &Worker, target: &Target, event: &Event);
 }
 
 impl EventScope {
@@ -88,7 +94,13 @@ impl EventScope {
             name: Arc::clone(name),
             dialects: Arc::clone(dialects),
             views: ArcSwap::from_pointee(vec![Box::default()]),
+            outgoing: OnceLock::new(),
         })
+    }
+
+    /// Tells of each event from now on; the first to be told stays.
+    pub(crate) fn set_outgoing(&self, outgoing: Box<dyn Outgoing>) {
+        let _unchanged = self.outgoing.set(outgoing);
     }
 
     /// The variant of members that see one event, in this dialect. A namespace has 65 535 views at most; members
@@ -173,6 +185,11 @@ impl Event {
         &self.json
     }
 
+    /// Whether connections that compress are to compress it.
+    pub(crate) fn compresses(&self) -> bool {
+        self.compress
+    }
+
     /// Its attachments.
     pub fn attachments(&self) -> &[Bytes] {
         &self.attachments
@@ -210,6 +227,12 @@ impl Payload for Event {
         })
     }
 
+    fn sending(&self, worker: &Worker, target: &Target) {
+        if let Some(outgoing) = self.scope.outgoing.get() {
+            outgoing.sending(worker, target, self);
+        }
+    }
+
     fn is_plain(&self) -> bool {
         !self.compress
     }
@@ -229,13 +252,13 @@ impl Payload for Event {
 }
 
 /// Appends a part of an event between nodes: its length in 8 bytes, then its bytes.
-fn put_part(out: &mut Vec<u8>, part: &[u8]) {
+pub(crate) fn put_part(out: &mut Vec<u8>, part: &[u8]) {
     out.extend((part.len() as u64).to_le_bytes());
     out.extend_from_slice(part);
 }
 
 /// The first part, and the bytes behind it.
-fn take_part(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(crate) fn take_part(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk()?;
     rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)
 }

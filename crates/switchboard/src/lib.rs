@@ -51,6 +51,7 @@ mod transport;
 mod websocket;
 
 pub use api::ack::AckFuture;
+pub use api::answers::{Answers, AnswersFuture, NodeAnswers};
 pub use api::emitter::Emitter;
 pub use api::extract::{
     Ack, Auth, Connecting, Data, Disconnected, Event, EventContext, Extension, FromEvent, FromSocket,
@@ -60,10 +61,12 @@ pub use api::handler::{
     Async, EventHandler, IntoReply, Outcome, Plain, ReturnsResult, ReturnsValue, SocketHandler,
 };
 pub use api::namespace::Namespace;
-pub use api::operator::{Answers, AnswersFuture, BroadcastOperator};
+pub use api::operator::BroadcastOperator;
 pub use api::options::SocketIoOptions;
 pub use api::remote::{RemoteHandshake, RemoteSocket};
 pub use api::report::ErrorContext;
+pub use api::room_events::RoomEvent;
+pub use api::server_events::ServerEvent;
 pub use api::socket::Socket;
 #[doc(hidden)]
 pub use check::__check;

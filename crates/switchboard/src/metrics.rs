@@ -101,6 +101,7 @@ const METRICS: &[Metric] = &[
     counter("switchboard_joins_refused_total", &[], "Rooms not joined because the socket was in as many as may be."),
     counter("switchboard_inbox_full_total", &[], "Commands refused because a worker's inbox was full."),
     counter("switchboard_bus_full_total", &[], "Requests and replies not sent to other nodes because the bus was full."),
+    counter("switchboard_server_events_dropped_total", &[], "Events of other nodes' servers that could not be read, or met a full inbox."),
     counter("switchboard_server_events_unhandled_total", &[], "Events of other nodes' servers that no handler waits for."),
     counter("switchboard_outbox_overflow_total", &[], "Times a client was sent something while as much waited for it as may: it was refused, and the client disconnected unless `full_outbox` lets it stay."),
     counter("switchboard_worker_panics_total", &[], "Panics that a worker caught outside of handlers."),

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use switchboard_hub::{
-    Broadcast, Command, Endpoint, Framing, Hub, HubOptions, InboxReceiver, MemberId, MemberKey, Outbox,
-    Payload, ScopeId, Session, SessionKey, Target, Variant, Worker, WorkerId,
+    AnswerSender, Asking, Broadcast, Command, Endpoint, Framing, Hub, HubOptions, InboxReceiver, MemberId,
+    MemberKey, Outbox, Payload, ScopeId, Session, SessionKey, Target, Variant, Worker, WorkerId,
 };
 
 pub const PLAIN: Framing = Framing { id: 0, separator: None };
@@ -146,10 +146,17 @@ impl Drop for Fake {
     }
 }
 
+/// Is called with a question, its time-out, and the sender of its answer.
+pub type OnAsk = Box<dyn FnMut(&[u8], Duration, AnswerSender)>;
+
 /// A member that records how it was disconnected.
 #[derive(Default)]
 pub struct End {
     pub disconnected: RefCell<Vec<bool>>,
+    /// Cannot be asked.
+    pub deaf: Cell<bool>,
+    /// Called with each question: the answer is sent at any time.
+    pub on_ask: RefCell<Option<OnAsk>>,
     pub broken: Cell<bool>,
 }
 
@@ -157,6 +164,20 @@ impl Endpoint for End {
     fn disconnect(&self, close: bool) {
         assert!(!self.broken.get(), "broken on purpose");
         self.disconnected.borrow_mut().push(close);
+    }
+
+    fn ask(&self, _worker: &Rc<Worker>, asking: &Asking<'_>) -> bool {
+        assert!(!self.broken.get(), "broken on purpose");
+        if self.deaf.get() {
+            return false;
+        }
+        let mut question = Vec::new();
+        asking.payload.write(&mut question);
+        match self.on_ask.borrow_mut().as_mut() {
+            Some(on_ask) => on_ask(&question, asking.timeout, asking.answer()),
+            None => asking.answer().send(Ok([b"re: ", &*question].concat().into())),
+        }
+        true
     }
 
     fn snapshot(&self, out: &mut Vec<u8>) {

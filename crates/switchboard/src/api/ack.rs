@@ -8,15 +8,42 @@ use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 use serde::de::DeserializeOwned;
+use switchboard_hub::AnswerSender;
 use switchboard_protocol::socketio::Args;
 use tokio::sync::oneshot;
 
+use super::answers::write_answer;
 use crate::AckError;
 
 pub(crate) type AckResult = Result<Args, AckError>;
 
+/// Where an acknowledgement goes. If it is dropped, the asker sees that the socket is disconnected.
+pub(crate) enum AckReply {
+    /// To one who asked this socket alone.
+    One(oneshot::Sender<AckResult>),
+    /// To one who asked many.
+    Many(AnswerSender),
+}
+
+impl AckReply {
+    pub(crate) fn send(self, result: AckResult) {
+        match self {
+            // The asker may have gone.
+            Self::One(reply) => drop(reply.send(result)),
+            Self::Many(reply) => reply.send(write_answer(result)),
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        match self {
+            Self::One(reply) => reply.is_closed(),
+            Self::Many(reply) => reply.is_closed(),
+        }
+    }
+}
+
 struct Pending {
-    reply: oneshot::Sender<AckResult>,
+    reply: AckReply,
     timeout: Duration,
     deadline: Instant,
 }
@@ -34,9 +61,9 @@ impl Acks {
         &mut self,
         deadline: Instant,
         timeout: Duration,
-        reply: oneshot::Sender<AckResult>,
+        reply: AckReply,
         limit: usize,
-    ) -> Result<u64, oneshot::Sender<AckResult>> {
+    ) -> Result<u64, AckReply> {
         if self.pending.len() >= limit {
             // Those that nobody awaits any more make room.
             self.pending.retain(|_, pending| !pending.reply.is_closed());
@@ -51,7 +78,7 @@ impl Acks {
     }
 
     /// Takes the one with this id. `None`: it was not asked for, has come before, or too late.
-    pub(crate) fn take(&mut self, id: u64) -> Option<oneshot::Sender<AckResult>> {
+    pub(crate) fn take(&mut self, id: u64) -> Option<AckReply> {
         self.pending.remove(&id).map(|pending| pending.reply)
     }
 
@@ -59,7 +86,7 @@ impl Acks {
     pub(crate) fn expire(&mut self, now: Instant) -> Option<Instant> {
         for (_, pending) in self.pending.extract_if(|_, pending| pending.deadline <= now) {
             metrics::counter!("switchboard_ack_timeouts_total").increment(1);
-            let _gone = pending.reply.send(Err(AckError::Timeout(pending.timeout)));
+            pending.reply.send(Err(AckError::Timeout(pending.timeout)));
         }
         self.pending.values().map(|pending| pending.deadline).min()
     }

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use switchboard_protocol::socketio::write_args;
 use tokio::sync::oneshot;
 
-use super::ack::AckFuture;
+use super::ack::{AckFuture, AckReply};
 use super::carrier::Kind;
 use super::local::Sending;
 use super::socket::{Socket, with_local};
@@ -88,7 +88,7 @@ impl<'a> Emitter<'a> {
         let sent = write(event, &args).and_then(|(json, attachments)| {
             let bytes = held_bytes(&json, &attachments);
             self.socket.on_worker_holding(bytes, move |worker, local| {
-                local.send_with_ack(worker, &json, &attachments, compress, timeout, reply);
+                local.send_with_ack(worker, &json, &attachments, compress, timeout, AckReply::One(reply));
                 Ok(())
             })
         });

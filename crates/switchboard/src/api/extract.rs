@@ -10,8 +10,9 @@ use serde::de::DeserializeOwned;
 use switchboard_hub::Worker;
 use switchboard_protocol::socketio::{Args, from_args_within, validate_within};
 
+use super::handler::HandlerContext;
 use super::local::LocalSocket;
-use super::namespace::Namespace;
+use super::namespace::{Namespace, NamespaceInner};
 use super::socket::Socket;
 use crate::error::Reply;
 use crate::handshake::Handshake;
@@ -117,6 +118,10 @@ pub struct Disconnected {
     pub(crate) socket: Socket,
     pub(crate) reason: DisconnectReason,
 }
+
+impl HandlerContext for Connecting {}
+
+impl HandlerContext for Disconnected {}
 
 /// A context that has a socket.
 pub trait HasSocket {
@@ -283,13 +288,16 @@ impl<T> std::ops::Deref for State<T> {
 }
 
 impl<T: Send + Sync + 'static> State<T> {
-    fn require(requirements: &mut Requirements) {
+    pub(super) fn require(requirements: &mut Requirements) {
         requirements.states.push((TypeId::of::<T>(), type_name::<T>()));
     }
 
     fn of(socket: &Socket) -> Result<Self, Error> {
-        let state = socket.namespace().inner.states.get();
-        state.map(Self).ok_or_else(|| {
+        Self::of_namespace(&socket.shared.namespace)
+    }
+
+    pub(super) fn of_namespace(namespace: &NamespaceInner) -> Result<Self, Error> {
+        namespace.states.get().map(Self).ok_or_else(|| {
             Error::internal(format!("no state of type {} was given to the server", type_name::<T>()))
         })
     }

@@ -171,6 +171,16 @@ pub trait SocketHandler<C, M>: Send + Sync + 'static {
     fn requirements(&self) -> Requirements;
 }
 
+/// A context that handlers are called with: [`Connecting`](crate::Connecting),
+/// [`Disconnected`](crate::Disconnected), [`ServerEvent`](crate::ServerEvent).
+#[doc(hidden)]
+pub trait HandlerContext {
+    /// Whether the handler's return value is awaited.
+    fn wants_reply(&self) -> bool {
+        false
+    }
+}
+
 /// A handler with its arguments, to be called.
 #[doc(hidden)]
 pub struct Extracted(pub(crate) Box<dyn FnOnce() -> HandlerCall + Send>);
@@ -243,6 +253,7 @@ macro_rules! handlers {
 
         impl<C, F, R, M, $($argument),*> SocketHandler<C, Plain<M, ($($argument,)*)>> for F
         where
+            C: HandlerContext,
             F: Fn($($argument),*) -> R + Clone + Send + Sync + 'static,
             R: IntoReply<M>,
             $($argument: FromSocket<C> + Send + 'static,)*
@@ -250,8 +261,8 @@ macro_rules! handlers {
             #[allow(non_snake_case, unused_variables, reason = "one identifier serves as type and variable")]
             fn extract(&self, context: &C) -> Result<Extracted, Error> {
                 $(let $argument = $argument::from_socket(context)?;)*
-                let function = self.clone();
-                Ok(Extracted(Box::new(move || HandlerCall::Done(function($($argument),*).into_reply(false)))))
+                let (function, wanted) = (self.clone(), context.wants_reply());
+                Ok(Extracted(Box::new(move || HandlerCall::Done(function($($argument),*).into_reply(wanted)))))
             }
 
             fn requirements(&self) -> Requirements {
@@ -261,6 +272,7 @@ macro_rules! handlers {
 
         impl<C, F, Fut, R, M, $($argument),*> SocketHandler<C, Async<M, ($($argument,)*)>> for F
         where
+            C: HandlerContext,
             F: FnOnce($($argument),*) -> Fut + Clone + Send + Sync + 'static,
             Fut: Future<Output = R> + Send + 'static,
             R: IntoReply<M>,
@@ -269,10 +281,10 @@ macro_rules! handlers {
             #[allow(non_snake_case, unused_variables, reason = "one identifier serves as type and variable")]
             fn extract(&self, context: &C) -> Result<Extracted, Error> {
                 $(let $argument = $argument::from_socket(context)?;)*
-                let function = self.clone();
+                let (function, wanted) = (self.clone(), context.wants_reply());
                 Ok(Extracted(Box::new(move || {
                     let future = function($($argument),*);
-                    HandlerCall::Waits(Box::pin(async move { future.await.into_reply(false) }))
+                    HandlerCall::Waits(Box::pin(async move { future.await.into_reply(wanted) }))
                 })))
             }
 

@@ -5,15 +5,16 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hashbrown::HashMap;
-use switchboard_hub::{Endpoint, HubError, ScopeId, Worker};
+use switchboard_hub::{Asking, Endpoint, HubError, ScopeId, Worker};
 use switchboard_protocol::socketio::Args;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 
-use super::ack::{AckResult, Acks};
+use super::ack::{AckReply, Acks};
 use super::carrier::{Carrier, Head, Kind, Outgoing};
 use super::emitter::held_bytes;
 use super::handler::AnyEventHandler;
@@ -24,6 +25,7 @@ use super::remote::write_snapshot;
 use super::socket::Socket;
 use super::sockets::Sockets;
 use crate::error::Reply;
+use crate::event::Event;
 use crate::{AckError, DisconnectReason};
 
 /// Handlers of one socket alone, by event; `true`: for one event only.
@@ -35,6 +37,8 @@ type OwnHandlers = HashMap<Box<str>, (Registered, bool), foldhash::fast::RandomS
 pub(crate) struct EarlyHandlers {
     pub(crate) any: Vec<AnyEventHandler>,
     pub(crate) middleware: Vec<AnyEventHandler>,
+    /// Those of events that are sent.
+    pub(crate) outgoing: Vec<AnyEventHandler>,
 }
 
 /// How a packet is sent.
@@ -152,6 +156,13 @@ impl LocalSocket {
         attachments: &[Bytes],
         sending: Sending,
     ) -> Result<(), HubError> {
+        if self.socket.shared.namespace.tells_outgoing.load(Ordering::Relaxed) && head.kind == Kind::Event {
+            self.tell_outgoing(worker, packet.get(json_at..).unwrap_or_default(), attachments);
+            // A handler may have disconnected it.
+            if !self.is_here() {
+                return Err(HubError::Gone);
+            }
+        }
         if sending.volatile && !self.carrier.as_session().writable() {
             worker.stats().volatile_dropped.add(1);
             return Ok(());
@@ -185,7 +196,7 @@ impl LocalSocket {
         attachments: &[Bytes],
         compress: bool,
         timeout: Duration,
-        reply: oneshot::Sender<AckResult>,
+        reply: AckReply,
     ) {
         let deadline = Worker::deadline(timeout);
         let limit = self.options().max_pending_acks;
@@ -194,7 +205,7 @@ impl LocalSocket {
             Ok(id) => id,
             Err(reply) => {
                 metrics::counter!("switchboard_acks_refused_total").increment(1);
-                return drop(reply.send(Err(AckError::TooMany(limit))));
+                return reply.send(Err(AckError::TooMany(limit)));
             }
         };
         self.carrier.arm(worker, deadline);
@@ -203,11 +214,11 @@ impl LocalSocket {
         if let Err(error) = sent
             && let Some(reply) = self.take_ack(id)
         {
-            let _gone = reply.send(Err(AckError::Emit(error.into())));
+            reply.send(Err(AckError::Emit(error.into())));
         }
     }
 
-    fn take_ack(&self, id: u64) -> Option<oneshot::Sender<AckResult>> {
+    fn take_ack(&self, id: u64) -> Option<AckReply> {
         self.acks.borrow_mut().as_mut()?.take(id)
     }
 
@@ -240,10 +251,10 @@ impl LocalSocket {
             return;
         };
         match Args::parse_within(data, 0, attachments, self.options().packets.max_depth) {
-            Ok(args) => drop(reply.send(Ok(args))),
+            Ok(args) => reply.send(Ok(args)),
             Err(error) => {
                 metrics::counter!("switchboard_parse_errors_total").increment(1);
-                let _gone = reply.send(Err(error.into()));
+                reply.send(Err(error.into()));
                 self.close(worker, DisconnectReason::ParseError);
             }
         }
@@ -321,6 +332,15 @@ impl Endpoint for LocalSocket {
     fn snapshot(&self, out: &mut Vec<u8>) {
         let data = self.socket.shared_data();
         write_snapshot(out, self.socket.handshake(), data.as_ref().map(|data| &*data.0));
+    }
+
+    fn ask(&self, worker: &Rc<Worker>, asking: &Asking<'_>) -> bool {
+        let payload: &dyn Any = asking.payload;
+        let Some(event) = payload.downcast_ref::<Event>().filter(|_| self.is_here()) else { return false };
+        let (json, attachments) = (event.json_bytes(), event.attachments());
+        let reply = AckReply::Many(asking.answer());
+        self.send_with_ack(worker, json, attachments, event.compresses(), asking.timeout, reply);
+        true
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -4,9 +4,11 @@
 //! Reading order: [`namespace`] (handlers and rooms), [`socket`] (a socket as users hold it), [`local`] (a
 //! socket on its worker), [`dispatch`] and [`queue`] (order, holding back), [`ending`], [`handler`] and
 //! [`extract`] (users' functions), [`report`] (their errors), [`emitter`] (an event to one), [`operator`]
-//! (broadcasts), [`ack`].
+//! (broadcasts), [`ack`] and [`answers`] (what clients acknowledge), [`server_events`] (events between nodes),
+//! [`outgoing`] and [`room_events`] (what observers are told).
 
 pub(crate) mod ack;
+pub(crate) mod answers;
 pub(crate) mod carrier;
 pub(crate) mod dispatch;
 pub(crate) mod emitter;
@@ -19,9 +21,12 @@ pub(crate) mod namespace;
 pub(crate) mod namespaces;
 pub(crate) mod operator;
 pub(crate) mod options;
+mod outgoing;
 mod own_handlers;
 pub(crate) mod queue;
 pub(crate) mod remote;
 pub(crate) mod report;
+pub(crate) mod room_events;
+pub(crate) mod server_events;
 pub(crate) mod socket;
 pub(crate) mod sockets;

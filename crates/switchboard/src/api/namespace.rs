@@ -14,13 +14,16 @@ use super::extract::{Connecting, Disconnected};
 use super::handler::{
     AnyEventHandler, AnySocketHandler, EventHandler, SocketHandler, event_handler, socket_handler,
 };
+use super::namespaces::Namespaces;
 use super::operator::BroadcastOperator;
 use super::options::SocketIoOptions;
 use super::remote::RemoteSocket;
 use super::report::{ErrorContext, HandlerKind, LogLimit, check_registration};
+use super::room_events::{OnRoomEvent, WatchedRooms};
+use super::server_events::ServerEvent;
 use super::socket::Socket;
 use crate::error::Reply;
-use crate::event::{Dialects, EventScope};
+use crate::event::EventScope;
 use crate::rooms::Rooms;
 use crate::states::SharedStates;
 use crate::{EmitError, Error};
@@ -48,6 +51,9 @@ pub(crate) struct Table {
     pub(crate) event_middleware: Vec<AnyEventHandler>,
     pub(crate) any: Vec<AnyEventHandler>,
     pub(crate) events: HashMap<Box<str>, Registered, foldhash::fast::RandomState>,
+    pub(crate) outgoing: Vec<AnyEventHandler>,
+    pub(crate) room_events: Vec<OnRoomEvent>,
+    pub(crate) server_events: HashMap<Box<str>, AnySocketHandler<ServerEvent>, foldhash::fast::RandomState>,
     pub(crate) error: Option<OnError>,
     pub(crate) error_reply: Option<OnErrorReply>,
 }
@@ -62,6 +68,10 @@ pub(crate) struct NamespaceInner {
     pub(crate) events: Arc<EventScope>,
     pub(crate) options: Arc<SocketIoOptions>,
     pub(crate) ordered_broadcasts: AtomicBool,
+    /// Whether there are, or were, handlers of outgoing events.
+    pub(super) tells_outgoing: AtomicBool,
+    /// The server's namespaces whose rooms are watched.
+    pub(super) rooms: Arc<WatchedRooms>,
     pub(crate) log: LogLimit,
     /// Held while the table is replaced.
     writing: Mutex<()>,
@@ -74,30 +84,26 @@ impl std::fmt::Debug for NamespaceInner {
 }
 
 impl NamespaceInner {
-    pub(crate) fn new(
-        name: &str,
-        hub: &Arc<Hub>,
-        states: &Arc<SharedStates>,
-        options: &Arc<SocketIoOptions>,
-        dialects: &Arc<Dialects>,
-    ) -> Arc<Self> {
-        let scope = hub.scope(name);
+    pub(crate) fn new(name: &str, server: &Namespaces) -> Arc<Self> {
+        let scope = server.hub.scope(name);
         let name = Arc::from(name);
         Arc::new(Self {
-            events: EventScope::new(&name, dialects),
+            events: EventScope::new(&name, &server.dialects),
             name,
             scope,
-            hub: Arc::clone(hub),
-            states: Arc::clone(states),
+            hub: Arc::clone(&server.hub),
+            states: Arc::clone(&server.states),
             table: ArcSwap::default(),
-            options: Arc::clone(options),
-            ordered_broadcasts: AtomicBool::new(options.ordered_broadcasts),
+            options: Arc::clone(&server.options),
+            ordered_broadcasts: AtomicBool::new(server.options.ordered_broadcasts),
+            tells_outgoing: AtomicBool::new(false),
+            rooms: Arc::clone(&server.rooms),
             log: LogLimit::default(),
             writing: Mutex::new(()),
         })
     }
 
-    fn change(&self, change: impl FnOnce(&mut Table)) {
+    pub(super) fn change(&self, change: impl FnOnce(&mut Table)) {
         let writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut table = Table::clone(&self.table.load());
         change(&mut table);
@@ -191,7 +197,7 @@ impl Namespace {
         self
     }
 
-    fn early<M>(&self, kind: HandlerKind, handler: impl EventHandler<M>) -> AnyEventHandler {
+    pub(super) fn early<M>(&self, kind: HandlerKind, handler: impl EventHandler<M>) -> AnyEventHandler {
         check_registration(&self.inner, kind, None, &handler.requirements());
         event_handler(handler)
     }

@@ -6,21 +6,30 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use arc_swap::ArcSwap;
 use switchboard_hub::{Hub, Payload, Remote, ReplySender, ServerEvent};
 
-use super::namespace::NamespaceInner;
+use super::namespace::{Namespace, NamespaceInner};
 use super::options::SocketIoOptions;
+use super::room_events::WatchedRooms;
+use super::server_events;
 use crate::event::{Dialects, Event};
-use crate::states::{SharedStates, States};
+use crate::functions::guarded;
+use crate::states::{SharedStates, States, replace};
 
 /// The namespaces of a server, and what they share.
 pub(crate) struct Namespaces {
     pub(crate) options: Arc<SocketIoOptions>,
     pub(crate) dialects: Arc<Dialects>,
     pub(crate) states: Arc<SharedStates>,
-    hub: Arc<Hub>,
+    pub(super) hub: Arc<Hub>,
+    pub(super) rooms: Arc<WatchedRooms>,
     by_name: ArcSwap<HashMap<Arc<str>, Arc<NamespaceInner>>>,
     /// Held while the namespaces are replaced.
     writing: Mutex<()>,
+    /// Told of each namespace that is made.
+    on_new: ArcSwap<Vec<OnNew>>,
 }
+
+/// A function that is told of each namespace that is made.
+pub(crate) type OnNew = Arc<dyn Fn(&Namespace) + Send + Sync>;
 
 impl Namespaces {
     pub(crate) fn new(options: SocketIoOptions, hub: &Arc<Hub>, states: States) -> Arc<Self> {
@@ -29,8 +38,10 @@ impl Namespaces {
             dialects: Arc::default(),
             states: Arc::new(SharedStates::new(states)),
             hub: Arc::clone(hub),
+            rooms: Arc::default(),
             by_name: ArcSwap::default(),
             writing: Mutex::new(()),
+            on_new: ArcSwap::default(),
         });
         // As in Node, the main namespace is there though nobody asked for it.
         namespaces.of("/");
@@ -44,15 +55,34 @@ impl Namespaces {
     /// The namespace of this name, made where there is none. A missing leading slash is added, as in Node.
     pub(crate) fn of(&self, name: &str) -> Arc<NamespaceInner> {
         let name = if name.starts_with('/') { name.to_owned() } else { format!("/{name}") };
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(namespace) = self.namespace(&name) {
             return namespace;
         }
-        let namespace = NamespaceInner::new(&name, &self.hub, &self.states, &self.options, &self.dialects);
+        let namespace = NamespaceInner::new(&name, self);
         let mut namespaces = HashMap::clone(&self.by_name.load());
         namespaces.insert(Arc::clone(&namespace.name), Arc::clone(&namespace));
         self.by_name.store(Arc::new(namespaces));
+        drop(writing);
+        self.tell_new(&namespace);
         namespace
+    }
+
+    /// All of them, in no order.
+    pub(crate) fn all(&self) -> Vec<Arc<NamespaceInner>> {
+        self.by_name.load().values().cloned().collect()
+    }
+
+    /// Calls the function with each namespace that is made from now on.
+    pub(crate) fn on_new(&self, function: &OnNew) {
+        replace(&self.on_new, |functions| functions.push(Arc::clone(function)));
+    }
+
+    /// Tells the user's functions of a namespace, with nothing locked.
+    fn tell_new(&self, namespace: &Arc<NamespaceInner>) {
+        for function in &**self.on_new.load() {
+            let _panicked = guarded(|| function(&Namespace { inner: Arc::clone(namespace) }));
+        }
     }
 }
 
@@ -65,8 +95,9 @@ impl Remote for FromNodes {
         Some(Arc::new(Event::read(bytes, |name| Some(Arc::clone(&server.namespace(name)?.events)))?))
     }
 
-    fn on_event(&self, _event: ServerEvent, _reply: Option<ReplySender>) {
-        metrics::counter!("switchboard_server_events_unhandled_total").increment(1);
-        tracing::debug!("another node's event has no handler here");
+    fn on_event(&self, event: ServerEvent, reply: Option<ReplySender>) {
+        let Some(server) = self.0.upgrade() else { return };
+        let name = server.hub.scope_name(event.scope);
+        server_events::receive(name.and_then(|name| server.namespace(&name)), event.data, reply);
     }
 }

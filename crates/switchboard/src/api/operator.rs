@@ -1,34 +1,22 @@
 //! Whom a broadcast goes to, and how.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use switchboard_hub::{Broadcast, Command, MemberId, Reply, Request, Target};
-use switchboard_protocol::socketio::write_args;
-use tokio::sync::{mpsc, oneshot};
+use switchboard_hub::{Broadcast, Command, MemberId, Question, Reply, Request, Target};
+use tokio::sync::mpsc;
 
-use super::ack::AckResult;
+use super::answers::{Answers, AnswersFuture};
 use super::emitter::ACK_TIMEOUT;
-use super::local::LocalSocket;
 use super::namespace::NamespaceInner;
 use super::remote::RemoteSocket;
 use super::socket::Socket;
+use crate::EmitError;
 use crate::event::Event;
 use crate::rooms::Rooms;
-use crate::{AckError, EmitError};
-
-/// What each socket acknowledged with.
-pub type Answers<R> = Vec<(MemberId, Result<R, AckError>)>;
-
-/// The answers to a broadcast, when all are there.
-pub type AnswersFuture<R> = Pin<Box<dyn Future<Output = Result<Answers<R>, EmitError>> + Send>>;
-
-/// The acknowledgements that are awaited of sockets, worker by worker.
-type Awaited = mpsc::UnboundedReceiver<Vec<(MemberId, oneshot::Receiver<AckResult>)>>;
 
 /// A broadcast in the making: to whom, and how. Made by [`Namespace`](crate::Namespace)'s and [`Socket`]'s
 /// `to`, `except` and so on.
@@ -118,11 +106,15 @@ impl BroadcastOperator {
         self
     }
 
-    /// Sends an event to the sockets of this node, and awaits an acknowledgement of each (`emitWithAck`). The
-    /// event is sent at once, whether or not the answers are awaited.
+    /// Sends an event, and awaits an acknowledgement of each socket (`emitWithAck`). The event is sent at
+    /// once, whether or not the answers are awaited.
     ///
-    /// The answers are in no order. A socket that does not acknowledge in time, or leaves, has its own error,
-    /// and the others their answers.
+    /// The answers are there when all sockets have answered or have left, and at the
+    /// [time-out](Self::timeout) at the latest: then they are those that have come so far, and each socket
+    /// that did not answer has [`AckError::Timeout`]. They are in no order. Sockets of other nodes are asked
+    /// too, unless the broadcast is [local](Self::local); a Tokio runtime with time is needed then. The event
+    /// is never [volatile](Self::volatile). Members that are no sockets, such as raw WebSockets, are not
+    /// asked.
     ///
     /// ```
     /// # async fn run(io: switchboard::Switchboard) -> Result<(), switchboard::EmitError> {
@@ -138,48 +130,22 @@ impl BroadcastOperator {
     /// ```
     ///
     /// # Errors
-    /// As [`emit`](Self::emit). An answer's: [`AckError`].
+    /// As [`emit`](Self::emit). An answer's: [`AckError`](crate::AckError).
     #[must_use = "the acknowledgements are lost unless this is awaited"]
     pub fn emit_with_ack<R: DeserializeOwned + Send + 'static>(
         self,
         event: &str,
         args: impl Serialize,
     ) -> AnswersFuture<R> {
-        let sent = self.send_with_ack(event, &args);
-        Box::pin(async move {
-            let mut answers = Vec::new();
-            let mut awaited = sent?;
-            while let Some(of_worker) = awaited.recv().await {
-                for (id, answer) in of_worker {
-                    let args = answer.await.unwrap_or(Err(AckError::Disconnected));
-                    answers.push((id, args.and_then(|args| args.get().map_err(AckError::from))));
-                }
-            }
-            Ok(answers)
-        })
+        let timeout = self.timeout;
+        let asked = self.ask(event, &args);
+        Box::pin(async move { Ok(Answers::read(asked?.answers().await, timeout)) })
     }
 
-    /// Sends the event; returns what is awaited, worker by worker.
-    fn send_with_ack<T: Serialize>(self, event: &str, args: &T) -> Result<Awaited, EmitError> {
-        let (mut json, mut attachments) = (Vec::new(), Vec::new());
-        write_args(&mut json, &mut attachments, Some(event), args)?;
-        let packet = Arc::new((json, attachments));
-        let (sender, awaited) = mpsc::unbounded_channel();
-        let (compress, timeout) = (self.compress, self.timeout);
-        self.namespace.hub.send_all(|| {
-            let (target, packet, sender) = (self.target.clone(), Arc::clone(&packet), sender.clone());
-            Command::run(move |worker| {
-                let mut of_worker = Vec::new();
-                for endpoint in worker.matching(&target).into_iter().filter_map(|key| worker.endpoint(key)) {
-                    let Some(local) = endpoint.as_any().downcast_ref::<LocalSocket>() else { continue };
-                    let (reply, answer) = oneshot::channel();
-                    local.send_with_ack(worker, &packet.0, &packet.1, compress, timeout, reply);
-                    of_worker.push((local.socket.id(), answer));
-                }
-                let _gone = sender.send(of_worker);
-            })
-        })?;
-        Ok(awaited)
+    fn ask<T: Serialize>(self, event: &str, args: &T) -> Result<Question, EmitError> {
+        let payload = Arc::new(Event::new(&self.namespace.events, event, args, self.compress)?);
+        let broadcast = Broadcast { target: self.target, payload, volatile: false, ordered: false };
+        Ok(self.namespace.hub.ask_members(broadcast, self.timeout)?)
     }
 
     /// Lets the sockets join rooms (`socketsJoin`).

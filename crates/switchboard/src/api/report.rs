@@ -18,21 +18,25 @@ pub(crate) enum HandlerKind {
     /// `on`, `on_concurrent`, `once`.
     Event,
     Any,
+    AnyOutgoing,
     EventMiddleware,
     Middleware,
     Connect,
     Disconnect,
+    ServerEvent,
 }
 
 impl HandlerKind {
-    const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Event => "on",
             Self::Any => "on_any",
+            Self::AnyOutgoing => "on_any_outgoing",
             Self::EventMiddleware => "event_middleware",
             Self::Middleware => "middleware",
             Self::Connect => "on_connect",
             Self::Disconnect => "on_disconnect",
+            Self::ServerEvent => "on_server_event",
         }
     }
 }
@@ -60,7 +64,7 @@ impl<'a> ErrorContext<'a> {
 
     /// The method that registered the handler: `on` (also for those of
     /// [`on_concurrent`](crate::Namespace::on_concurrent) and [`once`](Socket::once)), `on_any`,
-    /// `event_middleware`, `middleware`, `on_connect` or `on_disconnect`.
+    /// `on_any_outgoing`, `event_middleware`, `middleware`, `on_connect` or `on_disconnect`.
     pub fn registered_by(&self) -> &'static str {
         self.kind.as_str()
     }
@@ -244,7 +248,7 @@ impl LogLimit {
     }
 
     /// Whether another line may be logged now, and how many before it were not.
-    fn admit(&self) -> Option<u64> {
+    pub(crate) fn admit(&self) -> Option<u64> {
         let now = self.start.elapsed().as_secs();
         if self.second.swap(now, Ordering::Relaxed) != now {
             self.lines.store(0, Ordering::Relaxed);

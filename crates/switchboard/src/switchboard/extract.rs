@@ -4,8 +4,9 @@ use std::sync::{Arc, Weak};
 
 use super::Switchboard;
 use crate::api::extract::{EventContext, FromEvent, FromSocket, HasSocket};
+use crate::api::namespace::NamespaceInner;
 use crate::api::namespaces::Namespaces;
-use crate::api::socket::Socket;
+use crate::api::server_events::ServerEvent;
 use crate::engineio::EngineOptions;
 use crate::server::WeakKeepAlive;
 use crate::{Error, Result};
@@ -35,21 +36,28 @@ impl WeakSwitchboard {
     }
 }
 
-fn server_of(socket: &Socket) -> Result<Switchboard> {
-    let server = socket.shared.namespace.states.get::<WeakSwitchboard>();
+fn server_of(namespace: &NamespaceInner) -> Result<Switchboard> {
+    let server = namespace.states.get::<WeakSwitchboard>();
     server.and_then(|server| server.upgrade()).ok_or_else(|| Error::internal("the server is no more"))
 }
 
 /// The server. It fails where the last handle to the server was dropped.
 impl FromEvent for Switchboard {
     fn from_event(context: &EventContext<'_>) -> Result<Self> {
-        server_of(context.socket())
+        server_of(&context.socket().shared.namespace)
     }
 }
 
 /// The server. It fails where the last handle to the server was dropped.
 impl<C: HasSocket> FromSocket<C> for Switchboard {
     fn from_socket(context: &C) -> Result<Self> {
-        server_of(context.socket())
+        server_of(&context.socket().shared.namespace)
+    }
+}
+
+/// The server. It fails where the last handle to the server was dropped.
+impl FromSocket<ServerEvent> for Switchboard {
+    fn from_socket(context: &ServerEvent) -> Result<Self> {
+        server_of(&context.namespace().inner)
     }
 }

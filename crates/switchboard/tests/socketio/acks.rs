@@ -316,3 +316,25 @@ async fn a_broadcast_is_acknowledged_by_each_of_its_sockets() {
         assert!(late.iter().all(|(_, answer)| matches!(answer, Err(AckError::Timeout(_)))));
     }
 }
+
+#[tokio::test]
+async fn acknowledgements_of_a_broadcast_that_is_over_are_kept_no_longer() {
+    let server = Server::start(Switchboard::builder().workers(1).max_pending_acks(1), |_| {}).await;
+    let mut client = server.client().await;
+    let all = server.io.root().all();
+    let ask =
+        |timeout: u64| all.clone().timeout(Duration::from_millis(timeout)).emit_with_ack::<u8>("ask", ());
+    let answers = soon("a time-out", ask(20)).await.expect("room");
+    assert!(matches!(answers[0].1, Err(AckError::Timeout(_))));
+    // There is room for another one, and for no third.
+    let (second, third) = (ask(60_000), ask(60_000));
+    let third = soon("a refusal", third).await.expect("room");
+    assert!(matches!(third[0].1, Err(AckError::TooMany(1))));
+    // One that nobody awaits makes room.
+    drop(second);
+    let fourth = ask(60_000);
+    client.expect(r#"420["ask"]"#).await;
+    client.expect(r#"421["ask"]"#).await;
+    client.ask_back(r#"422["ask"]"#, "432[7]").await;
+    assert_eq!(*soon("an answer", fourth).await.expect("room")[0].1.as_ref().expect("in time"), 7);
+}

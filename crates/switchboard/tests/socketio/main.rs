@@ -14,6 +14,7 @@ mod full_inbox;
 mod harness;
 mod misbehaving;
 mod nodes;
+mod observing;
 mod order;
 mod ordered;
 mod outbox;

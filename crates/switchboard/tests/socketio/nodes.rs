@@ -2,10 +2,13 @@
 
 use std::sync::{Arc, OnceLock, Weak};
 
-use switchboard::{Binary, Data, Socket, Switchboard};
+use switchboard::{
+    AckError, Args, Binary, BroadcastOperator, Data, Error, Event, Namespace, RemoteSocket, Socket, SocketId,
+    State, Switchboard,
+};
 use switchboard_hub::{Bus, BusFull, Hub, Reply, ReplyTo, Request};
 
-use crate::harness::Server;
+use crate::harness::{Client, Server, soon};
 
 /// Carries bytes from one server's hub to the other's, on the caller's thread.
 #[derive(Default)]
@@ -142,4 +145,280 @@ async fn sockets_of_all_workers_and_nodes_are_fetched_and_acted_on() {
         socket.emit("private", ()).expect("room");
     }
     assert_eq!(chat.fetch_sockets().await.expect("sockets").len(), 0);
+}
+
+/// The rooms of each client. The first two clients are on the first server.
+const ROOMS: [&[&str]; 4] = [&["a"], &["a", "b"], &["b"], &["a", "b"]];
+
+/// Four clients on two servers.
+struct Crowd {
+    servers: [Server; 2],
+    clients: Vec<Client>,
+    ids: Vec<String>,
+}
+
+impl Crowd {
+    async fn new() -> Self {
+        let servers = servers(|io| {
+            let chat = io.of("/chat");
+            chat.on("rooms", |socket: Socket, Data(rooms): Data<Vec<String>>| socket.join(rooms));
+        })
+        .await;
+        let clients = vec![
+            servers[0].open().await,
+            servers[0].open().await,
+            servers[1].open().await,
+            servers[1].open().await,
+        ];
+        let mut crowd = Self { servers, clients, ids: vec![String::new(); 4] };
+        for n in 0..4 {
+            crowd.enter(n).await;
+        }
+        crowd
+    }
+
+    async fn enter(&mut self, n: usize) {
+        self.ids[n] = self.clients[n].join("/chat").await;
+        let rooms = serde_json::to_string(ROOMS[n]).expect("JSON");
+        self.clients[n].ask(&format!(r#"42/chat,0["rooms",{rooms}]"#), "43/chat,0[]").await;
+    }
+
+    fn chat(&self, server: usize) -> Namespace {
+        self.servers[server].io.of("/chat")
+    }
+
+    fn id(&self, n: usize) -> SocketId {
+        SocketId::parse(&self.ids[n]).expect("an id")
+    }
+
+    fn ids(&self, of: &[usize]) -> Vec<SocketId> {
+        let mut ids: Vec<_> = of.iter().map(|&n| self.id(n)).collect();
+        ids.sort();
+        ids
+    }
+
+    /// Each filter on each server, and the clients that it names.
+    async fn filters(&self) -> Vec<(String, BroadcastOperator, Vec<usize>)> {
+        let mut filters = Vec::new();
+        for server in 0..2 {
+            let (chat, here) = (self.chat(server), server * 2);
+            let sockets = chat.local_sockets().await.expect("sockets");
+            let sender = sockets.into_iter().find(|socket| socket.id() == self.id(here)).expect("it is here");
+            let others = |all: &[usize]| all.iter().copied().filter(|&n| n != here).collect::<Vec<_>>();
+            let in_b: &[usize] = if server == 0 { &[1] } else { &[2, 3] };
+            let cases: Vec<(&str, BroadcastOperator, Vec<usize>)> = vec![
+                ("all", chat.all(), vec![0, 1, 2, 3]),
+                ("a room", chat.to("a"), vec![0, 1, 3]),
+                ("two rooms", chat.to(["a", "b"]), vec![0, 1, 2, 3]),
+                ("a room but another", chat.to("a").except("b"), vec![0]),
+                ("all but rooms", chat.except(["b", "c"]), vec![0]),
+                ("an id", chat.to(self.id(2)), vec![2]),
+                ("all but an id", chat.except(self.id(1)), vec![0, 2, 3]),
+                ("all but the sender", sender.broadcast(), others(&[0, 1, 2, 3])),
+                ("a room but the sender", sender.to("b"), others(&[1, 2, 3])),
+                ("this node", chat.local(), vec![here, here + 1]),
+                ("a room of this node", chat.to("b").local(), in_b.to_vec()),
+                ("an empty room", chat.to("c"), vec![]),
+            ];
+            let named = cases.into_iter();
+            filters.extend(
+                named.map(|(name, filter, of)| (format!("{name}, from server {server}"), filter, of)),
+            );
+        }
+        filters
+    }
+
+    /// Expects that these clients, and no others, got this packet.
+    async fn expect(&mut self, of: &[usize], packet: &str, filter: &str) {
+        self.chat(0).emit("end", ()).expect("room");
+        for (n, client) in self.clients.iter_mut().enumerate() {
+            let expected = if of.contains(&n) { vec![packet] } else { vec![] };
+            assert_eq!(client.until(r#"42/chat,["end"]"#).await, expected, "client {n}, {filter}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_filter_names_the_same_sockets_for_every_request() {
+    let mut crowd = Crowd::new().await;
+    for (name, filter, of) in crowd.filters().await {
+        filter.clone().emit("x", 1).expect("room");
+        crowd.expect(&of, r#"42/chat,["x",1]"#, &name).await;
+        filter.clone().volatile().compress(false).emit("y", 1).expect("room");
+        crowd.expect(&of, r#"42/chat,["y",1]"#, &name).await;
+        let count = filter.clone().count().await.expect("both servers answer");
+        assert_eq!(count, of.len() as u64, "{name}");
+        let found = filter.clone().fetch_sockets().await.expect("both servers answer");
+        let mut found: Vec<_> = found.iter().map(RemoteSocket::id).collect();
+        found.sort();
+        assert_eq!(found, crowd.ids(&of), "{name}");
+        // Joining, and leaving.
+        let all = crowd.chat(0);
+        for (begin, joins) in [(false, true), (true, false)] {
+            if begin {
+                all.all().join("t").expect("room");
+            }
+            let moved =
+                if joins { filter.clone().join(["t", "u"]) } else { filter.clone().leave(["t", "u"]) };
+            moved.expect("room");
+            let inside = all.to("t").fetch_sockets().await.expect("both servers answer");
+            let mut inside: Vec<_> = inside.iter().map(RemoteSocket::id).collect();
+            inside.sort();
+            let expected: Vec<_> = (0..4).filter(|n| of.contains(n) == joins).collect();
+            assert_eq!(inside, crowd.ids(&expected), "{name}, joins: {joins}");
+            all.all().leave(["t", "u"]).expect("room");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_filter_names_the_same_sockets_for_a_broadcast_with_acknowledgements() {
+    let mut crowd = Crowd::new().await;
+    for (round, (name, filter, of)) in crowd.filters().await.into_iter().enumerate() {
+        let answers = filter.emit_with_ack::<(usize, Binary)>("ask", ("?", Binary::from(vec![b'x'])));
+        for &n in &of {
+            let client = &mut crowd.clients[n];
+            let packet = client.text().await;
+            let id =
+                packet.strip_prefix("451-/chat,").and_then(|rest| rest.split_once('[')).expect("an event").0;
+            assert_eq!(client.next().await.as_deref(), Some("<x>"));
+            client.send(&format!(r#"461-/chat,{id}[{n},{{"_placeholder":true,"num":0}}]"#)).await;
+            client.send_binary(&[n as u8]).await;
+        }
+        let answers = soon("all answers", answers).await.expect("room");
+        assert_eq!(answers.missing(), 0);
+        let mut answers: Vec<_> = answers
+            .into_iter()
+            .map(|(id, answer)| {
+                let (n, bytes) = answer.expect("it answers");
+                assert_eq!(bytes, Binary::from(vec![n as u8]));
+                (id, n)
+            })
+            .collect();
+        answers.sort();
+        let mut expected: Vec<_> = of.iter().map(|&n| (crowd.id(n), n)).collect();
+        expected.sort();
+        assert_eq!(answers, expected, "{name}, round {round}");
+        crowd.expect(&[], "", &name).await;
+    }
+}
+
+#[tokio::test]
+async fn every_filter_names_the_same_sockets_for_a_disconnect() {
+    let mut crowd = Crowd::new().await;
+    for n in 0..crowd.filters().await.len() {
+        let (name, filter, of) = crowd.filters().await.swap_remove(n);
+        filter.disconnect(false).expect("room");
+        crowd.chat(0).emit("end", ()).expect("room");
+        for n in 0..4 {
+            if of.contains(&n) {
+                crowd.clients[n].expect("41/chat,").await;
+                crowd.enter(n).await;
+            } else {
+                let packets = crowd.clients[n].until(r#"42/chat,["end"]"#).await;
+                assert!(packets.is_empty(), "client {n}, {name}: {packets:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_socket_of_a_broadcast_with_acknowledgements_has_its_own_error() {
+    let mut crowd = Crowd::new().await;
+    let answers = crowd.chat(0).all().emit_with_ack::<u8>("ask", ());
+    for (n, client) in crowd.clients.iter_mut().enumerate() {
+        client.expect(r#"42/chat,0["ask"]"#).await;
+        client.send(["43/chat,0[7]", "41/chat,", r#"43/chat,0["text"]"#, "41/chat,"][n]).await;
+    }
+    let answers = soon("all answers", answers).await.expect("room");
+    assert_eq!(answers.len(), 4);
+    for (id, answer) in &answers {
+        match (0..4).find(|&n| crowd.id(n) == *id) {
+            Some(0) => assert_eq!(*answer.as_ref().expect("an answer"), 7),
+            Some(2) => assert!(matches!(answer, Err(AckError::Arguments(_))), "{answer:?}"),
+            _ => assert!(matches!(answer, Err(AckError::Disconnected)), "{answer:?}"),
+        }
+    }
+    let mut crowd = Crowd::new().await;
+    let late =
+        crowd.chat(1).to("a").timeout(std::time::Duration::from_millis(20)).emit_with_ack::<u8>("ask", ());
+    let late = soon("time-outs", late).await.expect("room");
+    assert_eq!((late.len(), late.missing()), (3, 0));
+    assert!(late.iter().all(|(_, answer)| matches!(answer, Err(AckError::Timeout(_)))));
+    crowd.expect(&[0, 1, 3], r#"42/chat,0["ask"]"#, "late").await;
+}
+
+struct Name(&'static str);
+
+#[tokio::test]
+async fn a_server_side_event_is_handled_on_the_other_servers_alone() {
+    let servers = servers(|io| {
+        io.state(Name("a server"));
+        let chat = io.of("/chat");
+        chat.on_server_event("tell", |chat: Namespace, Data((text, bytes)): Data<(String, Binary)>| {
+            chat.local().emit("told", (text, bytes.len()))
+        });
+        chat.on_server_event("sum", |Data((a, b)): Data<(i32, i32)>| a + b);
+        chat.on_server_event("pair", async |Event(event): Event, args: Args, name: State<Name>| {
+            tokio::task::yield_now().await;
+            (event, args, name.0.0)
+        });
+        chat.on_server_event("fail", || Err::<(), _>(Error::new("on purpose")));
+        chat.on_server_event("panic", || -> () { panic!("on purpose") });
+        chat.on_server_event("workers", |io: Switchboard| io.hub().workers());
+        chat.on_server_event("off", || 1).off_server_event("off");
+        chat.on("tell", |socket: Socket, Data(text): Data<String>| {
+            socket.namespace().server_side_emit("tell", (text, Binary::from(vec![1, 2, 3])))
+        });
+    })
+    .await;
+    let mut clients = [servers[0].open().await, servers[1].open().await];
+    for client in &mut clients {
+        client.join("/chat").await;
+    }
+    clients[0].ask(r#"42/chat,0["tell","hello"]"#, "43/chat,0[]").await;
+    clients[1].expect(r#"42/chat,["told","hello",3]"#).await;
+    let chat = servers[1].io.of("/chat");
+    for n in 0..20 {
+        let tell = (n.to_string(), Binary::default());
+        chat.server_side_emit("tell", tell).expect("room");
+    }
+    for n in 0..20 {
+        clients[0].expect(&format!(r#"42/chat,["told","{n}",0]"#)).await;
+    }
+    let sum = chat.server_side_emit_with_ack::<i32>("sum", (20, 22)).await.expect("room");
+    assert_eq!((sum.answers.len(), sum.missing), (1, 0));
+    assert_eq!(*sum.answers[0].as_ref().expect("a number"), 42);
+    let pair = chat.server_side_emit_with_ack::<(String, Vec<u8>, String)>("pair", 5).await.expect("room");
+    assert_eq!(
+        pair.answers[0].as_ref().expect("three values"),
+        &("pair".to_owned(), vec![5], "a server".to_owned())
+    );
+    let workers = chat.server_side_emit_with_ack::<usize>("workers", ()).await.expect("room");
+    assert_eq!(*workers.answers[0].as_ref().expect("a number"), 2);
+    for event in ["fail", "panic"] {
+        let failed = chat.server_side_emit_with_ack::<()>(event, ()).await.expect("room");
+        assert!(matches!(&failed.answers[..], [Err(AckError::Failed(_))]), "{event}: {failed:?}");
+    }
+    let wrong = chat.server_side_emit_with_ack::<i32>("sum", ("a", "b")).await.expect("room");
+    assert!(matches!(&wrong.answers[..], [Err(AckError::Failed(_))]), "{wrong:?}");
+    let other = chat.server_side_emit_with_ack::<String>("sum", (1, 2)).await.expect("room");
+    assert!(matches!(&other.answers[..], [Err(AckError::Arguments(_))]), "{other:?}");
+    // Nobody handles these.
+    for (namespace, event) in [("/chat", "off"), ("/chat", "unknown"), ("/", "sum")] {
+        let namespace = servers[0].io.of(namespace);
+        let none = namespace.server_side_emit_with_ack::<i32>(event, ()).await.expect("room");
+        assert_eq!((none.answers.len(), none.missing), (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_a_bus_has_no_other_node() {
+    let server = Server::workers(2, |io| {
+        io.root().on_server_event("x", || 1);
+    })
+    .await;
+    server.io.root().server_side_emit("x", ()).expect("nobody is there");
+    let answers = server.io.root().server_side_emit_with_ack::<u8>("x", ()).await.expect("nobody is there");
+    assert!(answers.answers.is_empty() && answers.missing == 0);
 }
