@@ -1,7 +1,6 @@
 //! One accepted connection: what its first bytes are decides ([`opening`](super::opening)). A WebSocket
 //! upgrade goes the fast path, each other kind to its own function, and every other request of HTTP to hyper.
 
-use std::borrow::Cow;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -13,7 +12,6 @@ use bytes::Bytes;
 use http::StatusCode;
 use http_body_util::Empty;
 use switchboard_hub::Worker;
-use switchboard_websocket::handshake::head;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
@@ -142,7 +140,7 @@ impl Accepted {
         };
         let Some(unread) = unread else { return };
         let Self { server, stream, peer, permit, .. } = self;
-        let stream = Rewind::new(stream, encode_target(unread), permit);
+        let stream = Rewind::new(stream, unread, permit);
         match speaks {
             Speaks::FlashPolicy if server.drafts => {
                 flash::answer(&server.listener.flash_policy, stream).await;
@@ -152,7 +150,8 @@ impl Accepted {
             }
             // hyper refuses what is not HTTP/1.
             Speaks::Http1 | Speaks::Http2 | Speaks::FlashPolicy | Speaks::Tls => {
-                let stream = stream.with_write_timeout(server.listener.write_timeout);
+                let timeout = server.listener.write_timeout;
+                let stream = stream.with_encoded_targets().with_write_timeout(timeout);
                 Box::pin(requests::serve(&server, stream, peer)).await;
             }
         }
@@ -266,18 +265,6 @@ impl Accepted {
         // The connection has its place until it is closed.
         drop(permit);
     }
-}
-
-/// The bytes that a request begins with, its target percent-encoded where clients leave that out. hyper takes
-/// no other.
-fn encode_target(bytes: Bytes) -> Bytes {
-    let line = bytes.get(..memchr::memchr(b'\n', &bytes).unwrap_or(0)).unwrap_or_default();
-    let (Some(begin), Some(end)) = (memchr::memchr(b' ', line), memchr::memrchr(b' ', line)) else {
-        return bytes;
-    };
-    let Some(Cow::Owned(encoded)) = bytes.get(begin + 1..end).map(head::encode_target) else { return bytes };
-    let around = |range| bytes.get(range).unwrap_or_default();
-    [around(0..begin + 1), &encoded, around(end..bytes.len())].concat().into()
 }
 
 #[cfg(test)]

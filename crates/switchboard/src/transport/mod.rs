@@ -6,6 +6,7 @@ pub(crate) mod connection_limit;
 pub(crate) mod deflate;
 pub(crate) mod framing;
 pub(crate) mod io;
+pub(crate) mod request_heads;
 pub(crate) mod rewind;
 pub(crate) mod stream;
 #[cfg(feature = "tls")]

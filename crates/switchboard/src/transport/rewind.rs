@@ -1,4 +1,5 @@
-//! A stream whose first bytes are put back, and a time limit for the peer to take written bytes.
+//! A stream whose first bytes are put back. It may encode the targets of requests on their way in, and limit the
+//! time in which the peer must take written bytes.
 
 use std::io;
 use std::pin::Pin;
@@ -10,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 use super::connection_limit::Permit;
+use super::request_heads::RequestHeads;
 use super::stream::Stream;
 
 /// A stream whose first bytes were read already and are read again.
@@ -17,6 +19,7 @@ pub(crate) struct Rewind {
     unread: Bytes,
     stream: Stream,
     permit: Permit,
+    heads: Option<Box<RequestHeads>>,
     write_deadline: Option<WriteDeadline>,
 }
 
@@ -42,7 +45,17 @@ impl WriteDeadline {
 
 impl Rewind {
     pub(crate) fn new(stream: Stream, unread: Bytes, permit: Permit) -> Self {
-        Self { unread, stream, permit, write_deadline: None }
+        Self { unread, stream, permit, heads: None, write_deadline: None }
+    }
+
+    /// The same, with the [targets](RequestHeads) of its requests encoded.
+    pub(crate) fn with_encoded_targets(mut self) -> Self {
+        let mut heads = Box::<RequestHeads>::default();
+        if let Some(encoded) = heads.encode(&self.unread) {
+            self.unread = encoded.into();
+        }
+        self.heads = Some(heads);
+        self
     }
 
     /// The same, with writes that fail if the peer takes no bytes for this time.
@@ -70,7 +83,14 @@ impl AsyncRead for Rewind {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.unread.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, buffer);
+            let before = buffer.filled().len();
+            ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+            let read = buffer.filled().get(before..).unwrap_or_default();
+            let Some(encoded) = self.heads.as_mut().and_then(|heads| heads.encode(read)) else {
+                return Poll::Ready(Ok(()));
+            };
+            self.unread = encoded.into();
+            buffer.set_filled(before);
         }
         let n = self.unread.len().min(buffer.remaining());
         buffer.put_slice(self.unread.get(..n).unwrap_or_default());

@@ -1,5 +1,7 @@
 //! Unusual HTTP/1: old, in bursts, contradictory, cut short, or not HTTP at all.
 
+use switchboard::{EngineSocket, Message};
+
 use crate::harness::{Server, eventually, get, metric, post, session_id, text_frame, upgrade};
 
 const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
@@ -101,5 +103,50 @@ async fn half_a_request_is_no_request() {
         tokio::io::AsyncWriteExt::shutdown(&mut client.stream).await.expect("it is connected");
         let answer = client.rest().await;
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{at}: {answer}");
+    }
+}
+
+/// A header with which a request is hyper's to read, and the connection from there on.
+const FOR_HYPER: &str = "connection: keep-alive, te";
+
+/// Bytes in a query that clients should encode and do not. Names and values are found between `=` and `&`.
+const UNENCODED: &str = "\"<>{}|\\^`\u{e9}";
+
+#[tokio::test]
+async fn an_unencoded_query_is_served_in_each_request_of_a_connection() {
+    let server = Server::with(|_| {}).await;
+    let (seen, mut queries) = tokio::sync::mpsc::unbounded_channel();
+    let echo = server.io.engine("/e");
+    echo.on_message(|socket: &EngineSocket, message: Message<'_>| socket.send(message));
+    echo.on_connect(move |socket| {
+        let _listening = seen.send(socket.handshake().query("name"));
+    });
+    let target = format!("/e?EIO=4&transport=polling&name={UNENCODED}");
+    let opening = get(&target, FOR_HYPER);
+    // A body with a request in it, of a length that is told, and in chunks.
+    let whole = post("/nothing", FOR_HYPER, &opening);
+    let chunks = format!(
+        "POST /nothing HTTP/1.1\r\nhost: a\r\n{FOR_HYPER}\r\ntransfer-encoding: chunked\r\n\r\n\
+         {:x}\r\n{opening}\r\n0\r\n\r\n",
+        opening.len()
+    );
+    let mut client = server.connect().await;
+    for (request, answer) in [(&opening, "upgrades"), (&whole, "not found\n"), (&chunks, "not found\n")] {
+        client.send(request).await;
+        client.until(answer).await;
+    }
+    // A head that comes in pieces, and one right behind another.
+    let (half, rest) = opening.split_at(opening.len() / 2 - 20);
+    client.send(half).await;
+    client.send([rest, &opening].concat()).await;
+    client.until("upgrades").await;
+    client.until("upgrades").await;
+    // The bytes behind an upgrade are not HTTP.
+    let websocket = upgrade(&target.replace("polling", "websocket"));
+    client.send([websocket.as_bytes(), &text_frame("4\" \"")].concat()).await;
+    client.until("\r\n\r\n").await;
+    client.until("4\" \"").await;
+    for _ in 0..4 {
+        assert_eq!(queries.recv().await.expect("a session").as_deref(), Some(UNENCODED));
     }
 }
