@@ -12,13 +12,14 @@ pub(crate) mod upgrade;
 
 use std::sync::atomic::Ordering;
 
-use http::StatusCode;
+use http::header::CONNECTION;
 use http::request::Parts;
+use http::{HeaderValue, StatusCode, Version};
 
 use crate::Peer;
 use crate::functions::{caught_future, guarded};
 use crate::http::mount::{Decision, Found, LaterDecision};
-use crate::http::{plain, refused};
+use crate::http::{Answer, plain, refused};
 use crate::server::Server;
 
 /// Decides on a request by its head.
@@ -32,10 +33,21 @@ pub(crate) fn decide(server: &Server, parts: &Parts, peer: Peer) -> Decision {
 /// As [`decide`], of a request whose protocol is found.
 fn decide_found(server: &Server, found: Found, parts: &Parts, peer: Peer) -> Decision {
     if server.closing.load(Ordering::Acquire) && (server.ends_idle() || !found.goes_on(&parts.uri)) {
-        refused("http", "shutting down");
-        return Decision::Answer(plain(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n"));
+        return Decision::Answer(shutting_down(parts.version));
     }
     guarded(|| found.decide(parts, peer, server.drafts)).unwrap_or_else(panicked)
+}
+
+/// The answer to a request that a server does not begin to serve, as it is shutting down. The connection ends
+/// with it.
+pub(crate) fn shutting_down(version: Version) -> Answer {
+    refused("http", "shutting down");
+    let mut answer = plain(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n");
+    // HTTP/2 has no such header.
+    if version < Version::HTTP_2 {
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer
 }
 
 /// Awaits a decision that takes time, within the time that there is for it.

@@ -33,7 +33,6 @@ type FindAddress = fn(&http::Extensions) -> Option<SocketAddr>;
 
 impl SwitchboardLayer {
     pub(crate) fn new(server: KeepAlive) -> Self {
-        server.set_mounted();
         Self { server, address: plain_address }
     }
 
@@ -84,7 +83,6 @@ pub struct SwitchboardService<S> {
 
 impl<S> SwitchboardService<S> {
     pub(crate) fn new(server: KeepAlive, inner: S) -> Self {
-        server.set_mounted();
         Self { server, address: plain_address, inner }
     }
 }

@@ -55,7 +55,7 @@ async fn run(worker: Rc<Worker>, server: Arc<Server>, socket: StdListener, tls: 
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "a worker cannot listen"),
     };
-    let mut closed = server.closed.subscribe();
+    let mut closed = server.idle_end.subscribe();
     let mut pause = FIRST_PAUSE;
     loop {
         let accepted = tokio::select! {

@@ -52,7 +52,7 @@ pub(crate) async fn start(server: &Arc<Server>, address: SocketAddr) -> io::Resu
 }
 
 async fn run(server: Arc<Server>, listener: TcpListener) {
-    let mut closed = server.closed.subscribe();
+    let mut closed = server.idle_end.subscribe();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -84,7 +84,7 @@ fn admit(
 
 async fn serve(server: Arc<Server>, mut stream: TcpStream, _permit: Permit) {
     let mut request = [0; FLASH_POLICY_REQUEST.len()];
-    let mut closed = server.closed.subscribe();
+    let mut closed = server.idle_end.subscribe();
     let read = tokio::select! {
         read = tokio::time::timeout(server.listener.head_timeout, stream.read_exact(&mut request)) => read,
         _ = closed.wait_for(|closed| *closed) => return,

@@ -79,12 +79,13 @@ where
     metrics::counter!("switchboard_http2_connections_total").increment(1);
     let streams = Streams::new();
     let place = StreamPlace::new(&streams, peer.ip());
+    let is_late = server.closing.load(Ordering::Acquire);
     let service = service_fn(|mut request: Request<Incoming>| {
         let open = OpenStream::asking(&streams);
         request.extensions_mut().insert(place.clone());
         let answering = match refuse(server, &request) {
             Some(refusal) => Err(refusal),
-            None => Ok(answer(server, request, peer)),
+            None => Ok(answer(server, request, peer, is_late)),
         };
         async move {
             let mut answer = match answering {

@@ -65,7 +65,7 @@ impl Listening {
     /// Returns when the server is shutting down, and no connection is open any more.
     pub async fn done(&self) {
         let server = &self.server;
-        let mut closed = server.closed.subscribe();
+        let mut closed = server.idle_end.subscribe();
         // The sender is in `server`, which is kept here.
         drop(closed.wait_for(|closed| *closed).await);
         server.connections.emptied().await;

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use super::keep_alive::{KeepAliveHeader, Patience};
 use crate::Peer;
 use crate::door::serve::{Served, serve as serve_request};
+use crate::door::shutting_down;
 use crate::http::body::{BoxError, FallbackBody, ResponseBody};
 use crate::http::{Answer, plain};
 use crate::server::Server;
@@ -33,10 +34,11 @@ const READ_BUFFER: usize = 64 << 10;
 pub(super) async fn serve(server: &Arc<Server>, stream: Rewind, peer: Peer) {
     let clock = Rc::new(Clock::new());
     let keep_alive = KeepAliveHeader::new(&server.listener);
+    let is_late = server.closing.load(Ordering::Acquire);
     let service = service_fn(|request: Request<Incoming>| {
         let answering = Answering::new(&clock);
         let keep_alive = keep_alive.of(&request);
-        let answer = answer(server, request, peer);
+        let answer = answer(server, request, peer, is_late);
         async move {
             let mut answer = answer.await;
             KeepAliveHeader::add(keep_alive, answer.headers_mut());
@@ -171,11 +173,13 @@ fn count(error: &hyper::Error) {
     tracing::debug!(%error, reason, "an HTTP connection failed");
 }
 
-/// Answers a request: ours, or the fallback's. It is decided upon before this returns.
+/// Answers a request: ours, or the fallback's. It is decided upon before this returns. `is_late`: its connection
+/// began while the server was shutting down, and is for the requests of sessions only.
 pub(super) fn answer(
     server: &Arc<Server>,
     mut request: Request<Incoming>,
     peer: Peer,
+    is_late: bool,
 ) -> impl Future<Output = Response<ResponseBody<FallbackBody>>> + use<> {
     let server = Arc::clone(server);
     let peer = server.proxies.resolve(peer, request.headers());
@@ -187,6 +191,7 @@ pub(super) fn answer(
     async move {
         match serving.await {
             Served::Answer(answer) => own(*answer),
+            Served::Pass(parts, _) if is_late => own(shutting_down(parts.version)),
             Served::Pass(parts, body) => fallback(&server, Request::from_parts(*parts, body)).await,
         }
     }

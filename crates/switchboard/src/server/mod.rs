@@ -32,15 +32,11 @@ pub(crate) struct Server {
     pub(crate) drafts: bool,
     pub(crate) connections: Arc<ConnectionLimit>,
     pub(crate) fallback: OnceLock<Fallback>,
-    /// Set when the server is shutting down: nothing new begins.
+    /// Set when the server is shutting down: nothing new begins. Requests of sessions that linger are served.
     pub(crate) closing: AtomicBool,
-    /// Tells accept loops of the same.
-    pub(crate) closed: watch::Sender<bool>,
-    /// Tells kept connections of a server that is shutting down that no session lingers any more: they end
-    /// when they are idle.
+    /// Set when the server is shutting down and no session lingers any more: no connection is accepted, and
+    /// kept connections end when they are idle.
     pub(crate) idle_end: watch::Sender<bool>,
-    /// Whether an outer server may bring requests, by connections that are not counted here.
-    pub(crate) is_mounted: AtomicBool,
     /// Files of Unix-domain sockets, which are removed when it is.
     pub(crate) socket_files: Mutex<Vec<SocketFile>>,
 }
@@ -50,26 +46,20 @@ impl Server {
     pub(crate) fn keep_socket_file(&self, file: SocketFile) {
         let mut files = self.socket_files.lock().unwrap_or_else(PoisonError::into_inner);
         // One that came too late goes at once.
-        if !self.closing.load(Ordering::Acquire) {
+        if !self.ends_idle() {
             files.push(file);
         }
     }
 
-    /// Accepts no more.
+    /// Begins nothing new.
     fn close(&self) {
         self.closing.store(true, Ordering::Release);
-        self.socket_files.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.closed.send_replace(true);
     }
 
-    /// Requests may come by connections of an outer server from now on.
-    pub(crate) fn set_mounted(&self) {
-        self.is_mounted.store(true, Ordering::Relaxed);
-    }
-
-    /// Ends the connections that are idle.
+    /// Accepts no more, and ends the connections that are idle.
     fn end_idle(&self) {
         self.idle_end.send_if_modified(|ended| !std::mem::replace(ended, true));
+        self.socket_files.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Whether requests of sessions are refused, too, since none lingers.
@@ -166,8 +156,8 @@ pub(crate) async fn shut_down(server: Arc<Server>, deadline: Duration) -> bool {
     ended
 }
 
-/// Closes all sessions, and returns when no connection is open. While sessions linger, connections are kept
-/// for them.
+/// Closes all sessions, and returns when no connection is open. While sessions linger, connections are accepted
+/// and kept, since the clients of these sessions may come by any of them.
 async fn end_sessions(server: &Server) {
     let mut again = tokio::time::interval(TELL_INTERVAL);
     loop {
@@ -175,10 +165,8 @@ async fn end_sessions(server: &Server) {
         if !lingers {
             server.end_idle();
         }
-        // An outer server goes on accepting, so a session's client may come without a connection of ours.
-        let is_awaited = server.is_mounted.load(Ordering::Relaxed) && !server.ends_idle();
         tokio::select! {
-            () = server.connections.emptied(), if !is_awaited => return,
+            () = server.connections.emptied(), if server.ends_idle() => return,
             _ = again.tick() => {}
         }
     }

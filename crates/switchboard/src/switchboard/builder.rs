@@ -409,9 +409,7 @@ impl Builder {
             connections,
             fallback: std::sync::OnceLock::new(),
             closing: AtomicBool::new(false),
-            closed: watch::Sender::new(false),
             idle_end: watch::Sender::new(false),
-            is_mounted: AtomicBool::new(false),
             socket_files: Mutex::default(),
         };
         Ok(Switchboard::new(server, &namespaces, self.engine))

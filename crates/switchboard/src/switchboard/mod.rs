@@ -328,15 +328,15 @@ impl Switchboard {
         Err(last)
     }
 
-    /// Shuts down: stops accepting, closes all sessions with `server shutting down` (WebSocket code 1001),
+    /// Shuts down: closes all sessions with `server shutting down` (WebSocket code 1001), stops accepting,
     /// answers the requests that wait, and waits until their connections have ended, for `deadline` at most.
     /// Connections that are left then are cut, and the workers stop. Returns whether all ended by themselves.
     /// Connections that another server accepted are closed and awaited, too; that server goes on.
     ///
     /// A client on polling that is between two polls fetches the packets that wait for it, and then the
-    /// close, over a connection that it has kept. It has 30 seconds for that, within `deadline`; idle
-    /// connections are kept so long, and all requests but those of such sessions are answered with a 503. A
-    /// client without a kept connection loses these packets, unless another server accepts connections.
+    /// close. It has 30 seconds for that, within `deadline`. While packets wait so, connections are accepted and
+    /// kept, and all requests but those of such sessions are answered with a 503 that ends their connection.
+    /// Where no packets wait, the listening sockets are closed at once.
     ///
     /// Must be called in a Tokio runtime. Cancel safe: if the future is dropped, the shutdown goes on.
     pub async fn shutdown(&self, deadline: Duration) -> bool {

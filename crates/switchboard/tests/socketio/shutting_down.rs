@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use switchboard::{DisconnectReason, Switchboard};
+use switchboard::{DisconnectReason, ListenAddress, Switchboard};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tower_service::Service;
 
 use crate::harness::{Log, Polling, Server, Told, log, soon};
@@ -96,7 +96,11 @@ async fn a_client_between_two_polls_fetches_what_waits_while_the_server_shuts_do
         server.io.root().emit("bye", 1).expect("room");
         let down = begin_shutdown(&server.io, &mut told, 2).await;
         // Nobody new.
-        assert_eq!(other.ask("GET", OPEN, "").await, (503, "shutting down\n".to_owned()));
+        for target in [OPEN, "/of-the-application"] {
+            let mut stranger = Kept::connect(&server, headers).await;
+            assert_eq!(stranger.ask("GET", target, "").await, (503, "shutting down\n".to_owned()));
+            stranger.ended().await;
+        }
         for (client, target) in [(&mut kept, target), (&mut other, others)] {
             assert!(!down.is_finished());
             let bye = r#"42["bye",1]"#.to_owned();
@@ -131,16 +135,39 @@ async fn a_session_that_lingers_already_is_told_of_its_close_while_the_server_sh
 }
 
 #[tokio::test]
-async fn packets_that_nobody_can_fetch_do_not_hold_up_a_shutdown() {
+async fn a_client_that_keeps_no_connection_fetches_what_waits_while_the_server_shuts_down() {
+    for workers in [1, 2] {
+        let (said, mut told) = log();
+        let server = Server::workers(workers, |io| tells_ends(io, said)).await;
+        // Each of its requests has a connection of its own.
+        let client = Polling::open(&server).await;
+        client.post("40").await;
+        assert_eq!(client.get().await.len(), 1);
+        server.io.root().emit("bye", 1).expect("room");
+        let down = begin_shutdown(&server.io, &mut told, 1).await;
+        assert_eq!(client.get().await, [r#"42["bye",1]"#]);
+        client.post(r#"42["late"]"#).await;
+        assert_eq!(client.get().await, ["6", "1"]);
+        assert!(soon("the end", down).await.expect("no panic"), "all ended by themselves");
+    }
+}
+
+#[tokio::test]
+async fn a_socket_file_is_there_while_packets_wait_and_gone_after_a_shutdown() {
     let (said, mut told) = log();
-    let server = Server::workers(2, |io| tells_ends(io, said)).await;
-    // Each of its requests has a connection of its own, and no new one is accepted.
+    let server = Server::workers(1, |io| tells_ends(io, said)).await;
+    let path = std::env::temp_dir().join(format!("switchboard-waiting-{}.sock", std::process::id()));
+    server.io.bind(ListenAddress::unix(&path)).await.expect("a path is free");
     let client = Polling::open(&server).await;
     client.post("40").await;
     assert_eq!(client.get().await.len(), 1);
     server.io.root().emit("bye", 1).expect("room");
     let down = begin_shutdown(&server.io, &mut told, 1).await;
+    assert!(UnixStream::connect(&path).await.is_ok());
+    assert_eq!(client.get().await, [r#"42["bye",1]"#]);
+    assert_eq!(client.get().await, ["6", "1"]);
     assert!(soon("the end", down).await.expect("no panic"));
+    assert!(!path.exists());
 }
 
 #[tokio::test]
