@@ -62,6 +62,7 @@ const METRICS: &[Metric] = &[
     counter("switchboard_fallback_errors_total", &[], "Failures of the service behind Switchboard; each is answered with a 500."),
     // WebSocket.
     counter("switchboard_websocket_connections_total", &[], "Connections upgraded to WebSocket: sessions, probes and raw ones."),
+    counter("switchboard_streaming_answers_total", &[], "Requests whose answer became the stream of a session's packets."),
     counter("switchboard_http2_websockets_total", &[], "Those of them that came over HTTP/2, by extended CONNECT."),
     counter("switchboard_draft_handshakes_total", &["draft"], "Handshakes of the drafts before RFC 6455 that were in order: `hybi-07`, `hybi-08` (to -12), `hixie-75`, `hixie-76`."),
     counter("switchboard_binary_not_sent_total", &[], "Binary messages of a shared namespace that WebSockets of hixie-75 and -76 did not get, as they only take text; once for each worker that has any."),

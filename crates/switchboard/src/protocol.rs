@@ -11,7 +11,9 @@
 //!   [pieces](Body::pieces) by a [`BodyWriter`].
 //! - [`Upgrade`]: the connection becomes a WebSocket. A [`WebSocketRequest`] is its handshake; the
 //!   [target](UpgradeTarget) [starts](Upgraded::websocket) it on its worker, for an [owner](ConnectionOwner)
-//!   that gets its messages.
+//!   that gets its messages. Or it becomes a [streaming answer](Upgrade::streaming), which the target
+//!   [starts](Upgraded::stream) in the same way: the packets of a session are the body of the answer, and the
+//!   worker writes broadcasts to it as it does to WebSockets.
 //! - [`Exchange`]: a worker answers, when there is something to say: polls, and requests whose body is
 //!   wanted. The [target](ExchangeTarget) runs there; what it does if the client leaves is said beforehand
 //!   ([`Abandoned`]).

@@ -25,10 +25,10 @@ use bytes::Bytes;
 use harness::{Server, Told, log, soon};
 use http::{Response, StatusCode};
 use switchboard::protocol::{
-    Abandoned, Answer, BYTES, Body, BodyLimits, BodyWriter, Carrier, Connection, ConnectionEnd,
-    ConnectionOwner, ConnectionTask, Decision, Dialect, DialectId, Event, Exchange, ExchangeTarget, Finish,
-    Framing, Head, Incoming, Kind, Limits, Membership, Messages, Mount, Outbox, Outgoing, Reply, RequestHead,
-    Session, SessionKey, Sockets, UpgradeTarget, Upgraded, WEBSOCKET, WebSocketRequest, Wire, Worker,
+    Abandoned, Answer, Body, BodyLimits, Carrier, Connection, ConnectionEnd, ConnectionOwner, ConnectionTask,
+    Decision, Dialect, DialectId, Event, Exchange, ExchangeTarget, Finish, Framing, Head, Incoming, Kind,
+    Limits, Membership, Messages, Mount, Outbox, Outgoing, Reply, RequestHead, Session, SessionKey, Sockets,
+    Upgrade, UpgradeTarget, Upgraded, WEBSOCKET, WebSocketRequest, Wire, Worker,
 };
 use switchboard::{
     Data, DisconnectReason, Error, Handshake, HubError, KeepHeaders, Message, Socket, SocketId, Switchboard,
@@ -36,8 +36,8 @@ use switchboard::{
 use switchboard_websocket::client::ClientIo;
 use switchboard_websocket::{Config, OwnedMessage, WebSocketStream};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
 
 /// Events as lines: `event NAMESPACE ["event",argument,…]`.
 struct LineDialect;
@@ -49,18 +49,11 @@ impl Dialect for LineDialect {
     }
 }
 
-/// The way on which a session's lines reach its client.
-enum Transport {
-    /// In the response to a GET.
-    Streaming(BodyWriter),
-    /// In messages of a WebSocket.
-    WebSocket(Rc<Connection>),
-}
-
 /// A session, on its worker.
 struct Line {
     outbox: Outbox,
-    transport: RefCell<Option<Transport>>,
+    /// A WebSocket, or the response to a GET.
+    connection: RefCell<Option<Rc<Connection>>>,
     handshake: Handshake,
     sockets: RefCell<Option<Rc<Sockets>>>,
     key: Cell<Option<SessionKey>>,
@@ -71,7 +64,7 @@ impl Line {
     fn open(worker: &Rc<Worker>, lines: &LineProtocol, handshake: Handshake, framing: Framing) -> Rc<Self> {
         let line = Rc::new_cyclic(|me| Self {
             outbox: Outbox::new(1 << 20, framing),
-            transport: RefCell::default(),
+            connection: RefCell::default(),
             handshake,
             sockets: RefCell::default(),
             key: Cell::new(None),
@@ -84,12 +77,18 @@ impl Line {
     }
 
     /// Opens a session whose lines are the body of a response.
-    fn open_streaming(worker: &Rc<Worker>, lines: &LineProtocol, handshake: Handshake) -> Body {
-        let (writer, body) = Body::pieces();
-        let line = Self::open(worker, lines, handshake, BYTES);
-        *line.transport.borrow_mut() = Some(Transport::Streaming(writer));
+    fn open_streaming(
+        worker: &Rc<Worker>,
+        lines: &LineProtocol,
+        handshake: Handshake,
+        upgraded: Upgraded<'_>,
+    ) -> Option<ConnectionTask> {
+        let line = Self::open(worker, lines, handshake, upgraded.stream_wire().framing());
+        let owner = Rc::clone(&line) as Rc<dyn ConnectionOwner>;
+        let (connection, task) = upgraded.stream(worker, owner);
+        *line.connection.borrow_mut() = Some(connection);
         worker.extension::<Streaming>().0.borrow_mut().push(line);
-        body
+        task
     }
 
     /// Opens a session whose lines are messages of a WebSocket.
@@ -104,7 +103,7 @@ impl Line {
         let owner = Rc::clone(&line) as Rc<dyn ConnectionOwner>;
         let (connection, task) =
             upgraded.websocket(worker, wire, Limits::DEFAULT.max_message_bytes(1000), owner);
-        *line.transport.borrow_mut() = Some(Transport::WebSocket(connection));
+        *line.connection.borrow_mut() = Some(connection);
         task
     }
 
@@ -153,27 +152,17 @@ impl Session for Line {
     }
 
     fn flush(&self, worker: &Rc<Worker>) {
-        match &*self.transport.borrow() {
-            Some(Transport::Streaming(writer)) => {
-                let _gone = writer.send(&mut worker.take(&self.outbox).into());
-            }
-            Some(Transport::WebSocket(connection)) => connection.flush(worker, &self.outbox),
-            None => {}
+        if let Some(connection) = &*self.connection.borrow() {
+            connection.flush(worker, &self.outbox);
         }
     }
 
     fn write_through(&self, slices: &[IoSlice<'_>]) -> usize {
-        match &*self.transport.borrow() {
-            Some(Transport::WebSocket(connection)) => connection.write_through(slices),
-            _ => 0,
-        }
+        self.connection.borrow().as_ref().map_or(0, |connection| connection.write_through(slices))
     }
 
     fn writable(&self) -> bool {
-        match &*self.transport.borrow() {
-            Some(Transport::WebSocket(connection)) => connection.writable(),
-            _ => self.outbox.is_empty(),
-        }
+        self.connection.borrow().as_ref().is_some_and(|connection| connection.writable())
     }
 
     fn overflow(&self, worker: &Rc<Worker>) {
@@ -240,13 +229,13 @@ impl Carrier for Line {
     }
 
     fn pause(&self) {
-        if let Some(Transport::WebSocket(connection)) = &*self.transport.borrow() {
+        if let Some(connection) = &*self.connection.borrow() {
             connection.pause();
         }
     }
 
     fn resume(self: Rc<Self>, _worker: &Rc<Worker>) {
-        if let Some(Transport::WebSocket(connection)) = &*self.transport.borrow() {
+        if let Some(connection) = &*self.connection.borrow() {
             connection.resume();
         }
     }
@@ -255,8 +244,7 @@ impl Carrier for Line {
         let Some(key) = self.key.take() else { return };
         let sockets = self.sockets.take();
         sockets.expect("it was open").closed(worker, reason);
-        self.flush(worker);
-        if let Some(Transport::WebSocket(connection)) = self.transport.take() {
+        if let Some(connection) = self.connection.take() {
             connection.close(worker, None, "");
         }
         worker.remove_session(key);
@@ -291,22 +279,24 @@ struct LineProtocol {
     dialect: DialectId,
 }
 
-struct Request {
-    protocol: Arc<LineProtocol>,
-    /// A GET's streaming response.
-    handshake: Option<Handshake>,
-}
+/// A POST with one line.
+struct Post;
 
-/// A connection that becomes a session's transport.
+/// A connection that becomes a session's.
 struct Opening {
     protocol: Arc<LineProtocol>,
     handshake: Handshake,
-    wire: Wire,
+    /// `None`: a streaming answer.
+    websocket: Option<Wire>,
 }
 
 impl UpgradeTarget for Opening {
     fn start(self: Box<Self>, worker: &Rc<Worker>, upgraded: Upgraded<'_>) -> Option<ConnectionTask> {
-        Line::open_websocket(worker, &self.protocol, self.handshake, upgraded, self.wire)
+        let Self { protocol, handshake, websocket } = *self;
+        match websocket {
+            Some(wire) => Line::open_websocket(worker, &protocol, handshake, upgraded, wire),
+            None => Line::open_streaming(worker, &protocol, handshake, upgraded),
+        }
     }
 }
 
@@ -324,16 +314,19 @@ impl Mount for LineProtocol {
         if head.parts.headers.contains_key(http::header::UPGRADE) {
             return WebSocketRequest::check(head).map_or_else(Decision::Answer, |request| {
                 let handshake = handshake();
-                let target = |wire| Opening { protocol: self, handshake, wire };
+                let target = |wire| Opening { protocol: self, handshake, websocket: Some(wire) };
                 Decision::Upgrade(request.accept(http::HeaderMap::new(), None, target))
             });
         }
-        let opens = head.parts.method == http::Method::GET;
-        let handshake = opens.then(handshake);
+        if head.parts.method == http::Method::GET {
+            let handshake = handshake();
+            let target = Opening { protocol: self, handshake, websocket: None };
+            return Decision::Upgrade(Upgrade::streaming(Response::new(()), target));
+        }
         let limits = BodyLimits { max_bytes: 1000, max_pieces: 10, timeout: Duration::from_secs(30) };
         Decision::Exchange(Exchange {
             worker: None,
-            body: (!opens).then_some(limits),
+            body: Some(limits),
             abandoned: Abandoned::Ignored,
             finish: Finish::default(),
             unanswered: || {
@@ -341,30 +334,30 @@ impl Mount for LineProtocol {
                 *answer.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
                 answer
             },
-            target: Box::new(Request { protocol: self, handshake }),
+            target: Box::new(Post),
         })
     }
 }
 
-impl ExchangeTarget for Request {
+impl ExchangeTarget for Post {
     fn run(self: Box<Self>, worker: &Rc<Worker>, body: Bytes, reply: Reply) {
-        if let Some(handshake) = self.handshake {
-            let body = Line::open_streaming(worker, &self.protocol, handshake);
-            reply.send(answer(body)).expect("the client is here");
-        } else {
-            let line = worker.extension::<Streaming>().0.borrow().last().cloned().expect("a session");
-            line.on_line(worker, std::str::from_utf8(&body).expect("UTF-8"));
-            reply.send(answer("")).expect("the client is here");
-        }
+        let line = worker.extension::<Streaming>().0.borrow().last().cloned().expect("a session");
+        line.on_line(worker, std::str::from_utf8(&body).expect("UTF-8"));
+        reply.send(answer("")).expect("the client is here");
     }
 }
 
 /// The transports.
 #[derive(Debug, Clone, Copy)]
 enum Way {
+    /// The connection is the session's.
     Streaming,
+    /// The connection is axum's.
+    StreamingInAxum,
     WebSocket,
 }
+
+const WAYS: [Way; 3] = [Way::Streaming, Way::StreamingInAxum, Way::WebSocket];
 
 /// A client of the newest session.
 enum Client {
@@ -426,9 +419,9 @@ impl Client {
     }
 }
 
-async fn server() -> (Server, Told) {
+async fn server(way: Way) -> (Server, Told) {
     let (said, told) = log();
-    let server = Server::workers(1, |io| {
+    let mut server = Server::workers(1, |io| {
         let chat = io.of("/chat");
         chat.on_connect(|socket: Socket| socket.join(socket.handshake().query("room").unwrap_or_default()));
         chat.on("say", |socket: Socket, Data(text): Data<String>| {
@@ -453,13 +446,19 @@ async fn server() -> (Server, Told) {
         io.mount("/lines", &[lines as Arc<dyn Mount>]);
     })
     .await;
+    if let Way::StreamingInAxum = way {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        server.address = listener.local_addr().expect("it is bound");
+        let app = axum::Router::new().layer(server.io.layer());
+        tokio::spawn(async move { axum::serve(listener, app).await });
+    }
     (server, told)
 }
 
 #[tokio::test]
 async fn a_client_of_another_protocol_joins_rooms_calls_handlers_and_gets_broadcasts() {
-    for way in [Way::Streaming, Way::WebSocket] {
-        let (server, mut told) = server().await;
+    for way in WAYS {
+        let (server, mut told) = server(way).await;
         let mut socketio = server.open_at("&room=hall").await;
         socketio.join("/chat").await;
         let mut client = Client::open(&server, way).await;
@@ -492,8 +491,8 @@ async fn a_client_of_another_protocol_joins_rooms_calls_handlers_and_gets_broadc
 
 #[tokio::test]
 async fn each_end_of_a_socket_over_another_carrier_is_told() {
-    for way in [Way::Streaming, Way::WebSocket] {
-        let (server, mut told) = server().await;
+    for way in WAYS {
+        let (server, mut told) = server(way).await;
         let mut client = Client::open(&server, way).await;
         client.join("/chat").await;
         client.say("leave /chat").await;

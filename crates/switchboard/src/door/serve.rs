@@ -12,7 +12,7 @@ use super::exchange::Asked;
 use super::upgrade::upgrade;
 use super::{decide, decide_found, resolve};
 use crate::Peer;
-use crate::http::mount::{Decision, Found};
+use crate::http::mount::{Decision, Found, Upgrade};
 use crate::http::{Answer, http2};
 use crate::server::Server;
 
@@ -22,6 +22,8 @@ pub(crate) enum Served<B> {
     Pass(Box<Parts>, B),
     /// Its answer.
     Answer(Box<Answer>),
+    /// Its answer is a stream.
+    Stream(Box<Parts>, Box<Upgrade>),
 }
 
 /// Serves a request, or gives it back.
@@ -76,6 +78,9 @@ where
         Decision::Exchange(exchange) => Way::Exchange(Asked::new(server, exchange, &parts, body)),
         Decision::Pass => Way::Over(Served::Pass(parts, body)),
         Decision::Answer(answer) => Way::Over(Served::Answer(Box::new(answer))),
+        Decision::Upgrade(asked) if asked.streaming.is_some() => {
+            Way::Over(Served::Stream(parts, Box::new(asked)))
+        }
         Decision::Upgrade(_) | Decision::Later(_) => {
             Way::Other(Box::pin(carry_out(Arc::clone(server), parts, body, decision)))
         }
@@ -108,6 +113,7 @@ where
     match decision {
         Decision::Pass | Decision::Later(_) => Served::Pass(parts, body),
         Decision::Answer(answer) => Served::Answer(Box::new(answer)),
+        Decision::Upgrade(asked) if asked.streaming.is_some() => Served::Stream(parts, Box::new(asked)),
         Decision::Upgrade(asked) => Served::Answer(Box::new(upgrade(server, parts, asked).await)),
         Decision::Exchange(exchange) => {
             let asked = Asked::new(&server, exchange, &parts, body);

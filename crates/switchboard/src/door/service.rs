@@ -15,6 +15,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::serve::{Served, serve};
+use super::upgrade::stream_in_pieces;
 use crate::handshake::Peer;
 use crate::http::body::ResponseBody;
 use crate::http::plain;
@@ -113,6 +114,9 @@ where
         Box::pin(async move {
             match serving.await {
                 Served::Answer(answer) => Ok(answer.map(ResponseBody::own)),
+                Served::Stream(parts, asked) => {
+                    Ok(stream_in_pieces(&io, parts, asked).await.map(ResponseBody::own))
+                }
                 Served::Pass(parts, body) => {
                     drop(permit);
                     Ok(inner.call(Request::from_parts(*parts, body)).await?.map(ResponseBody::inner))

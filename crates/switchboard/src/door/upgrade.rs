@@ -20,11 +20,13 @@ use crate::server::Server;
 use crate::transport::connection::ConnectionTask;
 use crate::transport::connection_limit::{Permit, Refusal};
 use crate::transport::io::Handover;
+use crate::transport::pieces::Pieces;
+use crate::transport::wire::Wire;
 
 /// The answer to a request for an upgrade that came by way of hyper. The connection goes to its worker once
 /// the answer is written, and in hixie-76 the challenge met.
 pub(super) async fn upgrade(server: Arc<Server>, mut parts: Box<Parts>, asked: Upgrade) -> Answer {
-    let Upgrade { response, draft, target } = asked;
+    let Upgrade { response, draft, target, .. } = asked;
     if let Err(answer) = check(&server.hub, &*target).await {
         return answer;
     }
@@ -32,11 +34,7 @@ pub(super) async fn upgrade(server: Arc<Server>, mut parts: Box<Parts>, asked: U
         // A server that cannot upgrade.
         return plain(StatusCode::NOT_IMPLEMENTED, "this server cannot upgrade connections\n");
     };
-    let place = match parts.extensions.remove::<StreamPlace>() {
-        Some(place) => place.enter(&server.connections),
-        None => Ok(server.connections.enter_unlimited()),
-    };
-    let place = match place {
+    let place = match place(&server, &mut parts) {
         Ok(place) => place,
         Err(refusal) => return too_many(refusal),
     };
@@ -46,6 +44,30 @@ pub(super) async fn upgrade(server: Arc<Server>, mut parts: Box<Parts>, asked: U
     let challenge = draft.and_then(|draft| draft.challenge);
     tokio::spawn(hand_over(server, on_upgrade, target, challenge, place).in_current_span());
     response.map(|()| Body::default())
+}
+
+/// The place of a connection that is not an accepted one, or that the accepted one gives up.
+fn place(server: &Server, parts: &mut Parts) -> Result<Permit, Refusal> {
+    match parts.extensions.remove::<StreamPlace>() {
+        Some(place) => place.enter(&server.connections),
+        None => Ok(server.connections.enter_unlimited()),
+    }
+}
+
+/// A streaming answer whose connection stays with the server that has it: its packets are the pieces of a body.
+pub(crate) async fn stream_in_pieces(server: &Server, mut parts: Box<Parts>, asked: Box<Upgrade>) -> Answer {
+    let Upgrade { response, target, .. } = *asked;
+    if let Err(answer) = check(&server.hub, &*target).await {
+        return answer;
+    }
+    let place = match place(server, &mut parts) {
+        Ok(place) => place,
+        Err(refusal) => return too_many(refusal),
+    };
+    let (writer, body) = Body::pieces();
+    let handover = Handover::boxed(Pieces::new(writer.pieces), place);
+    land(&server.hub, target, handover, Some(Wire::Bytes)).await;
+    response.map(|()| body)
 }
 
 /// Asks the worker of an upgrade whether it is welcome, before the connection is upgraded.
@@ -63,7 +85,7 @@ pub(crate) fn check<'a>(
     }
 }
 
-/// There is no place for a WebSocket over HTTP/2.
+/// There is no place for a WebSocket or a stream over HTTP/2.
 fn too_many(refusal: Refusal) -> Answer {
     refusal.count();
     plain(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", refusal.as_str()))
@@ -90,20 +112,25 @@ async fn hand_over(
         }
     }
     match Handover::upgraded(upgraded.into_inner(), place) {
-        Ok(handover) => land(&server.hub, target, handover).await,
+        Ok(handover) => land(&server.hub, target, handover, None).await,
         Err(error) => lost_on_its_way(&error),
     }
 }
 
 /// Takes a connection to its worker.
-pub(crate) async fn land(hub: &Hub, target: Box<dyn UpgradeTarget>, handover: Handover) {
+pub(crate) async fn land(
+    hub: &Hub,
+    target: Box<dyn UpgradeTarget>,
+    handover: Handover,
+    streaming: Option<Wire>,
+) {
     let to = target.worker().unwrap_or_else(|| hub.next_worker());
     let span = tracing::Span::current();
     let landed = run_when_room(hub, to, 0, move |worker| {
         let _traced = span.enter();
         match handover.register() {
             Ok((io, unread)) => {
-                if let Some(task) = start(target, worker, Upgraded { io, unread, answer: &[] }) {
+                if let Some(task) = start(target, worker, Upgraded { io, unread, answer: &[], streaming }) {
                     tokio::task::spawn_local(task);
                 }
             }
@@ -121,7 +148,11 @@ pub(crate) fn start(
     worker: &Rc<Worker>,
     upgraded: Upgraded<'_>,
 ) -> Option<ConnectionTask> {
-    metrics::counter!("switchboard_websocket_connections_total").increment(1);
+    if upgraded.streaming.is_some() {
+        metrics::counter!("switchboard_streaming_answers_total").increment(1);
+    } else {
+        metrics::counter!("switchboard_websocket_connections_total").increment(1);
+    }
     target.start(worker, upgraded)
 }
 

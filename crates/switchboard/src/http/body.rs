@@ -94,7 +94,7 @@ impl http_body::Body for Body {
 /// most 64 KiB wait until the client takes them.
 #[derive(Debug)]
 pub struct BodyWriter {
-    pieces: mpsc::Sender<Bytes>,
+    pub(crate) pieces: mpsc::Sender<Bytes>,
 }
 
 /// A piece of a body was not taken.

@@ -82,7 +82,7 @@ pub enum Decision {
     Pass,
     /// It is answered at once.
     Answer(Answer),
-    /// Its connection becomes a WebSocket.
+    /// Its connection becomes a WebSocket, or a streaming answer.
     Upgrade(Upgrade),
     /// It is answered by a worker.
     Exchange(Exchange),
@@ -96,14 +96,31 @@ pub type LaterDecision = Pin<Box<dyn Future<Output = Decision> + Send>>;
 /// A check on a worker's thread, before a request goes on there. Its error is the answer.
 pub type Check = Box<dyn FnOnce(&Rc<Worker>) -> Result<(), Answer> + Send>;
 
-/// A request whose connection becomes a WebSocket.
+/// A request whose connection becomes a WebSocket, or a [streaming answer](Self::streaming).
 pub struct Upgrade {
-    /// The answer: 101, or 200 to an extended CONNECT.
+    /// The answer: 101, or 200 to an extended CONNECT; the head of a streaming answer.
     pub response: Response<()>,
     /// The answer of a draft whose handshake is not over with that.
     pub(crate) draft: Option<Box<DraftAnswer>>,
+    /// The framing of a streaming answer. `None`: the connection becomes a WebSocket.
+    pub(crate) streaming: Option<Wire>,
     /// The owner of the connection.
     pub target: Box<dyn UpgradeTarget>,
+}
+
+impl Upgrade {
+    /// A streaming answer: the head of a response, and then the packets of a session until it closes its
+    /// connection, or the client leaves. The target starts it by [`Upgraded::stream`].
+    ///
+    /// On the server's own listener, the connection of an HTTP/1.1 request becomes the session's, and its worker
+    /// writes the packets as chunks. For other requests (HTTP/2, an outer server such as axum) the packets are the
+    /// pieces of a [`Body`](crate::protocol::Body), of which at most 256 KiB wait. What a client sends behind its
+    /// request is dropped.
+    ///
+    /// The response's headers say nothing of its length or its connection: these are added.
+    pub fn streaming(response: Response<()>, target: impl UpgradeTarget + 'static) -> Self {
+        Self { response, draft: None, streaming: Some(Wire::Chunks), target: Box::new(target) }
+    }
 }
 
 /// The owner of an upgraded connection.
@@ -130,11 +147,13 @@ pub struct Upgraded<'a> {
     pub(crate) unread: Bytes,
     /// The head of the answer, where it is still to be written.
     pub(crate) answer: &'a [u8],
+    /// The framing of a streaming answer.
+    pub(crate) streaming: Option<Wire>,
 }
 
 impl<'a> Upgraded<'a> {
     pub(crate) fn opened(self, wire: Wire) -> Opened<'a> {
-        let Self { io, unread, answer } = self;
+        let Self { io, unread, answer, .. } = self;
         Opened { io, wire, unread, answer }
     }
 
@@ -149,6 +168,29 @@ impl<'a> Upgraded<'a> {
         owner: Rc<dyn ConnectionOwner>,
     ) -> (Rc<Connection>, Option<ConnectionTask>) {
         Connection::start(worker, self.opened(wire), limits, owner)
+    }
+
+    /// The framing of the packets of a [streaming answer](Upgrade::streaming): the owner's outbox must have
+    /// [that](Wire::framing).
+    pub fn stream_wire(&self) -> Wire {
+        self.streaming.unwrap_or(Wire::Bytes)
+    }
+
+    /// Starts a [streaming answer](Upgrade::streaming). Gives the task of its connection, for
+    /// [`UpgradeTarget::start`] to return. The head of the answer is the first that is written to the owner's
+    /// outbox. The owner gets no messages.
+    ///
+    /// [`Connection::close`] ends the body. The client has as long as the owner's [`Timeouts`] say to take the
+    /// rest.
+    ///
+    /// [`Timeouts`]: crate::protocol::Timeouts
+    pub fn stream(
+        self,
+        worker: &Rc<Worker>,
+        owner: Rc<dyn ConnectionOwner>,
+    ) -> (Rc<Connection>, Option<ConnectionTask>) {
+        let wire = self.stream_wire();
+        Connection::start(worker, self.opened(wire), Limits::DEFAULT, owner)
     }
 }
 

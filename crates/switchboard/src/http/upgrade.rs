@@ -95,7 +95,7 @@ impl<'a> WebSocketRequest<'a> {
                 if !extra.is_empty() {
                     response.headers_mut().extend(extra);
                 }
-                Upgrade { response, draft: None, target: Box::new(target(wire)) }
+                Upgrade { response, draft: None, streaming: None, target: Box::new(target(wire)) }
             }
             drafts::Request::Hixie(upgrade) => {
                 let mut head = Vec::with_capacity(512);
@@ -105,7 +105,7 @@ impl<'a> WebSocketRequest<'a> {
                 response.extensions_mut().insert(ReasonPhrase::from_static(upgrade.reason().as_bytes()));
                 let draft = Box::new(DraftAnswer { head, challenge: upgrade.challenge() });
                 let target = target(Wire::Hixie(upgrade.version()));
-                Upgrade { response, draft: Some(draft), target: Box::new(target) }
+                Upgrade { response, draft: Some(draft), streaming: None, target: Box::new(target) }
             }
         }
     }

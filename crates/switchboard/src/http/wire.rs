@@ -1,13 +1,13 @@
 //! Answers as bytes of HTTP/1.1, for the ways that do without hyper.
 
 use std::cell::RefCell;
-use std::io::Write;
 use std::time::{Duration, SystemTime};
 
 use http::Response;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE};
 
 use super::Answer;
+use crate::transport::wire::Wire;
 
 /// The head of an answer as it is.
 pub(crate) fn write_head<B>(response: &Response<B>, out: &mut Vec<u8>) {
@@ -39,11 +39,7 @@ pub(crate) fn write_answer(answer: &Answer, kept_for: Option<Duration>, out: &mu
             out.extend_from_slice(b"\r\n");
         }
     }
-    if !answer.headers().contains_key(DATE) {
-        out.extend_from_slice(b"date: ");
-        with_date(|date| out.extend_from_slice(date));
-        out.extend_from_slice(b"\r\n");
-    }
+    write_date(answer, out);
     let Some(body) = answer.body().as_whole() else {
         return out.extend_from_slice(b"transfer-encoding: chunked\r\n\r\n");
     };
@@ -56,15 +52,26 @@ pub(crate) fn write_answer(answer: &Answer, kept_for: Option<Duration>, out: &mu
     out.extend_from_slice(body);
 }
 
-/// The end of a body in pieces ([RFC 9112, 7.1](https://www.rfc-editor.org/rfc/rfc9112#section-7.1)).
-pub(crate) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+/// The head of a streaming answer over HTTP/1, as it goes out, with its date. The connection ends with the answer.
+pub(crate) fn write_streaming_head<B>(response: &Response<B>, wire: Wire, out: &mut Vec<u8>) {
+    write_head(response, out);
+    // The head's empty line comes behind these.
+    out.truncate(out.len().saturating_sub(2));
+    if !response.headers().contains_key(CONNECTION) {
+        out.extend_from_slice(b"connection: close\r\n");
+    }
+    write_date(response, out);
+    out.extend_from_slice(if wire == Wire::Chunks {
+        &b"transfer-encoding: chunked\r\n\r\n"[..]
+    } else {
+        b"\r\n"
+    });
+}
 
-/// A piece of a body, as a chunk. An empty one would be the last.
-pub(crate) fn write_chunk(piece: &[u8], out: &mut Vec<u8>) {
-    if !piece.is_empty() {
-        // Writing to a vector does not fail.
-        let _written = write!(out, "{:x}\r\n", piece.len());
-        out.extend_from_slice(piece);
+fn write_date<B>(response: &Response<B>, out: &mut Vec<u8>) {
+    if !response.headers().contains_key(DATE) {
+        out.extend_from_slice(b"date: ");
+        with_date(|date| out.extend_from_slice(date));
         out.extend_from_slice(b"\r\n");
     }
 }

@@ -17,7 +17,8 @@ use tokio::time::Instant;
 
 use super::first::Speaks;
 use super::opening::{First, Later, Lost};
-use super::{flash, http2, polls, requests};
+use super::polls::{self, Left};
+use super::{flash, http2, requests};
 use crate::Peer;
 use crate::door::resolve;
 use crate::door::serve::{Served, serve_decided};
@@ -125,20 +126,29 @@ impl Accepted {
             First::Upgrade(upgrade, unread) => return Box::pin(self.upgrade(upgrade, unread)).await,
             First::Answer(answer) => Box::pin(self.write_answer(*answer)).await,
             First::Later(later) => return Box::pin(self.decide_later(*later)).await,
-            First::Other(speaks, unread) => self.serve_other(speaks, unread).await,
+            First::Other(speaks, unread) => return self.serve_other(speaks, unread).await,
         }
         None
     }
 
     /// Serves what is not the fast path's.
-    async fn serve_other(mut self, speaks: Speaks, unread: Bytes) {
-        let unread = match speaks {
+    async fn serve_other(mut self, speaks: Speaks, unread: Bytes) -> Option<ConnectionTask> {
+        let left = match speaks {
             Speaks::Http1 => {
                 polls::serve(&self.worker, &self.server, &mut self.stream, unread, self.peer).await
             }
-            _ => Some(unread),
+            _ => Left::Unread(unread),
         };
-        let Some(unread) = unread else { return };
+        match left {
+            Left::Nothing => {}
+            Left::Unread(unread) => self.serve_http(speaks, unread).await,
+            Left::Stream(upgrade, unread) => return Box::pin(self.upgrade(*upgrade, unread)).await,
+        }
+        None
+    }
+
+    /// Serves a connection whose bytes another server reads: hyper, mostly.
+    async fn serve_http(self, speaks: Speaks, unread: Bytes) {
         let Self { server, stream, peer, permit, .. } = self;
         let stream = Rewind::new(stream, unread, permit);
         match speaks {
@@ -178,7 +188,7 @@ impl Accepted {
             decision => {
                 let answer = match serve_decided(&self.server, parts, Empty::new(), decision).await {
                     Served::Answer(answer) => *answer,
-                    Served::Pass(..) => plain(StatusCode::NOT_FOUND, "not found\n"),
+                    Served::Pass(..) | Served::Stream(..) => plain(StatusCode::NOT_FOUND, "not found\n"),
                 };
                 self.write_answer(answer).await;
                 None
@@ -191,9 +201,10 @@ impl Accepted {
     fn start(self, upgrade: Upgrade, unread: Bytes) -> Option<ConnectionTask> {
         let Self { worker, stream, permit, .. } = self;
         worker.with_scratch(|head| {
-            wire::write_head(&upgrade.response, head);
+            write_head(&upgrade, head);
             let io = Io::Own(stream, permit);
-            start(upgrade.target, &worker, Upgraded { io, unread, answer: head })
+            let streaming = upgrade.streaming;
+            start(upgrade.target, &worker, Upgraded { io, unread, answer: head, streaming })
         })
     }
 
@@ -211,7 +222,7 @@ impl Accepted {
         let head = upgrade.draft.take().map_or_else(
             || {
                 let mut head = Vec::with_capacity(256);
-                wire::write_head(&upgrade.response, &mut head);
+                write_head(&upgrade, &mut head);
                 DraftAnswer { head, challenge: None }
             },
             |draft| *draft,
@@ -223,10 +234,11 @@ impl Accepted {
         let Self { worker, server, stream, permit, .. } = self;
         if is_here {
             let io = Io::Own(stream, permit);
-            return start(upgrade.target, &worker, Upgraded { io, unread, answer: &[] });
+            let upgraded = Upgraded { io, unread, answer: &[], streaming: None };
+            return start(upgrade.target, &worker, upgraded);
         }
         match Handover::own(stream, unread, permit) {
-            Ok(handover) => land(&server.hub, upgrade.target, handover).await,
+            Ok(handover) => land(&server.hub, upgrade.target, handover, upgrade.streaming).await,
             Err(error) => lost_on_its_way(&error),
         }
         None
@@ -264,6 +276,14 @@ impl Accepted {
         }
         // The connection has its place until it is closed.
         drop(permit);
+    }
+}
+
+/// The head of the answer to a request whose connection becomes another's.
+fn write_head(upgrade: &Upgrade, out: &mut Vec<u8>) {
+    match upgrade.streaming {
+        Some(wire) => wire::write_streaming_head(&upgrade.response, wire, out),
+        None => wire::write_head(&upgrade.response, out),
     }
 }
 

@@ -7,8 +7,8 @@ use std::io;
 use std::pin::Pin;
 
 use bytes::Bytes;
-use http::StatusCode;
 use http::request::Parts;
+use http::{StatusCode, Version};
 use switchboard_hub::Worker;
 use switchboard_websocket::handshake::head::{Head, HeadLimits};
 use switchboard_websocket::handshake::server::Upgrade as Rfc6455;
@@ -26,6 +26,7 @@ use crate::server::Server;
 use crate::transport::connection_limit::Refusal;
 use crate::transport::stream::Stream;
 use crate::transport::tls::{Acceptor, HandshakeError};
+use crate::transport::wire::Wire;
 
 /// Why a connection ended before its first request was served.
 #[derive(Debug, Error)]
@@ -219,7 +220,13 @@ fn look(server: &Server, bytes: &[u8], peer: &Peer, may_request: bool) -> Result
     let peer = server.proxies.resolve(*peer, &parts.headers);
     let unread = || Bytes::copy_from_slice(bytes.get(len..).unwrap_or_default());
     Ok(match decide(server, &parts, peer) {
-        Decision::Upgrade(upgrade) => First::Upgrade(upgrade, unread()),
+        Decision::Upgrade(mut upgrade) => {
+            // HTTP/1.0 has no chunks: the body ends with its connection.
+            if parts.version < Version::HTTP_11 && upgrade.streaming.is_some() {
+                upgrade.streaming = Some(Wire::Bytes);
+            }
+            First::Upgrade(upgrade, unread())
+        }
         Decision::Answer(answer) => First::Answer(Box::new(answer)),
         Decision::Later(decision) => {
             First::Later(Box::new(Later { decision, unread: unread(), parts: Box::new(parts) }))

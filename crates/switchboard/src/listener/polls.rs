@@ -26,49 +26,65 @@ use tokio::time::{Instant, Sleep};
 use crate::Peer;
 use crate::door::serve::{Served, serve_found};
 use crate::http::body::BodyKind;
-use crate::http::mount::Found;
-use crate::http::wire::{LAST_CHUNK, write_answer, write_chunk};
+use crate::http::mount::{Found, Upgrade};
+use crate::http::wire::write_answer;
 use crate::http::{Answer, plain};
 use crate::server::Server;
 use crate::server::options::ListenerOptions;
+use crate::transport::framing::{LAST_CHUNK, write_chunk};
 
 /// Bytes that a client may send behind a request before it has its answer. From there on they stay in the
 /// kernel, and with them the end of the connection.
 const AHEAD: usize = 8 << 10;
 
-/// Serves polls for as long as nothing else comes. `bytes` were read already; given back are those from which
-/// on it is hyper's.
+/// The rest of a connection on which polls were served.
+pub(super) enum Left {
+    /// It has ended.
+    Nothing,
+    /// These bytes, and all behind them, are for hyper to read.
+    Unread(Bytes),
+    /// It becomes a streaming answer. These bytes came behind the request.
+    Stream(Box<Upgrade>, Bytes),
+}
+
+/// Serves polls for as long as nothing else comes. `bytes` were read already.
 pub(super) async fn serve<S>(
     worker: &Worker,
     server: &Arc<Server>,
     stream: &mut S,
     mut bytes: Bytes,
     peer: Peer,
-) -> Option<Bytes>
+) -> Left
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut idle = Idle::new(server);
     loop {
         let read = if bytes.is_empty() {
-            idle.read(worker, stream, |bytes| take(server, bytes)).await?
+            idle.read(worker, stream, |bytes| take(server, bytes)).await
         } else {
-            take(server, &bytes)
+            Some(take(server, &bytes))
         };
         let Poll { found, parts, body, is_last, behind } = match read {
-            Read::Poll(poll) => poll,
-            Read::Other(bytes) => return Some(bytes),
+            Some(Read::Poll(poll)) => poll,
+            Some(Read::Other(bytes)) => return Left::Unread(bytes),
+            None => return Left::Nothing,
         };
         let peer = server.proxies.resolve(peer, &parts.headers);
         let mut ahead = behind;
         let answer = {
             let serving = pin!(serve_found(server, found, parts, body, peer));
-            answered(worker, stream, serving, &mut ahead).await?
+            answered(worker, stream, serving, &mut ahead).await
+        };
+        let answer = match answer {
+            Some(Ok(answer)) => answer,
+            Some(Err(stream)) => return Left::Stream(stream, ahead.into()),
+            None => return Left::Nothing,
         };
         let is_last = is_last || server.ends_idle();
         let goes_on = write(worker, stream, answer, is_last, &mut ahead, &server.listener).await;
         if !goes_on.is_ok_and(|goes_on| goes_on) {
-            return None;
+            return Left::Nothing;
         }
         bytes = ahead.into();
         idle.patience = server.listener.keep_alive_timeout;
@@ -152,13 +168,13 @@ fn decimal(digits: &[u8]) -> Option<usize> {
 }
 
 /// Awaits the answer to a request, and listens for the end of its caller meanwhile, which drops the request.
-/// What comes `ahead` of its time is kept.
+/// What comes `ahead` of its time is kept. The error is a streaming answer.
 async fn answered<S>(
     worker: &Worker,
     stream: &mut S,
     mut serving: Pin<&mut impl Future<Output = Served<Full<Bytes>>>>,
     ahead: &mut Vec<u8>,
-) -> Option<Box<Answer>>
+) -> Option<Result<Box<Answer>, Box<Upgrade>>>
 where
     S: AsyncRead + Unpin,
 {
@@ -170,9 +186,10 @@ where
         task::Poll::Ready(None)
     });
     Some(match served.await? {
-        Served::Answer(answer) => answer,
+        Served::Answer(answer) => Ok(answer),
+        Served::Stream(_, upgrade) => Err(upgrade),
         // The endpoint went this moment.
-        Served::Pass(..) => Box::new(plain(StatusCode::NOT_FOUND, "not found\n")),
+        Served::Pass(..) => Ok(Box::new(plain(StatusCode::NOT_FOUND, "not found\n"))),
     })
 }
 

@@ -22,6 +22,7 @@ use super::keep_alive::{KeepAliveHeader, Patience};
 use crate::Peer;
 use crate::door::serve::{Served, serve as serve_request};
 use crate::door::shutting_down;
+use crate::door::upgrade::stream_in_pieces;
 use crate::http::body::{BoxError, FallbackBody, ResponseBody};
 use crate::http::{Answer, plain};
 use crate::server::Server;
@@ -191,6 +192,7 @@ pub(super) fn answer(
     async move {
         match serving.await {
             Served::Answer(answer) => own(*answer),
+            Served::Stream(parts, asked) => own(stream_in_pieces(&server, parts, asked).await),
             Served::Pass(parts, _) if is_late => own(shutting_down(parts.version)),
             Served::Pass(parts, body) => fallback(&server, Request::from_parts(*parts, body)).await,
         }

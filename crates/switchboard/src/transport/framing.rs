@@ -1,6 +1,7 @@
 //! The list of all framings. A framing says how packets follow one another in an outbox. The hub knows a
 //! framing only as a number; this file gives each number its meaning.
 
+use std::io::Write;
 use std::sync::OnceLock;
 
 use switchboard_hub::Framing;
@@ -23,6 +24,12 @@ pub(crate) const HIXIE: Framing = Framing { id: 2, separator: None };
 
 /// Messages one after another, with nothing added: for protocols that delimit their messages themselves.
 pub const BYTES: Framing = Framing { id: 3, separator: None };
+
+/// Messages as chunks of an HTTP/1.1 body ([RFC 9112, 7.1](https://www.rfc-editor.org/rfc/rfc9112#section-7.1)).
+pub(crate) const CHUNKS: Framing = Framing { id: 4, separator: None };
+
+/// The end of a body in chunks.
+pub(crate) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 /// The first number of compressed frames: one number for each form of compression.
 const FIRST_DEFLATE: u8 = 64;
@@ -91,6 +98,7 @@ pub(crate) enum Layout {
     Payload,
     Hixie,
     Bytes,
+    Chunks,
     Deflate(u8),
 }
 
@@ -103,7 +111,8 @@ impl Layout {
             1 => Some(Layout::Payload),
             2 => Some(Layout::Hixie),
             3 => Some(Layout::Bytes),
-            4..FIRST_DEFLATE => None,
+            4 => Some(Layout::Chunks),
+            5..FIRST_DEFLATE => None,
             form @ FIRST_DEFLATE.. => Some(Layout::Deflate(form - FIRST_DEFLATE)),
         }
     }
@@ -128,6 +137,7 @@ pub(crate) fn write_text(framing: Framing, out: &mut Vec<u8>, text: &[u8]) {
         Some(Layout::Payload | Layout::Bytes) => out.extend_from_slice(text),
         // The text is UTF-8. In other bytes, a byte could be taken for the end of the frame.
         Some(Layout::Hixie) => hixie::encode_text(out, &String::from_utf8_lossy(text)),
+        Some(Layout::Chunks) => write_chunk(text, out),
         Some(Layout::Deflate(form)) => deflate::write_frame(form, out, Opcode::Text, text),
         None => unknown(framing),
     }
@@ -144,8 +154,19 @@ pub(crate) fn write_binary(framing: Framing, out: &mut Vec<u8>, bytes: &[u8]) {
             write_text(framing, out, &packet);
         }
         Some(Layout::Bytes) => out.extend_from_slice(bytes),
+        Some(Layout::Chunks) => write_chunk(bytes, out),
         Some(Layout::Deflate(form)) => deflate::write_frame(form, out, Opcode::Binary, bytes),
         None => unknown(framing),
+    }
+}
+
+/// Appends a piece of a body, as a chunk. An empty piece is not written: an empty chunk is the end of the body.
+pub(crate) fn write_chunk(piece: &[u8], out: &mut Vec<u8>) {
+    if !piece.is_empty() {
+        // Writing to a vector does not fail.
+        let _written = write!(out, "{:x}\r\n", piece.len());
+        out.extend_from_slice(piece);
+        out.extend_from_slice(b"\r\n");
     }
 }
 
@@ -166,6 +187,7 @@ mod tests {
             (HIXIE, b"\x00hi\xFF", b"\x00bAP8=\xFF"),
             (PAYLOAD, b"hi", b"bAP8="),
             (BYTES, b"hi", b"\x00\xFF"),
+            (CHUNKS, b"2\r\nhi\r\n", b"2\r\n\x00\xFF\r\n"),
         ] {
             let (mut texts, mut binaries) = (Vec::new(), Vec::new());
             write_text(framing, &mut texts, b"hi");
@@ -176,7 +198,7 @@ mod tests {
 
     #[test]
     fn what_has_no_framing_is_not_written() {
-        for id in [4, 63] {
+        for id in [5, 63] {
             let mut out = Vec::new();
             write_text(Framing { id, separator: None }, &mut out, b"hi");
             write_binary(Framing { id, separator: Some(b'|') }, &mut out, b"hi");
@@ -205,7 +227,15 @@ mod tests {
 
     #[test]
     fn each_framing_has_its_number() {
-        let all = [WEBSOCKET, PAYLOAD, HIXIE, BYTES, deflate_form(0), deflate_form(DEFLATE_FORMS as u8 - 1)];
+        let all = [
+            WEBSOCKET,
+            PAYLOAD,
+            HIXIE,
+            BYTES,
+            CHUNKS,
+            deflate_form(0),
+            deflate_form(DEFLATE_FORMS as u8 - 1),
+        ];
         let ids: std::collections::HashSet<_> = all.iter().map(|framing| framing.id).collect();
         assert_eq!(ids.len(), all.len());
         assert!(all.iter().all(|&framing| Layout::of(framing).is_some()));

@@ -151,6 +151,11 @@ impl Handover {
         Ok(Self { io: HandoverIo::Own(stream.into().detach()?, permit), unread })
     }
 
+    /// A stream without a reactor of its own.
+    pub(crate) fn boxed(stream: impl Duplex + 'static, permit: Permit) -> Self {
+        Self { io: HandoverIo::Boxed(Box::pin(stream), permit), unread: Bytes::new() }
+    }
+
     /// Takes apart hyper's upgraded connection. A stream of our listener, and any TCP stream, is registered
     /// anew with a worker. Any other stream (HTTP/2, another server's TLS) keeps the reactor of the server
     /// that accepted it. `permit` is for a stream of another server.

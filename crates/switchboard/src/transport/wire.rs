@@ -1,13 +1,14 @@
-//! The framing of packets on a WebSocket connection: by RFC 6455, with or without compression, or by the
-//! drafts hixie-75 and -76, whose frames are text only.
+//! The framing of packets on a connection: by RFC 6455, with or without compression; by the drafts hixie-75 and
+//! -76, whose frames are text only; or as the body of a streaming answer.
 
+use super::codec::Codec;
 use super::deflate::{Compression, OwnDeflater};
-use super::framing::{HIXIE, WEBSOCKET, write_binary, write_text};
+use super::framing::{BYTES, CHUNKS, HIXIE, LAST_CHUNK, WEBSOCKET, write_binary, write_text};
 use switchboard_hub::{Framing, Outbox};
-use switchboard_websocket::drafts::{AnyDecoder, hixie};
+use switchboard_websocket::drafts::hixie;
 use switchboard_websocket::{CloseCode, Decoder, Limits, Opcode, Role, encode_close, encode_frame};
 
-/// The framing and compression that the WebSocket handshake agreed on.
+/// The framing of a connection's packets: that of a WebSocket, as its handshake agreed on, or of a streaming answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Wire {
@@ -18,6 +19,11 @@ pub enum Wire {
     Deflate(Compression),
     /// The drafts hixie-75 and -76: text only, and no pings.
     Hixie(hixie::Version),
+    /// The body of an answer over HTTP/1.1: each packet is a chunk. The peer sends nothing.
+    Chunks,
+    /// The body of an answer, which another server frames, or which ends with its connection. The peer sends
+    /// nothing.
+    Bytes,
 }
 
 impl Wire {
@@ -27,16 +33,19 @@ impl Wire {
             Wire::Rfc6455 => WEBSOCKET,
             Wire::Deflate(compression) => compression.framing(),
             Wire::Hixie(_) => HIXIE,
+            Wire::Chunks => CHUNKS,
+            Wire::Bytes => BYTES,
         }
     }
 
-    pub(crate) fn decoder(self, limits: Limits) -> AnyDecoder {
+    pub(crate) fn decoder(self, limits: Limits) -> Codec {
         match self {
-            Wire::Rfc6455 => Decoder::new(Role::Server, limits).into(),
+            Wire::Rfc6455 => Codec::Rfc6455(Decoder::new(Role::Server, limits)),
             Wire::Deflate(compression) => {
-                Decoder::new(Role::Server, limits).with_inflater(compression.inflater()).into()
+                Codec::Rfc6455(Decoder::new(Role::Server, limits).with_inflater(compression.inflater()))
             }
-            Wire::Hixie(_) => hixie::Decoder::new(limits).into(),
+            Wire::Hixie(_) => Codec::Hixie(Box::new(hixie::Decoder::new(limits))),
+            Wire::Chunks | Wire::Bytes => Codec::Silent,
         }
     }
 
@@ -49,7 +58,7 @@ impl Wire {
     pub(crate) fn own_deflater(self) -> Option<Box<OwnDeflater>> {
         match self {
             Wire::Deflate(compression) => compression.own(),
-            Wire::Rfc6455 | Wire::Hixie(_) => None,
+            Wire::Rfc6455 | Wire::Hixie(_) | Wire::Chunks | Wire::Bytes => None,
         }
     }
 
@@ -58,28 +67,31 @@ impl Wire {
     pub(crate) fn uncompressed(self) -> Self {
         match self {
             Wire::Deflate(_) => Wire::Rfc6455,
-            Wire::Rfc6455 | Wire::Hixie(_) => self,
+            Wire::Rfc6455 | Wire::Hixie(_) | Wire::Chunks | Wire::Bytes => self,
         }
     }
 
-    /// Appends a close. In the drafts a close has neither code nor reason.
+    /// Appends a close. In the drafts a close has neither code nor reason, and in a streaming answer it is the end of
+    /// the body.
     pub(crate) fn encode_close(self, out: &mut Vec<u8>, code: Option<CloseCode>, reason: &str) {
         match (self, code) {
             (Wire::Rfc6455 | Wire::Deflate(_), Some(code)) => encode_close(out, None, code, reason),
             (Wire::Rfc6455 | Wire::Deflate(_), None) => encode_frame(out, Opcode::Close, &[]),
             // Peers that do not know this frame skip it.
             (Wire::Hixie(_), _) => hixie::encode_close(out),
+            (Wire::Chunks, _) => out.extend_from_slice(LAST_CHUNK),
+            (Wire::Bytes, _) => {}
         }
     }
 
     /// Whether the peer answers a ping.
     pub(crate) fn has_pings(self) -> bool {
-        !matches!(self, Wire::Hixie(_))
+        matches!(self, Wire::Rfc6455 | Wire::Deflate(_))
     }
 
     /// Whether the peer answers a close, other than by the end of the connection.
     pub(crate) fn answers_closes(self) -> bool {
-        self != Wire::Hixie(hixie::Version::Hixie75)
+        !matches!(self, Wire::Hixie(hixie::Version::Hixie75) | Wire::Chunks | Wire::Bytes)
     }
 
     /// Whether binary messages can be sent.

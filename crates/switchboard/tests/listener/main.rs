@@ -24,6 +24,7 @@ mod protocols;
 mod proxies;
 mod services;
 mod sockets;
+mod streaming;
 mod tls;
 mod tls_client;
 mod unsent;

@@ -24,13 +24,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use switchboard_hub::{Session, Worker, WorkerId};
-use switchboard_websocket::drafts::AnyDecoder;
 use switchboard_websocket::{CloseCode, Limits, Opcode};
 use tracing::{Instrument, Span};
 
 use self::read::Unread;
 use self::timing::Due;
 use self::turn::Turn;
+use super::codec::Codec;
 use super::deflate::OwnDeflater;
 use super::io::Io;
 use super::wire::Wire;
@@ -170,7 +170,7 @@ pub(crate) struct Opened<'a> {
 /// [`Upgraded::websocket`](crate::protocol::Upgraded::websocket).
 pub struct Connection {
     io: RefCell<Io>,
-    decoder: RefCell<AnyDecoder>,
+    decoder: RefCell<Codec>,
     /// Taken only for the moment of a look.
     owner: Cell<Option<Rc<dyn ConnectionOwner>>>,
     /// Wakes the connection's task. Set in the task's first turn.
