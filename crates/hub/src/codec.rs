@@ -15,6 +15,7 @@ use crate::{MemberId, RoomName, ScopeId};
 
 const VOLATILE: u8 = 1;
 const ORDERED: u8 = 2;
+const KEYED: u8 = 4;
 
 impl Request {
     /// Appends the request as bytes, which [`Hub::decode_request`] reads. The scope is not among them: its
@@ -24,8 +25,12 @@ impl Request {
             Request::Broadcast(broadcast) => {
                 let volatile = if broadcast.volatile { VOLATILE } else { 0 };
                 let ordered = if broadcast.ordered { ORDERED } else { 0 };
-                out.extend([0, volatile | ordered]);
+                let keyed = if broadcast.key.is_some() { KEYED } else { 0 };
+                out.extend([0, volatile | ordered | keyed]);
                 put_target(out, &broadcast.target);
+                if let Some(key) = &broadcast.key {
+                    put_bytes(out, key.as_bytes());
+                }
                 broadcast.payload.write(out);
             }
             Request::Join(target, rooms) => {
@@ -74,9 +79,10 @@ impl Hub {
             0 => {
                 let flags = reader.byte()?;
                 let target = reader.target(scope)?;
+                let key = if flags & KEYED == 0 { None } else { Some(Arc::from(reader.text()?)) };
                 let payload = self.read_payload(reader.rest())?;
                 let (volatile, ordered) = (flags & VOLATILE != 0, flags & ORDERED != 0);
-                Request::Broadcast(Arc::new(Broadcast { target, payload, volatile, ordered }))
+                Request::Broadcast(Arc::new(Broadcast { target, payload, volatile, key, ordered }))
             }
             1 => Request::Join(reader.target(scope)?, reader.names()?.into_vec()),
             2 => Request::Leave(reader.target(scope)?, reader.names()?.into_vec()),
@@ -91,7 +97,7 @@ impl Hub {
                 let timeout = Duration::from_nanos(reader.number()?);
                 let target = reader.target(scope)?;
                 let payload = self.read_payload(reader.rest())?;
-                let broadcast = Broadcast { target, payload, volatile: false, ordered: false };
+                let broadcast = Broadcast { target, payload, volatile: false, key: None, ordered: false };
                 Request::Ask { broadcast: Arc::new(broadcast), timeout }
             }
             _ => return None,
@@ -259,9 +265,13 @@ impl<'a> Reader<'a> {
         Some(bytes)
     }
 
+    fn text(&mut self) -> Option<&'a str> {
+        std::str::from_utf8(self.bytes()?).ok()
+    }
+
     fn names(&mut self) -> Option<SmallVec<[RoomName; 1]>> {
         let count = self.length()?;
-        (0..count).map(|_| std::str::from_utf8(self.bytes()?).ok().map(RoomName::from)).collect()
+        (0..count).map(|_| self.text().map(RoomName::from)).collect()
     }
 
     fn target(&mut self, scope: ScopeId) -> Option<Target> {

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::outbox::Framing;
+use crate::outbox::{Framing, Key};
 use crate::request::{Broadcast, Target};
+use crate::sessions::Session;
 use crate::worker::Worker;
 
 /// The way in which a member's protocol writes messages. The protocols give it its meaning.
@@ -91,6 +92,43 @@ impl<'a> Batch<'a> {
     }
 }
 
+/// Broadcasts to the same members, each by itself: for members whose packets may be dropped one by one.
+struct Singles<'a> {
+    broadcasts: &'a [Arc<Broadcast>],
+    batches: Vec<Batch<'a>>,
+}
+
+impl<'a> Singles<'a> {
+    fn new(broadcasts: &'a [Arc<Broadcast>]) -> Self {
+        Self { broadcasts, batches: Vec::new() }
+    }
+
+    /// Adds the broadcasts to the outbox of a member. Returns whether it took one.
+    #[cold]
+    fn deliver(&mut self, worker: &Worker, session: &Rc<dyn Session>, variant: Variant) -> bool {
+        if self.batches.is_empty() {
+            self.batches.extend(self.broadcasts.chunks(1).map(Batch::new));
+        }
+        let mut any = false;
+        for batch in &mut self.batches {
+            let outbox = session.outbox();
+            let plain = batch.broadcasts.iter().all(|broadcast| broadcast.payload.is_plain());
+            let Some(packet) = batch.form(worker, variant, outbox.framing()) else { continue };
+            if !plain {
+                outbox.note_shared();
+            }
+            let before = outbox.bytes();
+            if worker.deliver_shared(session, None, packet, 0) {
+                any = true;
+                if plain {
+                    session.note_plain(before);
+                }
+            }
+        }
+        any
+    }
+}
+
 impl Worker {
     /// Delivers a broadcast to this worker's members at the end of this turn, or before anything else is
     /// written to them. It goes to the members that are in its rooms at the time of the call.
@@ -98,8 +136,9 @@ impl Worker {
     /// All broadcasts of a turn go to a member together: one visit to its memory, and one write.
     pub fn broadcast(&self, broadcast: Arc<Broadcast>) {
         broadcast.payload.sending(self, &broadcast.target);
-        if broadcast.volatile {
-            // The members' transports must take it now, not at the end of the turn.
+        if broadcast.volatile || broadcast.key.is_some() {
+            // The members' transports must take it now, not at the end of the turn; and it is not to be dropped
+            // or replaced together with others.
             self.apply_deferred();
             self.fan_out(broadcast);
             return;
@@ -151,6 +190,8 @@ impl Worker {
         let Some(first) = broadcasts.first() else { return 0 };
         let count = broadcasts.len() as u64;
         let mut batch = Batch::new(broadcasts);
+        let mut singles = Singles::new(broadcasts);
+        let key = first.key.as_ref().map(|name| Key { scope: first.target.scope, name: Arc::clone(name) });
         let plain = broadcasts.iter().all(|broadcast| broadcast.payload.is_plain());
         let (mut delivered, mut dropped, mut written) = (0, 0, 0);
         self.visit(&first.target, |member| {
@@ -160,6 +201,10 @@ impl Worker {
                 return;
             }
             let outbox = session.outbox();
+            if count > 1 && !outbox.is_empty() && (outbox.has_backlog() || outbox.check().is_err()) {
+                delivered += usize::from(singles.deliver(self, session, member.variant));
+                return;
+            }
             let Some(packets) = batch.form(self, member.variant, outbox.framing()) else { return };
             delivered += 1;
             if !plain {
@@ -170,7 +215,7 @@ impl Worker {
                 if write && outbox.is_empty() { session.write_through(&[IoSlice::new(packets)]) } else { 0 };
             written += n as u64;
             let before = outbox.bytes();
-            if n < packets.len() && !self.deliver_shared(session, packets, n) {
+            if n < packets.len() && !self.deliver_shared(session, key.as_ref(), packets, n) {
                 delivered -= 1;
             } else if plain {
                 session.note_plain(before);

@@ -43,7 +43,7 @@ impl Gathered {
         self.broadcasts.len() == chunks.len()
             && self.broadcasts.iter().zip(chunks).all(|(held, chunk)| match chunk {
                 Chunk::Shared(shared) => Rc::ptr_eq(held, shared),
-                Chunk::Owned(_) => false,
+                Chunk::Owned(_) | Chunk::Backlog(_) => false,
             })
     }
 

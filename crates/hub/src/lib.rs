@@ -47,7 +47,7 @@ pub use id::{MemberId, NodeId};
 pub use inbox::InboxReceiver;
 pub use member::{Endpoint, MemberKey, ScopeId};
 pub use ordered::Ordered;
-pub use outbox::{Framing, Full, Outbox};
+pub use outbox::{Framing, Full, Key, Outbox, Place, WhenFull};
 pub use question::{Answer, AnswerSender, Answered, Asking, NoAnswer, Question};
 pub use reply::{Reply, ReplySender, SocketInfo};
 pub use request::{Broadcast, Request, ServerEvent, Target};

@@ -4,12 +4,16 @@
 //! references to broadcasts that other outboxes hold too. An idle outbox holds no buffer at all: its queue
 //! and its buffers come from the worker's [`Pool`], and go back there when all is written.
 
+mod backlog;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::IoSlice;
 use std::rc::Rc;
 
+pub use self::backlog::Key;
+use self::backlog::{Backlog, append};
 use crate::gather::Gathered;
 
 /// Shared bytes up to this length are copied into the buffer before them rather than referenced: a small copy
@@ -32,6 +36,9 @@ const POOL_UP_TO: usize = 256;
 /// Slices of one vectored write at most.
 const SLICES: usize = 64;
 
+/// Packets of a backlog are handed to the transport while fewer bytes than these are on their way.
+const ON_WAY: usize = 64 * 1024;
+
 /// The form in which a transport needs its packets, and how they follow one another. The hub knows only the
 /// separator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,10 +58,43 @@ pub struct Full {
     pub limit: usize,
 }
 
+/// What becomes of a packet if the outbox of a session that [drops packets](WhenFull) has no room for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// It may be dropped: an event that nobody awaits the answer of.
+    Droppable,
+    /// It is kept: an acknowledgement, a ping, a packet that a client cannot do without.
+    Kept,
+    /// It belongs to the packet before it, and shares its fate: the bound is not checked again.
+    Follows,
+}
+
+/// What a session does with a packet for which its outbox has no room.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WhenFull {
+    /// The packet is refused, and the session is told: [`Session::overflow`](crate::Session::overflow).
+    #[default]
+    Refuse,
+    /// The oldest packets that may be dropped and are not on their way make room. The outbox's own bound is
+    /// [`Outbox::on_way`] of these bytes.
+    DropOldest {
+        /// Bytes that may wait in all.
+        max_bytes: usize,
+    },
+    /// As `DropOldest`, but it is the new packet that is dropped.
+    DropNewest {
+        /// Bytes that may wait in all.
+        max_bytes: usize,
+    },
+}
+
 #[derive(Debug)]
 pub(crate) enum Chunk {
     Owned(Vec<u8>),
     Shared(Rc<[u8]>),
+    /// Packets that are not on their way yet. It is the last chunk, and never the only one.
+    Backlog(Box<Backlog>),
 }
 
 impl Chunk {
@@ -62,6 +102,7 @@ impl Chunk {
         match self {
             Chunk::Owned(bytes) => bytes,
             Chunk::Shared(bytes) => bytes,
+            Chunk::Backlog(_) => &[],
         }
     }
 }
@@ -145,6 +186,8 @@ pub struct Outbox {
     pub(crate) dirty: Cell<bool>,
     /// The outbox met its bound, and its session is to be told.
     pub(crate) overflowed: Cell<bool>,
+    /// The last chunk is a backlog.
+    has_backlog: Cell<bool>,
 }
 
 impl fmt::Debug for Outbox {
@@ -170,6 +213,7 @@ impl Outbox {
             shared: Cell::new(false),
             dirty: Cell::new(false),
             overflowed: Cell::new(false),
+            has_backlog: Cell::new(false),
         }
     }
 
@@ -234,11 +278,12 @@ impl Outbox {
     /// Encodes a packet with `encode`, which may only append to the buffer it is given.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "measured, with its callers: 70 instructions of each event")]
-    pub(crate) fn write(&self, pool: &Pool, encode: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn write(&self, pool: &Pool, place: Place, encode: impl FnOnce(&mut Vec<u8>)) {
         let mut lent = self.lend();
         let chunks = &mut lent.queue.get_or_insert_with(|| pool.queue()).chunks;
         let buffer = match chunks.back_mut() {
             Some(Chunk::Owned(buffer)) if buffer.len() < BUFFER_UP_TO => buffer,
+            Some(Chunk::Backlog(backlog)) => backlog.buffer(place),
             _ => {
                 chunks.push_back(Chunk::Owned(pool.buffer()));
                 let Some(Chunk::Owned(buffer)) = chunks.back_mut() else { return };
@@ -270,8 +315,11 @@ impl Outbox {
     /// Adds a packet that is `head` and then `body`, without its first `written` bytes. Its buffers have a
     /// size that the pool keeps.
     pub(crate) fn write_parts(&self, pool: &Pool, head: &[u8], body: &[u8], written: usize) {
+        if self.has_backlog() {
+            return self.write(pool, Place::Kept, |buffer| buffer.extend([head, body].concat()));
+        }
         if written == 0 {
-            self.write(pool, |buffer| buffer.extend_from_slice(head));
+            self.write(pool, Place::Kept, |buffer| buffer.extend_from_slice(head));
         }
         let rest = body.get(written.saturating_sub(head.len())..).unwrap_or_default();
         // If the head was written in part, its rest comes first.
@@ -293,28 +341,13 @@ impl Outbox {
     pub(crate) fn push_shared(&self, pool: &Pool, packet: &Rc<[u8]>) {
         let mut lent = self.lend();
         let chunks = self.chunks(pool, &mut lent);
-        let mut added = packet.len();
         let separator = self.framing.get().separator.filter(|_| !self.is_empty());
-        added += usize::from(separator.is_some());
-        match chunks.back_mut() {
-            Some(Chunk::Owned(buffer)) if packet.len() <= COPY_UP_TO && buffer.len() < BUFFER_UP_TO => {
-                buffer.extend(separator);
-                buffer.extend_from_slice(packet);
-            }
-            back => {
-                if let Some(separator) = separator {
-                    if let Some(Chunk::Owned(buffer)) = back {
-                        buffer.push(separator);
-                    } else {
-                        let mut buffer = pool.buffer();
-                        buffer.push(separator);
-                        chunks.push_back(Chunk::Owned(buffer));
-                    }
-                }
-                chunks.push_back(Chunk::Shared(Rc::clone(packet)));
-            }
+        if let Some(Chunk::Backlog(backlog)) = chunks.back_mut() {
+            backlog.push(separator, Rc::clone(packet));
+        } else {
+            append(chunks, pool, separator, Chunk::Shared(Rc::clone(packet)));
         }
-        self.bytes.set(self.bytes.get() + added);
+        self.bytes.set(self.bytes.get() + packet.len() + usize::from(separator.is_some()));
     }
 
     #[inline]
@@ -331,8 +364,8 @@ impl Outbox {
         write: impl FnOnce(&[IoSlice<'_>]) -> Result<usize, E>,
     ) -> Result<usize, E> {
         let n = {
-            let lent = self.lend();
-            let Some(queue) = lent.queue.as_deref() else { return write(&[]) };
+            let mut lent = self.lend();
+            let Some(queue) = lent.queue.as_deref_mut() else { return write(&[]) };
             if let (1, Some(only)) = (queue.chunks.len(), queue.chunks.front()) {
                 let waiting = only.as_slice().get(queue.written..).unwrap_or_default();
                 let n = write(&[IoSlice::new(waiting.get(..most).unwrap_or(waiting))])?;
@@ -344,10 +377,13 @@ impl Outbox {
                 }
                 return Ok(n);
             }
+            if self.has_backlog.get() {
+                self.hand_on(pool, queue, self.limit.min(ON_WAY));
+            }
             let Queue { chunks, written } = queue;
             let mut gathered = pool.gathered.borrow_mut();
             // The first chunk still holds its bytes that are written already.
-            let joined = gathered.concat(chunks, self.bytes.get() + written);
+            let joined = gathered.concat(chunks, self.bytes.get() + *written);
             if let Some(joined) = joined.and_then(|joined| joined.get(*written..)) {
                 let n = write(&[IoSlice::new(joined.get(..most).unwrap_or(joined))])?;
                 drop((lent, gathered));
@@ -394,7 +430,8 @@ impl Outbox {
     /// Takes all waiting bytes as one buffer. The outbox is empty then.
     pub(crate) fn take(&self, pool: &Pool) -> Vec<u8> {
         let mut body = Vec::with_capacity(self.bytes.get());
-        if let Some(queue) = &self.lend().queue {
+        if let Some(queue) = &mut self.lend().queue {
+            self.hand_on(pool, queue, usize::MAX);
             let mut skip = queue.written;
             for chunk in &queue.chunks {
                 body.extend_from_slice(chunk.as_slice().get(skip..).unwrap_or_default());
@@ -409,11 +446,12 @@ impl Outbox {
     pub(crate) fn consume(&self, pool: &Pool, n: usize) {
         self.bytes.set(self.bytes.get().saturating_sub(n));
         let mut lent = self.lend();
-        let Some(Queue { chunks, written }) = lent.queue.as_deref_mut() else { return };
+        let Some(queue) = lent.queue.as_deref_mut() else { return };
+        let Queue { chunks, written } = queue;
         let mut done = *written + n;
         while let Some(front) = chunks.front() {
             let len = front.as_slice().len();
-            if done < len {
+            if done < len || matches!(front, Chunk::Backlog(_)) {
                 break;
             }
             done -= len;
@@ -422,7 +460,9 @@ impl Outbox {
             }
         }
         *written = if chunks.is_empty() { 0 } else { done };
-        if chunks.is_empty()
+        if matches!(chunks.front(), Some(Chunk::Backlog(_))) {
+            self.hand_on(pool, queue, self.limit.min(ON_WAY));
+        } else if chunks.is_empty()
             && let Some(queue) = lent.queue.take()
         {
             pool.put_queue(queue);
@@ -431,80 +471,4 @@ impl Outbox {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const PLAIN: Framing = Framing { id: 0, separator: None };
-    const LINES: Framing = Framing { id: 1, separator: Some(b'|') };
-
-    #[test]
-    fn a_separator_stands_between_packets_only() {
-        let pool = Pool::default();
-        let outbox = Outbox::new(1000, LINES);
-        let shared: Rc<[u8]> = Rc::from(*b"shared");
-        outbox.push_shared(&pool, &shared);
-        outbox.push_shared(&pool, &shared);
-        outbox.write(&pool, |buffer| buffer.extend_from_slice(b"own"));
-        outbox.push_shared(&pool, &shared);
-        assert_eq!(outbox.take(&pool), b"shared|shared|own|shared");
-        outbox.write(&pool, |buffer| buffer.extend_from_slice(b"first"));
-        assert_eq!(outbox.take(&pool), b"first");
-    }
-
-    #[test]
-    fn an_outbox_at_its_limit_takes_no_more() {
-        let pool = Pool::default();
-        let outbox = Outbox::new(4, PLAIN);
-        outbox.write(&pool, |buffer| buffer.extend_from_slice(b"12345"));
-        assert_eq!(outbox.check(), Err(Full { bytes: 5, limit: 4 }));
-    }
-
-    #[test]
-    fn an_idle_outbox_holds_no_memory() {
-        let pool = Pool::default();
-        let outbox = Outbox::new(1000, PLAIN);
-        outbox.write(&pool, |buffer| buffer.extend_from_slice(b"12345"));
-        outbox.take(&pool);
-        assert!(outbox.queue.take().is_none());
-        assert!(size_of::<Outbox>() <= 32, "{} bytes", size_of::<Outbox>());
-        assert_eq!(pool.buffers.borrow().len(), 1);
-    }
-
-    proptest! {
-        #[test]
-        fn any_writes_drained_in_any_steps_come_out_in_order(
-            packets in prop::collection::vec((any::<bool>(), prop::collection::vec(any::<u8>(), 0..1500)), 0..40),
-            steps in prop::collection::vec(1usize..4000, 1..20),
-            most in prop_oneof![1usize..4000, Just(usize::MAX)],
-        ) {
-            let pool = Pool::default();
-            let outbox = Outbox::new(usize::MAX, PLAIN);
-            let mut expected = Vec::new();
-            for (shared, packet) in &packets {
-                if *shared {
-                    outbox.push_shared(&pool, &Rc::from(packet.as_slice()));
-                } else {
-                    outbox.write(&pool, |buffer| buffer.extend_from_slice(packet));
-                }
-                expected.extend_from_slice(packet);
-            }
-            let mut seen = Vec::new();
-            for step in steps.iter().cycle() {
-                if outbox.is_empty() { break; }
-                outbox.drain(&pool, most, |slices| {
-                    assert!(slices.iter().map(|slice| slice.len()).sum::<usize>() <= most);
-                    let mut left = *step;
-                    for slice in slices {
-                        let n = slice.len().min(left);
-                        seen.extend_from_slice(&slice[..n]);
-                        left -= n;
-                    }
-                    Ok::<_, ()>(step - left)
-                }).unwrap();
-            }
-            prop_assert_eq!(seen, expected);
-        }
-    }
-}
+mod tests;

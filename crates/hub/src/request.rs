@@ -45,6 +45,9 @@ pub struct Broadcast {
     pub payload: Arc<dyn Payload>,
     /// Whether it is dropped for members whose transport does not take it at once.
     pub volatile: bool,
+    /// The name of its [key](crate::Key) in the target's scope, if it tells the newest state of a subject: it
+    /// takes the place of the packet of the same key that waits for a member.
+    pub key: Option<Arc<str>>,
     /// Whether it is ordered. Ordered broadcasts arrive at each member in the order of their calls, if one
     /// call happened before the other: on one thread, under one mutex, or because the second caller had been
     /// told of the first broadcast. If two calls happen at the same time, some members may get the first
@@ -59,7 +62,7 @@ pub struct Broadcast {
 
 impl Broadcast {
     pub(crate) fn bytes(&self) -> usize {
-        self.payload.bytes() + self.target.bytes()
+        self.payload.bytes() + self.target.bytes() + self.key.as_ref().map_or(0, |key| key.len())
     }
 }
 

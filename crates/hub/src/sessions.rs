@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use slab::Slab;
 
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, WhenFull};
 use crate::timers::Timers;
 use crate::worker::Worker;
 
@@ -50,6 +50,18 @@ pub trait Session: 'static {
     /// The outbox met its bound, and a packet was refused. The session closes with a reason, unless its
     /// senders are to act on the error.
     fn overflow(&self, worker: &Rc<Worker>);
+
+    /// What the session does with a packet for which its outbox has no room. Asked where that is so; it must
+    /// not call the worker. Default: the packet is refused.
+    fn when_full(&self) -> WhenFull {
+        WhenFull::Refuse
+    }
+
+    /// So many packets were dropped, because the outbox was full, since the last call. The worker calls this
+    /// when it next flushes.
+    fn dropped(&self, worker: &Rc<Worker>, packets: usize) {
+        let _ = (worker, packets);
+    }
 
     /// A deadline that [`Worker::arm`] has set has come. Returns when to call again, if ever.
     fn on_timer(&self, worker: &Rc<Worker>, now: Instant) -> Option<Instant>;

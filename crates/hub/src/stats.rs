@@ -33,6 +33,8 @@ pub struct Stats {
     /// Volatile packets dropped because a transport would not take them at once:
     /// `switchboard_volatile_dropped_total`.
     pub volatile_dropped: Count,
+    /// Packets dropped because the outboxes of their sessions were full: `switchboard_packets_dropped_total`.
+    pub packets_dropped: Count,
 }
 
 impl Stats {
@@ -64,6 +66,7 @@ impl Stats {
             ("switchboard_bytes_received_total", &self.bytes_received),
             ("switchboard_bytes_sent_total", &self.bytes_sent),
             ("switchboard_volatile_dropped_total", &self.volatile_dropped),
+            ("switchboard_packets_dropped_total", &self.packets_dropped),
         ];
         for (name, count) in counts {
             let counted = count.0.take();

@@ -71,6 +71,8 @@ pub struct Worker {
     /// Broadcasts of this turn that are written at its end.
     pub(crate) deferred: RefCell<Vec<Arc<Broadcast>>>,
     pub(crate) flusher: RefCell<Option<Waker>>,
+    /// Sessions that have yet to be told of packets that were dropped, and how many those are.
+    pub(crate) dropped: RefCell<Vec<(Rc<dyn Session>, usize)>>,
     /// Ordered broadcasts of this thread that wait in this worker's inbox.
     pub(crate) own_ordered: Cell<usize>,
     pub(crate) timers: RefCell<Timers<SessionKey>>,
@@ -158,6 +160,7 @@ impl Worker {
             dirty: RefCell::default(),
             deferred: RefCell::default(),
             flusher: RefCell::default(),
+            dropped: RefCell::default(),
             own_ordered: Cell::new(0),
             timers: RefCell::new(Timers::new(Self::clock())),
             timers_changed: Notify::new(),
@@ -387,6 +390,7 @@ impl Drop for Running {
         // Sessions may call the worker when they are dropped: nothing of the worker is borrowed then.
         drop(self.worker.deferred.take());
         drop(self.worker.dirty.take());
+        drop(self.worker.dropped.take());
         drop(self.worker.sessions.take());
         drop(self.worker.rooms.take());
         drop(self.worker.extensions.take());

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 use crate::HubError;
-use crate::outbox::Outbox;
+use crate::outbox::{Full, Key, Outbox, Place, WhenFull};
 use crate::sessions::Session;
 use crate::worker::Worker;
 
@@ -25,29 +25,29 @@ impl Worker {
         session: &Rc<dyn Session>,
         encode: impl FnOnce(&mut Vec<u8>),
     ) -> Result<(), HubError> {
-        self.write_packet(session.outbox(), || Rc::clone(session), false, encode)
+        self.write_packet(session.outbox(), || Rc::clone(session), Place::Kept, encode)
     }
 
-    /// As [`write`](Self::write), or as [`write_more`](Self::write_more) if the packet `follows` another.
-    /// `outbox` is the outbox of the session that `session` returns. Of several packets in one turn, only the
-    /// first makes a reference to the session.
+    /// As [`write`](Self::write), for a packet with a given place in the outbox. `outbox` is the outbox of the
+    /// session that `session` returns. Of several packets in one turn, only the first makes a reference to the
+    /// session.
     ///
     /// # Errors
-    /// As [`write`](Self::write); none if the packet follows another.
+    /// As [`write`](Self::write); none if the packet [follows](Place::Follows) another.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "measured, with what it calls: 70 instructions of each event")]
     pub fn write_packet(
         self: &Rc<Self>,
         outbox: &Outbox,
         session: impl Fn() -> Rc<dyn Session>,
-        follows: bool,
+        place: Place,
         encode: impl FnOnce(&mut Vec<u8>),
     ) -> Result<(), HubError> {
         self.apply_deferred();
-        if !follows && outbox.check().is_err() {
-            self.make_room(&session())?;
+        if place != Place::Follows && outbox.check().is_err() {
+            self.make_room(&session(), place)?;
         }
-        outbox.write(&self.pool, encode);
+        outbox.write(&self.pool, place, encode);
         self.stats().messages_sent.add(1);
         if !outbox.dirty.replace(true) {
             self.remember(session());
@@ -58,33 +58,129 @@ impl Worker {
     /// As [`write`](Self::write), for a packet that belongs to the one before it: the bound is not checked
     /// again.
     pub fn write_more(self: &Rc<Self>, session: &Rc<dyn Session>, encode: impl FnOnce(&mut Vec<u8>)) {
-        let _always_taken = self.write_packet(session.outbox(), || Rc::clone(session), true, encode);
+        let _always_taken =
+            self.write_packet(session.outbox(), || Rc::clone(session), Place::Follows, encode);
+    }
+
+    /// As [`write`](Self::write), for a packet that tells the newest state of its key's subject: it takes the
+    /// place of the packet of the same key that waits. One that is on its way to the transport does not wait
+    /// any more. Attachments of the packet may [follow](Self::write_more).
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    #[inline(never)]
+    pub fn write_conflated(
+        self: &Rc<Self>,
+        session: &Rc<dyn Session>,
+        key: &Key,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<(), HubError> {
+        self.apply_deferred();
+        let place = self.conflate(session, key)?;
+        self.write_packet(session.outbox(), || Rc::clone(session), place, encode)
+    }
+
+    /// Makes a place for a packet with a key.
+    fn conflate(&self, session: &Rc<dyn Session>, key: &Key) -> Result<Place, HubError> {
+        let outbox = session.outbox();
+        if outbox.is_empty() {
+            return Ok(Place::Droppable);
+        }
+        if !outbox.holds(key) {
+            self.check_room(session, Place::Droppable)?;
+            // Room may have been made by a write of all that waited.
+            if outbox.is_empty() {
+                return Ok(Place::Droppable);
+            }
+        }
+        outbox.conflate(key);
+        Ok(Place::Follows)
     }
 
     /// The outbox of a session, if it takes one packet more.
     #[inline]
-    fn check_room<'a>(&self, session: &'a Rc<dyn Session>) -> Result<&'a Outbox, HubError> {
+    fn check_room<'a>(&self, session: &'a Rc<dyn Session>, place: Place) -> Result<&'a Outbox, HubError> {
         let outbox = session.outbox();
         if outbox.check().is_err() {
-            self.make_room(session)?;
+            self.make_room(session, place)?;
         }
         Ok(outbox)
     }
 
-    /// Writes the bytes of a full outbox, as far as the transport takes them.
+    /// Writes the bytes of a full outbox, as far as the transport takes them. If it takes none, the session
+    /// may have packets dropped.
     ///
     /// # Errors
-    /// [`HubError::OutboxFull`] if the transport took nothing; the session is told when the worker next
-    /// flushes.
+    /// [`HubError::OutboxFull`] if there is no room for a packet of this place. The session is told when the
+    /// worker next flushes.
     #[cold]
-    fn make_room(&self, session: &Rc<dyn Session>) -> Result<(), HubError> {
+    fn make_room(&self, session: &Rc<dyn Session>, place: Place) -> Result<(), HubError> {
         if let Some(worker) = Self::current().filter(|worker| std::ptr::eq(&raw const **worker, self)) {
             session.flush(&worker);
         }
-        session.outbox().check().map_err(|full| {
+        let Err(full) = session.outbox().check() else { return Ok(()) };
+        let room = match session.when_full() {
+            WhenFull::Refuse => {
+                self.overflow(session);
+                Err(full)
+            }
+            WhenFull::DropOldest { max_bytes } => {
+                let dropped = session.outbox().drop_oldest(max_bytes);
+                self.check_backlog(session, place, max_bytes, dropped)
+            }
+            WhenFull::DropNewest { max_bytes } => self.check_backlog(session, place, max_bytes, 0),
+        };
+        room.map_err(|full| HubError::OutboxFull { bytes: full.bytes, limit: full.limit })
+    }
+
+    /// Checks that a packet has room in the backlog of a session that drops packets, and begins the backlog.
+    /// `dropped`: the number of packets that were dropped for it.
+    ///
+    /// Packets that are kept may pass the bound once more. A peer that reads nothing, and for which as many of
+    /// them wait, overflows its outbox.
+    fn check_backlog(
+        &self,
+        session: &Rc<dyn Session>,
+        place: Place,
+        max_bytes: usize,
+        dropped: usize,
+    ) -> Result<(), Full> {
+        let bytes = session.outbox().bytes();
+        let is_droppable = place == Place::Droppable;
+        let limit = if is_droppable { max_bytes } else { max_bytes.saturating_mul(2) };
+        let is_refused = bytes >= limit;
+        let lost = dropped + usize::from(is_refused && is_droppable);
+        if lost > 0 {
+            self.note_dropped(session, lost);
+        }
+        if !is_refused {
+            session.outbox().begin_backlog();
+            return Ok(());
+        }
+        if !is_droppable {
             self.overflow(session);
-            HubError::OutboxFull { bytes: full.bytes, limit: full.limit }
-        })
+        }
+        Err(Full { bytes, limit })
+    }
+
+    fn note_dropped(&self, session: &Rc<dyn Session>, packets: usize) {
+        self.stats().packets_dropped.add(packets as u64);
+        {
+            let mut dropped = self.dropped.borrow_mut();
+            match dropped.last_mut() {
+                Some((last, count)) if Rc::ptr_eq(last, session) => *count += packets,
+                _ => dropped.push((Rc::clone(session), packets)),
+            }
+        }
+        self.changed(session);
+    }
+
+    /// Tells sessions of the packets that were dropped.
+    fn tell_dropped(self: &Rc<Self>) {
+        let dropped = self.dropped.take();
+        for (session, packets) in dropped {
+            self.catch_panic("a session", || session.dropped(self, packets));
+        }
     }
 
     /// As [`write`](Self::write), for a packet that is `head` and then `body`, which is long. If the outbox
@@ -100,7 +196,7 @@ impl Worker {
         body: &[u8],
     ) -> Result<(), HubError> {
         self.apply_deferred();
-        let outbox = self.check_room(session)?;
+        let outbox = self.check_room(session, Place::Kept)?;
         let slices = [io::IoSlice::new(head), io::IoSlice::new(body)];
         let written = if outbox.is_empty() { session.write_through(&slices) } else { 0 };
         self.stats().messages_sent.add(1);
@@ -113,19 +209,27 @@ impl Worker {
     }
 
     /// Adds packets that other sessions get too to an outbox. Their first `written` bytes are written
-    /// already.
+    /// already. `key`: the key of the one packet, if it has one.
     pub(crate) fn deliver_shared(
         &self,
         session: &Rc<dyn Session>,
+        key: Option<&Key>,
         packets: &Rc<[u8]>,
         written: usize,
     ) -> bool {
         let outbox = session.outbox();
-        if self.check_room(session).is_err() {
-            return false;
+        let place = match key.filter(|_| written == 0) {
+            Some(key) => self.conflate(session, key),
+            None => self.check_room(session, Place::Droppable).map(|_| Place::Droppable),
+        };
+        match place {
+            Ok(Place::Follows) => outbox.set_shared(packets),
+            Ok(_) => {
+                outbox.push_shared(&self.pool, packets);
+                outbox.consume(&self.pool, written);
+            }
+            Err(_) => return false,
         }
-        outbox.push_shared(&self.pool, packets);
-        outbox.consume(&self.pool, written);
         self.changed(session);
         true
     }
@@ -180,6 +284,9 @@ impl Worker {
             }
             batch.clear();
             self.pool.end_turn();
+            if !self.dropped.borrow().is_empty() {
+                self.tell_dropped();
+            }
             // Packets that closing sessions wrote meanwhile have a turn of their own.
             if !self.dirty.borrow().is_empty() || !self.deferred.borrow().is_empty() {
                 context.waker().wake_by_ref();

@@ -119,7 +119,8 @@ fn an_ordered_broadcast_is_delivered_nowhere_before_it_is_in_all_inboxes() {
             let (hub, target) = (Arc::clone(hub), Target::all(scope));
             let payload = Arc::new(slow);
             std::thread::spawn(move || {
-                hub.broadcast(Broadcast { target, payload, volatile: false, ordered: true }).expect("room");
+                hub.broadcast(Broadcast { target, payload, volatile: false, key: None, ordered: true })
+                    .expect("room");
             })
         };
         is_reached.recv().expect_err("the sender only hangs up");

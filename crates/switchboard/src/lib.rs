@@ -52,7 +52,7 @@ mod websocket;
 
 pub use api::ack::AckFuture;
 pub use api::answers::{Answers, AnswersFuture, NodeAnswers};
-pub use api::emitter::Emitter;
+pub use api::emitter::{ConflatedEmitter, Emitter};
 pub use api::extract::{
     Ack, Auth, Connecting, Data, Disconnected, Event, EventContext, Extension, FromEvent, FromSocket,
     HasSocket, State,

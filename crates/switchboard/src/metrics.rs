@@ -105,6 +105,7 @@ const METRICS: &[Metric] = &[
     counter("switchboard_server_events_dropped_total", &[], "Events of other nodes' servers that could not be read, or met a full inbox."),
     counter("switchboard_server_events_unhandled_total", &[], "Events of other nodes' servers that no handler waits for."),
     counter("switchboard_outbox_overflow_total", &[], "Times a client was sent something while as much waited for it as may: it was refused, and the client disconnected unless `full_outbox` lets it stay."),
+    counter("switchboard_packets_dropped_total", &[], "Events dropped because as much waited for their client as may, where `full_outbox` says that they make room."),
     counter("switchboard_worker_panics_total", &[], "Panics that a worker caught outside of handlers."),
     counter("switchboard_messages_received_total", &[], "Messages that clients sent."),
     counter("switchboard_messages_sent_total", &[], "Messages queued for clients."),

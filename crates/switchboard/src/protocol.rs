@@ -88,6 +88,8 @@ pub use crate::transport::connection::{
 };
 pub use crate::transport::framing::{BYTES, WEBSOCKET};
 pub use crate::transport::wire::Wire;
-pub use switchboard_hub::{Framing, Outbox, Session, SessionKey, Variant, Worker, WorkerId};
+pub use switchboard_hub::{
+    Framing, Key, Outbox, Place, Session, SessionKey, Variant, WhenFull, Worker, WorkerId,
+};
 pub use switchboard_protocol::socketio::DecodeError;
 pub use switchboard_websocket::{Limits, Opcode, ProtocolError, encode_frame};

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use switchboard_hub::{
     AnswerSender, Asking, Broadcast, Command, Endpoint, Framing, Hub, HubOptions, InboxReceiver, MemberId,
-    MemberKey, Outbox, Payload, ScopeId, Session, SessionKey, Target, Variant, Worker, WorkerId,
+    MemberKey, Outbox, Payload, ScopeId, Session, SessionKey, Target, Variant, WhenFull, Worker, WorkerId,
 };
 
 pub const PLAIN: Framing = Framing { id: 0, separator: None };
@@ -61,6 +61,9 @@ pub struct Fake {
     /// Takes nothing, like a peer that does not read.
     pub stuck: Cell<bool>,
     pub overflows: Cell<usize>,
+    pub when_full: Cell<WhenFull>,
+    /// The numbers of dropped packets that it was told.
+    pub dropped: RefCell<Vec<usize>>,
     /// When its timer was called.
     pub fired: RefCell<Vec<Instant>>,
     /// What its timer returns, once.
@@ -81,6 +84,8 @@ impl Fake {
             takes: Cell::new(0),
             stuck: Cell::new(false),
             overflows: Cell::new(0),
+            when_full: Cell::default(),
+            dropped: RefCell::default(),
             fired: RefCell::default(),
             next: Cell::new(None),
             broken: Cell::new(false),
@@ -123,6 +128,14 @@ impl Session for Fake {
 
     fn overflow(&self, _worker: &Rc<Worker>) {
         self.overflows.set(self.overflows.get() + 1);
+    }
+
+    fn when_full(&self) -> WhenFull {
+        self.when_full.get()
+    }
+
+    fn dropped(&self, _worker: &Rc<Worker>, packets: usize) {
+        self.dropped.borrow_mut().push(packets);
     }
 
     fn on_timer(&self, _worker: &Rc<Worker>, now: Instant) -> Option<Instant> {
@@ -284,7 +297,8 @@ impl Payload for Text {
 }
 
 pub fn broadcast(target: Target, text: &Arc<Text>) -> Broadcast {
-    Broadcast { target, payload: Arc::clone(text) as Arc<dyn Payload>, volatile: false, ordered: false }
+    let payload = Arc::clone(text) as Arc<dyn Payload>;
+    Broadcast { target, payload, volatile: false, key: None, ordered: false }
 }
 
 /// A target in a scope.

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use switchboard_hub::{HubError, Session, Worker};
+use switchboard_hub::{HubError, Key, Session, Worker};
 
 use crate::handshake::Handshake;
 use crate::{DisconnectReason, Error, SocketId};
@@ -37,6 +37,21 @@ pub trait Carrier: 'static {
     /// [`HubError::OutboxFull`]: nothing of the packet was queued. [`HubError::Gone`]: the session has
     /// closed.
     fn send(self: Rc<Self>, worker: &Rc<Worker>, packet: Outgoing<'_>) -> Result<(), HubError>;
+
+    /// As [`send`](Self::send), of an event that tells the newest state of its key's subject: it takes the
+    /// place of the event with the same key that waits ([`Worker::write_conflated`]). Default: as `send`.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    fn send_conflated(
+        self: Rc<Self>,
+        worker: &Rc<Worker>,
+        key: &Key,
+        packet: Outgoing<'_>,
+    ) -> Result<(), HubError> {
+        let _ = key;
+        self.send(worker, packet)
+    }
 
     /// Tells the client that it is in a namespace, and the id of its socket there.
     fn connected(self: Rc<Self>, worker: &Rc<Worker>, namespace: &str, id: SocketId);

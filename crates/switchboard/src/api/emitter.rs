@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use switchboard_hub::Key;
 use switchboard_protocol::socketio::write_args;
 use tokio::sync::oneshot;
 
@@ -45,6 +46,11 @@ impl<'a> Emitter<'a> {
     /// Whether it is compressed; see [`Socket::compress`].
     pub fn compress(self, compress: bool) -> Self {
         Self { sending: Sending { compress, ..self.sending }, ..self }
+    }
+
+    /// Takes the place of the event of the same key that waits; see [`Socket::conflate`].
+    pub fn conflate(self, key: &'a str) -> ConflatedEmitter<'a> {
+        ConflatedEmitter { emitter: self, key }
     }
 
     /// Sends an event; see [`Socket::emit`].
@@ -93,6 +99,35 @@ impl<'a> Emitter<'a> {
             })
         });
         AckFuture::new(sent.map(|()| result).map_err(AckError::from))
+    }
+}
+
+/// An event in the making that tells the newest state of a subject. Made by [`Socket::conflate`].
+#[derive(Debug, Clone, Copy)]
+#[must_use = "nothing is sent until `emit` is called"]
+pub struct ConflatedEmitter<'a> {
+    emitter: Emitter<'a>,
+    key: &'a str,
+}
+
+impl ConflatedEmitter<'_> {
+    /// Whether it is compressed; see [`Socket::compress`].
+    pub fn compress(self, compress: bool) -> Self {
+        Self { emitter: self.emitter.compress(compress), ..self }
+    }
+
+    /// Sends the event; see [`Socket::conflate`].
+    ///
+    /// # Errors
+    /// As [`Socket::emit`].
+    pub fn emit<T: Serialize>(self, event: &str, args: T) -> Result<(), EmitError> {
+        let Emitter { socket, sending, .. } = self.emitter;
+        let (json, attachments) = write(event, &args)?;
+        let key = Key { scope: socket.shared.namespace.scope, name: self.key.into() };
+        let bytes = held_bytes(&json, &attachments) + self.key.len();
+        socket.on_worker_holding(bytes, move |worker, local| {
+            Ok(local.send_conflated(worker, &key, &json, &attachments, sending.compress)?)
+        })
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hashbrown::HashMap;
-use switchboard_hub::{Asking, Endpoint, HubError, ScopeId, Worker};
+use switchboard_hub::{Asking, Endpoint, HubError, Key, ScopeId, Worker};
 use switchboard_protocol::socketio::Args;
 use tokio::sync::Notify;
 
@@ -185,6 +185,25 @@ impl LocalSocket {
             let json_at = packet.len();
             packet.extend_from_slice(json);
             self.send_packet(worker, head, packet, json_at, attachments, sending)
+        })
+    }
+
+    /// Queues an event that takes the place of the one with the same key that waits.
+    pub(crate) fn send_conflated(
+        &self,
+        worker: &Rc<Worker>,
+        key: &Key,
+        json: &[u8],
+        attachments: &[Bytes],
+        compress: bool,
+    ) -> Result<(), HubError> {
+        let head = self.head(Kind::Event, None);
+        worker.with_scratch(|packet| {
+            self.carrier.begin(packet, head);
+            let json_at = packet.len();
+            packet.extend_from_slice(json);
+            let out = Outgoing { head, packet, json_at, attachments, compress };
+            Rc::clone(&self.carrier).send_conflated(worker, key, out)
         })
     }
 

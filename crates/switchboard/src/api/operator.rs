@@ -28,6 +28,7 @@ pub struct BroadcastOperator {
     namespace: Arc<NamespaceInner>,
     target: Target,
     volatile: bool,
+    key: Option<Arc<str>>,
     compress: bool,
     timeout: Duration,
 }
@@ -39,6 +40,7 @@ impl BroadcastOperator {
             namespace: Arc::clone(namespace),
             target,
             volatile: false,
+            key: None,
             compress: true,
             timeout: ACK_TIMEOUT,
         }
@@ -64,6 +66,14 @@ impl BroadcastOperator {
     /// Dropped, and counted, for those whose transport does not take it at once.
     pub fn volatile(mut self) -> Self {
         self.volatile = true;
+        self
+    }
+
+    /// The event tells the newest state of a subject: it takes the place of the event of the same key that
+    /// waits for a socket; see [`Socket::conflate`]. [`emit_with_ack`](Self::emit_with_ack) takes no notice of
+    /// it.
+    pub fn conflate(mut self, key: &str) -> Self {
+        self.key = Some(key.into());
         self
     }
 
@@ -95,6 +105,7 @@ impl BroadcastOperator {
             target: self.target,
             payload: Arc::new(payload),
             volatile: self.volatile,
+            key: self.key,
             ordered: self.namespace.ordered_broadcasts.load(Ordering::Relaxed),
         };
         Ok(self.namespace.hub.broadcast(broadcast)?)
@@ -144,7 +155,8 @@ impl BroadcastOperator {
 
     fn ask<T: Serialize>(self, event: &str, args: &T) -> Result<Question, EmitError> {
         let payload = Arc::new(Event::new(&self.namespace.events, event, args, self.compress)?);
-        let broadcast = Broadcast { target: self.target, payload, volatile: false, ordered: false };
+        let broadcast =
+            Broadcast { target: self.target, payload, volatile: false, key: None, ordered: false };
         Ok(self.namespace.hub.ask_members(broadcast, self.timeout)?)
     }
 

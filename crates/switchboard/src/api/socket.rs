@@ -13,7 +13,7 @@ use switchboard_protocol::socketio::{ArgsError, WriteError};
 use tokio::sync::oneshot;
 
 use super::ack::AckFuture;
-use super::emitter::Emitter;
+use super::emitter::{ConflatedEmitter, Emitter};
 use super::ending::RoomsAtEnd;
 use super::local::LocalSocket;
 use super::namespace::{Namespace, NamespaceInner};
@@ -270,6 +270,25 @@ impl Socket {
     /// Sends what may be dropped where the transport does not take it at once.
     pub fn volatile(&self) -> Emitter<'_> {
         self.emitter().volatile()
+    }
+
+    /// Sends an event that tells the newest state of a subject, such as a price: it takes the place of the
+    /// event of the same key that waits for this client, which is not sent then. A client that reads slowly
+    /// gets the newest state when its turn comes, and nothing grows meanwhile. The first of them that finds
+    /// nothing waiting is on its way at once, and is not replaced.
+    ///
+    /// Keys belong to the namespace. Give all events about one subject the same key, those that end it among
+    /// them: the order of events with different keys may change.
+    ///
+    /// ```
+    /// # fn tell(socket: switchboard::Socket) -> switchboard::Result {
+    /// socket.conflate("price of tea").emit("price", ("tea", 4.2))?;
+    /// socket.to("prices").conflate("price of tea").emit("price", ("tea", 4.2))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn conflate<'a>(&'a self, key: &'a str) -> ConflatedEmitter<'a> {
+        self.emitter().conflate(key)
     }
 
     /// Sends with or without compression, where the connection has any: by permessage-deflate

@@ -8,7 +8,7 @@ use std::rc::{Rc, Weak};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use switchboard_hub::{Hub, Worker, WorkerId};
+use switchboard_hub::{Hub, Place, Worker, WorkerId};
 use switchboard_protocol::engineio::SessionId;
 use switchboard_websocket::Opcode;
 
@@ -161,7 +161,7 @@ fn send(
     message: Message<'_>,
     compress: bool,
 ) -> Result<(), EmitError> {
-    let sending = Sending { compress, ..Sending::default() };
+    let sending = Sending { compress, place: Place::Droppable };
     match message {
         Message::Binary(bytes) => session.send(worker, Opcode::Binary, bytes, sending)?,
         Message::Text(text) => worker.with_scratch(|packet| {

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use switchboard_hub::{Outbox, WhenFull};
 use switchboard_websocket::deflate::DeflateOptions;
 
 use super::SessionCookie;
@@ -15,9 +16,17 @@ use crate::http::cors::Origins;
 use crate::http::files::ClientFile;
 use crate::http::hooks::{HeadersHook, RefusedHook};
 
-/// What becomes of a client whose outbox is full, when something is sent to it. What was sent is refused in
-/// either case: the sender has [`EmitError::Hub`](crate::EmitError::Hub), and
-/// `switchboard_outbox_overflow_total` counts it, also for broadcasts, which have no error for it.
+/// What becomes of a client whose outbox is full, and of the packet that is sent to it then.
+///
+/// `Disconnect` and `Refuse` refuse what was sent: the sender has
+/// [`EmitError::Hub`](crate::EmitError::Hub), and `switchboard_outbox_overflow_total` counts it, also for
+/// broadcasts, which have no error for it.
+///
+/// `DropOldest` and `DropNewest` drop events whose acknowledgement nobody awaits, each with its attachments.
+/// `switchboard_packets_dropped_total` counts them.
+/// Other packets are kept in their places, until twice [`max_outbox_bytes`](EngineOptions::max_outbox_bytes)
+/// wait: then the client is disconnected. Half of `max_outbox_bytes`, and 64 KiB at most, is on its way to the
+/// connection, and is not dropped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FullOutbox {
@@ -26,7 +35,23 @@ pub enum FullOutbox {
     #[default]
     Disconnect,
     /// It stays: the sender acts on the error. [`Socket::ready`](crate::Socket::ready) awaits room.
+    /// Acknowledgements are refused as well.
     Refuse,
+    /// It stays: the oldest events make room for what is sent.
+    DropOldest,
+    /// It stays: the event that is sent is dropped. Its sender has [`EmitError::Hub`](crate::EmitError::Hub).
+    DropNewest,
+}
+
+impl FullOutbox {
+    /// The policy in the hub's words, for an outbox of so many bytes.
+    pub(super) fn when_full(self, max_bytes: usize) -> WhenFull {
+        match self {
+            FullOutbox::Disconnect | FullOutbox::Refuse => WhenFull::Refuse,
+            FullOutbox::DropOldest => WhenFull::DropOldest { max_bytes },
+            FullOutbox::DropNewest => WhenFull::DropNewest { max_bytes },
+        }
+    }
 }
 
 /// The options of an Engine.IO endpoint.
@@ -64,8 +89,8 @@ pub struct EngineOptions {
     /// read while half of this waits for it and its socket takes no more: its own answers alone do not get
     /// further.
     pub max_outbox_bytes: usize,
-    /// What becomes of a client whose outbox is full when something is sent to it, which is refused. Default:
-    /// it is disconnected.
+    /// What becomes of a client whose outbox is full when something is sent to it. Default: it is
+    /// disconnected.
     pub full_outbox: FullOutbox,
     /// From how many bytes on the answer of a long poll is compressed for clients that take gzip or deflate;
     /// `None`: never. Default 1024.
@@ -184,6 +209,28 @@ impl EngineOptions {
             ));
         }
         Ok(())
+    }
+
+    /// What the outbox of a session does when it is full.
+    pub(super) fn when_full(&self) -> WhenFull {
+        self.full_outbox.when_full(self.max_outbox_bytes)
+    }
+
+    /// The bound of a session's outbox.
+    pub(super) fn outbox_limit(&self) -> usize {
+        match self.when_full() {
+            WhenFull::DropOldest { max_bytes } | WhenFull::DropNewest { max_bytes } => {
+                Outbox::on_way(max_bytes)
+            }
+            _ => self.max_outbox_bytes,
+        }
+    }
+
+    /// The bytes that wait for a client over WebSocket when it is not read any more. Where events make room,
+    /// it is its answers that it has to take.
+    pub(super) fn hold_back_at(&self) -> usize {
+        let dropping = self.outbox_limit() != self.max_outbox_bytes;
+        self.max_outbox_bytes / 2 * if dropping { 3 } else { 1 }
     }
 
     pub(crate) fn upgrades(&self) -> bool {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use switchboard_hub::{HubError, Session, Worker};
+use switchboard_hub::{HubError, Key, Place, Session, Worker};
 use switchboard_protocol::socketio::{self, PacketType, connect_error, connect_reply, write_head};
 use switchboard_websocket::Opcode;
 
@@ -18,6 +18,12 @@ fn packet_type(kind: Kind) -> PacketType {
         Kind::Event => PacketType::Event,
         Kind::Ack => PacketType::Ack,
     }
+}
+
+/// An event that is not to be acknowledged may be dropped.
+#[inline]
+fn place(head: Head<'_>) -> Place {
+    if head.kind == Kind::Event && head.id.is_none() { Place::Droppable } else { Place::Kept }
 }
 
 impl EngineSession {
@@ -36,17 +42,28 @@ impl EngineSession {
         self: &Rc<Self>,
         worker: &Rc<Worker>,
         out: Outgoing<'_>,
+        key: Option<&Key>,
     ) -> Result<(), HubError> {
         let Outgoing { head, packet, attachments, compress, .. } = out;
-        let sending = Sending { compress, follows: false };
         // Known only now, and stands before the rest: the packet's type, then how many there are.
         let mut binary = Vec::with_capacity(8);
         write_head(&mut binary, packet_type(head.kind).with_attachments(), attachments.len(), "/", None);
         packet.splice(1..=1, binary);
-        self.send(worker, Opcode::Text, packet, sending)?;
-        let sending = Sending { follows: true, ..sending };
+        match key {
+            Some(key) => EngineSession::send_conflated(self, worker, key, packet, compress)?,
+            None => {
+                EngineSession::send(
+                    self,
+                    worker,
+                    Opcode::Text,
+                    packet,
+                    Sending { compress, place: place(head) },
+                )?;
+            }
+        }
+        let sending = Sending { compress, place: Place::Follows };
         let mut attachments = attachments.iter();
-        attachments.try_for_each(|bytes| self.send(worker, Opcode::Binary, bytes, sending))
+        attachments.try_for_each(|bytes| EngineSession::send(self, worker, Opcode::Binary, bytes, sending))
     }
 }
 
@@ -75,10 +92,22 @@ impl Carrier for EngineSession {
 
     fn send(self: Rc<Self>, worker: &Rc<Worker>, out: Outgoing<'_>) -> Result<(), HubError> {
         if out.attachments.is_empty() {
-            let sending = Sending { compress: out.compress, follows: false };
+            let sending = Sending { compress: out.compress, place: place(out.head) };
             return self.send_inlined(worker, Opcode::Text, out.packet, sending);
         }
-        self.send_with_attachments(worker, out)
+        self.send_with_attachments(worker, out, None)
+    }
+
+    fn send_conflated(
+        self: Rc<Self>,
+        worker: &Rc<Worker>,
+        key: &Key,
+        out: Outgoing<'_>,
+    ) -> Result<(), HubError> {
+        if out.attachments.is_empty() {
+            return EngineSession::send_conflated(&self, worker, key, out.packet, out.compress);
+        }
+        self.send_with_attachments(worker, out, Some(key))
     }
 
     fn connected(self: Rc<Self>, worker: &Rc<Worker>, namespace: &str, id: SocketId) {

@@ -109,6 +109,11 @@ pub(crate) fn write_own(
     opcode: Opcode,
     bytes: &[u8],
 ) {
+    // A message of a backlog may be dropped: none may refer to another one.
+    if own.is_some() && outbox.has_backlog() {
+        outbox.note_shared();
+        return write_own(None, outbox, out, opcode, bytes);
+    }
     match own {
         Some(deflater) => deflater.encode_frame(outbox, out, opcode, bytes),
         None if opcode == Opcode::Text => write_text(outbox.framing(), out, bytes),

@@ -19,6 +19,7 @@ mod order;
 mod ordered;
 mod outbox;
 mod polling;
+mod queues;
 mod rooms;
 mod shutting_down;
 mod threads;

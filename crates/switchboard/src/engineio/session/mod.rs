@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hashbrown::HashMap;
-use switchboard_hub::{Framing, HubError, Outbox, Session, SessionKey, Worker, WorkerId};
+use switchboard_hub::{Framing, HubError, Key, Outbox, Place, Session, SessionKey, Worker, WorkerId};
 use switchboard_protocol::engineio::{
     Ending, OpenPacket, Packet, Received, ServerSession, SessionId, Version,
 };
@@ -55,13 +55,13 @@ pub(crate) fn new_id(worker: WorkerId) -> Option<SessionId> {
 pub(crate) struct Sending {
     /// Compressed where the connection compresses.
     pub(crate) compress: bool,
-    /// It belongs to the packet before it, as attachments do: it is taken where that one was.
-    pub(crate) follows: bool,
+    /// What becomes of it if the outbox is full. Attachments follow their packet.
+    pub(crate) place: Place,
 }
 
 impl Default for Sending {
     fn default() -> Self {
-        Self { compress: true, follows: false }
+        Self { compress: true, place: Place::Kept }
     }
 }
 
@@ -135,7 +135,7 @@ impl EngineSession {
         let session = Rc::new(Self {
             sid,
             key: Cell::new(None),
-            outbox: Outbox::new(options.max_outbox_bytes, framing),
+            outbox: Outbox::new(options.outbox_limit(), framing),
             server: Arc::clone(server),
             transport: RefCell::new(Transport::None),
             rules: RefCell::new(rules),
@@ -297,7 +297,33 @@ impl EngineSession {
         sending: Sending,
         encode: impl FnOnce(&mut Vec<u8>),
     ) -> Result<(), HubError> {
-        worker.write_packet(&self.outbox, || Rc::clone(self) as Rc<dyn Session>, sending.follows, encode)
+        worker.write_packet(&self.outbox, || Rc::clone(self) as Rc<dyn Session>, sending.place, encode)
+    }
+
+    /// As [`send`](Self::send), of a packet that takes the place of the one with the same key that waits.
+    pub(crate) fn send_conflated(
+        self: &Rc<Self>,
+        worker: &Rc<Worker>,
+        key: &Key,
+        bytes: &[u8],
+        compress: bool,
+    ) -> Result<(), HubError> {
+        if !self.is_open() {
+            return Err(HubError::Gone);
+        }
+        let transport = self.transport.borrow();
+        let own = match &*transport {
+            Transport::WebSocket(connection) if compress => connection.own_deflater(),
+            _ => None,
+        };
+        let session = Rc::clone(self) as Rc<dyn Session>;
+        worker.write_conflated(&session, key, |out| {
+            if compress {
+                write_own(own, &self.outbox, out, Opcode::Text, bytes);
+            } else {
+                write_text(uncompressed(self.outbox.framing()), out, bytes);
+            }
+        })
     }
 
     /// Handles one packet of the session's own transport.

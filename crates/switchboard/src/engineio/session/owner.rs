@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::message::Message;
-use switchboard_hub::{Outbox, Session, Worker};
+use switchboard_hub::{Outbox, Session, WhenFull, Worker};
 use switchboard_protocol::engineio::{Ending, Packet, ServerAction};
 use switchboard_websocket::{CloseCode, Opcode};
 
@@ -66,6 +66,14 @@ impl Session for EngineSession {
         if let Some(me) = worker.extension::<Registry>().get(&self.sid) {
             me.close(worker, DisconnectReason::ForcedServerClose);
         }
+    }
+
+    fn when_full(&self) -> WhenFull {
+        self.server.options.when_full()
+    }
+
+    fn dropped(&self, _worker: &Rc<Worker>, packets: usize) {
+        tracing::debug!(packets, "a client does not read as fast as it is sent to: packets were dropped");
     }
 
     fn on_timer(&self, worker: &Rc<Worker>, now: Instant) -> Option<Instant> {
@@ -181,6 +189,10 @@ impl ConnectionOwner for EngineSession {
             },
             Message::Binary(bytes) => self.on_packet(worker, Packet::Binary(bytes.into())),
         }
+    }
+
+    fn hold_back_at(&self) -> usize {
+        self.server.options.hold_back_at()
     }
 
     fn timeouts(&self) -> Timeouts {

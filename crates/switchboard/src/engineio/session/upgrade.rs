@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use switchboard_hub::Worker;
+use switchboard_hub::{Place, Worker};
 use switchboard_protocol::engineio::{Packet, payload};
 use switchboard_websocket::Opcode;
 
@@ -47,7 +47,7 @@ impl EngineSession {
     /// Queues a packet that was laid for polling. It was accepted while the session was open, so it goes out
     /// even if the session has closed since.
     fn send_again(self: &Rc<Self>, worker: &Rc<Worker>, packet: &str, plain: bool) {
-        let sending = Sending { compress: !plain, follows: true };
+        let sending = Sending { compress: !plain, place: Place::Follows };
         let decoded = Packet::decode_text(packet);
         let (opcode, bytes) = match &decoded {
             Ok(Packet::Binary(bytes)) => (Opcode::Binary, &**bytes),
