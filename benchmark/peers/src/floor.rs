@@ -1,5 +1,6 @@
-//! The floor: one thread, one epoll set, one receive buffer, no protocol. Nothing that carries messages over TCP by
-//! one system call for each read and each write can be faster, so the other servers are shown as a ratio to it.
+//! The floor: one thread, one epoll set, one receive buffer, no protocol. Nothing that carries messages over
+//! TCP by one system call for each read and each write can be faster, so the other servers are shown as a
+//! ratio to it.
 
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
@@ -61,7 +62,8 @@ fn accept(listener: &TcpListener, set: &OwnedFd, connections: &mut Connections) 
     Ok(())
 }
 
-/// Sends all of `data`. Waits in place where the socket is full, which the benchmark's bounded windows never make it.
+/// Sends all of `data`. Waits in place where the socket is full, which the benchmark's bounded windows never
+/// make it.
 pub fn send_all(to: impl AsFd, mut data: &[u8]) {
     while !data.is_empty() {
         match send(&to, data, SendFlags::NOSIGNAL) {

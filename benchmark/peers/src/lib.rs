@@ -1,4 +1,5 @@
-//! What the peers share: the command line the runner speaks to every server, TLS, and the epoll loop under both floors.
+//! What the peers share: the command line the runner speaks to every server, TLS, and the epoll loop under
+//! both floors.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -19,8 +20,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Connection for T {}
 
 /// A server that sends each message back.
 pub trait Echo {
-    /// Serves one connection, from its HTTP request on. Compiled for plain TCP and for TLS, so that neither pays for the
-    /// other.
+    /// Serves one connection, from its HTTP request on. Compiled for plain TCP and for TLS, so that neither
+    /// pays for the other.
     fn serve(stream: impl Connection) -> impl Future<Output = ()> + Send + 'static;
 }
 
@@ -62,7 +63,8 @@ pub fn addr() -> SocketAddr {
     addr.parse().expect("--addr takes HOST:PORT")
 }
 
-/// TLS with the certificate after `--tls-cert` and the key after `--tls-key`: rustls on ring, at its defaults.
+/// TLS with the certificate after `--tls-cert` and the key after `--tls-key`: rustls on ring, at its
+/// defaults.
 fn tls() -> Option<TlsAcceptor> {
     let (cert, key) = (argument("--tls-cert")?, argument("--tls-key")?);
     let cert = CertificateDer::from_pem_file(cert).expect("a certificate");
@@ -84,7 +86,8 @@ pub fn listen() -> TcpListener {
     listener
 }
 
-/// Runs a server on one current-thread runtime: every peer gets one core, so none pays for a scheduler it cannot use.
+/// Runs a server on one current-thread runtime: every peer gets one core, so none pays for a scheduler it
+/// cannot use.
 pub fn run<F: Future>(server: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

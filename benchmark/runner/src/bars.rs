@@ -127,9 +127,9 @@ pub fn evaluate(workloads: &[WorkloadReport]) -> Vec<BarReport> {
     bars.chain(first).collect()
 }
 
-/// Whether Switchboard is the first of those that speak WebSocket in a workload: in messages a second and in the CPU time
-/// of each, or in memory where all are idle. The first in both has reached the stretch goal; where the load was the
-/// slower side all rates are the load's, and the CPU time decides.
+/// Whether Switchboard is the first of those that speak WebSocket in a workload: in messages a second and in
+/// the CPU time of each, or in memory where all are idle. The first in both has reached the stretch goal;
+/// where the load was the slower side all rates are the load's, and the CPU time decides.
 fn first(workload: &WorkloadReport) -> Option<BarReport> {
     let (main, second) = if workload.is_idle() {
         (Goal::Low(Metric::RssBytes), Goal::Low(Metric::ConnectUs))

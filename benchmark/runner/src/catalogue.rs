@@ -61,7 +61,8 @@ pub struct Workload {
     pub title: &'static str,
     pub shape: Shape,
     pub mode: Mode,
-    /// Measured in five full rounds in a quick run too: one of the servers is as fast as another to a few per cent.
+    /// Measured in five full rounds in a quick run too: one of the servers is as fast as another to a few per
+    /// cent.
     pub thorough: bool,
     pub contenders: Vec<Contender>,
 }

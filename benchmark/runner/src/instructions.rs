@@ -1,6 +1,7 @@
-//! `./bench --instructions`: how many instructions of user space each server executes for one message, or to open one
-//! connection, counted by valgrind's callgrind. Other processes do not change the counts, so they show differences that
-//! no clock shows on a busy machine. They say nothing of the kernel's part, which is most of the time of a small message.
+//! `./bench --instructions`: how many instructions of user space each server executes for one message, or to
+//! open one connection, counted by valgrind's callgrind. Other processes do not change the counts, so they
+//! show differences that no clock shows on a busy machine. They say nothing of the kernel's part, which is
+//! most of the time of a small message.
 //!
 //! Each server runs twice under the same load with different numbers of messages. The difference of the two
 //! counts, by message, has no start-up and no connecting in it.

@@ -1,5 +1,5 @@
-//! `./bench`: measures Switchboard and its peers side by side, one core for the server and one for the load, and
-//! writes a table, a chart and the raw samples.
+//! `./bench`: measures Switchboard and its peers side by side, one core for the server and one for the load,
+//! and writes a table, a chart and the raw samples.
 
 mod bars;
 mod catalogue;
@@ -35,8 +35,8 @@ struct Options {
     /// Three short rounds: some ten minutes rather than fifty.
     #[arg(long)]
     quick: bool,
-    /// How often each server is measured; the rounds interleave the servers. [default: 5, or 3 with --quick, or 1 with
-    /// --instructions]
+    /// How often each server is measured; the rounds interleave the servers. [default: 5, or 3 with --quick,
+    /// or 1 with --instructions]
     #[arg(long)]
     rounds: Option<usize>,
     /// Seconds of one measurement. [default: 3, or 0.7 with --quick]

@@ -84,8 +84,9 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server and waits until it accepts. It runs on the server's core, or with `both_cores` on the load's
-    /// too; the calling thread is left on the load's core. What the server says on stderr goes to `log`.
+    /// Starts a server and waits until it accepts. It runs on the server's core, or with `both_cores` on the
+    /// load's too; the calling thread is left on the load's core. What the server says on stderr goes to
+    /// `log`.
     pub fn start(launch: &Launch, cores: Cores, both_cores: bool, log: &Path) -> Result<Self> {
         let both = [cores.server, cores.load];
         Cores::pin(if both_cores { &both } else { &both[..1] })?;

@@ -1,7 +1,8 @@
 //! Messages that ask their members for an answer: who was asked, and the answers as they come.
 //!
-//! A question is a [`Request`] whose [`Reply`] says who was asked. The answers come after it, one by one, from
-//! each worker and each node. So a question that is over has all answers that came before its time was over.
+//! A question is a [`Request`] whose [`Reply`] says who was asked. The answers come after it, one by one,
+//! from each worker and each node. So a question that is over has all answers that came before its time was
+//! over.
 
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -239,8 +240,8 @@ impl Hub {
 }
 
 impl Question {
-    /// Awaits the answers. It returns when all members that were asked have answered or have gone, or when the
-    /// question's time is over. A member that has not answered then is [`NoAnswer::TimedOut`].
+    /// Awaits the answers. It returns when all members that were asked have answered or have gone, or when
+    /// the question's time is over. A member that has not answered then is [`NoAnswer::TimedOut`].
     ///
     /// The workers of this node keep the time of their own members. If there are other nodes, a tokio runtime
     /// with time is needed. Cancel safe: if the future is dropped, the answers are dropped as they come.

@@ -97,9 +97,9 @@ pub enum Request {
     Fetch(Target),
     /// Count members: the answer is [`Reply::Count`](crate::Reply::Count).
     Count(Target),
-    /// Send a message to members, and ask each for an answer: see [`Hub::ask_members`](crate::Hub::ask_members).
-    /// The answer is [`Reply::Asked`](crate::Reply::Asked), and the members' answers are
-    /// [`Reply::Answers`](crate::Reply::Answers).
+    /// Send a message to members, and ask each for an answer: see
+    /// [`Hub::ask_members`](crate::Hub::ask_members). The answer is [`Reply::Asked`](crate::Reply::Asked),
+    /// and the members' answers are [`Reply::Answers`](crate::Reply::Answers).
     Ask {
         /// The message and its members. It is neither volatile nor ordered.
         broadcast: Arc<Broadcast>,

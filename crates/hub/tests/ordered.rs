@@ -40,7 +40,7 @@ fn ordered_broadcasts_of_two_threads_arrive_in_the_order_of_their_calls() {
 }
 
 #[test]
-fn what_a_thread_does_behind_an_ordered_broadcast_comes_behind_it() {
+fn commands_of_a_thread_behind_an_ordered_broadcast_come_behind_it() {
     on_worker(&options(2), async |worker, _inboxes| {
         let hub = worker.hub();
         let scope = hub.scope("/");

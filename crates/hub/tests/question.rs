@@ -170,7 +170,7 @@ fn far(number: u8) -> MemberId {
 }
 
 #[test]
-fn a_question_that_is_over_has_the_answers_so_far_and_those_who_did_not_answer() {
+fn a_question_that_is_over_has_the_answers_so_far_and_the_ids_without_an_answer() {
     on_worker(&options(1), async |worker, _| {
         let scope = worker.hub().scope("/");
         let peers = [0, 1].map(|number| Peer::add(&worker, scope, number));

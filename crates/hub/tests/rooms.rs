@@ -28,7 +28,7 @@ fn a_member_of_two_rooms_gets_one_copy() {
 }
 
 #[test]
-fn those_excepted_get_nothing_whatever_names_them() {
+fn excepted_members_get_nothing_however_they_are_named() {
     on_worker(&options(1), async |worker, _| {
         let scope = worker.hub().scope("/");
         let [a, b, c] = [0, 1, 2].map(|n| Peer::add(&worker, scope, n));
@@ -100,7 +100,7 @@ fn a_broadcast_is_encoded_once_for_each_variant_and_framing() {
 }
 
 #[test]
-fn an_outbox_tells_whether_its_peer_was_sent_what_others_were_too() {
+fn an_outbox_tells_whether_its_peer_shares_broadcasts_with_others() {
     on_worker(&options(1), async |worker, _| {
         let scope = worker.hub().scope("/");
         let [one, other] = [0, 1].map(|n| Peer::add(&worker, scope, n));
@@ -272,7 +272,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn rooms_are_what_their_history_makes_them(steps in prop::collection::vec(step(), 1..80)) {
+    fn rooms_follow_from_their_history(steps in prop::collection::vec(step(), 1..80)) {
         on_worker(&options(1), async |worker, _| {
             let mut model = Model::default();
             for step in &steps {

@@ -79,7 +79,7 @@ fn a_burst_to_one_peer_is_flushed_once_and_in_order() {
 }
 
 #[test]
-fn a_full_inbox_is_an_error_and_what_it_accepted_is_carried_out_in_order() {
+fn a_full_inbox_is_an_error_and_its_accepted_commands_are_carried_out_in_order() {
     let options = HubOptions { inbox_capacity: 3, ..options(2) };
     on_worker(&options, async |worker, mut inboxes| {
         let hub = worker.hub();
@@ -120,7 +120,7 @@ fn a_broadcast_that_meets_a_full_inbox_reaches_the_other_workers() {
 }
 
 #[test]
-fn whoever_met_a_full_inbox_can_wait_for_room() {
+fn a_sender_that_met_a_full_inbox_can_wait_for_room() {
     let options = HubOptions { inbox_capacity: 1, ..options(2) };
     on_worker(&options, async |worker, mut inboxes| {
         let hub = worker.hub();
@@ -173,7 +173,7 @@ fn a_full_inbox_holds_back_the_peer_whose_input_met_it_and_no_other() {
 }
 
 #[test]
-fn what_one_thread_sends_arrives_in_its_order() {
+fn commands_of_one_thread_arrive_in_its_order() {
     on_worker(&options(1), async |worker, _| {
         let hub = worker.hub();
         let scope = hub.scope("/");
@@ -327,7 +327,7 @@ fn scratch_buffers_nest() {
 }
 
 #[test]
-fn a_worker_carries_out_what_it_accepted_before_it_stops() {
+fn a_worker_carries_out_accepted_commands_before_it_stops() {
     let count = Arc::new(AtomicUsize::new(0));
     let counted = || {
         let count = Arc::clone(&count);
@@ -446,7 +446,7 @@ fn the_broadcasts_of_a_turn_are_one_write_to_each_member() {
 }
 
 #[test]
-fn a_long_packet_goes_past_an_empty_outbox_and_what_is_not_taken_waits_in_it() {
+fn a_long_packet_goes_past_an_empty_outbox_and_its_rest_waits_there() {
     on_worker(&options(1), async |worker, _| {
         let scope = worker.hub().scope("/");
         let body = "0123456789".repeat(20_000);
@@ -467,7 +467,7 @@ fn a_long_packet_goes_past_an_empty_outbox_and_what_is_not_taken_waits_in_it() {
 }
 
 #[test]
-fn what_is_written_after_a_broadcast_comes_after_it() {
+fn a_packet_written_after_a_broadcast_comes_after_it() {
     on_worker(&options(1), async |worker, _| {
         let scope = worker.hub().scope("/");
         let peer = Peer::add(&worker, scope, 0);
@@ -485,7 +485,7 @@ fn what_is_written_after_a_broadcast_comes_after_it() {
 }
 
 #[test]
-fn a_broadcast_is_for_those_who_were_there_when_it_was_sent() {
+fn a_broadcast_is_for_the_members_at_the_time_of_its_sending() {
     on_worker(&options(1), async |worker, _| {
         let scope = worker.hub().scope("/");
         let (stays, leaves) = (Peer::add(&worker, scope, 0), Peer::add(&worker, scope, 1));

@@ -61,7 +61,7 @@ fn packets_nobody_writes_are_read_as_node_does() {
 }
 
 #[test]
-fn what_is_no_packet_is_an_error() {
+fn bytes_that_are_no_packet_are_an_error() {
     for (text, error) in [
         ("", DecodeError::Empty),
         ("7", DecodeError::UnknownType(b'7')),
@@ -246,7 +246,7 @@ fn a_query_is_read_as_node_reads_it() {
 }
 
 #[test]
-fn what_a_query_asks_for() {
+fn a_query_is_read() {
     assert_eq!(Query::parse("EIO=4").version(), Version::V4);
     for raw in ["", "EIO=", "EIO=3", "EIO=5", "EIO=04", "EIO=4x"] {
         assert_eq!(Query::parse(raw).version(), Version::V3, "{raw}");

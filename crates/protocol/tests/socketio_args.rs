@@ -120,7 +120,7 @@ fn written_ack<T: Serialize + ?Sized>(args: &T) -> String {
 }
 
 #[test]
-fn what_is_missing_is_none_and_what_is_too_much_is_dropped() {
+fn a_missing_argument_is_none_and_one_too_many_is_dropped() {
     assert_eq!(read(r#"["e",1]"#), Ok((1, None::<String>, None::<u8>)));
     assert_eq!(read(r#"["e"]"#), Ok(None::<String>));
     assert_eq!(read(r#"["e",null]"#), Ok(None::<String>));
@@ -133,7 +133,7 @@ fn what_is_missing_is_none_and_what_is_too_much_is_dropped() {
 }
 
 #[test]
-fn malformed_json_is_a_syntax_error_whatever_the_type() {
+fn malformed_json_is_a_syntax_error_for_each_type() {
     for data in [
         r#"["e""#,
         r#"["e","#,
@@ -191,7 +191,7 @@ fn nothing_stays_written_after_an_error() {
 }
 
 #[test]
-fn nesting_is_bounded_whoever_reads() {
+fn nesting_is_bounded_for_each_reader() {
     fn nested(levels: usize, open: &str, inner: &str, close: &str) -> String {
         format!(r#"["e",{}{inner}{}]"#, open.repeat(levels), close.repeat(levels))
     }
@@ -241,7 +241,7 @@ fn the_bound_on_nesting_is_the_callers() {
 }
 
 #[test]
-fn what_rust_cannot_hold_is_no_syntax_error() {
+fn a_value_that_rust_cannot_hold_is_no_syntax_error() {
     for data in [r#"["e","\ud800"]"#, r#"["e",1e999]"#] {
         assert!(matches!(read::<Value>(data), Err(ArgsError::Data(_))), "{data}");
         assert!(matches!(read_binary::<Value>(data), Err(ArgsError::Data(_))), "{data}");

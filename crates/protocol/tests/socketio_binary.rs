@@ -120,7 +120,7 @@ fn an_object_whose_placeholder_is_not_true_is_an_object() {
 }
 
 #[test]
-fn a_placeholder_that_points_nowhere_is_an_error_whoever_asks() {
+fn a_placeholder_that_points_nowhere_is_an_error_for_each_reader() {
     for object in [
         r#"{"_placeholder":true,"num":2}"#,
         r#"{"_placeholder":true,"num":18446744073709551616}"#,
@@ -308,7 +308,7 @@ fn args_within_a_value_are_an_array() {
 }
 
 #[test]
-fn args_know_what_they_hold() {
+fn args_know_their_types() {
     assert!(Args::default().is_empty());
     assert!(!Args::of("a").unwrap().is_empty());
     let args = Args::of(&("a", Binary(ONE))).unwrap();

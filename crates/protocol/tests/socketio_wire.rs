@@ -89,7 +89,7 @@ fn a_binary_packet_has_an_attachment() {
 }
 
 #[test]
-fn what_is_no_packet_is_an_error() {
+fn bytes_that_are_no_packet_are_an_error() {
     use DecodeError::{AckId, Attachments, Payload, TooManyAttachments, UnknownType};
     for (text, error) in [
         ("", UnknownType),

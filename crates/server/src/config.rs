@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_change_nothing_by_itself_is_refused() {
+    fn an_option_without_effect_by_itself_is_refused() {
         for alone in
             [&["--tls-plain-too"][..], &["--unix-mode=660"], &["--deflate-takeover"], &["--deflate-level=1"]]
         {
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused_with_the_option_named() {
+    fn a_senseless_value_is_refused_with_its_option_named() {
         for (option, value) in [
             ("--port", "65536"),
             ("--address", "localhost"),

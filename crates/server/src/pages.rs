@@ -45,7 +45,8 @@ pub fn routes() -> Router {
 /// `socket.io.js`, its minified forms and their source maps.
 pub fn client_files() -> Vec<ClientFile> {
     let bundles = Dist::iter().filter_map(|path| {
-        // Paths of embedded files are part of the binary. Paths read from the disk, in debug builds, are leaked.
+        // Paths of embedded files are part of the binary. Paths read from the disk, in debug builds, are
+        // leaked.
         let path: &'static str = match path {
             Cow::Borrowed(path) => path,
             Cow::Owned(path) => path.leak(),
@@ -153,7 +154,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_page_is_asked_for_anew_each_time_and_what_it_names_is_kept_for_ever() {
+    async fn the_page_is_asked_for_anew_each_time_and_its_files_are_kept_for_ever() {
         for (path, kind, caching) in [
             ("/", "text/html; charset=utf-8", "no-cache"),
             ("/index.html", "text/html; charset=utf-8", "no-cache"),
@@ -167,7 +168,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_cache_has_is_not_sent_again() {
+    async fn a_file_that_a_cache_has_is_not_sent_again() {
         let tag = ask("GET", "/", None).await.headers().get(ETAG).expect("a tag").clone();
         let text = tag.to_str().expect("text");
         for fresh in [text, &format!("W/{text}"), &format!("\"other\", {text}"), "*"] {
@@ -185,7 +186,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_answer_says_what_a_page_may_do() {
+    async fn every_answer_has_the_rules_for_its_page() {
         for (method, path, status) in [
             ("GET", "/", StatusCode::OK),
             ("HEAD", "/", StatusCode::OK),

@@ -138,7 +138,7 @@ fn sockets_for_another_process_are_left_alone() {
 }
 
 #[test]
-fn what_cannot_be_listened_on_is_said_with_its_place() {
+fn a_place_that_cannot_be_listened_on_is_named() {
     let folder = Folder::new("bad");
     let file = folder.0.join("file");
     std::fs::write(&file, "precious").expect("it is new");

@@ -270,13 +270,13 @@ mod tests {
     use crate::api::handler::Outcome;
 
     #[test]
-    fn what_handlers_return_is_a_word_or_two() {
+    fn the_result_of_a_handler_is_a_word_or_two() {
         assert_eq!(size_of::<Result>(), size_of::<usize>());
         assert!(size_of::<Outcome>() <= 2 * size_of::<usize>());
     }
 
     #[test]
-    fn clients_see_only_what_was_meant_for_them() {
+    fn clients_see_only_the_texts_meant_for_them() {
         let io = || std::io::Error::other("/etc/secret: permission denied");
         let cases = [
             (Error::new("no such room"), "no such room", "no such room"),

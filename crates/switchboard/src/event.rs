@@ -103,8 +103,8 @@ impl EventScope {
         let _unchanged = self.outgoing.set(outgoing);
     }
 
-    /// The variant of members that see one event, in this dialect. A namespace has 65 535 views at most; members
-    /// of further ones see no event.
+    /// The variant of members that see one event, in this dialect. A namespace has 65 535 views at most;
+    /// members of further ones see no event.
     pub(crate) fn view(&self, dialect: DialectId, event: &str) -> Variant {
         let mut at = 0;
         self.views.rcu(|views| {

@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn what_peers_send_fills_a_bound_and_no_more() {
+    fn values_of_peers_fill_a_bound_and_no_more() {
         let long = vec![b'x'; LENGTH_UP_TO + 1];
         assert!(!Arc::ptr_eq(&interned(&long).0, &interned(&long).0));
         for number in 0..10 * PLACES {

@@ -17,8 +17,8 @@
 //!
 //! - Handlers belong to a [`Namespace`] and are registered once. The types of their arguments say which parts
 //!   of an event they get: [`Data`], [`Socket`], [`Ack`], [`State`], [`Auth`] and others.
-//! - [`Switchboard::listen`] serves on threads of its own. [`Switchboard::layer`] mounts the same server in axum
-//!   or any tower service.
+//! - [`Switchboard::listen`] serves on threads of its own. [`Switchboard::layer`] mounts the same server in
+//!   axum or any tower service.
 //! - Every bound is an option of the [`Builder`], [`EngineOptions`], [`WebSocketOptions`] or
 //!   [`ListenerOptions`].
 //! - [`protocol`] has the parts that a protocol of one's own is written with.

@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn names_say_what_kind_they_are() {
+    fn names_tell_their_kind() {
         for metric in METRICS {
             assert_eq!(metric.name.ends_with("_total"), metric.kind == Kind::Counter, "{}", metric.name);
             assert!(metric.meaning.ends_with('.'), "{}", metric.name);

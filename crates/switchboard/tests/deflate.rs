@@ -72,7 +72,7 @@ fn kinds() -> [Option<DeflateOptions>; 4] {
 }
 
 #[tokio::test]
-async fn a_raw_message_comes_back_as_it_went_whatever_was_agreed_on() {
+async fn a_raw_message_comes_back_as_it_went_for_each_agreement() {
     for options in [DeflateOptions::default(), DeflateOptions::default().context_takeover(true).threshold(0)]
     {
         let (_io, address) = server(options).await;
@@ -96,7 +96,7 @@ async fn a_raw_message_comes_back_as_it_went_whatever_was_agreed_on() {
 }
 
 #[tokio::test]
-async fn broadcasts_and_what_is_for_one_alone_take_turns_on_every_kind_of_connection() {
+async fn broadcasts_and_messages_to_one_take_turns_on_every_kind_of_connection() {
     for options in [DeflateOptions::default(), DeflateOptions::default().context_takeover(true).threshold(0)]
     {
         let (_io, address) = server(options).await;
@@ -148,7 +148,7 @@ async fn socketio_is_compressed_from_its_first_packet_on() {
 }
 
 #[tokio::test]
-async fn a_bomb_is_refused_at_the_limit_of_what_it_inflates_to() {
+async fn a_bomb_is_refused_at_the_limit_of_its_inflated_bytes() {
     let io = Switchboard::builder()
         .workers(1)
         .max_payload(10_000)
@@ -255,7 +255,7 @@ impl Frames {
 }
 
 #[tokio::test]
-async fn what_is_flagged_so_goes_uncompressed_among_others_that_are_compressed() {
+async fn a_flagged_message_goes_uncompressed_among_compressed_ones() {
     for options in [DeflateOptions::default(), DeflateOptions::default().context_takeover(true)] {
         let (_io, address) = flagging(options).await;
         for (path, events) in [
@@ -295,7 +295,7 @@ async fn what_is_flagged_so_goes_uncompressed_among_others_that_are_compressed()
 }
 
 #[tokio::test]
-async fn a_context_goes_on_past_what_is_uncompressed() {
+async fn a_context_goes_on_past_uncompressed_messages() {
     let takeover = DeflateOptions::default().context_takeover(true);
     let (_io, address) = flagging(takeover).await;
     for kind in kinds().into_iter().flatten() {
@@ -338,7 +338,7 @@ async fn http(address: SocketAddr, method: &str, path: &str, body: &str) -> Stri
 }
 
 #[tokio::test]
-async fn what_waits_for_a_poll_keeps_its_flag_over_an_upgrade() {
+async fn a_packet_that_waits_for_a_poll_keeps_its_flag_over_an_upgrade() {
     for options in [DeflateOptions::default(), DeflateOptions::default().context_takeover(true)] {
         let (_io, address) = flagging(options).await;
         let open = http(address, "GET", "/socket.io/?EIO=4&transport=polling", "").await;

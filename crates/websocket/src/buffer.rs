@@ -73,7 +73,8 @@ impl Buffer {
         self.bytes.get_mut(from..self.filled).unwrap_or_default()
     }
 
-    /// Goes on in a large buffer that the thread has kept, where this one is short and has to grow to `end` bytes.
+    /// Goes on in a large buffer that the thread has kept, where this one is short and has to grow to `end`
+    /// bytes.
     fn reuse_for(&mut self, end: usize) {
         if end <= self.bytes.capacity() || end < KEEP_FROM || self.filled > ROOM {
             return;
@@ -116,7 +117,8 @@ impl Drop for Buffer {
     }
 }
 
-/// Keeps a large buffer for the thread's next message. Where the thread keeps too much then, the smallest ones go.
+/// Keeps a large buffer for the thread's next message. Where the thread keeps too much then, the smallest
+/// ones go.
 fn keep(bytes: Vec<u8>) {
     if bytes.len() < KEEP_FROM || bytes.capacity() > KEEP_BYTES {
         return;

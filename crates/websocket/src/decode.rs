@@ -161,8 +161,8 @@ impl Decoder {
     /// Frees memory that was reserved for bytes which have not come. After it the bytes of an unfinished
     /// message take at most twice their number.
     ///
-    /// Call it before waiting long for the peer. A message of which 64 KiB have come may be in a larger buffer, which an
-    /// earlier message has left.
+    /// Call it before waiting long for the peer. A message of which 64 KiB have come may be in a larger
+    /// buffer, which an earlier message has left.
     #[inline]
     pub fn shrink(&mut self) {
         if let Some(partial) = &mut self.partial {
@@ -195,10 +195,10 @@ impl Decoder {
         self.found(found, input, pos).map(|message| message.map(OwnedMessage::from))
     }
 
-    /// Room for the rest of a long payload, of which at least 32 KiB have yet to come. `None` where there is no such
-    /// payload, and where less than 32 KiB of the message have come. The caller may read the next bytes of the stream
-    /// into the room, which saves a copy. It then calls [`fill`](Self::fill) with the number of these bytes, and
-    /// [`decode`](Self::decode), also with an empty input.
+    /// Room for the rest of a long payload, of which at least 32 KiB have yet to come. `None` where there is
+    /// no such payload, and where less than 32 KiB of the message have come. The caller may read the next
+    /// bytes of the stream into the room, which saves a copy. It then calls [`fill`](Self::fill) with the
+    /// number of these bytes, and [`decode`](Self::decode), also with an empty input.
     ///
     /// The room is at most as large as the bytes that have come: see [`Limits`].
     #[inline]

@@ -129,7 +129,7 @@ const PITFALLS: &[(&str, &str, &[&str])] = &[
     (
         "bytes after an upgrade, or beyond Content-Length, are taken for the next request",
         "../../switchboard/tests/listener/upgrades.rs",
-        &["frames_right_behind_a_handshake_are_not_lost", "what_follows_a_refused_handshake_is_no_request"],
+        &["frames_right_behind_a_handshake_are_not_lost", "bytes_behind_a_refused_handshake_are_no_request"],
     ),
     (
         "HTTP/2: rapid reset, CONTINUATION and empty DATA",

@@ -1,5 +1,5 @@
-//! The polling floor: a bare hyper HTTP/1.1 server that answers every POST with `ok` and every other request with one
-//! fixed body, which holds the event a polling client waits for.
+//! The polling floor: a bare hyper HTTP/1.1 server that answers every POST with `ok` and every other request
+//! with one fixed body, which holds the event a polling client waits for.
 
 use std::convert::Infallible;
 

@@ -1,5 +1,6 @@
-//! fastwebsockets: echo on its hyper upgrade and its `FragmentCollector`, the set-up its own documentation shows.
-//! It has no permessage-deflate, and writes each frame when it is told to: it has no way to write several at once.
+//! fastwebsockets: echo on its hyper upgrade and its `FragmentCollector`, the set-up its own documentation
+//! shows. It has no permessage-deflate, and writes each frame when it is told to: it has no way to write
+//! several at once.
 
 use bytes::Bytes;
 use fastwebsockets::upgrade::{UpgradeFut, upgrade};

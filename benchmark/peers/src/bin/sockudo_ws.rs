@@ -1,5 +1,6 @@
-//! sockudo-ws: echo on its own handshake and its `WebSocketStream`, at its defaults. Its sink holds answers back until it is
-//! flushed, so this answers all messages that are there already before it does. (Its permessage-deflate is not measured.)
+//! sockudo-ws: echo on its own handshake and its `WebSocketStream`, at its defaults. Its sink holds answers
+//! back until it is flushed, so this answers all messages that are there already before it does. (Its
+//! permessage-deflate is not measured.)
 
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use peers::{Connection, Echo};

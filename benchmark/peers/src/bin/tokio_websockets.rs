@@ -1,6 +1,6 @@
-//! tokio-websockets: its own echo server (frames of any size, no limits, a task outside tokio's budget). Its stream writes what
-//! is queued each time it is asked for the next message, so this takes all messages that are there before it answers
-//! any: they go out in one write.
+//! tokio-websockets: its own echo server (frames of any size, no limits, a task outside tokio's budget). Its
+//! stream writes what is queued each time it is asked for the next message, so this takes all messages that
+//! are there before it answers any: they go out in one write.
 
 use futures_util::{SinkExt, StreamExt};
 use peers::{Connection, Echo};

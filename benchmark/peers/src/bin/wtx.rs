@@ -1,5 +1,5 @@
-//! wtx: echo on its acceptor and its buffers, as its own WebSocket server does. It writes each frame when it is told to: it has
-//! no way to write several at once. (Its permessage-deflate is not measured.)
+//! wtx: echo on its acceptor and its buffers, as its own WebSocket server does. It writes each frame when it
+//! is told to: it has no way to write several at once. (Its permessage-deflate is not measured.)
 
 use peers::{Connection, Echo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -1,8 +1,9 @@
-//! yawc: echo on its hyper upgrade, with the buffers and the batches of its own benchmark: 128 KiB to read, 64 KiB before
-//! a write must wait, and up to 32 messages that are there already before a flush. Text is checked, as by everybody else.
+//! yawc: echo on its hyper upgrade, with the buffers and the batches of its own benchmark: 128 KiB to read,
+//! 64 KiB before a write must wait, and up to 32 messages that are there already before a flush. Text is
+//! checked, as by everybody else.
 //!
-//! `--deflate`: permessage-deflate as it is by default; context takeover is what the client asks for, and state
-//! without it comes from a pool, as its documentation advises.
+//! `--deflate`: permessage-deflate as it is by default; context takeover is what the client asks for, and
+//! state without it comes from a pool, as its documentation advises.
 
 use bytes::Bytes;
 use futures_util::{FutureExt, SinkExt};

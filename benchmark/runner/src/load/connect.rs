@@ -19,8 +19,8 @@ const AT_ONCE: usize = 64;
 /// Time for the server to finish its side once the last client has seen its own side finished.
 const SETTLE: Duration = Duration::from_millis(100);
 
-/// The headers a desktop browser sends along with any request, some 600 bytes with the request line and what a
-/// WebSocket upgrade adds.
+/// The headers a desktop browser sends along with any request, some 600 bytes with the request line and what
+/// a WebSocket upgrade adds.
 pub(super) fn browser_headers(server: SocketAddr) -> String {
     format!(
         "Host: {server}\r\n\

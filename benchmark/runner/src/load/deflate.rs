@@ -1,6 +1,6 @@
-//! Echo of compressed messages (RFC 7692): JSON documents that differ, compressed once, each without looking back, which is
-//! right with and without context takeover. Every reply is inflated and compared; where the server keeps no context, one
-//! that is the same bytes as a reply that was found right is right.
+//! Echo of compressed messages (RFC 7692): JSON documents that differ, compressed once, each without looking
+//! back, which is right with and without context takeover. Every reply is inflated and compared; where the
+//! server keeps no context, one that is the same bytes as a reply that was found right is right.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

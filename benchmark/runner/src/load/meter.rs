@@ -64,7 +64,8 @@ impl<'a> Meter<'a> {
         Ok(Self { answers: recipients as u64, ..Self::start(server, timing)? })
     }
 
-    /// How many of `n` further messages may be sent; all of them, unless the measurement ends after a fixed number.
+    /// How many of `n` further messages may be sent; all of them, unless the measurement ends after a fixed
+    /// number.
     pub(super) fn allow(&mut self, n: usize) -> usize {
         let left = match self.timing {
             Timing::Window { .. } => u64::MAX,
@@ -83,8 +84,8 @@ impl<'a> Meter<'a> {
         }
     }
 
-    /// Opens the window when the warm-up is over; the result when the window is over, or the last message was answered.
-    /// Of a fixed number of messages nothing is measured here.
+    /// Opens the window when the warm-up is over; the result when the window is over, or the last message was
+    /// answered. Of a fixed number of messages nothing is measured here.
     pub(super) fn tick(&mut self) -> Result<Option<Sample>> {
         let (warm_up, measure) = match self.timing {
             Timing::Window { warm_up, measure } => (warm_up, measure),

@@ -1,9 +1,9 @@
 //! The load generator: one thread on epoll that has to outrun every server it measures.
 //!
-//! What keeps it cheap: frames are built once and sent as one run of copies; all connections read into one buffer; a
-//! read is checked byte for byte by one comparison with a run of expected replies, and walked frame by frame only
-//! where that fails; latency is recorded by batch. Its own CPU time is measured beside the server's, so a run in
-//! which it was the slower of the two says so.
+//! What keeps it cheap: frames are built once and sent as one run of copies; all connections read into one
+//! buffer; a read is checked byte for byte by one comparison with a run of expected replies, and walked frame
+//! by frame only where that fails; latency is recorded by batch. Its own CPU time is measured beside the
+//! server's, so a run in which it was the slower of the two says so.
 
 mod connect;
 mod connection;
@@ -43,8 +43,8 @@ pub enum Shape {
     DeflateEcho { connections: usize, in_flight: usize, takeover: bool },
     /// Clients that connect, upgrade, close and are followed by others, so many at once.
     Handshakes { at_once: usize },
-    /// One sender and `receivers` more; each broadcast goes to all of them, the sender too. A new one is sent once
-    /// one of those in flight has reached everybody.
+    /// One sender and `receivers` more; each broadcast goes to all of them, the sender too. A new one is sent
+    /// once one of those in flight has reached everybody.
     FanOut { receivers: usize, in_flight: usize, payload: usize },
     /// Connections that are opened and then silent; with compression, after one message of it.
     Idle { connections: usize, deflate: Deflate },
@@ -63,8 +63,8 @@ pub enum Timing {
     Messages(u64),
 }
 
-/// Runs one workload against one server, over TLS where a configuration for it is given. The calling thread should be
-/// pinned to the load's core.
+/// Runs one workload against one server, over TLS where a configuration for it is given. The calling thread
+/// should be pinned to the load's core.
 pub fn run(
     shape: Shape,
     wire: Wire,
@@ -119,7 +119,8 @@ impl Poller {
         Ok(Self { set: epoll::create(epoll::CreateFlags::CLOEXEC)?, events: Vec::with_capacity(1024) })
     }
 
-    /// Reports reads and writes by edge: a short read means there is nothing more, so nobody reads twice to be sure.
+    /// Reports reads and writes by edge: a short read means there is nothing more, so nobody reads twice to
+    /// be sure.
     fn add(&self, source: impl AsFd, index: usize) -> Result<()> {
         let interest = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::ET;
         epoll::add(&self.set, source, epoll::EventData::new_u64(index as u64), interest)?;

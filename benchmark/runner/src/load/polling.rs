@@ -1,5 +1,5 @@
-//! Echo over Engine.IO's long polling: each message is one POST, and comes back in the answer to a GET that was
-//! waiting. A client has two kept connections, one for each, as a browser does.
+//! Echo over Engine.IO's long polling: each message is one POST, and comes back in the answer to a GET that
+//! was waiting. A client has two kept connections, one for each, as a browser does.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

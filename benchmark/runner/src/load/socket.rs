@@ -29,8 +29,8 @@ pub(super) fn dial_from(from: Ipv4Addr, server: SocketAddr) -> Result<TcpStream>
 
 fn prepared(socket: TcpStream) -> Result<TcpStream> {
     socket.set_nodelay(true)?;
-    // The load's side alone: the cheapest congestion control there is, where the system's own may pace its packets
-    // with timers. The servers' side is left as the system has it.
+    // The load's side alone: the cheapest congestion control there is, where the system's own may pace its
+    // packets with timers. The servers' side is left as the system has it.
     let _ = set_tcp_congestion(&socket, "reno");
     Ok(socket)
 }

@@ -101,7 +101,8 @@ impl Traffic {
         self.reply.frame > LARGE
     }
 
-    /// Compares `bytes` with replies, of which `begun` bytes of one have come, and counts those that end here.
+    /// Compares `bytes` with replies, of which `begun` bytes of one have come, and counts those that end
+    /// here.
     pub(super) fn follow(&self, mut bytes: &[u8], begun: &mut usize) -> Result<usize> {
         let mut messages = 0;
         while !bytes.is_empty() {
@@ -284,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn large_replies_are_followed_over_any_split_and_held_to_what_was_sent() {
+    fn large_replies_are_followed_over_any_split_and_compared_with_the_request() {
         let traffic = Traffic::new(WIRES[1], "echo", 100_000);
         assert!(traffic.is_large());
         let bytes = replies(&traffic, 3);

@@ -1,5 +1,6 @@
-//! The chart: one panel for each workload, one bar for each server, longer is better (shorter for idle connections).
-//! Colours follow the reader's light or dark theme; there is no background, so it sits on either.
+//! The chart: one panel for each workload, one bar for each server, longer is better (shorter for idle
+//! connections). Colours follow the reader's light or dark theme; there is no background, so it sits on
+//! either.
 
 use std::fmt::Write;
 

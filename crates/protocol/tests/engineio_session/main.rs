@@ -69,7 +69,7 @@ proptest! {
     }
 
     #[test]
-    fn what_was_sent_before_an_orderly_close_arrives(
+    fn packets_sent_before_an_orderly_close_arrive(
         version in version(), delays in delays(), steps in vec(harmless(), 0..30), last in 0..100_u8,
     ) {
         let mut world = run(version, delays, &steps);
@@ -84,7 +84,7 @@ proptest! {
     }
 
     #[test]
-    fn what_a_client_sent_before_its_close_arrives(
+    fn packets_of_a_client_before_its_close_arrive(
         version in version(), delays in delays(), steps in vec(harmless(), 0..30), last in 0..100_u8,
     ) {
         let mut world = run(version, delays, &steps);

@@ -66,7 +66,7 @@ fn a_post_is_held_while_the_session_does_not_read() {
 }
 
 #[test]
-fn an_orderly_close_lingers_for_30_seconds_whatever_the_heartbeat_has_in_mind() {
+fn an_orderly_close_lingers_for_30_seconds_without_regard_to_the_heartbeat() {
     let mut session = session();
     assert_eq!(session.close(ms(24_000), Ending::Orderly, true), Closing::Lingers);
     assert_eq!(session.close(ms(24_000), Ending::Orderly, true), Closing::None);

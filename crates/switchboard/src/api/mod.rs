@@ -4,8 +4,8 @@
 //! Reading order: [`namespace`] (handlers and rooms), [`socket`] (a socket as users hold it), [`local`] (a
 //! socket on its worker), [`dispatch`] and [`queue`] (order, holding back), [`ending`], [`handler`] and
 //! [`extract`] (users' functions), [`report`] (their errors), [`emitter`] (an event to one), [`operator`]
-//! (broadcasts), [`ack`] and [`answers`] (what clients acknowledge), [`server_events`] (events between nodes),
-//! [`outgoing`] and [`room_events`] (what observers are told).
+//! (broadcasts), [`ack`] and [`answers`] (what clients acknowledge), [`server_events`] (events between
+//! nodes), [`outgoing`] and [`room_events`] (what observers are told).
 
 pub(crate) mod ack;
 pub(crate) mod answers;

@@ -54,7 +54,8 @@ fn place(server: &Server, parts: &mut Parts) -> Result<Permit, Refusal> {
     }
 }
 
-/// A streaming answer whose connection stays with the server that has it: its packets are the pieces of a body.
+/// A streaming answer whose connection stays with the server that has it: its packets are the pieces of a
+/// body.
 pub(crate) async fn stream_in_pieces(server: &Server, mut parts: Box<Parts>, asked: Box<Upgrade>) -> Answer {
     let Upgrade { response, target, .. } = *asked;
     if let Err(answer) = check(&server.hub, &*target).await {

@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_cookie_is_told() {
+    fn a_text_that_cannot_be_a_cookie_is_an_error() {
         for cookie in [
             SessionCookie::new(""),
             SessionCookie::new("a b"),

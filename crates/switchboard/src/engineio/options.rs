@@ -85,9 +85,9 @@ pub struct EngineOptions {
     /// larger WebSocket message closes the connection with 1009.
     pub max_payload: usize,
     /// Bytes that may wait to be written to one client. Default 16 MiB; one packet may pass them. Before more
-    /// is refused, the socket is tried. See [`full_outbox`](Self::full_outbox). A client over WebSocket is not
-    /// read while half of this waits for it and its socket takes no more: its own answers alone do not get
-    /// further.
+    /// is refused, the socket is tried. See [`full_outbox`](Self::full_outbox). A client over WebSocket is
+    /// not read while half of this waits for it and its socket takes no more: its own answers alone do not
+    /// get further.
     pub max_outbox_bytes: usize,
     /// What becomes of a client whose outbox is full when something is sent to it. Default: it is
     /// disconnected.

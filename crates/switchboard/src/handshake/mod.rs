@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn what_many_clients_send_alike_is_kept_once() {
+    fn headers_that_many_clients_send_alike_are_kept_once() {
         let from = |cookie: &str| {
             let request =
                 http::Request::get("/chat").header("User-Agent", "the same").header("Cookie", cookie);

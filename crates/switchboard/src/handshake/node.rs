@@ -7,8 +7,8 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 use super::Handshake;
 
 /// In the shape that `socket.handshake` has in Node, without `auth`, which is the
-/// [socket's](crate::Socket::auth): `headers` (the [kept](crate::KeepHeaders) ones), `time` and `issued`, `address`,
-/// `xdomain`, `secure`, `url` and `query`.
+/// [socket's](crate::Socket::auth): `headers` (the [kept](crate::KeepHeaders) ones), `time` and `issued`,
+/// `address`, `xdomain`, `secure`, `url` and `query`.
 ///
 /// Of a header that came more than once the values are joined, of a parameter they are a list.
 impl Serialize for Handshake {

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_client_asks_for_at_length_is_not_taken_for_what_another_asks() {
+    fn a_long_header_of_one_client_is_not_taken_for_that_of_another() {
         let asks = |header: &str| {
             let header = HeaderValue::from_str(header).expect("a header's value");
             Coding::of(&HeaderMap::from_iter([(ACCEPT_ENCODING, header)]))

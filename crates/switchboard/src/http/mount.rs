@@ -112,10 +112,10 @@ impl Upgrade {
     /// A streaming answer: the head of a response, and then the packets of a session until it closes its
     /// connection, or the client leaves. The target starts it by [`Upgraded::stream`].
     ///
-    /// On the server's own listener, the connection of an HTTP/1.1 request becomes the session's, and its worker
-    /// writes the packets as chunks. For other requests (HTTP/2, an outer server such as axum) the packets are the
-    /// pieces of a [`Body`](crate::protocol::Body), of which at most 256 KiB wait. What a client sends behind its
-    /// request is dropped.
+    /// On the server's own listener, the connection of an HTTP/1.1 request becomes the session's, and its
+    /// worker writes the packets as chunks. For other requests (HTTP/2, an outer server such as axum) the
+    /// packets are the pieces of a [`Body`](crate::protocol::Body), of which at most 256 KiB wait. What a
+    /// client sends behind its request is dropped.
     ///
     /// The response's headers say nothing of its length or its connection: these are added.
     pub fn streaming(response: Response<()>, target: impl UpgradeTarget + 'static) -> Self {
@@ -180,8 +180,8 @@ impl<'a> Upgraded<'a> {
     /// [`UpgradeTarget::start`] to return. The head of the answer is the first that is written to the owner's
     /// outbox. The owner gets no messages.
     ///
-    /// [`Connection::close`] ends the body. The client has as long as the owner's [`Timeouts`] say to take the
-    /// rest.
+    /// [`Connection::close`] ends the body. The client has as long as the owner's [`Timeouts`] say to take
+    /// the rest.
     ///
     /// [`Timeouts`]: crate::protocol::Timeouts
     pub fn stream(
@@ -379,7 +379,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_protocol_has_what_is_below_its_path_whatever_the_slashes() {
+    fn a_protocol_has_the_paths_below_its_own_with_any_slashes() {
         for (mount, path, rest) in [
             ("/socket.io", "/socket.io", Some("")),
             ("/socket.io", "/socket.io/", Some("")),

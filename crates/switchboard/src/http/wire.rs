@@ -52,7 +52,8 @@ pub(crate) fn write_answer(answer: &Answer, kept_for: Option<Duration>, out: &mu
     out.extend_from_slice(body);
 }
 
-/// The head of a streaming answer over HTTP/1, as it goes out, with its date. The connection ends with the answer.
+/// The head of a streaming answer over HTTP/1, as it goes out, with its date. The connection ends with the
+/// answer.
 pub(crate) fn write_streaming_head<B>(response: &Response<B>, wire: Wire, out: &mut Vec<u8>) {
     write_head(response, out);
     // The head's empty line comes behind these.

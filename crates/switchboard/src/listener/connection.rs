@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn what_begins_every_connection_is_small() {
+    fn the_future_that_begins_every_connection_is_small() {
         // What is not on the way of a WebSocket upgrade is boxed where it begins.
         let size = size_of_future(serve);
         assert!(size <= 1400, "{size} bytes");

@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_bytes_tell_what_a_connection_speaks() {
+    fn the_first_bytes_tell_the_protocol_of_a_connection() {
         for (bytes, speaks) in [
             (&b""[..], None),
             (b"\x16", Some(Speaks::Tls)),
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_does_not_change_with_the_bytes_behind() {
+    fn the_bytes_behind_the_first_ones_change_nothing() {
         for bytes in [&b"PRI * HTTP/2.0"[..], FLASH_POLICY_REQUEST, b"POST / HTTP/1.1", b"<polite>"] {
             let told: Vec<_> = (0..=bytes.len()).filter_map(|at| Speaks::of(&bytes[..at])).collect();
             assert!(told.len() > 1 || bytes.len() == FLASH_POLICY_REQUEST.len());

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_header_is_refused() {
+    fn bytes_that_are_no_header_are_refused() {
         let too_long = |version: &[u8]| ProxyError::TooLong(if version == V1 { MAX_V1 } else { MAX_V2 });
         for (bytes, error) in [
             (b"GET / HTTP/1.1\r\n".to_vec(), Some(ProxyError::Missing)),

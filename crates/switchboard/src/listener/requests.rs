@@ -174,8 +174,8 @@ fn count(error: &hyper::Error) {
     tracing::debug!(%error, reason, "an HTTP connection failed");
 }
 
-/// Answers a request: ours, or the fallback's. It is decided upon before this returns. `is_late`: its connection
-/// began while the server was shutting down, and is for the requests of sessions only.
+/// Answers a request: ours, or the fallback's. It is decided upon before this returns. `is_late`: its
+/// connection began while the server was shutting down, and is for the requests of sessions only.
 pub(super) fn answer(
     server: &Arc<Server>,
     mut request: Request<Incoming>,

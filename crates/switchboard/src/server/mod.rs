@@ -156,8 +156,8 @@ pub(crate) async fn shut_down(server: Arc<Server>, deadline: Duration) -> bool {
     ended
 }
 
-/// Closes all sessions, and returns when no connection is open. While sessions linger, connections are accepted
-/// and kept, since the clients of these sessions may come by any of them.
+/// Closes all sessions, and returns when no connection is open. While sessions linger, connections are
+/// accepted and kept, since the clients of these sessions may come by any of them.
 async fn end_sessions(server: &Server) {
     let mut again = tokio::time::interval(TELL_INTERVAL);
     loop {

@@ -299,8 +299,8 @@ impl Builder {
         self
     }
 
-    /// A check on each session before it opens. It returns `Ok(())`, or [`Allowed`](crate::Allowed) with values
-    /// that handlers get by [`Extension`](crate::Extension). Its error is the message of a 403, or a
+    /// A check on each session before it opens. It returns `Ok(())`, or [`Allowed`](crate::Allowed) with
+    /// values that handlers get by [`Extension`](crate::Extension). Its error is the message of a 403, or a
     /// [`Refusal`](crate::Refusal) with any status and headers. Default: none.
     pub fn allow_request<R: IntoAllowed>(
         mut self,

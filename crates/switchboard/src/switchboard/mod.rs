@@ -334,9 +334,9 @@ impl Switchboard {
     /// Connections that another server accepted are closed and awaited, too; that server goes on.
     ///
     /// A client on polling that is between two polls fetches the packets that wait for it, and then the
-    /// close. It has 30 seconds for that, within `deadline`. While packets wait so, connections are accepted and
-    /// kept, and all requests but those of such sessions are answered with a 503 that ends their connection.
-    /// Where no packets wait, the listening sockets are closed at once.
+    /// close. It has 30 seconds for that, within `deadline`. While packets wait so, connections are accepted
+    /// and kept, and all requests but those of such sessions are answered with a 503 that ends their
+    /// connection. Where no packets wait, the listening sockets are closed at once.
     ///
     /// Must be called in a Tokio runtime. Cancel safe: if the future is dropped, the shutdown goes on.
     pub async fn shutdown(&self, deadline: Duration) -> bool {

@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_server_let_in_is_counted_but_not_refused() {
+    fn a_connection_of_another_server_is_counted_but_not_refused() {
         let limit = ConnectionLimit::new(1, usize::MAX);
         let (accepted, _other) = (limit.enter_unlimited(), limit.enter_unlimited());
         assert_eq!(limit.open(), 2);

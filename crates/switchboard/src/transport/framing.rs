@@ -25,7 +25,8 @@ pub(crate) const HIXIE: Framing = Framing { id: 2, separator: None };
 /// Messages one after another, with nothing added: for protocols that delimit their messages themselves.
 pub const BYTES: Framing = Framing { id: 3, separator: None };
 
-/// Messages as chunks of an HTTP/1.1 body ([RFC 9112, 7.1](https://www.rfc-editor.org/rfc/rfc9112#section-7.1)).
+/// Messages as chunks of an HTTP/1.1 body ([RFC 9112,
+/// 7.1](https://www.rfc-editor.org/rfc/rfc9112#section-7.1)).
 pub(crate) const CHUNKS: Framing = Framing { id: 4, separator: None };
 
 /// The end of a body in chunks.
@@ -34,8 +35,8 @@ pub(crate) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 /// The first number of compressed frames: one number for each form of compression.
 const FIRST_DEFLATE: u8 = 64;
 
-/// The greatest number of forms of compression. A connection that would need one more goes without compression,
-/// which a metric counts.
+/// The greatest number of forms of compression. A connection that would need one more goes without
+/// compression, which a metric counts.
 const DEFLATE_FORMS: usize = 64;
 
 /// The options of compression that change the frames.
@@ -45,9 +46,9 @@ pub(super) type Form = (DeflateParameters, DeflateOptions);
 /// worker to another.
 static FORMS: Forms = Forms::new();
 
-/// Forms, each at its index. A form is never removed, because frames of it may be on their way between workers.
-/// The client chooses nothing but the window (9 to 15 bits). So one set of the server's options has 7 forms at
-/// most, and there is room for 9 sets.
+/// Forms, each at its index. A form is never removed, because frames of it may be on their way between
+/// workers. The client chooses nothing but the window (9 to 15 bits). So one set of the server's options has
+/// 7 forms at most, and there is room for 9 sets.
 struct Forms([OnceLock<Form>; DEFLATE_FORMS]);
 
 impl Forms {
@@ -160,7 +161,8 @@ pub(crate) fn write_binary(framing: Framing, out: &mut Vec<u8>, bytes: &[u8]) {
     }
 }
 
-/// Appends a piece of a body, as a chunk. An empty piece is not written: an empty chunk is the end of the body.
+/// Appends a piece of a body, as a chunk. An empty piece is not written: an empty chunk is the end of the
+/// body.
 pub(crate) fn write_chunk(piece: &[u8], out: &mut Vec<u8>) {
     if !piece.is_empty() {
         // Writing to a vector does not fail.
@@ -197,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_framing_is_not_written() {
+    fn a_message_without_a_framing_is_not_written() {
         for id in [5, 63] {
             let mut out = Vec::new();
             write_text(Framing { id, separator: None }, &mut out, b"hi");

@@ -1,5 +1,5 @@
-//! How bytes move: the connections of a worker, which are WebSockets and streaming answers. (Other transports over
-//! HTTP move by request, in `engineio::polling`.)
+//! How bytes move: the connections of a worker, which are WebSockets and streaming answers. (Other transports
+//! over HTTP move by request, in `engineio::polling`.)
 
 pub(crate) mod codec;
 pub(crate) mod connection;

@@ -1,7 +1,8 @@
 //! The request heads of an HTTP/1 connection, found among its bytes on their way to hyper.
 //!
-//! hyper refuses a request target with `"`, `<` or `>` in it. Some clients send these bytes, and other servers
-//! serve them. So they are percent-encoded before hyper reads them. Nothing else of the bytes changes.
+//! hyper refuses a request target with `"`, `<` or `>` in it. Some clients send these bytes, and other
+//! servers serve them. So they are percent-encoded before hyper reads them. Nothing else of the bytes
+//! changes.
 //!
 //! A body may look like a head. Therefore the end of each body is known exactly, by the rules of [RFC 9112,
 //! 6](https://www.rfc-editor.org/rfc/rfc9112#section-6). At the first request whose end is in doubt, and at

@@ -1,5 +1,5 @@
-//! A stream whose first bytes are put back. It may encode the targets of requests on their way in, and limit the
-//! time in which the peer must take written bytes.
+//! A stream whose first bytes are put back. It may encode the targets of requests on their way in, and limit
+//! the time in which the peer must take written bytes.
 
 use std::io;
 use std::pin::Pin;

@@ -1,5 +1,5 @@
-//! The framing of packets on a connection: by RFC 6455, with or without compression; by the drafts hixie-75 and
-//! -76, whose frames are text only; or as the body of a streaming answer.
+//! The framing of packets on a connection: by RFC 6455, with or without compression; by the drafts hixie-75
+//! and -76, whose frames are text only; or as the body of a streaming answer.
 
 use super::codec::Codec;
 use super::deflate::{Compression, OwnDeflater};
@@ -8,7 +8,8 @@ use switchboard_hub::{Framing, Outbox};
 use switchboard_websocket::drafts::hixie;
 use switchboard_websocket::{CloseCode, Decoder, Limits, Opcode, Role, encode_close, encode_frame};
 
-/// The framing of a connection's packets: that of a WebSocket, as its handshake agreed on, or of a streaming answer.
+/// The framing of a connection's packets: that of a WebSocket, as its handshake agreed on, or of a streaming
+/// answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Wire {
@@ -71,8 +72,8 @@ impl Wire {
         }
     }
 
-    /// Appends a close. In the drafts a close has neither code nor reason, and in a streaming answer it is the end of
-    /// the body.
+    /// Appends a close. In the drafts a close has neither code nor reason, and in a streaming answer it is
+    /// the end of the body.
     pub(crate) fn encode_close(self, out: &mut Vec<u8>, code: Option<CloseCode>, reason: &str) {
         match (self, code) {
             (Wire::Rfc6455 | Wire::Deflate(_), Some(code)) => encode_close(out, None, code, reason),

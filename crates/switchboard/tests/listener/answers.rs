@@ -32,7 +32,7 @@ async fn answer(server: &Server, request: &str, headers: &str) -> String {
 }
 
 #[tokio::test]
-async fn an_endpoint_is_found_by_its_path_whatever_the_slashes() {
+async fn an_endpoint_is_found_by_its_path_with_any_slashes() {
     let server = Server::start(builder().client_files([file()])).await;
     for path in ["/socket.io", "/socket.io/", "/socket.io//", "//socket.io/", "/socket.io/any/thing"] {
         let request = get(&format!("{path}?EIO=4&transport=polling"), "");
@@ -49,7 +49,7 @@ async fn an_endpoint_is_found_by_its_path_whatever_the_slashes() {
 }
 
 #[tokio::test]
-async fn of_two_services_at_one_path_the_later_one_is_there_whatever_the_slashes() {
+async fn the_later_of_two_services_at_one_path_is_there_with_any_slashes() {
     let server = Server::start(builder()).await;
     for (path, name) in [("/a", "first"), ("/a/", "second"), ("/a/below", "third")] {
         server.io.engine(path).on_connect(move |socket| socket.send(name));

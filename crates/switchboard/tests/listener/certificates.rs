@@ -107,7 +107,7 @@ async fn new_files_that_are_broken_leave_the_old_certificate() {
 }
 
 #[test]
-fn what_cannot_be_used_is_said_at_the_start() {
+fn an_unusable_certificate_is_an_error_at_the_start() {
     let folder = Folder::new();
     let (one, other) = (Certificate::of("localhost"), Certificate::of("localhost"));
     let (certificate, key) = one.files(&folder);

@@ -166,7 +166,7 @@ async fn a_handshake_of_hixie_may_come_byte_by_byte() {
 }
 
 #[tokio::test]
-async fn what_comes_in_pieces_and_is_no_draft_is_served_as_ever() {
+async fn a_request_in_pieces_that_is_no_draft_is_served_as_ever() {
     let server = Server::start(Switchboard::builder().workers(1).drafts(true).listener({
         let mut options = ListenerOptions::default();
         options.max_head_bytes = 1000;
@@ -214,7 +214,7 @@ async fn a_client_of_hixie_76_that_sends_no_key_is_cut() {
 }
 
 #[tokio::test]
-async fn a_page_of_another_origin_is_refused_whatever_draft_its_browser_speaks() {
+async fn a_page_of_another_origin_is_refused_in_each_draft() {
     let server = server().await;
     for path in ["/ws", "/socket.io/?EIO=4&transport=websocket"] {
         for handshake in [hybi(7, path), hybi(8, path), hixie_75(path), hixie_76(path)] {
@@ -436,7 +436,7 @@ async fn a_flash_player_is_told_its_policy_however_its_request_comes() {
 }
 
 #[tokio::test]
-async fn what_only_begins_like_a_policy_request_gets_no_policy() {
+async fn bytes_that_only_begin_like_a_policy_request_get_no_policy() {
     let on = server().await;
     let off = Server::with(|_| {}).await;
     for (server, bytes) in [

@@ -151,7 +151,7 @@ async fn sockets_learn_why_they_are_disconnected_even_between_two_polls() {
 }
 
 #[tokio::test]
-async fn what_axum_accepted_is_closed_by_a_shutdown_too() {
+async fn connections_of_axum_are_closed_by_a_shutdown_too() {
     let io = Switchboard::builder().workers(2).build().expect("the options are good");
     io.websocket("/ws");
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");

@@ -103,7 +103,7 @@ async fn a_session_vouches_on_a_connection_that_is_kept_too() {
 }
 
 #[tokio::test]
-async fn a_pattern_lets_in_what_it_says() {
+async fn a_pattern_lets_in_its_origins_only() {
     let origins =
         switchboard::Origins::list(["https://*.example.org", "file://", "https://app.example:443"]).unwrap();
     let server = Server::start(builder().origins(origins)).await;

@@ -62,7 +62,7 @@ async fn a_function_that_waits_holds_back_the_messages_of_its_own_client_in_orde
 }
 
 #[tokio::test]
-async fn a_function_that_waits_keeps_the_order_of_what_one_post_brings() {
+async fn a_function_that_waits_keeps_the_order_of_the_packets_of_a_post() {
     let (server, permits) = waiting().await;
     let open = get("/engine/?EIO=4&transport=polling", "connection: close");
     let sid = session_id(&server.send(open).await.rest().await);

@@ -60,7 +60,7 @@ fn four_workers() -> switchboard::Builder {
 }
 
 #[tokio::test]
-async fn messages_of_all_sizes_come_through_in_both_versions_and_whenever_the_upgrade_comes() {
+async fn messages_of_all_sizes_come_through_in_both_versions_after_an_early_or_late_upgrade() {
     let certificate = Certificate::of("localhost");
     let server = Server::start_tls(four_workers(), certificate.tls()).await;
     for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
@@ -284,7 +284,7 @@ async fn a_handshake_that_is_slow_is_cut_and_others_do_not_wait_for_it() {
 }
 
 #[tokio::test]
-async fn what_is_no_tls_after_all_ends_its_connection_and_no_other() {
+async fn bytes_that_are_no_tls_end_their_connection_and_no_other() {
     let certificate = Certificate::of("localhost");
     let mut options = ListenerOptions::default();
     options.max_connections = 2;

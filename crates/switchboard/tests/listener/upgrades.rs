@@ -61,7 +61,7 @@ async fn a_client_whose_upgrade_is_refused_reads_why_though_it_sends_on() {
 
 /// Upgrades are refused if the handshake is malformed or has a body. The connection ends with the response.
 #[tokio::test]
-async fn what_follows_a_refused_handshake_is_no_request() {
+async fn bytes_behind_a_refused_handshake_are_no_request() {
     let server = Server::with(|_| {}).await;
     let behind = get("/nothing", "");
     let with = |header: String| upgrade("/ws").replace("connection:", &format!("{header}\r\nconnection:"));

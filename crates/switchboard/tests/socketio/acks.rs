@@ -20,7 +20,7 @@ fn bytes(text: &'static str) -> Binary {
 }
 
 #[tokio::test]
-async fn what_a_handler_returns_is_the_acknowledgement() {
+async fn the_result_of_a_handler_is_the_acknowledgement() {
     let server = Server::workers(1, |io| {
         let root = io.root();
         root.on("value", |_: Socket| 7);

@@ -146,7 +146,7 @@ impl FromEvent for Never {
 }
 
 #[tokio::test]
-async fn a_namespace_may_answer_all_errors_but_those_whose_handler_has_the_ack() {
+async fn a_namespace_may_answer_all_errors_except_where_the_handler_has_the_ack() {
     let server = Server::workers(1, |io| {
         let root = io.root();
         root.on_error_reply(

@@ -123,7 +123,7 @@ async fn data_is_read_as_the_handler_asks() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_sent_is_an_error_and_nothing_is_sent() {
+async fn a_value_that_cannot_be_sent_is_an_error_and_nothing_is_sent() {
     for workers in [1, 2] {
         let server = Server::workers(workers, |io| {
             io.root().on("try", |socket: Socket, Data(event): Data<String>| try_all(&socket, &event));

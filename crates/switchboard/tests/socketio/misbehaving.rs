@@ -38,7 +38,7 @@ async fn a_handler_that_panics_closes_its_socket_alone() {
 }
 
 #[tokio::test]
-async fn a_panic_in_what_reports_and_ends_is_not_the_workers_end() {
+async fn a_panic_in_an_error_or_disconnect_handler_is_not_the_workers_end() {
     let (said, mut told) = log();
     let server = Server::workers(1, |io| {
         let root = io.root();
@@ -165,7 +165,7 @@ impl Drop for CallsBack {
 }
 
 #[tokio::test]
-async fn what_a_handler_holds_may_call_its_socket_when_it_is_dropped() {
+async fn a_value_that_a_handler_holds_may_call_its_socket_when_it_is_dropped() {
     let server = Server::workers(1, |io| {
         let root = io.root();
         root.on("register", |socket: Socket| -> switchboard::Result {

@@ -49,7 +49,7 @@ fn set_up(io: &Switchboard) {
 }
 
 #[test]
-fn events_are_handled_in_the_order_they_came_whatever_their_handlers_do() {
+fn events_are_handled_in_the_order_of_their_arrival() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     for workers in [1, 4] {
         let server = runtime.block_on(Server::workers(workers, set_up));

@@ -65,7 +65,7 @@ async fn an_answer_comes_behind_the_event_that_it_answers() {
 }
 
 #[tokio::test]
-async fn what_a_handler_sends_behind_an_ordered_broadcast_comes_behind_it() {
+async fn packets_of_a_handler_behind_an_ordered_broadcast_come_behind_it() {
     let server = Server::workers(3, |io| {
         io.root().ordered_broadcasts(true);
         io.root().on("all", |socket: Socket| -> switchboard::Result<&'static str> {

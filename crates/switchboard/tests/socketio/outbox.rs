@@ -16,7 +16,7 @@ const EVENTS: usize = 3000;
 const EACH: usize = 10_000;
 
 #[tokio::test]
-async fn what_was_not_refused_arrives_though_the_client_is_disconnected_for_it() {
+async fn accepted_events_arrive_though_the_client_is_disconnected_for_them() {
     for refuse in [false, true] {
         let (said, mut told) = log();
         let policy = if refuse { FullOutbox::Refuse } else { FullOutbox::Disconnect };
@@ -167,7 +167,7 @@ async fn room_is_awaited_from_any_thread() {
 }
 
 #[tokio::test]
-async fn those_who_await_room_are_told_of_the_end() {
+async fn a_task_that_awaits_room_is_told_of_the_end() {
     let (said, mut told) = log();
     let server = Server::start(builder().full_outbox(FullOutbox::Refuse), |io| {
         let root = io.root();

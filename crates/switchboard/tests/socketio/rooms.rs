@@ -124,7 +124,7 @@ async fn a_broadcast_goes_once_to_each_that_is_meant() {
 }
 
 #[tokio::test]
-async fn volatile_goes_to_those_who_can_take_it() {
+async fn a_volatile_event_goes_to_the_clients_that_can_take_it() {
     for workers in [1, 4] {
         let mut crowd = Crowd::new(workers).await;
         crowd.root().volatile().emit("x", ()).expect("room in the inbox");

@@ -1,4 +1,5 @@
-//! Packets that wait for a poll while the server shuts down: clients on polling fetch them, and then the close.
+//! Packets that wait for a poll while the server shuts down: clients on polling fetch them, and then the
+//! close.
 
 use std::time::Duration;
 
@@ -86,7 +87,7 @@ async fn begin_shutdown(io: &Switchboard, told: &mut Told, clients: usize) -> to
 }
 
 #[tokio::test]
-async fn a_client_between_two_polls_fetches_what_waits_while_the_server_shuts_down() {
+async fn a_client_between_two_polls_fetches_waiting_packets_while_the_server_shuts_down() {
     for (workers, headers) in [(1, ""), (2, ""), (1, FOR_HYPER), (2, FOR_HYPER)] {
         let (said, mut told) = log();
         let server = Server::workers(workers, |io| tells_ends(io, said)).await;
@@ -135,7 +136,7 @@ async fn a_session_that_lingers_already_is_told_of_its_close_while_the_server_sh
 }
 
 #[tokio::test]
-async fn a_client_that_keeps_no_connection_fetches_what_waits_while_the_server_shuts_down() {
+async fn a_client_that_keeps_no_connection_fetches_waiting_packets_while_the_server_shuts_down() {
     for workers in [1, 2] {
         let (said, mut told) = log();
         let server = Server::workers(workers, |io| tells_ends(io, said)).await;
@@ -195,7 +196,7 @@ async fn a_kept_connection_does_not_hold_up_a_shutdown_if_nothing_waits() {
 }
 
 #[tokio::test]
-async fn a_shutdown_behind_an_outer_server_waits_for_what_is_to_be_fetched() {
+async fn a_shutdown_behind_an_outer_server_waits_until_packets_are_fetched() {
     let (said, mut told) = log();
     let io = Switchboard::builder().workers(2).build().expect("the options are good");
     tells_ends(&io, said);

@@ -45,7 +45,7 @@ async fn the_transport_is_known_on_every_thread() {
 }
 
 #[tokio::test]
-async fn what_a_thread_emits_arrives_in_its_order() {
+async fn events_of_a_thread_arrive_in_its_order() {
     for workers in [1, 4] {
         let server = server(workers).await;
         let mut client = server.client().await;
@@ -60,7 +60,7 @@ async fn what_a_thread_emits_arrives_in_its_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn what_a_task_emits_arrives_in_its_order_whatever_threads_it_runs_on() {
+async fn events_of_a_task_arrive_in_its_order_on_any_thread() {
     for workers in [1, 4] {
         let server = server(workers).await;
         let mut client = server.client().await;

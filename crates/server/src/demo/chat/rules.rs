@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_is_what_its_first_bytes_say_and_says_so() {
+    fn the_type_of_a_picture_is_told_by_its_first_bytes() {
         let pictures: [(&str, &[u8]); 5] = [
             ("image/png", PNG),
             ("image/jpeg", b"\xff\xd8\xff\xe0"),

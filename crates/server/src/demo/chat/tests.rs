@@ -134,7 +134,7 @@ fn nothing_is_taken_before_the_first_enter() {
 }
 
 #[test]
-fn what_does_not_follow_the_rules_changes_nothing() {
+fn a_message_against_the_rules_changes_nothing() {
     let mut bench = Bench::new();
     bench.come("ada", 1, "lobby");
     bench.news();
@@ -213,7 +213,7 @@ fn another_connection_of_a_visitor_takes_the_place_of_the_first() {
 }
 
 #[test]
-fn a_visitor_who_comes_back_and_goes_before_entering_is_seen_leaving() {
+fn a_visitor_is_seen_leaving_after_a_return_without_entering() {
     let mut bench = Bench::new();
     bench.come("ada", 1, "lobby");
     bench.connect("ada", 2);
@@ -282,7 +282,7 @@ fn a_room_too_many_is_refused_while_none_is_idle() {
 }
 
 #[test]
-fn a_picture_is_there_for_whoever_is_in_a_room_until_it_is_dropped() {
+fn a_picture_is_there_for_all_in_a_room_until_it_is_dropped() {
     let mut bench = Bench::new();
     bench.come("ada", 1, "lobby");
     bench.come("tom", 2, "ideas");
@@ -305,7 +305,7 @@ fn typing_is_told_of_the_room_that_is_entered_and_not_too_often() {
 }
 
 #[test]
-fn what_travels_has_the_names_of_the_contract() {
+fn messages_have_the_names_of_the_contract() {
     let mut bench = Bench::new();
     bench.come("ada", 1, "lobby");
     let Ok(Posted::New(message, _)) = bench.say("ada", 1, "lobby", "c-1") else { panic!("not new") };

@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_an_idle_connection_has_is_small() {
+    fn the_parts_of_an_idle_connection_are_small() {
         // The allocator's blocks are multiples of 16 bytes, of which it takes 8; a connection has two counts
         // before it.
         assert!(size_of::<Connection>() + 16 <= 184, "{} bytes", size_of::<Connection>());

@@ -201,7 +201,7 @@ async fn until_idle() {
 }
 
 #[test]
-fn a_paused_connection_handles_no_more_of_what_was_read() {
+fn a_paused_connection_handles_no_more_of_the_last_read() {
     run(|bench| async move {
         let agreed = DeflateParameters {
             server_no_context_takeover: true,

@@ -390,7 +390,7 @@ mod tests {
         }
 
         #[test]
-        fn whatever_comes_later_is_bytes_of_the_peer_or_an_error(
+        fn bytes_that_come_later_are_the_peers_or_an_error(
             at in any::<prop::sample::Index>(), change in 1_u8.., chunk in 1_usize..200,
         ) {
             let (mut client, mut session) = connected();

@@ -142,7 +142,7 @@ async fn a_shutdown_closes_websockets_answers_polls_and_says_goaway() {
 }
 
 #[tokio::test]
-async fn a_client_between_two_polls_fetches_what_waits_before_the_shutdown_says_goaway() {
+async fn a_client_between_two_polls_fetches_waiting_packets_before_the_shutdown_says_goaway() {
     let server = Server::start(Switchboard::builder().workers(2)).await;
     let (told, mut ends) = tokio::sync::mpsc::unbounded_channel();
     server.io.root().on_disconnect(move |reason: DisconnectReason| {
@@ -166,7 +166,7 @@ async fn a_client_between_two_polls_fetches_what_waits_before_the_shutdown_says_
 }
 
 #[tokio::test]
-async fn a_shutdown_cuts_at_its_deadline_what_does_not_end() {
+async fn a_shutdown_cuts_connections_that_do_not_end_at_its_deadline() {
     let server = Server::with(|_| {}).await;
     let mut client = Http2::connect(&server).await;
     let mut deaf = client.websocket("/ws").await;
