@@ -21,6 +21,7 @@ const { values: option } = parseArgs({
     "max-payload": { type: "string", default: "1000000" },
     "allow-eio3": { type: "boolean", default: false },
     deflate: { type: "boolean", default: false },
+    recovery: { type: "string" },
     workers: { type: "string" },
     mount: { type: "string" },
   },
@@ -41,6 +42,7 @@ const http = createServer((_request, response) => response.writeHead(404).end())
 const io = new SocketIo(http, {
   ...engineOptions,
   connectTimeout: Number(option["connect-timeout"]),
+  ...(option.recovery && { connectionStateRecovery: { maxDisconnectionDuration: Number(option.recovery) } }),
 });
 
 const sendAuth = (socket) => socket.emit("auth", socket.handshake.auth);
@@ -51,6 +53,7 @@ io.on("connection", (socket) => {
   socket.on("message-with-ack", (...args) => args.pop()(...args));
   socket.on("echo", (text) => socket.emit("echo", text));
   socket.on("broadcast", (...args) => io.emit("broadcast", ...args));
+  socket.on("recovered", (ack) => ack(socket.recovered));
   socket.on("join", (room) => socket.join(room));
   socket.on("leave", (room) => socket.leave(room));
   socket.on("compress", (flag, room, event, ...args) => (room === null ? socket : io.to(room)).compress(flag).emit(event, ...args));

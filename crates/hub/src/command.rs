@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::reply::ReplySender;
 use crate::worker::Worker;
-use crate::{Ordered, Request};
+use crate::{AtHome, Ordered, Request};
 
 /// Work for a worker's thread.
 pub type Work = Box<dyn FnOnce(&Rc<Worker>) + Send>;
@@ -25,6 +25,10 @@ pub enum Command {
         /// The bytes that it holds. They count in the inbox.
         bytes: usize,
     },
+    /// A message for the home of a history, which is on this worker.
+    AtHome(Box<AtHome>),
+    /// What this thread has sent by a home has come back.
+    FromHome(Box<Command>),
     /// Stop the worker: its thread ends.
     Stop,
 }
@@ -45,6 +49,8 @@ impl Command {
             Command::Request(request, _) => request.bytes(),
             Command::Ordered(ordered) => ordered.broadcast.bytes(),
             Command::Run { bytes, .. } => *bytes,
+            Command::AtHome(message) => message.bytes(),
+            Command::FromHome(command) => command.bytes(),
             Command::Stop => 0,
         }
     }
@@ -56,6 +62,8 @@ impl std::fmt::Debug for Command {
             Command::Request(request, _) => request.fmt(f),
             Command::Ordered(_) => f.debug_struct("Ordered").finish_non_exhaustive(),
             Command::Run { bytes, .. } => f.debug_struct("Run").field("bytes", bytes).finish_non_exhaustive(),
+            Command::AtHome(_) => f.debug_struct("AtHome").finish_non_exhaustive(),
+            Command::FromHome(command) => f.debug_tuple("FromHome").field(command).finish(),
             Command::Stop => f.write_str("Stop"),
         }
     }

@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use crate::history::Position;
 use crate::outbox::{Framing, Key};
 use crate::request::{Broadcast, Target};
 use crate::sessions::Session;
 use crate::worker::Worker;
+use crate::{HubError, MemberKey};
 
 /// The way in which a member's protocol writes messages. The protocols give it its meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -32,6 +34,11 @@ pub trait Payload: Any + Send + Sync {
     /// told by [`Session::note_plain`](crate::Session::note_plain).
     fn is_plain(&self) -> bool {
         false
+    }
+
+    /// The message has got its position in the history of its scope. Called once at most, before it is encoded.
+    fn placed(&self, position: Position) {
+        let _ = position;
     }
 
     /// The bytes that the message holds. They count in the inboxes in which it waits.
@@ -184,6 +191,30 @@ impl Worker {
     /// flushes.
     pub fn fan_out(&self, broadcast: impl Into<Arc<Broadcast>>) -> usize {
         self.fan_out_all(&[broadcast.into()], false)
+    }
+
+    /// Adds broadcasts that a member has missed to its outbox.
+    ///
+    /// # Errors
+    /// [`HubError::Gone`]; [`HubError::OutboxFull`]: none was added.
+    pub fn deliver_missed(&self, key: MemberKey, missed: &[Arc<Broadcast>]) -> Result<(), HubError> {
+        self.apply_deferred();
+        let (session, variant) = {
+            let rooms = self.rooms.borrow();
+            let member = rooms.get(key.index, key.generation).ok_or(HubError::Gone)?;
+            (Rc::clone(&member.session), member.variant)
+        };
+        let mut batch = Batch::new(missed);
+        let Some(packets) = batch.form(self, variant, session.outbox().framing()) else { return Ok(()) };
+        session.outbox().note_shared();
+        if !self.deliver_shared(&session, None, packets, 0) {
+            return Err(HubError::OutboxFull {
+                bytes: session.outbox().bytes(),
+                limit: session.outbox().limit(),
+            });
+        }
+        self.stats().messages_sent.add(missed.len() as u64);
+        Ok(())
     }
 
     fn fan_out_all(&self, broadcasts: &[Arc<Broadcast>], write: bool) -> usize {

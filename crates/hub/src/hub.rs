@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 
 use crate::bus::Attached;
 use crate::command::Command;
+use crate::history::Histories;
 use crate::inbox::{Inbox, InboxReceiver};
 use crate::member::ScopeId;
 use crate::watch::Watches;
@@ -73,6 +74,7 @@ pub struct Hub {
     /// A room was joined whose name is an id of this node, or a member is on another worker than its id
     /// names. Then the name of a room does not tell the worker any more.
     pub(crate) rooms_like_ids: AtomicBool,
+    pub(crate) histories: Histories,
     /// Counts the connections and requests that were dealt out to workers in turn.
     turn: AtomicUsize,
 }
@@ -131,6 +133,7 @@ impl Hub {
             attached: OnceLock::new(),
             watches: Watches::default(),
             rooms_like_ids: AtomicBool::new(false),
+            histories: Histories::default(),
             turn: AtomicUsize::new(0),
         };
         (Arc::new(hub), receivers)
@@ -190,6 +193,12 @@ impl Hub {
                 worker.note_pressure(*full);
             }
         })
+    }
+
+    /// Sends a command to a worker, or gives it back.
+    pub(crate) fn offer(&self, to: WorkerId, command: Command) -> Result<(), (HubError, Option<Command>)> {
+        let inbox = self.inboxes.get(usize::from(to.0)).ok_or((HubError::Stopped(to), None))?;
+        inbox.offer(command)
     }
 
     /// Sends a command to a worker as soon as its inbox has room. Cancel safe: dropped before it is ready,

@@ -118,32 +118,37 @@ impl Inbox {
     }
 
     pub(crate) fn send(&self, command: Command) -> Result<(), HubError> {
+        self.offer(command).map_err(|(error, _)| error)
+    }
+
+    /// Sends a command, or gives it back.
+    pub(crate) fn offer(&self, command: Command) -> Result<(), (HubError, Option<Command>)> {
         let bytes = command.bytes();
         if !self.shared.add(bytes) {
-            return self.refuse(&command);
+            return self.refuse(command);
         }
         self.sender.try_send((bytes, command)).or_else(|error| {
             self.shared.subtract(bytes);
             match error {
-                TrySendError::Full((_, command)) => self.refuse(&command),
-                TrySendError::Closed(_) => Err(HubError::Stopped(self.id)),
+                TrySendError::Full((_, command)) => self.refuse(command),
+                TrySendError::Closed(_) => Err((HubError::Stopped(self.id), None)),
             }
         })
     }
 
     #[cold]
-    fn refuse(&self, command: &Command) -> Result<(), HubError> {
+    fn refuse(&self, command: Command) -> Result<(), (HubError, Option<Command>)> {
         match command {
-            _ if self.sender.is_closed() => Err(HubError::Stopped(self.id)),
+            _ if self.sender.is_closed() => Err((HubError::Stopped(self.id), None)),
             Command::Stop => {
                 // A worker with a full inbox is awake: it looks at this flag after the commands that it takes
                 // next.
                 self.stop();
                 Ok(())
             }
-            _ => {
+            command => {
                 metrics::counter!("switchboard_inbox_full_total").increment(1);
-                Err(HubError::InboxFull(self.id))
+                Err((HubError::InboxFull(self.id), Some(command)))
             }
         }
     }

@@ -7,6 +7,8 @@
 //! - A *member* is a session in one scope (a namespace), with an id and in any number of rooms. Fan-out goes
 //!   to members: a [`Broadcast`] names its [`Target`] and carries a [`Payload`]. The payload is encoded once
 //!   for each [`Variant`] and [`Framing`] among the recipients.
+//! - A scope may have a history: its broadcasts have [`Position`]s in one order, and sessions of clients that were
+//!   away get what they have missed.
 //! - A [`Request`] is plain data: it goes to all workers, and by a [`Bus`] to the hubs of other processes,
 //!   the nodes.
 //!
@@ -20,6 +22,7 @@ mod command;
 mod error;
 mod fanout;
 mod gather;
+mod history;
 mod hub;
 mod id;
 mod inbox;
@@ -42,6 +45,10 @@ pub use bus::{Bus, BusFull, Remote, ReplyTo};
 pub use command::{Command, Work};
 pub use error::HubError;
 pub use fanout::{Payload, Variant};
+pub use history::{
+    AtHome, Claimed, Events, HistoryOptions, NotAPosition, OnExpired, Opened, Position, SessionState,
+    SessionToken,
+};
 pub use hub::{Hub, HubOptions};
 pub use id::{MemberId, NodeId};
 pub use inbox::InboxReceiver;

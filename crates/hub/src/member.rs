@@ -29,6 +29,12 @@ pub trait Endpoint: 'static {
     /// Disconnects the member from its scope; `close` closes its session too.
     fn disconnect(&self, close: bool);
 
+    /// The member's client has come back by another connection: ends this one, as if it had broken. Default: it is
+    /// [disconnected](Self::disconnect) with its session.
+    fn supersede(&self) {
+        self.disconnect(true);
+    }
+
     /// Appends the bytes that describe the member to other workers and nodes: see
     /// [`SocketInfo`](crate::SocketInfo). Nothing of the worker is borrowed meanwhile. Default: none.
     fn snapshot(&self, out: &mut Vec<u8>) {

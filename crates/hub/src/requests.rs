@@ -96,6 +96,9 @@ impl Hub {
             }
             _ => {}
         }
+        if let Some(history) = self.history(request.scope()) {
+            return self.request_by_home(history, request, reply);
+        }
         let home = request.target().and_then(|target| self.home_of(target));
         if let Request::Broadcast(broadcast) = &request
             && broadcast.ordered
@@ -123,6 +126,10 @@ impl Hub {
     /// The worker that a target's only room names, if that room is a member's id.
     fn home_of(&self, target: &Target) -> Option<WorkerId> {
         let [room] = &*target.rooms else { return None };
+        if self.has_history(target.scope) {
+            // A member that was recovered may be on any worker.
+            return None;
+        }
         let (node, worker) = MemberId::parse(room)?.home();
         let known = node == self.node && usize::from(worker.0) < self.workers();
         // Another room of such a name was announced before it was joined.
@@ -163,6 +170,11 @@ impl Worker {
             }
             Command::Ordered(ordered) => self.deliver_ordered(&ordered),
             Command::Run { work, .. } => work(self),
+            Command::AtHome(message) => self.take_at_home(*message),
+            Command::FromHome(command) => {
+                self.own_ordered.set(self.own_ordered.get().saturating_sub(1));
+                self.execute(*command);
+            }
             Command::Stop => self.stop(),
         });
     }

@@ -221,7 +221,7 @@ impl Worker {
     ) -> MemberKey {
         self.apply_deferred();
         let (node, worker) = id.home();
-        if node == self.hub().node && worker != self.id() {
+        if node == self.hub().node && worker != self.id() && !self.hub().has_history(scope) {
             self.hub().note_room_like_id(id);
         }
         let (index, generation) = self.rooms.borrow_mut().insert(|generation| Member {
@@ -260,6 +260,13 @@ impl Worker {
     pub fn endpoint(&self, key: MemberKey) -> Option<Rc<dyn Endpoint>> {
         let rooms = self.rooms.borrow();
         Some(Rc::clone(&rooms.get(key.index, key.generation)?.endpoint))
+    }
+
+    /// The endpoint of the member of this id.
+    pub(crate) fn find_member(&self, scope: ScopeId, id: MemberId) -> Option<Rc<dyn Endpoint>> {
+        let rooms = self.rooms.borrow();
+        let index = *rooms.scopes.get(scope.0 as usize)?.ids.get(&id)?;
+        Some(Rc::clone(&rooms.members.get(index as usize)?.endpoint))
     }
 
     /// Lets a member join a room. Returns whether it was not in it before.

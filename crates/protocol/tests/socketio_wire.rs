@@ -5,8 +5,9 @@
 
 use serde_json::json;
 use switchboard_protocol::socketio::{
-    DecodeError, Limits, Packet, PacketType, WriteError, connect, connect_error, connect_reply, decode,
-    disconnect, event_name, is_reserved, replace_unpaired_surrogates, write_head,
+    DecodeError, Limits, Packet, PacketType, WriteError, connect, connect_error, connect_reply,
+    connect_reply_with_pid, decode, disconnect, event_name, is_reserved, replace_unpaired_surrogates,
+    write_head,
 };
 
 fn packet<'a>(kind: PacketType, namespace: &'a str, ack: Option<u64>, data: &'a str) -> Packet<'a> {
@@ -226,6 +227,8 @@ fn packets_without_arguments_are_written_as_node_does() {
     assert_eq!(written(&|out| connect(out, "/admin", Some(&auth)).unwrap()), r#"0/admin,{"token":"x"}"#);
     assert_eq!(written(&|out| connect_reply(out, "/", "abc")), r#"0{"sid":"abc"}"#);
     assert_eq!(written(&|out| connect_reply(out, "/admin", "abc")), r#"0/admin,{"sid":"abc"}"#);
+    let with_pid = written(&|out| connect_reply_with_pid(out, "/admin", "abc", "def"));
+    assert_eq!(with_pid, r#"0/admin,{"sid":"abc","pid":"def"}"#);
     assert_eq!(
         written(&|out| connect_error(out, "/", "Invalid namespace", None::<&()>).unwrap()),
         r#"4{"message":"Invalid namespace"}"#

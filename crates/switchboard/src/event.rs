@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use switchboard_hub::{Framing, Payload, Target, Variant, Worker};
+use switchboard_hub::{Framing, Payload, Position, Target, Variant, Worker};
 use switchboard_protocol::socketio::{ArgsError, WriteError, event_name, from_args, write_args};
 
 use crate::transport::framing::{Layout, uncompressed, write_binary, write_text};
@@ -126,6 +126,8 @@ pub struct Event {
     /// `["event",argument,…]`
     json: Vec<u8>,
     attachments: Vec<Bytes>,
+    /// Its position in its namespace's history, if it has one.
+    position: OnceLock<Position>,
     /// Whether connections that compress are to compress it.
     compress: bool,
 }
@@ -149,7 +151,7 @@ impl Event {
         let mut json = Vec::with_capacity(128);
         let mut attachments = Vec::new();
         write_args(&mut json, &mut attachments, Some(event), args)?;
-        Ok(Self { scope: Arc::clone(scope), json, attachments, compress })
+        Ok(Self { scope: Arc::clone(scope), json, attachments, position: OnceLock::new(), compress })
     }
 
     /// Reads an event that another node has [written](Payload::write). `None`: it is none, or its namespace
@@ -166,7 +168,8 @@ impl Event {
         }
         event_name(std::str::from_utf8(json).ok()?).ok()?;
         let scope = scope(std::str::from_utf8(name).ok()?)?;
-        Some(Self { scope, json: json.to_vec(), attachments, compress: compress != 0 })
+        let (json, position) = (json.to_vec(), OnceLock::new());
+        Some(Self { scope, json, attachments, position, compress: compress != 0 })
     }
 
     /// The namespace that it was emitted to.
@@ -193,6 +196,12 @@ impl Event {
     /// Its attachments.
     pub fn attachments(&self) -> &[Bytes] {
         &self.attachments
+    }
+
+    /// Its position in the history of its namespace, which a client shows to get what came after it. `None`:
+    /// the namespace has [none](crate::RecoveryOptions), or the event is volatile.
+    pub fn position(&self) -> Option<Position> {
+        self.position.get().copied()
     }
 
     /// Its name.
@@ -235,6 +244,10 @@ impl Payload for Event {
 
     fn is_plain(&self) -> bool {
         !self.compress
+    }
+
+    fn placed(&self, position: Position) {
+        let _once = self.position.set(position);
     }
 
     fn bytes(&self) -> usize {

@@ -63,6 +63,7 @@ pub use api::handler::{
 pub use api::namespace::Namespace;
 pub use api::operator::BroadcastOperator;
 pub use api::options::SocketIoOptions;
+pub use api::recovery::{ExpiredSession, RecoveryOptions};
 pub use api::remote::{RemoteHandshake, RemoteSocket};
 pub use api::report::ErrorContext;
 pub use api::room_events::RoomEvent;

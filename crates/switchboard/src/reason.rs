@@ -29,6 +29,20 @@ pub enum DisconnectReason {
 }
 
 impl DisconnectReason {
+    /// Whether a client may get its session back after this end: not if one side ended the socket on purpose,
+    /// or the client broke the protocol. See [`RecoveryOptions`](crate::RecoveryOptions).
+    pub const fn is_recoverable(self) -> bool {
+        match self {
+            Self::TransportError
+            | Self::TransportClose
+            | Self::ForcedClose
+            | Self::PingTimeout
+            | Self::ServerShuttingDown
+            | Self::ForcedServerClose => true,
+            Self::ParseError | Self::ClientNamespaceDisconnect | Self::ServerNamespaceDisconnect => false,
+        }
+    }
+
     /// The reason in Socket.IO's words.
     pub const fn as_str(self) -> &'static str {
         match self {

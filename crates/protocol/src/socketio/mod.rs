@@ -49,4 +49,4 @@ pub use event::{event_name, is_reserved};
 pub use json::replace_unpaired_surrogates;
 pub use packet::{DEFAULT_MAX_DEPTH, Limits, Packet, PacketType, decode};
 pub use value::Value;
-pub use write::{connect, connect_error, connect_reply, disconnect, write_head};
+pub use write::{connect, connect_error, connect_reply, connect_reply_with_pid, disconnect, write_head};

@@ -67,6 +67,15 @@ pub fn connect_reply(out: &mut Vec<u8>, namespace: &str, sid: &str) {
     out.push(b'}');
 }
 
+/// As [`connect_reply`], of a session that can be recovered: `{"sid":…,"pid":…}`. The `pid` is a secret.
+pub fn connect_reply_with_pid(out: &mut Vec<u8>, namespace: &str, sid: &str, pid: &str) {
+    connect_reply(out, namespace, sid);
+    out.pop();
+    out.extend_from_slice(b",\"pid\":");
+    write_string(out, pid);
+    out.push(b'}');
+}
+
 /// Appends `CONNECT_ERROR`: `{"message":…}`, with `"data":…` if there is any.
 ///
 /// # Errors

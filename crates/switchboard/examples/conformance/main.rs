@@ -14,8 +14,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use switchboard::{
-    Args, Auth, Data, DeflateOptions, Event, ListenAddress, Message, Origins, Socket, Switchboard, Tls,
-    Value, WebSocket, WebSocketOptions,
+    Args, Auth, Data, DeflateOptions, Event, ListenAddress, Message, Origins, RecoveryOptions, Socket,
+    Switchboard, Tls, Value, WebSocket, WebSocketOptions,
 };
 
 /// The conformance server of Switchboard.
@@ -39,6 +39,9 @@ struct Options {
     /// The most bytes of a message of Engine.IO or Socket.IO.
     #[arg(long, default_value_t = 1_000_000)]
     max_payload: usize,
+    /// Recover connection state in every namespace, of clients that are away for up to so many milliseconds.
+    #[arg(long)]
+    recovery: Option<u64>,
     /// Compress the messages of every WebSocket (permessage-deflate).
     #[arg(long)]
     deflate: bool,
@@ -118,6 +121,11 @@ fn build(options: &Options) -> std::io::Result<Switchboard> {
     if let Some(deflate) = options.deflate() {
         builder = builder.per_message_deflate(deflate);
     }
+    if let Some(window) = options.recovery {
+        let mut recovery = RecoveryOptions::default();
+        recovery.window = Duration::from_millis(window);
+        builder = builder.recovery(recovery);
+    }
     let io = builder.build()?;
     socketio(&io);
     io.engine("/engine.io").on_message(|socket, message| socket.send(message));
@@ -142,6 +150,7 @@ fn socketio(io: &Switchboard) {
     root.on("echo", |socket: Socket, Data(text): Data<String>| socket.emit("echo", text));
     root.on("broadcast", |socket: Socket, args: Args| socket.namespace().emit("broadcast", args));
     root.on("compress", |socket: Socket, args: Args| compress(&socket, &args));
+    root.on("recovered", |socket: Socket| socket.recovered());
     root.on("join", |socket: Socket, Data(room): Data<String>| socket.join(room));
     root.on("leave", |socket: Socket, Data(room): Data<String>| socket.leave(room));
     root.on("to", |socket: Socket, args: Args| to_room(&socket, &args));

@@ -56,6 +56,21 @@ pub trait Carrier: 'static {
     /// Tells the client that it is in a namespace, and the id of its socket there.
     fn connected(self: Rc<Self>, worker: &Rc<Worker>, namespace: &str, id: SocketId);
 
+    /// Whether the client can get its session back after its connection was lost: it is given a token, and
+    /// shows it in the `auth` of its next CONNECT, with the position of the last event that it has got.
+    /// Default: no.
+    fn can_recover(&self) -> bool {
+        false
+    }
+
+    /// As [`connected`](Self::connected), for a client that [can recover](Self::can_recover). The token is a
+    /// secret. If the client has shown it, it has its session back, and the events that it had missed stand
+    /// before this in the outbox.
+    fn connected_with_token(self: Rc<Self>, worker: &Rc<Worker>, namespace: &str, id: SocketId, token: &str) {
+        let _ = token;
+        self.connected(worker, namespace, id);
+    }
+
     /// Tells the client that it was refused. What it may know of the reason is [`Error::public_message`] and
     /// [`Error::data`].
     fn refused(self: Rc<Self>, worker: &Rc<Worker>, namespace: &str, error: &Error);

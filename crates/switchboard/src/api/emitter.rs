@@ -60,6 +60,9 @@ impl<'a> Emitter<'a> {
     pub fn emit<T: Serialize>(self, event: &str, args: T) -> Result<(), EmitError> {
         let key = self.socket.key()?;
         let sending = self.sending;
+        if self.socket.shared.namespace.recovery.get().is_some() && !sending.volatile {
+            return self.socket.emit_kept(event, &args, None, sending.compress);
+        }
         if let Some(worker) = self.socket.worker(key) {
             // The packet is written into the worker's scratch buffer, with nothing of the worker borrowed.
             return with_local(&worker, key, |local| {
@@ -122,6 +125,10 @@ impl ConflatedEmitter<'_> {
     /// As [`Socket::emit`].
     pub fn emit<T: Serialize>(self, event: &str, args: T) -> Result<(), EmitError> {
         let Emitter { socket, sending, .. } = self.emitter;
+        if socket.shared.namespace.recovery.get().is_some() {
+            socket.key()?;
+            return socket.emit_kept(event, &args, Some(self.key.into()), sending.compress);
+        }
         let (json, attachments) = write(event, &args)?;
         let key = Key { scope: socket.shared.namespace.scope, name: self.key.into() };
         let bytes = held_bytes(&json, &attachments) + self.key.len();

@@ -70,6 +70,7 @@ impl LocalSocket {
         self.drop_acks();
         worker.tell_of_room();
         if was_connected {
+            self.keep_session(worker, reason);
             tracing::debug!(namespace = self.namespace(), socket = %self.socket.id(), %reason, "socket disconnected");
             metrics::counter!("switchboard_sockets_disconnected_total", "reason" => reason.as_str())
                 .increment(1);

@@ -11,6 +11,7 @@ use super::handler::{AnySocketHandler, Extracted, HandlerCall, Outcome};
 use super::local::LocalSocket;
 use super::namespace::Table;
 use super::queue::AuthCharge;
+use super::recovery::Claimed;
 use super::report::{ErrorContext, HandlerKind};
 use super::socket::Socket;
 use super::sockets::Sockets;
@@ -28,18 +29,26 @@ pub(super) struct Joining {
     pub(super) socket: Socket,
     pub(super) table: Arc<Table>,
     /// The socket's, which may have gone before its middleware is done.
-    pub(super) _auth: Option<Rc<AuthCharge>>,
+    pub(super) auth: Option<Rc<AuthCharge>>,
 }
 
 impl Joining {
-    pub(super) async fn run(self) {
-        let admitted = self.admit().await;
+    pub(super) async fn run(mut self) {
+        let Ok(claimed) = self.claim().await else { return };
+        let admitted = self.admit(claimed.as_ref()).await;
         let namespace = &self.socket.shared.namespace;
         let handlers = {
             let Some((sockets, local)) = self.both() else { return };
             match admitted {
-                Ok(handlers) => {
+                Ok(handlers) if !sockets.recovers(namespace) => {
                     sockets.welcome(&self.worker, &local, namespace);
+                    handlers
+                }
+                Ok(handlers) => {
+                    drop((sockets, local));
+                    if !self.open(claimed).await {
+                        return;
+                    }
                     handlers
                 }
                 Err(error) => {
@@ -66,19 +75,20 @@ impl Joining {
     }
 
     /// The client's sockets and this one, unless it has gone meanwhile.
-    fn both(&self) -> Option<(Rc<Sockets>, Rc<LocalSocket>)> {
+    pub(super) fn both(&self) -> Option<(Rc<Sockets>, Rc<LocalSocket>)> {
         let (sockets, local) = (self.sockets.upgrade()?, self.local.upgrade()?);
         local.is_here().then_some((sockets, local))
     }
 
     /// Runs the middleware, then lets each `on_connect` take its arguments. Errors that the client is not
     /// told have been reported.
-    async fn admit(&self) -> Result<Vec<Extracted>, Error> {
+    async fn admit(&self, claimed: Option<&Claimed>) -> Result<Vec<Extracted>, Error> {
         let context = Connecting { socket: self.socket.clone() };
         let extract = |kind, handler: &AnySocketHandler<Connecting>| {
             self.judge(kind, handler, caught(|| handler.extract(&context)))
         };
-        for middleware in &self.table.middleware {
+        let skipped = claimed.is_some() && self.socket.shared.namespace.skips_middleware();
+        for middleware in self.table.middleware.iter().filter(|_| !skipped) {
             let extracted = extract(HandlerKind::Middleware, middleware)?;
             self.judge(HandlerKind::Middleware, middleware, call(extracted).await)?;
         }

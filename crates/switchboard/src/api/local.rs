@@ -348,6 +348,12 @@ impl Endpoint for LocalSocket {
         }
     }
 
+    fn supersede(&self) {
+        if let Some(worker) = Worker::current() {
+            self.close(&worker, DisconnectReason::ForcedServerClose);
+        }
+    }
+
     fn snapshot(&self, out: &mut Vec<u8>) {
         let data = self.socket.shared_data();
         write_snapshot(out, self.socket.handshake(), data.as_ref().map(|data| &*data.0));

@@ -24,6 +24,7 @@ pub(crate) mod options;
 mod outgoing;
 mod own_handlers;
 pub(crate) mod queue;
+pub(crate) mod recovery;
 pub(crate) mod remote;
 pub(crate) mod report;
 pub(crate) mod room_events;

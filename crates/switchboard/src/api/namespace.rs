@@ -1,7 +1,7 @@
 //! Namespaces: handlers, middleware, and the start of broadcasts.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 use hashbrown::{HashMap, HashSet};
@@ -17,6 +17,7 @@ use super::handler::{
 use super::namespaces::Namespaces;
 use super::operator::BroadcastOperator;
 use super::options::SocketIoOptions;
+use super::recovery::{OnExpired, RecoveryOptions};
 use super::remote::RemoteSocket;
 use super::report::{ErrorContext, HandlerKind, LogLimit, check_registration};
 use super::room_events::{OnRoomEvent, WatchedRooms};
@@ -54,6 +55,7 @@ pub(crate) struct Table {
     pub(crate) outgoing: Vec<AnyEventHandler>,
     pub(crate) room_events: Vec<OnRoomEvent>,
     pub(crate) server_events: HashMap<Box<str>, AnySocketHandler<ServerEvent>, foldhash::fast::RandomState>,
+    pub(crate) expired: Vec<OnExpired>,
     pub(crate) error: Option<OnError>,
     pub(crate) error_reply: Option<OnErrorReply>,
 }
@@ -72,6 +74,8 @@ pub(crate) struct NamespaceInner {
     pub(super) tells_outgoing: AtomicBool,
     /// The server's namespaces whose rooms are watched.
     pub(super) rooms: Arc<WatchedRooms>,
+    /// Set if connection state is recovered.
+    pub(crate) recovery: OnceLock<RecoveryOptions>,
     pub(crate) log: LogLimit,
     /// Held while the table is replaced.
     writing: Mutex<()>,
@@ -87,7 +91,7 @@ impl NamespaceInner {
     pub(crate) fn new(name: &str, server: &Namespaces) -> Arc<Self> {
         let scope = server.hub.scope(name);
         let name = Arc::from(name);
-        Arc::new(Self {
+        let namespace = Arc::new(Self {
             events: EventScope::new(&name, &server.dialects),
             name,
             scope,
@@ -98,9 +102,14 @@ impl NamespaceInner {
             ordered_broadcasts: AtomicBool::new(server.options.ordered_broadcasts),
             tells_outgoing: AtomicBool::new(false),
             rooms: Arc::clone(&server.rooms),
+            recovery: OnceLock::new(),
             log: LogLimit::default(),
             writing: Mutex::new(()),
-        })
+        });
+        if let Some(recovery) = &server.options.recovery {
+            namespace.keep_history(recovery.clone());
+        }
+        namespace
     }
 
     pub(super) fn change(&self, change: impl FnOnce(&mut Table)) {

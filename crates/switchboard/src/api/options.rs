@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::recovery::RecoveryOptions;
 use switchboard_protocol::socketio::Limits;
 
 /// The options of the Socket.IO layer. Names and defaults are those of socket.io 4.8 unless it says
@@ -51,6 +52,10 @@ pub struct SocketIoOptions {
     /// Whether broadcasts are ordered, unless a namespace
     /// [says otherwise](crate::Namespace::ordered_broadcasts). Default: no.
     pub ordered_broadcasts: bool,
+    /// Recovery of connection state in all namespaces. Default: none.
+    pub recovery: Option<RecoveryOptions>,
+    /// How long the end of a connection may go unnoticed.
+    pub(crate) confirmed_after: Duration,
 }
 
 impl Default for SocketIoOptions {
@@ -68,6 +73,8 @@ impl Default for SocketIoOptions {
             max_left_over_bytes: 64 << 20,
             max_pending_acks: 10_000,
             ordered_broadcasts: false,
+            recovery: None,
+            confirmed_after: Duration::from_secs(75),
         }
     }
 }

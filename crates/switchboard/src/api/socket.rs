@@ -32,7 +32,9 @@ pub(crate) struct SocketShared {
     pub(crate) connected: AtomicBool,
     pub(crate) handshake: Handshake,
     pub(crate) auth: Option<Box<str>>,
-    data: OnceLock<Box<Mutex<States>>>,
+    /// Its client was away, and has got back what it had.
+    pub(crate) recovered: bool,
+    pub(super) data: OnceLock<Box<Mutex<States>>>,
 }
 
 impl SocketShared {
@@ -49,6 +51,7 @@ impl SocketShared {
             connected: AtomicBool::new(false),
             handshake: handshake.clone(),
             auth: (!auth.is_empty()).then(|| auth.into()),
+            recovered: false,
             data: OnceLock::new(),
         })
     }
@@ -122,6 +125,13 @@ impl Socket {
     /// Whether it is connected, as far as this thread knows.
     pub fn is_connected(&self) -> bool {
         self.shared.connected.load(Ordering::Acquire)
+    }
+
+    /// Whether its client was away for some time and has got back its id, its rooms, its
+    /// [data](Self::data) and the events that it had missed (`socket.recovered` of Node). See
+    /// [`Builder::recovery`](crate::Builder::recovery).
+    pub fn recovered(&self) -> bool {
+        self.shared.recovered
     }
 
     /// The request that its session began with.
@@ -221,7 +231,8 @@ impl Socket {
         if let Some(worker) = self.worker(key) {
             return with_local(&worker, key, |local| f(&worker, local));
         }
-        self.shared.namespace.hub.run_holding(key.worker, bytes, move |worker| {
+        let scope = self.shared.namespace.scope;
+        self.shared.namespace.hub.run_in_scope(scope, key.worker, bytes, move |worker| {
             // The caller is gone; what fails now has its own trace where it failed.
             let _late = with_local(worker, key, |local| f(worker, local));
         })?;

@@ -27,9 +27,9 @@ use crate::{DisconnectReason, Error};
 /// It lives as long as the session that carries it, which tells it of its end.
 pub struct Sockets {
     namespaces: Arc<Namespaces>,
-    carrier: Rc<dyn Carrier>,
+    pub(super) carrier: Rc<dyn Carrier>,
     variant: Variant,
-    all: RefCell<SmallVec<[Rc<LocalSocket>; 1]>>,
+    pub(super) all: RefCell<SmallVec<[Rc<LocalSocket>; 1]>>,
     /// When the client must have joined a namespace; `None` once it has.
     join_by: Cell<Option<Instant>>,
     /// Reasons for which the client is not read.
@@ -39,7 +39,7 @@ pub struct Sockets {
     /// Namespaces that the server has disconnected it from, and that it has not joined again.
     #[expect(clippy::box_collection, reason = "most clients need no more than the pointer")]
     left: RefCell<Option<Box<Vec<ScopeId>>>>,
-    me: Weak<Sockets>,
+    pub(super) me: Weak<Sockets>,
 }
 
 impl std::fmt::Debug for Sockets {
@@ -254,7 +254,7 @@ impl Sockets {
         self.close(worker, DisconnectReason::ForcedServerClose);
     }
 
-    fn close(&self, worker: &Rc<Worker>, reason: DisconnectReason) {
+    pub(super) fn close(&self, worker: &Rc<Worker>, reason: DisconnectReason) {
         Rc::clone(&self.carrier).close(worker, reason);
     }
 
@@ -279,7 +279,8 @@ impl Sockets {
         local.queue.set_busy(true);
         self.all.borrow_mut().push(Rc::clone(&local));
         let table = namespace.table.load();
-        if table.middleware.is_empty() && table.connect.is_empty() {
+        let recovers = self.recovers(namespace);
+        if table.middleware.is_empty() && table.connect.is_empty() && !recovers {
             self.welcome(worker, &local, namespace);
             local.release(worker);
             return;
@@ -290,7 +291,7 @@ impl Sockets {
             local: Rc::downgrade(&local),
             socket: local.socket.clone(),
             table: arc_swap::Guard::into_inner(table),
-            _auth: charge,
+            auth: charge,
         };
         // Most of this does not wait; what does goes on in a task.
         let mut joining = Box::pin(joining.run());
@@ -305,9 +306,19 @@ impl Sockets {
 
     /// The socket is a member now, and its client is told.
     pub(super) fn welcome(&self, worker: &Rc<Worker>, local: &Rc<LocalSocket>, namespace: &NamespaceInner) {
+        Rc::clone(&self.carrier).connected(worker, &namespace.name, local.socket.id());
+        self.add_member(worker, local, namespace);
+    }
+
+    /// The socket becomes a member.
+    pub(super) fn add_member(
+        &self,
+        worker: &Rc<Worker>,
+        local: &Rc<LocalSocket>,
+        namespace: &NamespaceInner,
+    ) {
         self.join_by.set(None);
         let socket = &local.socket.shared;
-        Rc::clone(&self.carrier).connected(worker, &namespace.name, socket.id);
         let session = Rc::clone(&self.carrier).session();
         let endpoint = Rc::clone(local) as Rc<dyn Endpoint>;
         let key = worker.add_member(namespace.scope, socket.id, self.variant, session, endpoint);

@@ -4,7 +4,9 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use switchboard_hub::{HubError, Key, Place, Session, Worker};
-use switchboard_protocol::socketio::{self, PacketType, connect_error, connect_reply, write_head};
+use switchboard_protocol::socketio::{
+    self, PacketType, connect_error, connect_reply, connect_reply_with_pid, write_head,
+};
 use switchboard_websocket::Opcode;
 
 use crate::api::carrier::{Carrier, Head, Kind, Outgoing};
@@ -112,6 +114,14 @@ impl Carrier for EngineSession {
 
     fn connected(self: Rc<Self>, worker: &Rc<Worker>, namespace: &str, id: SocketId) {
         self.tell(worker, |packet| connect_reply(packet, namespace, id.as_str()));
+    }
+
+    fn can_recover(&self) -> bool {
+        true
+    }
+
+    fn connected_with_token(self: Rc<Self>, worker: &Rc<Worker>, namespace: &str, id: SocketId, token: &str) {
+        self.tell(worker, |packet| connect_reply_with_pid(packet, namespace, id.as_str(), token));
     }
 
     fn refused(self: Rc<Self>, worker: &Rc<Worker>, namespace: &str, error: &Error) {

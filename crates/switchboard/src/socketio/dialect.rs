@@ -1,5 +1,7 @@
 //! How Socket.IO writes events for its members.
 
+use std::io::Write;
+
 use switchboard_protocol::socketio::{PacketType, write_head};
 
 use crate::engineio;
@@ -15,7 +17,14 @@ impl Dialect for SocketIoDialect {
         engineio::begin_message(&mut text);
         let kind = if attachments.is_empty() { PacketType::Event } else { PacketType::BinaryEvent };
         write_head(&mut text, kind, attachments.len(), event.namespace(), None);
-        text.extend_from_slice(json);
+        match (event.position(), json.split_last()) {
+            (Some(position), Some((b']', arguments))) => {
+                // The client keeps the last argument of the last event, if it is a string.
+                text.extend_from_slice(arguments);
+                let _never = write!(text, ",\"{position}\"]");
+            }
+            _ => text.extend_from_slice(json),
+        }
         out.utf8(&text);
         for attachment in attachments {
             out.binary(attachment);

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use super::Switchboard;
 use crate::api::namespaces::Namespaces;
 use crate::api::options::SocketIoOptions;
+use crate::api::recovery::RecoveryOptions;
 use crate::engineio::{EngineOptions, FullOutbox, SessionCookie};
 use crate::handshake::{KeepHeaders, Peer};
 use crate::http::admission::{AllowRequest, IntoAllowed};
@@ -246,6 +247,14 @@ impl Builder {
         self
     }
 
+    /// Recovers connection state: a client whose connection was lost gets back its sockets with their ids, rooms
+    /// and data, and the events that it has missed (`connectionStateRecovery`). Default: no. For single
+    /// namespaces there is [`Namespace::recovery`](crate::Namespace::recovery).
+    pub fn recovery(mut self, options: RecoveryOptions) -> Self {
+        self.socketio.recovery = Some(options);
+        self
+    }
+
     /// Bytes that may be on their way to one worker's thread from others: messages of broadcasts, bodies of
     /// requests, events that other threads send to its sockets. Default 64 MiB. One message may pass the
     /// bound. At the bound `emit` fails with [`HubError::InboxFull`](crate::HubError::InboxFull), and
@@ -393,8 +402,11 @@ impl Builder {
     /// # Errors
     /// The errors of starting threads; [`InvalidInput`](io::ErrorKind::InvalidInput) for options that make no
     /// sense, with a message that names them.
-    pub fn build(self) -> io::Result<Switchboard> {
+    pub fn build(mut self) -> io::Result<Switchboard> {
         self.check().map_err(senseless)?;
+        // A ping that came just before the end, the next one, and the wait for its answer.
+        self.socketio.confirmed_after =
+            self.engine.ping_interval.saturating_mul(2).saturating_add(self.engine.ping_timeout);
         crate::metrics::describe();
         let hub = Hub::start(&self.hub)?;
         let namespaces = Namespaces::new(self.socketio, &hub, self.states);

@@ -20,6 +20,7 @@ mod ordered;
 mod outbox;
 mod polling;
 mod queues;
+mod recovery;
 mod rooms;
 mod shutting_down;
 mod threads;
