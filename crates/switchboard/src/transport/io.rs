@@ -31,14 +31,16 @@ pub(crate) enum Io {
 }
 
 impl Io {
+    #[inline]
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        let mut buffer = ReadBuf::new(buffer);
-        let polled = match self {
-            Io::Own(stream, _) => Pin::new(stream).poll_read(cx, &mut buffer),
-            Io::Boxed(boxed) => boxed.0.as_mut().poll_read(cx, &mut buffer),
-            Io::Closed => Poll::Ready(Ok(())),
-        };
-        polled.map_ok(|()| buffer.filled().len())
+        match self {
+            Io::Own(stream, _) => stream.poll_recv(cx, buffer),
+            Io::Boxed(boxed) => {
+                let mut buffer = ReadBuf::new(buffer);
+                boxed.0.as_mut().poll_read(cx, &mut buffer).map_ok(|()| buffer.filled().len())
+            }
+            Io::Closed => Poll::Ready(Ok(0)),
+        }
     }
 
     /// Whether the last read took all bytes and none have come since. If so, the task is woken when bytes
@@ -46,6 +48,13 @@ impl Io {
     #[inline]
     pub(crate) fn is_read_out(&self, cx: &mut Context<'_>) -> bool {
         matches!(self, Io::Own(Stream::Tcp(stream), _) if stream.poll_read_ready(cx).is_pending())
+    }
+
+    /// Whether our listener accepted the stream, or it is one of the same kind: a read that does not fill its
+    /// buffer has taken all that had come.
+    #[inline]
+    pub(crate) fn is_own(&self) -> bool {
+        matches!(self, Io::Own(..))
     }
 
     /// Whether the peer has closed its end, as far as the reactor knows without a read.

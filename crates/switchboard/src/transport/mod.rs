@@ -11,6 +11,7 @@ pub(crate) mod pieces;
 pub(crate) mod request_heads;
 pub(crate) mod rewind;
 pub(crate) mod stream;
+mod tcp;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
 #[cfg(not(feature = "tls"))]

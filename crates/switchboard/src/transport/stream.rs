@@ -11,6 +11,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::tcp;
 use super::tls::{DetachedTls, TlsStream};
 
 /// How long a peer without pings may be silent before the kernel probes it.
@@ -30,6 +31,16 @@ impl Stream {
     /// Whether written bytes may wait for a flush.
     pub(crate) fn is_buffered(&self) -> bool {
         matches!(self, Self::Tls(_))
+    }
+
+    /// Reads once into a buffer that is a slice. `Ok(0)`: the peer has closed its end.
+    #[inline]
+    pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        if let Self::Tcp(stream) = self {
+            return tcp::poll_recv(stream, cx, buffer);
+        }
+        let mut buffer = ReadBuf::new(buffer);
+        Pin::new(self).poll_read(cx, &mut buffer).map_ok(|()| buffer.filled().len())
     }
 
     /// Whether the TLS handshake agreed on HTTP/2.
@@ -113,22 +124,6 @@ impl From<UnixStream> for Stream {
     }
 }
 
-/// Nearly every socket that takes any bytes takes a whole write of up to this length.
-const SHORT_WRITE: usize = 4096;
-
-/// Writes one slice without a vectored write, which is cheaper. For a short slice it tries the socket first:
-/// before the socket has refused, there is no need to ask whether it is ready or to leave a waker.
-#[inline]
-fn poll_write_one(stream: &mut TcpStream, cx: &mut Context<'_>, slice: &[u8]) -> Poll<io::Result<usize>> {
-    if slice.len() <= SHORT_WRITE {
-        match stream.try_write(slice) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            written => return Poll::Ready(written),
-        }
-    }
-    Pin::new(stream).poll_write(cx, slice)
-}
-
 impl AsyncRead for Stream {
     #[inline]
     fn poll_read(
@@ -148,7 +143,7 @@ impl AsyncWrite for Stream {
     #[inline]
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tcp(stream) => tcp::poll_send(stream, cx, bytes),
             Self::Unix(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
             Self::Tls(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
         }
@@ -161,7 +156,7 @@ impl AsyncWrite for Stream {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match (self.get_mut(), slices) {
-            (Self::Tcp(stream), [one]) => poll_write_one(stream, cx, one),
+            (Self::Tcp(stream), [one]) => tcp::poll_send(stream, cx, one),
             (Self::Tcp(stream), _) => Pin::new(stream).poll_write_vectored(cx, slices),
             (Self::Unix(stream), _) => Pin::new(&mut **stream).poll_write_vectored(cx, slices),
             (Self::Tls(stream), _) => Pin::new(&mut **stream).poll_write_vectored(cx, slices),

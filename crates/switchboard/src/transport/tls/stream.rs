@@ -135,9 +135,7 @@ impl TlsStream {
             }
             let records = scratch.read.get_mut(..end).unwrap_or_default();
             let (head, rest) = records.split_at_mut(begun);
-            let mut rest = ReadBuf::new(rest);
-            ready!(Pin::new(&mut self.socket).poll_read(cx, &mut rest))?;
-            let read = rest.filled().len();
+            let read = ready!(self.socket.poll_recv(cx, rest))?;
             if read == 0 {
                 self.at_end = true;
                 return Poll::Ready(Ok(Progress::PeerClosed));
