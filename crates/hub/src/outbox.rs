@@ -15,6 +15,7 @@ use std::rc::Rc;
 pub use self::backlog::Key;
 use self::backlog::{Backlog, append};
 use crate::gather::Gathered;
+use crate::writing::FlushedBy;
 
 /// Shared bytes up to this length are copied into the buffer before them rather than referenced: a small copy
 /// is cheaper than another slice of a vectored write.
@@ -182,8 +183,8 @@ pub struct Outbox {
     /// Shared packets that may be compressed went to this peer since [`take_shared`](Self::take_shared) was
     /// called last.
     shared: Cell<bool>,
-    /// In the worker's list of outboxes to flush.
-    pub(crate) dirty: Cell<bool>,
+    /// What will flush it.
+    pub(crate) flushed_by: Cell<FlushedBy>,
     /// The outbox met its bound, and its session is to be told.
     pub(crate) overflowed: Cell<bool>,
     /// The last chunk is a backlog.
@@ -211,7 +212,7 @@ impl Outbox {
             limit,
             framing: Cell::new(framing),
             shared: Cell::new(false),
-            dirty: Cell::new(false),
+            flushed_by: Cell::new(FlushedBy::Nothing),
             overflowed: Cell::new(false),
             has_backlog: Cell::new(false),
         }

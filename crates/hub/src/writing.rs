@@ -11,6 +11,17 @@ use crate::outbox::{Full, Key, Outbox, Place, WhenFull};
 use crate::sessions::Session;
 use crate::worker::Worker;
 
+/// What flushes an outbox next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FlushedBy {
+    /// Nothing: the outbox has not changed.
+    Nothing,
+    /// Its session's transport, which is reading and looks at the outbox after that.
+    Reader,
+    /// The flusher: the session is in the worker's list.
+    Flusher,
+}
+
 impl Worker {
     /// Encodes one packet for a session with `encode`, which may only append to its buffer and must not call
     /// the worker.
@@ -49,7 +60,8 @@ impl Worker {
         }
         outbox.write(&self.pool, place, encode);
         self.stats().messages_sent.add(1);
-        if !outbox.dirty.replace(true) {
+        if outbox.flushed_by.get() == FlushedBy::Nothing {
+            outbox.flushed_by.set(FlushedBy::Flusher);
             self.remember(session());
         }
         Ok(())
@@ -245,9 +257,49 @@ impl Worker {
     /// Tells the flusher that the session has something to write (or another reason to be flushed).
     #[inline]
     pub fn changed(&self, session: &Rc<dyn Session>) {
-        if !session.outbox().dirty.replace(true) {
+        if session.outbox().flushed_by.replace(FlushedBy::Flusher) != FlushedBy::Flusher {
             self.remember(Rc::clone(session));
         }
+    }
+
+    /// A transport is about to handle what it has read of the session with this outbox. Packets that are
+    /// written to the outbox meanwhile need no flusher: the transport calls [`end_read`](Self::end_read) in
+    /// the same turn. `false` where the flusher has the session in its list already.
+    #[inline]
+    pub fn begin_read(&self, outbox: &Outbox) -> bool {
+        let begins = outbox.flushed_by.get() == FlushedBy::Nothing;
+        if begins {
+            outbox.flushed_by.set(FlushedBy::Reader);
+        }
+        begins
+    }
+
+    /// What a transport has read is handled, after [`begin_read`](Self::begin_read) has returned `true`.
+    /// Returns whether the transport is to write the outbox now. If not, nothing waits in it, or the flusher
+    /// writes it at the end of the turn.
+    ///
+    /// The transport writes if `may_write`, and if no other session has packets for the end of this turn:
+    /// where sessions write to each other, all that a turn brings for a peer is one write.
+    #[inline]
+    pub fn end_read(
+        &self,
+        outbox: &Outbox,
+        session: impl FnOnce() -> Rc<dyn Session>,
+        may_write: bool,
+    ) -> bool {
+        if outbox.flushed_by.get() != FlushedBy::Reader {
+            return false;
+        }
+        outbox.flushed_by.set(FlushedBy::Nothing);
+        if outbox.is_empty() {
+            return false;
+        }
+        let alone = self.dirty.borrow().is_empty() && self.deferred.borrow().is_empty();
+        if !alone || !may_write {
+            self.changed(&session());
+            return false;
+        }
+        true
     }
 
     fn remember(&self, session: Rc<dyn Session>) {
@@ -301,7 +353,7 @@ impl Worker {
         while let Some(session) = batch.get(next.get()) {
             next.set(next.get() + 1);
             let outbox = session.outbox();
-            outbox.dirty.set(false);
+            outbox.flushed_by.set(FlushedBy::Nothing);
             if outbox.overflowed.replace(false) {
                 session.overflow(self);
             }

@@ -17,7 +17,7 @@ use crate::http::mount::{Upgrade, UpgradeTarget, Upgraded};
 use crate::http::streams::StreamPlace;
 use crate::http::{Answer, Body, plain};
 use crate::server::Server;
-use crate::transport::connection::ConnectionTask;
+use crate::transport::connection::{ConnectionTask, Executor};
 use crate::transport::connection_limit::{Permit, Refusal};
 use crate::transport::io::Handover;
 use crate::transport::pieces::Pieces;
@@ -132,7 +132,7 @@ pub(crate) async fn land(
         match handover.register() {
             Ok((io, unread)) => {
                 if let Some(task) = start(target, worker, Upgraded { io, unread, answer: &[], streaming }) {
-                    tokio::task::spawn_local(task);
+                    worker.extension::<Executor>().run(task);
                 }
             }
             Err(error) => lost_on_its_way(&error),

@@ -2,10 +2,8 @@
 
 use std::fmt;
 use std::io;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use switchboard_hub::{Command, Worker, WorkerId};
@@ -16,7 +14,7 @@ use super::connection::{self, Accepted};
 use super::sockets::{self, Bound, StdListener};
 use crate::Peer;
 use crate::server::Server;
-use crate::transport::connection::ConnectionTask;
+use crate::transport::connection::Executor;
 use crate::transport::stream::Stream;
 use crate::transport::tls::Acceptor;
 
@@ -95,36 +93,21 @@ fn admit(worker: &Rc<Worker>, server: &Arc<Server>, stream: Stream, peer: Peer, 
     };
     metrics::counter!("switchboard_connections_accepted_total").increment(1);
     let span = tracing::debug_span!("connection", peer = %Shown(peer), worker = %worker.id());
-    let (worker, server) = (Rc::clone(worker), Arc::clone(server));
+    let (worker, server, tls) = (Rc::clone(worker), Arc::clone(server), tls.cloned());
+    let executor = worker.extension::<Executor>();
     let accepted = Accepted { worker, server, stream, peer, permit };
-    let serve = AcceptedTask::Opening(Box::pin(connection::serve(accepted, tls.cloned())));
+    // Boxed, so that each of these tasks takes the same small block, which the next one takes again.
+    let opening = Box::pin(connection::serve(accepted, tls));
+    let serve = async move {
+        if let Some(task) = opening.await {
+            executor.run(task);
+        }
+    };
     // A task that nobody traces does not carry a span about.
     if span.is_disabled() {
         tokio::task::spawn_local(serve);
     } else {
         tokio::task::spawn_local(serve.instrument(span));
-    }
-}
-
-/// The task of a connection, which is one for all its life. What a WebSocket needs no more is not kept.
-enum AcceptedTask {
-    Opening(Pin<Box<dyn Future<Output = Option<ConnectionTask>>>>),
-    Open(ConnectionTask),
-}
-
-impl Future for AcceptedTask {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            match &mut *self {
-                Self::Opening(opening) => match ready!(opening.as_mut().poll(cx)) {
-                    Some(task) => *self = Self::Open(task),
-                    None => return Poll::Ready(()),
-                },
-                Self::Open(task) => return Pin::new(task).poll(cx),
-            }
-        }
     }
 }
 
@@ -146,15 +129,4 @@ fn is_of_one_connection(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_task_of_a_connection_is_small() {
-        // tokio puts 104 bytes beside it, and rounds up to 128.
-        assert!(size_of::<AcceptedTask>() <= 24, "{} bytes", size_of::<AcceptedTask>());
-    }
 }

@@ -1,11 +1,12 @@
 //! A WebSocket connection of a worker. It reads frames in the worker's read buffer, hands messages to its
-//! owner in place, and writes the owner's outbox. Each connection has one task. The task wakes to read, and
-//! to write when the socket has room again.
+//! owner in place, and writes the owner's outbox. Each connection has one task, which the worker's
+//! [executor](executor::Executor) polls. The task wakes to read, and to write when the socket has room again.
 //!
 //! [RFC 6455](https://www.rfc-editor.org/rfc/rfc6455), or a draft before it ([`wire`](super::wire)); the
 //! codecs are `switchboard-websocket`.
 
 mod closing;
+mod executor;
 mod read;
 mod task;
 #[cfg(test)]
@@ -39,6 +40,7 @@ use crate::message::Message;
 use read::Received;
 
 pub(crate) use closing::cut_closing;
+pub(crate) use executor::Executor;
 pub use task::ConnectionTask;
 
 /// The owner of a WebSocket connection: a session of a protocol. All is called on the worker's thread.
@@ -386,6 +388,14 @@ impl Connection {
         // written.
         mem::forget(self.owner.replace(owner));
         shared
+    }
+
+    /// Whether this is still the owner.
+    fn is_owned_by(&self, owner: &Rc<dyn ConnectionOwner>) -> bool {
+        let held = self.owner.take();
+        let is_owner = held.as_ref().is_some_and(|held| Rc::ptr_eq(held, owner));
+        mem::forget(self.owner.replace(held));
+        is_owner
     }
 
     /// Reads and handles until there is nothing to read, or until others have their turn.

@@ -82,6 +82,9 @@ impl Connection {
         }
         worker.stats().bytes_received.add(received.bytes as u64);
         self.set(Flag::Alive, true);
+        let Some(owner) = self.owner() else { return };
+        let outbox = owner.outbox();
+        let begun = worker.begin_read(outbox);
         let mut at = 0;
         self.feed(worker, turn, bytes, &mut at);
         turn.count_read(received.bytes);
@@ -89,10 +92,13 @@ impl Connection {
         if !rest.is_empty() {
             self.rare().unread.replace(Unread::copy(rest));
         }
-        if !received.full
-            && let Some(owner) = self.owner()
-        {
-            self.write_early(worker, owner.outbox());
+        // Where more may be there to read, the answers to that go out with these. A stream of HTTP/2 gives each
+        // frame in a read of its own.
+        let may_write = !received.full && self.io.borrow().is_own() && self.is_owned_by(&owner);
+        if begun && worker.end_read(outbox, || Rc::clone(&owner).as_session(), may_write) {
+            self.flush(worker, outbox);
+        } else if !received.full {
+            self.write_early(worker, outbox);
         }
     }
 

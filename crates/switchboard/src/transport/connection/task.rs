@@ -9,10 +9,9 @@ use switchboard_hub::{Worker, WorkerId};
 use super::{Connection, ConnectionEnd, Flag, Phase, Step};
 use crate::transport::io::Io;
 
-/// The one task of a connection. With tokio's own part it fills a block of 128 bytes. It lives as long as the
-/// connection, so what it waits for seldom is boxed.
+/// The task of a connection. It lives as long as the connection, so what it waits for seldom is boxed.
 pub struct ConnectionTask {
-    connection: Rc<Connection>,
+    pub(super) connection: Rc<Connection>,
     worker: Rc<Worker>,
     waiting: Option<Box<Waiting>>,
 }
@@ -40,6 +39,14 @@ impl Waiting {
 impl ConnectionTask {
     pub(super) fn new(connection: Rc<Connection>, worker: Rc<Worker>) -> Self {
         Self { connection, worker, waiting: None }
+    }
+
+    /// Ends the connection whose task has panicked. Without this its session would stay, and its connection is
+    /// gone. Users' functions are guarded in it.
+    pub(super) fn tell_panic(&self) {
+        tracing::error!("the task of a connection panicked");
+        self.connection.phase.set(Phase::Ended);
+        self.connection.tell_end(&self.worker, ConnectionEnd::Panicked);
     }
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionEnd> {
@@ -92,10 +99,7 @@ impl Drop for ConnectionTask {
         self.connection.phase.set(Phase::Ended);
         drop(stream);
         if std::thread::panicking() {
-            // Without this the session would stay, and its connection is gone. Users' functions are guarded
-            // there.
-            tracing::error!("the task of a connection panicked");
-            self.connection.tell_end(&self.worker, ConnectionEnd::Panicked);
+            self.tell_panic();
         }
     }
 }
@@ -109,7 +113,7 @@ mod tests {
         // The allocator's blocks are multiples of 16 bytes, of which it takes 8; a connection has two counts
         // before it.
         assert!(size_of::<Connection>() + 16 <= 184, "{} bytes", size_of::<Connection>());
-        // tokio puts 104 bytes beside it, and rounds up to 128.
-        assert!(size_of::<ConnectionTask>() <= 24, "{} bytes", size_of::<ConnectionTask>());
+        // The executor's table has no more for each.
+        assert!(size_of::<Option<ConnectionTask>>() <= 24, "{} bytes", size_of::<ConnectionTask>());
     }
 }

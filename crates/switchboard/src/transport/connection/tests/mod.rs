@@ -1,8 +1,10 @@
 //! Connections over pipes, in virtual time: what they read, when they do not, and how they end.
 
+mod executor;
+
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::io::IoSlice;
+use std::io::{IoSlice, Read, Write};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,12 +16,14 @@ use switchboard_hub::{
 use switchboard_websocket::deflate::{DeflateOptions, DeflateParameters, Deflater};
 use switchboard_websocket::{Limits, Opcode, Role, encode_frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::net::UnixStream;
 
 use super::turn::TURN_BYTES;
-use super::{Connection, ConnectionEnd, ConnectionOwner, Opened, Timeouts};
+use super::{Connection, ConnectionEnd, ConnectionOwner, Executor, Opened, Timeouts};
 use crate::transport::connection_limit::ConnectionLimit;
 use crate::transport::deflate::Compression;
 use crate::transport::io::Io;
+use crate::transport::stream::Stream;
 use crate::transport::wire::Wire;
 
 const HOLD_BACK_AT: usize = 100_000;
@@ -134,7 +138,7 @@ const OTHER: WorkerId = WorkerId(1);
 
 fn run<F: Future<Output = ()>>(test: impl FnOnce(Bench) -> F) {
     let mut builder = tokio::runtime::Builder::new_current_thread();
-    builder.enable_time().start_paused(true);
+    builder.enable_all().start_paused(true);
     let runtime = builder.build_local(tokio::runtime::LocalOptions::default()).expect("a runtime");
     runtime.block_on(async {
         let options = HubOptions { workers: 2, inbox_capacity: 1, ..HubOptions::default() };
@@ -158,6 +162,16 @@ impl Bench {
         on_message: impl Fn(&Rc<Worker>, &Rc<Owner>, &[u8]) + 'static,
     ) -> (Rc<Owner>, DuplexStream) {
         let (ours, client) = tokio::io::duplex(pipe);
+        let io = Io::Boxed(Box::new((Box::pin(ours), self.limit.enter_unlimited())));
+        (self.open_over(io, wire, on_message), client)
+    }
+
+    fn open_over(
+        &self,
+        io: Io,
+        wire: Wire,
+        on_message: impl Fn(&Rc<Worker>, &Rc<Owner>, &[u8]) + 'static,
+    ) -> Rc<Owner> {
         let owner = Rc::new(Owner {
             outbox: Outbox::new(16 << 20, wire.framing()),
             key: Cell::new(None),
@@ -167,15 +181,14 @@ impl Bench {
             end: RefCell::default(),
             timeouts: Timeouts { message: Some(MINUTE), close: Some(MINUTE) },
         });
-        let io = Io::Boxed(Box::new((Box::pin(ours), self.limit.enter_unlimited())));
         let opened = Opened { io, wire, unread: bytes::Bytes::new(), answer: &[] };
         let limits = Limits::DEFAULT;
         let (connection, task) =
             Connection::start(&self.worker, opened, limits, Rc::clone(&owner) as Rc<dyn ConnectionOwner>);
-        tokio::task::spawn_local(task.expect("nothing is traced"));
         *owner.connection.borrow_mut() = Some(connection);
         owner.key.set(Some(self.worker.add_session(Rc::clone(&owner) as Rc<dyn Session>)));
-        (owner, client)
+        self.worker.extension::<Executor>().run(task.expect("nothing is traced"));
+        owner
     }
 
     fn quiet(&self, pipe: usize) -> (Rc<Owner>, DuplexStream) {
@@ -444,13 +457,44 @@ fn a_connection_that_awaits_an_inbox_goes_on_writing_and_can_end() {
 }
 
 #[test]
-fn a_panic_in_its_task_ends_a_connection() {
+fn a_panic_in_its_task_ends_a_connection_and_no_other() {
     run(|bench| async move {
+        let (_other, mut other) =
+            bench.open(1000, Wire::Rfc6455, |worker, owner, bytes| owner.send(worker, bytes));
         let (owner, mut client) = bench.open(1000, Wire::Rfc6455, |_, _, _| panic!("as it should"));
         client.write_all(&frame(Opcode::Text, b"hi")).await.unwrap();
         let mut all = Vec::new();
         client.read_to_end(&mut all).await.unwrap();
         assert_eq!(owner.end(), Some("panic"));
-        assert!(bench.worker.sessions().is_empty());
+        assert_eq!(bench.worker.sessions().len(), 1);
+        other.write_all(&frame(Opcode::Text, b"you")).await.unwrap();
+        let mut answer = [0; 5];
+        other.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"\x82\x03you");
+    });
+}
+
+#[test]
+fn the_answer_to_a_read_is_written_in_the_turn_of_its_connection() {
+    run(|bench| async move {
+        let (ours, client) = UnixStream::pair().expect("a pair of sockets");
+        let client = Rc::new(client.into_std().expect("it is taken from the reactor"));
+        let (seen, mut next) = tokio::sync::mpsc::unbounded_channel();
+        let peer = Rc::clone(&client);
+        let io = Io::Own(Stream::from(ours), bench.limit.enter_unlimited());
+        let _owner = bench.open_over(io, Wire::Rfc6455, move |worker, owner, bytes| {
+            let (seen, peer) = (seen.clone(), Rc::clone(&peer));
+            // It has its turn before the flusher, which the answer would wake.
+            tokio::task::spawn_local(async move {
+                let mut got = vec![0; 100];
+                let n = (&*peer).read(&mut got).unwrap_or_default();
+                seen.send(got[..n].to_vec()).expect("it is awaited");
+            });
+            owner.send(worker, bytes);
+        });
+        for (message, answer) in [(&b"hi"[..], &b"\x82\x02hi"[..]), (b"you", b"\x82\x03you")] {
+            (&*client).write_all(&frame(Opcode::Text, message)).unwrap();
+            assert_eq!(next.recv().await.expect("the message is handled"), answer);
+        }
     });
 }
