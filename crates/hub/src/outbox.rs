@@ -70,6 +70,14 @@ pub enum Place {
     Follows,
 }
 
+impl Place {
+    /// The place of a ping. A session that refuses packets at its bound lets the ping pass it: there is one for
+    /// each interval, and a peer whose outbox is full at that moment may well read.
+    pub fn of_ping(when_full: WhenFull) -> Self {
+        if when_full == WhenFull::Refuse { Self::Follows } else { Self::Kept }
+    }
+}
+
 /// What a session does with a packet for which its outbox has no room.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]

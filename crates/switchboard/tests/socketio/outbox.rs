@@ -1,7 +1,10 @@
 //! Clients that are sent more than they read.
 
+use std::time::Duration;
+
 use switchboard::{Binary, Data, DisconnectReason, EmitError, FullOutbox, HubError, Socket, Switchboard};
-use switchboard_websocket::{Config, WebSocketStream};
+use switchboard_websocket::client::ClientIo;
+use switchboard_websocket::{Config, OwnedMessage, WebSocketStream};
 
 use crate::harness::{Polling, Server, Signal, log, soon};
 
@@ -222,4 +225,54 @@ async fn a_client_that_asks_much_and_is_answered_as_much_gets_all_answers() {
         };
         soon("all answers", async { tokio::join!(asking, reading) }).await;
     }
+}
+
+/// A client of bare frames that answers pings only where the test says so.
+async fn frames(server: &Server) -> WebSocketStream<ClientIo> {
+    let url = format!("ws://{}/socket.io/?EIO=4&transport=websocket", server.address);
+    soon("a connection", WebSocketStream::connect(&url, &Config::default()))
+        .await
+        .expect("the handshake is good")
+}
+
+async fn frame(client: &mut WebSocketStream<ClientIo>) -> String {
+    match soon("a message", client.recv()).await.expect("it is open") {
+        Some(OwnedMessage::Text(text)) => text,
+        end => panic!("{end:?}"),
+    }
+}
+
+/// Reads up to the next ping, and answers it.
+async fn pinged(client: &mut WebSocketStream<ClientIo>) {
+    while frame(client).await != "2" {}
+    client.send("3").await.expect("it is open");
+}
+
+#[tokio::test]
+async fn a_ping_that_meets_a_full_outbox_ends_no_session() {
+    let (said, mut told) = log();
+    let interval = Duration::from_millis(50);
+    let server = Server::start(builder().ping_interval(interval), |io| {
+        io.root().on("much", move |socket: Socket| {
+            said.say("sent");
+            socket.emit("much", "x".repeat(20 << 20))
+        });
+        io.root().on("echo", |Data(text): Data<String>| text);
+    })
+    .await;
+    let mut client = frames(&server).await;
+    client.send("40").await.expect("it is open");
+    pinged(&mut client).await;
+    client.send(r#"42["much"]"#).await.expect("it is open");
+    assert_eq!(told.next().await, "sent");
+    // The worker pings the client meanwhile, as often as this one.
+    let mut other = frames(&server).await;
+    for _ in 0..3 {
+        pinged(&mut other).await;
+    }
+    assert!(frame(&mut client).await.starts_with(r#"42["much","xxx"#));
+    assert_eq!(frame(&mut client).await, "2");
+    client.send("3").await.expect("it is open");
+    client.send(r#"421["echo","here"]"#).await.expect("it is open");
+    while frame(&mut client).await != r#"431["here"]"# {}
 }

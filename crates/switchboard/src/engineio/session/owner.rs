@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::message::Message;
-use switchboard_hub::{Outbox, Session, WhenFull, Worker};
+use switchboard_hub::{Outbox, Place, Session, WhenFull, Worker};
 use switchboard_protocol::engineio::{Ending, Packet, ServerAction};
 use switchboard_websocket::{CloseCode, Opcode};
 
@@ -120,7 +120,8 @@ impl EngineSession {
                     if let Transport::WebSocket(connection) = &*self.transport.borrow() {
                         connection.release_unused();
                     }
-                    let _full = self.send(worker, Opcode::Text, b"2", Sending::default());
+                    let place = Place::of_ping(self.when_full());
+                    let _full = self.send(worker, Opcode::Text, b"2", Sending { compress: true, place });
                 }
                 Some(ServerAction::PingTimedOut) => self.close(worker, DisconnectReason::PingTimeout),
                 Some(ServerAction::CheckPeer) => self.check_peer(worker),

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use switchboard_hub::{Session, Worker, WorkerId};
-use switchboard_websocket::{CloseCode, Limits, Opcode};
+use switchboard_websocket::{CloseCode, Limits};
 use tracing::{Instrument, Span};
 
 use self::read::Unread;
@@ -363,7 +363,7 @@ impl Connection {
     /// Sends a ping, where there are pings.
     pub fn ping(&self, worker: &Rc<Worker>) {
         if self.phase.get() == Phase::Open && self.wire.has_pings() {
-            self.write_control(worker, Opcode::Ping, &[]);
+            self.write_ping(worker);
         }
     }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use switchboard_hub::{Outbox, Worker};
+use switchboard_hub::{Outbox, Place, Worker};
 use switchboard_websocket::{Opcode, encode_frame};
 
 use super::{Connection, ConnectionEnd, Flag, Phase};
@@ -96,8 +96,18 @@ impl Connection {
         None
     }
 
-    /// Queues a ping or a pong. If the outbox is full, the peer does not read, and the connection is closed
-    /// for that.
+    /// Queues a ping, whether the outbox is full or not.
+    pub(super) fn write_ping(&self, worker: &Rc<Worker>) {
+        if let Some(owner) = self.owner() {
+            let session = owner.as_session();
+            let place = Place::of_ping(session.when_full());
+            let encode = |out: &mut Vec<u8>| encode_frame(out, Opcode::Ping, &[]);
+            let _full = worker.write_packet(session.outbox(), || Rc::clone(&session), place, encode);
+        }
+    }
+
+    /// Queues a control frame. If the outbox is full, the peer does not read, and the connection is closed for
+    /// that.
     pub(super) fn write_control(&self, worker: &Rc<Worker>, opcode: Opcode, payload: &[u8]) {
         if let Some(owner) = self.owner() {
             let _full = worker.write(&owner.as_session(), |out| encode_frame(out, opcode, payload));

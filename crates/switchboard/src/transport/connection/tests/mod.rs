@@ -311,6 +311,25 @@ fn pongs_that_a_peer_does_not_read_are_sixty_at_most() {
 }
 
 #[test]
+fn a_ping_that_meets_a_full_outbox_ends_no_connection() {
+    run(|bench| async move {
+        const FULL: usize = 16 << 20;
+        let (owner, mut client) = bench.quiet(64);
+        owner.send(&bench.worker, &vec![1; FULL]);
+        until_idle().await;
+        assert!(owner.outbox.bytes() > FULL - 1000);
+        for _ in 0..3 {
+            owner.connection().ping(&bench.worker);
+            until_idle().await;
+        }
+        assert_eq!(owner.end(), None);
+        let mut sent = vec![0; 10 + FULL + 3 * 2];
+        client.read_exact(&mut sent).await.expect("it is open");
+        assert!(sent.ends_with(b"\x89\x00\x89\x00\x89\x00"));
+    });
+}
+
+#[test]
 fn a_peer_that_does_not_take_its_answers_is_not_read() {
     run(|bench| async move {
         const ANSWER: usize = 10_000;
