@@ -330,3 +330,18 @@ fn values_are_read_as_types() {
     assert!(matches!(value.read::<u8>(), Err(ArgsError::Data(_))));
     assert_eq!(value.get("a").and_then(|a| a.at(1)).and_then(Value::as_i64), Some(2));
 }
+
+#[test]
+fn bytes_in_any_form_are_the_same_attachment() {
+    let right = Binary(Bytes::from_static(b"\x01\x02\x03"));
+    for binary in [
+        Binary::from([1, 2, 3]),
+        Binary::from(b"\x01\x02\x03"),
+        Binary::from(&b"\x01\x02\x03"[..]),
+        Binary::from(vec![1, 2, 3]),
+        Binary::from(Bytes::from_static(b"\x01\x02\x03")),
+    ] {
+        assert_eq!(binary, right);
+    }
+    assert_eq!(Binary::from([]), Binary::from(Vec::new()));
+}

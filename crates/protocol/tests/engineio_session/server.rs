@@ -153,6 +153,18 @@ fn while_a_pong_is_awaited_the_first_other_packet_moves_the_deadline_once() {
 }
 
 #[test]
+fn an_upgrade_while_a_pong_is_awaited_keeps_its_deadline() {
+    let mut session = session();
+    session.start_probe(ms(24_000), ms(10_000)).unwrap();
+    assert_eq!(session.on_probe_packet(&Packet::Ping("probe"), ms(24_500)), ProbeStep::SendPong);
+    assert_eq!(session.poll(ms(25_000)), Some(ServerAction::SendPing));
+    assert_eq!(session.on_probe_packet(&Packet::Upgrade, ms(25_500)), ProbeStep::Swap);
+    assert_eq!(session.deadline(), Some(ms(45_000)));
+    assert_eq!(session.poll(ms(44_999)), None);
+    assert_eq!(session.poll(ms(45_000)), Some(ServerAction::PingTimedOut));
+}
+
+#[test]
 fn time_is_asked_for_only_while_a_pong_is_awaited() {
     let mut session = session();
     let message = Packet::Message("");

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use switchboard::{EngineOptions, ListenerOptions, Switchboard, WebSocketOptions};
+use switchboard::{EngineOptions, ListenerOptions, SocketIoOptions, Switchboard, WebSocketOptions};
 use switchboard_websocket::OwnedMessage;
 
 use crate::harness::{Server, get, session_id};
@@ -64,8 +64,10 @@ async fn never_is_taken_for_every_time() {
     const NEVER: Duration = Duration::MAX;
     let mut listener = ListenerOptions::default();
     (listener.head_timeout, listener.keep_alive_timeout, listener.write_timeout) = (NEVER, NEVER, NEVER);
+    listener.decision_timeout = NEVER;
     (listener.http2.ping_interval, listener.http2.ping_timeout) = (Some(NEVER), NEVER);
     let builder = Switchboard::builder().workers(1).listener(listener);
+    let builder = builder.allow_request_async(async |_, _| Ok::<_, String>(()));
     let builder = builder.upgrade_timeout(NEVER).connect_timeout(NEVER);
     let builder = builder.message_timeout(Some(NEVER)).close_timeout(Some(NEVER));
     let server = Server::start(builder).await;
@@ -92,6 +94,12 @@ async fn never_is_taken_for_every_time() {
     assert_eq!(probe.recv().await.expect("in order"), Some(OwnedMessage::Text("3probe".to_owned())));
     probe.send("5").await.expect("it is read");
     assert!(server.websocket("/socket.io/?EIO=4&transport=websocket").await.recv().await.is_ok());
+    // By way of hyper, whose connection is kept.
+    let mut kept = server.connect().await;
+    for _ in 0..2 {
+        kept.send(get("/socket.io/?EIO=4&transport=polling", "connection: keep-alive, te")).await;
+        kept.until("}").await;
+    }
 }
 
 #[tokio::test]
@@ -103,4 +111,37 @@ async fn a_path_gets_its_slash() {
     assert_eq!(told, Some(OwnedMessage::Text("hello".to_owned())));
     let open = get("/bare/?EIO=4&transport=polling", "connection: close");
     assert!(server.send(open).await.rest().await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn the_options_of_an_engine_are_nodes_by_default() {
+    let server = Server::start(Switchboard::builder().workers(1).max_payload(7)).await;
+    server.io.engine_with(EngineOptions::default()).expect("the options are good");
+    let open = server.websocket("/engine.io/?EIO=4&transport=websocket").await.recv().await;
+    let Ok(Some(OwnedMessage::Text(open))) = open else { panic!("{open:?}") };
+    let (_, times) = open.split_once(r#""upgrades":[],"#).expect("nothing to upgrade to");
+    assert_eq!(times, r#""pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}"#);
+}
+
+#[tokio::test]
+async fn all_options_of_socket_io_replace_those_that_were_set_before() {
+    let mut options = SocketIoOptions::default();
+    options.max_namespaces = 1;
+    let builder = Switchboard::builder().workers(1).max_namespaces(9).max_depth(3).socketio(options);
+    let server = Server::start(builder).await;
+    server.io.of("/other");
+    let mut client = server.websocket("/socket.io/?EIO=4&transport=websocket").await;
+    // Deeper than the bound that was set before.
+    for packet in [r#"40{"a":[[[[]]]]}"#, "40/other,"] {
+        client.send(packet).await.expect("it is open");
+    }
+    let mut answers = Vec::new();
+    for _ in 0..3 {
+        match client.recv().await.expect("it is open") {
+            Some(OwnedMessage::Text(text)) => answers.push(text),
+            end => panic!("{end:?}"),
+        }
+    }
+    assert!(answers[1].starts_with(r#"40{"sid":""#), "{answers:?}");
+    assert!(answers[2].starts_with("44/other,"), "{answers:?}");
 }

@@ -9,7 +9,7 @@ use switchboard::{
     State, Switchboard,
 };
 
-use crate::harness::{Polling, Server, Signal, log, soon};
+use crate::harness::{Log, Polling, Server, Signal, log, soon};
 
 #[derive(Debug, Deserialize)]
 struct Token {
@@ -51,6 +51,43 @@ async fn an_extractor_of_on_connect_that_fails_is_a_connect_error() {
         assert_eq!(server.io.root().local_sockets().await.expect("sockets").len(), 1);
         assert_eq!(server.io.of("/typed").local_sockets().await.expect("sockets").len(), 0);
     }
+}
+
+#[tokio::test]
+async fn a_socket_that_a_namespace_has_refused_leaves_nothing_behind() {
+    /// A value that tells when nobody holds it any more.
+    struct Told(Log);
+
+    impl Drop for Told {
+        fn drop(&mut self) {
+            self.0.say("dropped");
+        }
+    }
+
+    let (said, mut told) = log();
+    let server = Server::workers(2, |io| {
+        let (ends, value) = (said.clone(), said.clone());
+        let refuses = io.of("/refuses");
+        refuses.middleware(move |socket: Socket| {
+            socket.insert(Told(value.clone()));
+            let _not_connected_yet = socket.join("hall");
+            Err::<(), _>(Error::new("no"))
+        });
+        refuses.on_disconnect(move || ends.say("disconnected"));
+    })
+    .await;
+    let mut client = server.client().await;
+    client.ask("40/refuses,", r#"44/refuses,{"message":"no"}"#).await;
+    assert_eq!(told.next().await, "dropped");
+    let refuses = server.io.of("/refuses");
+    assert_eq!(refuses.count().await.expect("a count"), 0);
+    assert!(refuses.rooms().await.expect("rooms").is_empty());
+    refuses.emit("all", ()).expect("room");
+    refuses.to("hall").emit("hall", ()).expect("room");
+    // Neither event goes to the client, which may be heard in its other namespace.
+    server.io.root().emit("there", ()).expect("room");
+    client.expect(r#"42["there"]"#).await;
+    assert_eq!(told.now(), [""; 0]);
 }
 
 #[tokio::test]

@@ -174,3 +174,40 @@ async fn a_server_that_shuts_down_says_so() {
         .await;
     }
 }
+
+/// Sends a long event, and disconnects its client amid it.
+fn disconnects_amid_an_event(io: &Switchboard) {
+    io.root().on("long", |socket: Socket| -> switchboard::Result {
+        socket.emit("long", "x".repeat(12 << 20))?;
+        Ok(socket.disconnect(true)?)
+    });
+}
+
+#[tokio::test]
+async fn a_disconnect_amid_a_long_event_cuts_nothing_off() {
+    let server = Server::workers(1, disconnects_amid_an_event).await;
+    let mut client = server.client().await;
+    client.send(r#"42["long"]"#).await;
+    let long = client.text().await;
+    assert_eq!(long.len(), (12 << 20) + r#"42["long",""]"#.len());
+    client.expect("41").await;
+    // A close frame, not the end of the connection alone.
+    assert_eq!(client.next().await, None);
+}
+
+#[tokio::test]
+async fn a_disconnected_client_that_takes_nothing_is_cut_when_its_time_is_over() {
+    let (said, mut told) = log();
+    let builder = Switchboard::builder().workers(1).close_timeout(Some(Duration::from_millis(100)));
+    let server = Server::start(builder, |io| {
+        disconnects_amid_an_event(io);
+        io.root().on_disconnect(move |reason: DisconnectReason| said.say(reason.as_str()));
+    })
+    .await;
+    let mut client = server.client().await;
+    client.send(r#"42["long"]"#).await;
+    assert_eq!(told.next().await, "server namespace disconnect");
+    // Its connection is the last, and ends though the client has read nothing.
+    assert!(soon("the end", server.io.shutdown(Duration::from_secs(3600))).await);
+    drop(client);
+}
