@@ -8,3 +8,5 @@
 
 pub mod engineio;
 pub mod socketio;
+pub mod socketio06;
+pub mod socketio09;

@@ -185,6 +185,7 @@ fn a_session_id_is_twenty_characters_and_names_its_worker() {
         assert_eq!(id.worker(), worker);
         assert_eq!(id.as_str().len(), 20);
         assert_eq!(SessionId::parse(id.as_str()), Some(id));
+        assert_eq!(id.to_bytes().split_first(), Some((&worker, &[worker ^ 0xa5; 14][..])));
         assert_eq!(id.to_string(), id.as_str());
     }
     let ids: HashSet<_> = (0..100).map(|i| SessionId::new(0, [i; 14])).collect();

@@ -40,6 +40,14 @@ impl SessionId {
         (sextet(first) << 2) | (sextet(second) >> 4)
     }
 
+    /// The worker and the random bytes, as [`new`](Self::new) takes them, one behind the other.
+    pub fn to_bytes(self) -> [u8; 15] {
+        let mut bytes = [0; 15];
+        // 20 characters of base64url are exactly 15 bytes, so this cannot fail.
+        let _ = URL_SAFE_NO_PAD.decode_slice(self.0, &mut bytes);
+        bytes
+    }
+
     /// The id as it goes over the wire.
     pub fn as_str(&self) -> &str {
         // The bytes are always ASCII; the fallback is never used.
