@@ -45,6 +45,7 @@ mod rooms;
 mod server;
 mod service;
 mod socketio;
+mod socketio09;
 mod states;
 mod switchboard;
 mod transport;
@@ -88,6 +89,7 @@ pub use rooms::{Room, Rooms};
 pub use server::flash_policy::FlashPolicy;
 pub use server::options::{Http2Options, ListenerOptions};
 pub use service::{Service, ServiceSocket};
+pub use socketio09::OldClientOptions;
 pub use switchboard::{Builder, Switchboard};
 #[doc(inline)]
 pub use switchboard_hub::MemberId as SocketId;

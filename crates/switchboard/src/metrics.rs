@@ -57,7 +57,7 @@ const METRICS: &[Metric] = &[
     counter("switchboard_flash_policies_total", &[], "Requests of Flash players for their socket policy that were answered."),
     counter("switchboard_connections_cut_total", &[], "Connections cut because a shutdown met its deadline."),
     // Requests.
-    counter("switchboard_requests_refused_total", &["layer", "reason"], "Requests refused: by the checks common to all (`http`), of Engine.IO (`engine`), or of a raw WebSocket service (`websocket`)."),
+    counter("switchboard_requests_refused_total", &["layer", "reason"], "Requests refused: by the checks common to all (`http`), of Engine.IO (`engine`), of old clients (`socketio09`), or of a raw WebSocket service (`websocket`)."),
     counter("switchboard_requests_abandoned_total", &[], "Requests of the polling transport whose client went away before their answer; each closes its session."),
     counter("switchboard_fallback_errors_total", &[], "Failures of the service behind Switchboard; each is answered with a 500."),
     // WebSocket.
@@ -104,6 +104,7 @@ const METRICS: &[Metric] = &[
     counter("switchboard_bus_full_total", &[], "Requests and replies not sent to other nodes because the bus was full."),
     counter("switchboard_server_events_dropped_total", &[], "Events of other nodes' servers that could not be read, or met a full inbox."),
     counter("switchboard_server_events_unhandled_total", &[], "Events of other nodes' servers that no handler waits for."),
+    counter("switchboard_old_clients_unsent_bytes_total", &[], "Bytes that a client of Socket.IO 0.9 had not taken from a transport when it went on to another one."),
     counter("switchboard_outbox_overflow_total", &[], "Times a client was sent something while as much waited for it as may: it was refused, and the client disconnected unless `full_outbox` lets it stay."),
     counter("switchboard_packets_dropped_total", &[], "Events dropped because as much waited for their client as may, where `full_outbox` says that they make room."),
     counter("switchboard_worker_panics_total", &[], "Panics that a worker caught outside of handlers."),

@@ -20,6 +20,7 @@ use switchboard::{
 
 /// The conformance server of Switchboard.
 #[derive(Debug, Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option that is on or off")]
 struct Options {
     /// The address to listen on.
     #[arg(long, default_value = "127.0.0.1:3000")]
@@ -42,6 +43,12 @@ struct Options {
     /// Recover connection state in every namespace, of clients that are away for up to so many milliseconds.
     #[arg(long)]
     recovery: Option<u64>,
+    /// Serve clients of older Socket.IO.
+    #[arg(long, alias = "allow-eio3")]
+    old_clients: bool,
+    /// Serve polling by scripts.
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    jsonp: bool,
     /// Compress the messages of every WebSocket (permessage-deflate).
     #[arg(long)]
     deflate: bool,
@@ -114,6 +121,8 @@ fn build(options: &Options) -> std::io::Result<Switchboard> {
         .connect_timeout(Duration::from_millis(options.connect_timeout))
         .max_payload(options.max_payload)
         .drafts(true)
+        .old_clients(options.old_clients)
+        .jsonp(options.jsonp)
         .origins(Origins::any());
     if let Some(workers) = options.workers {
         builder = builder.workers(workers);

@@ -36,7 +36,7 @@ fn engine_answer(code: ErrorCode, body: Bytes, message: Cow<'static, str>) -> An
 }
 
 /// There is no place for another session.
-pub(super) fn too_many_sessions(bound: TooManySessions) -> Answer {
+pub(crate) fn too_many_sessions(bound: TooManySessions) -> Answer {
     refused("engine", bound.as_str());
     plain(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", bound.as_str()))
 }

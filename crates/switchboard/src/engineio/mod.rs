@@ -20,10 +20,12 @@ use std::sync::Arc;
 use switchboard_hub::Hub;
 use switchboard_websocket::Limits;
 
+pub(crate) use answers::too_many_sessions;
 pub(crate) use application::Application;
 pub use bare::{EngineService, EngineSocket};
 pub use cookie::{SameSite, SessionCookie};
-use limit::{SessionLimit, TooManySessions};
+use limit::SessionLimit;
+pub(crate) use limit::TooManySessions;
 pub use options::{EngineOptions, FullOutbox};
 
 /// One Engine.IO endpoint.

@@ -57,6 +57,7 @@ impl FullOutbox {
 /// The options of an Engine.IO endpoint.
 #[derive(Clone)]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option that is on or off")]
 pub struct EngineOptions {
     /// The path. Default `/socket.io` for Socket.IO, `/engine.io` for a bare service. A trailing slash makes
     /// no difference.
@@ -100,6 +101,12 @@ pub struct EngineOptions {
     /// [`DeflateOptions`]; with context taken over, a compressor that was idle between two pings gives its
     /// own back.
     pub per_message_deflate: Option<DeflateOptions>,
+    /// Whether clients of older Socket.IO are served. Default: no. See
+    /// [`Builder::old_clients`](crate::Builder::old_clients). A bare service has none.
+    pub old_clients: bool,
+    /// Whether polling works by scripts, for pages whose browsers cannot ask another origin otherwise (JSONP).
+    /// Default: no. See [`Builder::jsonp`](crate::Builder::jsonp).
+    pub jsonp: bool,
     /// Whether long polling is on. Default: on.
     pub polling: bool,
     /// Whether WebSocket is on. Default: on.
@@ -165,6 +172,8 @@ impl EngineOptions {
             full_outbox: FullOutbox::default(),
             http_compression: Some(1024),
             per_message_deflate: None,
+            old_clients: false,
+            jsonp: false,
             polling: true,
             websocket: true,
             allow_upgrades: true,
@@ -212,12 +221,12 @@ impl EngineOptions {
     }
 
     /// What the outbox of a session does when it is full.
-    pub(super) fn when_full(&self) -> WhenFull {
+    pub(crate) fn when_full(&self) -> WhenFull {
         self.full_outbox.when_full(self.max_outbox_bytes)
     }
 
     /// The bound of a session's outbox.
-    pub(super) fn outbox_limit(&self) -> usize {
+    pub(crate) fn outbox_limit(&self) -> usize {
         match self.when_full() {
             WhenFull::DropOldest { max_bytes } | WhenFull::DropNewest { max_bytes } => {
                 Outbox::on_way(max_bytes)
@@ -228,7 +237,7 @@ impl EngineOptions {
 
     /// The bytes that wait for a client over WebSocket when it is not read any more. Where events make room,
     /// it is its answers that it has to take.
-    pub(super) fn hold_back_at(&self) -> usize {
+    pub(crate) fn hold_back_at(&self) -> usize {
         let dropping = self.outbox_limit() != self.max_outbox_bytes;
         self.max_outbox_bytes / 2 * if dropping { 3 } else { 1 }
     }

@@ -5,12 +5,12 @@
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_REQUEST_HEADERS, ORIGIN, VARY,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_REQUEST_HEADERS, ORIGIN, REFERER, VARY,
 };
 use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use switchboard_websocket::handshake::origin::OriginRequest;
+use switchboard_websocket::handshake::origin::{OriginRequest, is_of_own_page};
 use switchboard_websocket::{OriginCheck, OriginError, drafts};
 
 use super::{Answer, Body};
@@ -74,19 +74,37 @@ impl Origins {
     /// Whether a request is let in. A request without an `Origin` is: it comes from a program, or from a page
     /// of our own host.
     pub(crate) fn allow(&self, parts: &Parts, peer: Peer) -> bool {
-        let request = OriginRequest {
+        self.check.allows(drafts::origin(&parts.headers), &Self::request(parts, peer))
+    }
+
+    fn request(parts: &Parts, peer: Peer) -> OriginRequest<'_> {
+        OriginRequest {
             authority: parts.uri.authority().map(Authority::as_str),
             secure: peer.secure,
             proxied: peer.proxied,
             ..OriginRequest::new(&parts.headers)
-        };
-        self.check.allows(drafts::origin(&parts.headers), &request)
+        }
     }
 
     /// The origin of a request that is not let in by it.
     pub(crate) fn stranger<'a>(&self, parts: &'a Parts, peer: Peer) -> Option<&'a str> {
         let origin = drafts::origin(&parts.headers).and_then(|origin| origin.to_str().ok());
         (!self.allow(parts, peer)).then(|| origin.unwrap_or("(not text)"))
+    }
+
+    /// The origin of a script's request (JSONP) that is not let in by it. Browsers send no `Origin` with a script, so
+    /// the page is known by `Sec-Fetch-Site: same-origin`, or by `Referer`. A request that has none of the three is
+    /// let in only if every origin is: the page may have hidden its own.
+    pub(crate) fn stranger_by_script<'a>(&self, parts: &'a Parts, peer: Peer) -> Option<&'a str> {
+        let headers = &parts.headers;
+        if self.check.is_any() || is_of_own_page(headers) || headers.contains_key(ORIGIN) {
+            return self.stranger(parts, peer);
+        }
+        let Some(origin) = headers.get(REFERER).and_then(origin_of) else { return Some("(not told)") };
+        let request = Self::request(parts, peer);
+        let is_let_in =
+            HeaderValue::from_str(origin).is_ok_and(|value| self.check.allows(Some(&value), &request));
+        (!is_let_in).then_some(origin)
     }
 
     /// Adds what lets a page of another origin read the answer. Nothing for one of the request's own.
@@ -127,6 +145,14 @@ impl Origins {
     }
 }
 
+/// The origin of the URL in a `Referer`.
+fn origin_of(referer: &HeaderValue) -> Option<&str> {
+    let url = referer.to_str().ok()?;
+    let authority = url.find("://")? + "://".len();
+    let end = url.get(authority..)?.find(['/', '?', '#']).map_or(url.len(), |len| authority + len);
+    url.get(..end)
+}
+
 #[cfg(test)]
 mod tests {
     use http::header::HOST;
@@ -164,6 +190,42 @@ mod tests {
             (Origins::any(), Some("null"), true),
         ] {
             assert_eq!(origins.allow(&request(origin), Peer::default()), allowed, "{origins:?} {origin:?}");
+        }
+    }
+
+    #[test]
+    fn the_page_of_a_script_is_known_by_its_browsers_word_or_by_its_address() {
+        let list = || Origins::list(["https://app.example"]).unwrap();
+        let own = Some("http://chat.example:3000/page?a=b");
+        for (origins, site, referer, origin, allowed) in [
+            (Origins::same(), Some("same-origin"), None, None, true),
+            (Origins::same(), None, own, None, true),
+            (Origins::same(), None, Some("http://chat.example:3000"), None, true),
+            (Origins::same(), None, None, None, false),
+            (Origins::same(), Some("cross-site"), None, None, false),
+            (Origins::same(), Some("none"), None, None, false),
+            (Origins::same(), Some("cross-site"), Some("https://evil.example/"), None, false),
+            (Origins::same(), None, Some("https://evil.example/http://chat.example:3000/"), None, false),
+            (Origins::same(), None, Some("https://evil.example?://chat.example:3000"), None, false),
+            (Origins::same(), None, Some("https://evil.example@chat.example:3000/"), None, false),
+            (Origins::same(), None, Some("chat.example:3000"), None, false),
+            // A form says its origin.
+            (Origins::same(), None, own, Some("https://evil.example"), false),
+            (Origins::same(), None, None, Some("http://chat.example:3000"), true),
+            (list(), Some("cross-site"), Some("https://app.example/page"), None, true),
+            (list(), Some("cross-site"), Some("https://app.example.evil/page"), None, false),
+            (list(), Some("cross-site"), None, None, false),
+            (Origins::any(), Some("cross-site"), None, None, true),
+            (Origins::any(), None, None, None, true),
+        ] {
+            let mut parts = request(origin);
+            for (name, value) in [("sec-fetch-site", site), ("referer", referer)] {
+                parts.headers.extend(
+                    value.map(|value| (http::HeaderName::from_static(name), HeaderValue::from_static(value))),
+                );
+            }
+            let stranger = origins.stranger_by_script(&parts, Peer::default());
+            assert_eq!(stranger.is_none(), allowed, "{origins:?} {site:?} {referer:?} {origin:?}");
         }
     }
 

@@ -25,6 +25,7 @@ use crate::http::hooks::{HeadersHook, RefusedHook, RefusedRequest};
 use crate::proxies::TrustedProxies;
 use crate::server::Server;
 use crate::server::options::ListenerOptions;
+use crate::socketio09::OldClientOptions;
 use crate::states::States;
 use crate::transport::connection_limit::ConnectionLimit;
 
@@ -38,6 +39,7 @@ pub struct Builder {
     proxies: TrustedProxies,
     states: States,
     drafts: bool,
+    old: OldClientOptions,
 }
 
 impl Default for Builder {
@@ -50,6 +52,7 @@ impl Default for Builder {
             proxies: TrustedProxies::default(),
             states: States::default(),
             drafts: false,
+            old: OldClientOptions::default(),
         }
     }
 }
@@ -377,6 +380,29 @@ impl Builder {
         self
     }
 
+    /// Whether clients of Socket.IO 0.6 and of 0.7 to 0.9 are served, on the same path, in the same namespaces and
+    /// rooms: over WebSocket, htmlfile, xhr-multipart, xhr-polling and jsonp-polling, as far as
+    /// [`transports`](Self::transports) and [`jsonp`](Self::jsonp) have them on. Default: no.
+    ///
+    /// The same bounds, checks and hooks hold for them. Things that they cannot say have a translation, which
+    /// [Clients](https://docs.rs/crate/switchboard/latest/source/docs/clients.md) has. Their times are
+    /// [`old_client_options`](Self::old_client_options).
+    pub fn old_clients(mut self, served: bool) -> Self {
+        self.engine.old_clients = served;
+        self
+    }
+
+    /// Whether polling works by scripts (JSONP): for pages whose browsers cannot ask another origin in any other
+    /// way, such as Internet Explorer 8 and 9. Default: no.
+    ///
+    /// [`origins`](Self::origins) holds for scripts too. Browsers send no `Origin` with them, so a page is known by
+    /// `Sec-Fetch-Site: same-origin` or by its `Referer`. A request without either is refused, unless every origin
+    /// is let in. A browser sends its cookies with a script, whatever [`Origins::credentials`] says.
+    pub fn jsonp(mut self, served: bool) -> Self {
+        self.engine.jsonp = served;
+        self
+    }
+
     /// Whether clients of the WebSocket drafts before RFC 6455 are served, on every path: hybi-07 to -12
     /// (Firefox 6 to 10, Chrome 14 and 15), hixie-75 and hixie-76 (Safari up to 5.1, Chrome up to 13, Flash);
     /// and whether the listener answers Flash players that ask it for their [socket
@@ -388,6 +414,12 @@ impl Builder {
     /// [`allow_request`](Self::allow_request) hold for them all.
     pub fn drafts(mut self, drafts: bool) -> Self {
         self.drafts = drafts;
+        self
+    }
+
+    /// The times of sessions of Socket.IO 0.9 and 0.6, where [`old_clients`](Self::old_clients) are served.
+    pub fn old_client_options(mut self, options: OldClientOptions) -> Self {
+        self.old = options;
         self
     }
 
@@ -424,7 +456,8 @@ impl Builder {
             idle_end: watch::Sender::new(false),
             socket_files: Mutex::default(),
         };
-        Ok(Switchboard::new(server, &namespaces, self.engine))
+        let old = self.engine.old_clients.then_some(self.old);
+        Ok(Switchboard::new(server, &namespaces, self.engine, old))
     }
 
     fn check(&self) -> Result<(), String> {
@@ -436,6 +469,7 @@ impl Builder {
                 "`max_depth` must be at most 2000: a level takes up to 3 KiB of a worker's stack".to_owned()
             );
         }
+        self.old.check()?;
         self.engine.check()
     }
 }

@@ -30,6 +30,7 @@ use crate::http::mount::Mount;
 use crate::listener::{ListenAddress, Listening};
 use crate::server::{KeepAlive, Server, shut_down};
 use crate::socketio::server::SocketIo;
+use crate::socketio09::{OldClientOptions, OldClients};
 use crate::websocket::{RawService, WebSocketOptions, WebSocketService};
 
 /// A realtime server: namespaces of Socket.IO, bare Engine.IO services and raw WebSocket services, on one
@@ -59,20 +60,37 @@ impl Switchboard {
         Builder::default()
     }
 
-    pub(crate) fn new(server: Server, namespaces: &Arc<Namespaces>, engine: EngineOptions) -> Self {
+    pub(crate) fn new(
+        server: Server,
+        namespaces: &Arc<Namespaces>,
+        engine: EngineOptions,
+        old: Option<OldClientOptions>,
+    ) -> Self {
         let engine = Arc::new(engine);
         let io = Self { server: KeepAlive::new(server), namespaces: Arc::clone(namespaces), engine };
         namespaces.states.insert(WeakSwitchboard::new(&io));
-        io.add_engine(EngineOptions::clone(&io.engine), Arc::new(SocketIo::new(namespaces)));
+        let old = |engine: &Arc<EngineServer>| {
+            Some(Arc::new(OldClients::new(engine, old?, namespaces)) as Arc<dyn Mount>)
+        };
+        io.add_engine(EngineOptions::clone(&io.engine), Arc::new(SocketIo::new(namespaces)), old);
         io
     }
 
-    fn add_engine(&self, options: EngineOptions, application: Arc<dyn Application>) {
+    /// `beside`: a protocol that is served beside Engine.IO at its path, and takes a request before it.
+    fn add_engine(
+        &self,
+        options: EngineOptions,
+        application: Arc<dyn Application>,
+        beside: impl FnOnce(&Arc<EngineServer>) -> Option<Arc<dyn Mount>>,
+    ) {
         let engine = Arc::new(EngineServer::new(options, application, Arc::clone(&self.server.hub)));
         let options = &engine.options;
         let files = Files { files: Arc::clone(&options.client_files), origins: options.origins.clone() };
         let path = options.path.clone();
-        self.server.mount(&path, &[Arc::new(files), engine]);
+        let beside = beside(&engine);
+        let files = Arc::new(files) as Arc<dyn Mount>;
+        let mounts: Vec<_> = [Some(files), beside, Some(engine)].into_iter().flatten().collect();
+        self.server.mount(&path, &mounts);
     }
 
     /// Connects this server to other nodes by a bus: from then on broadcasts, joins, leaves and disconnects
@@ -214,7 +232,7 @@ impl Switchboard {
 
     fn add_service(&self, options: EngineOptions) -> EngineService {
         let service = EngineService::new(Arc::clone(&self.server.hub));
-        self.add_engine(options, Arc::new(service.clone()));
+        self.add_engine(options, Arc::new(service.clone()), |_| None);
         service
     }
 

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use switchboard_hub::Framing;
 use switchboard_protocol::engineio::Packet;
 use switchboard_protocol::engineio::payload::SEPARATOR;
+use switchboard_protocol::{socketio06, socketio09};
 use switchboard_websocket::deflate::{DeflateOptions, DeflateParameters};
 use switchboard_websocket::drafts::hixie;
 use switchboard_websocket::{Opcode, encode_frame};
@@ -31,6 +32,43 @@ pub(crate) const CHUNKS: Framing = Framing { id: 4, separator: None };
 
 /// The end of a body in chunks.
 pub(crate) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
+/// The payload of Socket.IO 0.9's polling: packets with their lengths before them.
+pub(crate) const OLD_PAYLOAD: Framing = Framing { id: 32, separator: None };
+
+/// The number of the first page; those of pages in chunks are greater by [`IN_CHUNKS`].
+const FIRST_PAGE: u8 = 33;
+const IN_CHUNKS: u8 = 4;
+
+/// Streaming answers of Socket.IO 0.9 and 0.6, in which packets stand within something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Page {
+    /// Scripts, as 0.9 has them.
+    Htmlfile09,
+    /// Scripts, as 0.6 has them.
+    Htmlfile06,
+    /// Parts, as 0.6 has them.
+    Multipart06,
+}
+
+impl Page {
+    const ALL: [Self; 3] = [Self::Htmlfile09, Self::Htmlfile06, Self::Multipart06];
+
+    /// The framing of a page in a body of this framing: [`CHUNKS`] or [`BYTES`].
+    pub(crate) fn framing(self, body: Framing) -> Framing {
+        let id = FIRST_PAGE + self as u8 + if body == CHUNKS { IN_CHUNKS } else { 0 };
+        Framing { id, separator: None }
+    }
+
+    fn write(self, out: &mut Vec<u8>, text: &[u8]) {
+        let text = &*String::from_utf8_lossy(text);
+        match self {
+            Self::Htmlfile09 => socketio09::write_script(out, text),
+            Self::Htmlfile06 => socketio06::write_script(out, text),
+            Self::Multipart06 => socketio06::write_part(out, text),
+        }
+    }
+}
 
 /// The first number of compressed frames: one number for each form of compression.
 const FIRST_DEFLATE: u8 = 64;
@@ -100,6 +138,9 @@ pub(crate) enum Layout {
     Hixie,
     Bytes,
     Chunks,
+    OldPayload,
+    Page(Page),
+    PageInChunks(Page),
     Deflate(u8),
 }
 
@@ -113,6 +154,12 @@ impl Layout {
             2 => Some(Layout::Hixie),
             3 => Some(Layout::Bytes),
             4 => Some(Layout::Chunks),
+            32 => Some(Layout::OldPayload),
+            id @ 33..40 => {
+                let page = id - FIRST_PAGE;
+                let layout = if page < IN_CHUNKS { Layout::Page } else { Layout::PageInChunks };
+                Page::ALL.get(usize::from(page % IN_CHUNKS)).copied().map(layout)
+            }
             5..FIRST_DEFLATE => None,
             form @ FIRST_DEFLATE.. => Some(Layout::Deflate(form - FIRST_DEFLATE)),
         }
@@ -140,7 +187,22 @@ pub(crate) fn write_text(framing: Framing, out: &mut Vec<u8>, text: &[u8]) {
         Some(Layout::Hixie) => hixie::encode_text(out, &String::from_utf8_lossy(text)),
         Some(Layout::Chunks) => write_chunk(text, out),
         Some(Layout::Deflate(form)) => deflate::write_frame(form, out, Opcode::Text, text),
+        Some(layout) => write_old(layout, out, text),
         None => unknown(framing),
+    }
+}
+
+/// Appends a packet of Socket.IO 0.9, or a frame of 0.6.
+#[inline(never)]
+fn write_old(layout: Layout, out: &mut Vec<u8>, text: &[u8]) {
+    match layout {
+        Layout::Page(page) => page.write(out, text),
+        Layout::PageInChunks(page) => {
+            let mut piece = Vec::with_capacity(text.len() + 64);
+            page.write(&mut piece, text);
+            write_chunk(&piece, out);
+        }
+        _ => socketio09::payload::write_packet(out, &String::from_utf8_lossy(text)),
     }
 }
 
@@ -149,7 +211,7 @@ pub(crate) fn write_binary(framing: Framing, out: &mut Vec<u8>, bytes: &[u8]) {
     match Layout::of(framing) {
         Some(Layout::WebSocket) => encode_frame(out, Opcode::Binary, bytes),
         Some(Layout::Payload) => Packet::Binary(bytes.into()).encode_text(out),
-        Some(Layout::Hixie) => {
+        Some(Layout::Hixie | Layout::OldPayload | Layout::Page(_) | Layout::PageInChunks(_)) => {
             let mut packet = Vec::new();
             Packet::Binary(bytes.into()).encode_text(&mut packet);
             write_text(framing, out, &packet);
@@ -190,6 +252,22 @@ mod tests {
             (PAYLOAD, b"hi", b"bAP8="),
             (BYTES, b"hi", b"\x00\xFF"),
             (CHUNKS, b"2\r\nhi\r\n", b"2\r\n\x00\xFF\r\n"),
+            (OLD_PAYLOAD, "\u{fffd}2\u{fffd}hi".as_bytes(), "\u{fffd}5\u{fffd}bAP8=".as_bytes()),
+            (
+                Page::Htmlfile09.framing(BYTES),
+                b"<script>_(\"hi\");</script>",
+                b"<script>_(\"bAP8=\");</script>",
+            ),
+            (
+                Page::Htmlfile06.framing(CHUNKS),
+                b"2c\r\n<script>parent.s._(\"hi\", document);</script>\r\n",
+                b"2f\r\n<script>parent.s._(\"bAP8=\", document);</script>\r\n",
+            ),
+            (
+                Page::Multipart06.framing(BYTES),
+                b"Content-Type: text/plain\n\nhi\n--socketio\n",
+                b"Content-Type: text/plain\n\nbAP8=\n--socketio\n",
+            ),
         ] {
             let (mut texts, mut binaries) = (Vec::new(), Vec::new());
             write_text(framing, &mut texts, b"hi");
@@ -235,6 +313,13 @@ mod tests {
             HIXIE,
             BYTES,
             CHUNKS,
+            OLD_PAYLOAD,
+            Page::Htmlfile09.framing(BYTES),
+            Page::Htmlfile06.framing(BYTES),
+            Page::Multipart06.framing(BYTES),
+            Page::Htmlfile09.framing(CHUNKS),
+            Page::Htmlfile06.framing(CHUNKS),
+            Page::Multipart06.framing(CHUNKS),
             deflate_form(0),
             deflate_form(DEFLATE_FORMS as u8 - 1),
         ];
