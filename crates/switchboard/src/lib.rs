@@ -111,6 +111,8 @@ mod programs {
     struct Guide;
     #[doc = include_str!("../../../docs/from-node.md")]
     struct FromNode;
+    #[doc = include_str!("../../../docs/migrating.md")]
+    struct Migrating;
     #[doc = include_str!("../../../docs/threads.md")]
     struct Threads;
     #[doc = include_str!("../../../docs/axum.md")]
