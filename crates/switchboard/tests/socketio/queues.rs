@@ -27,11 +27,19 @@ fn numbers(packets: &[String]) -> Vec<usize> {
 
 #[tokio::test]
 async fn the_oldest_events_make_room_and_acknowledgements_are_kept() {
+    let (said, mut told) = log();
     let server = Server::start(builder(FullOutbox::DropOldest), |io| {
         let root = io.root();
-        root.on("all", |socket: Socket| (0..EVENTS).try_for_each(|n| socket.emit("n", (n, long()))));
-        root.on("broadcast", |socket: Socket| {
-            (0..EVENTS).try_for_each(|n| socket.namespace().emit("n", (n, long())))
+        let all_said = said.clone();
+        root.on("all", move |socket: Socket| -> switchboard::Result {
+            (0..EVENTS).try_for_each(|n| socket.emit("n", (n, long())))?;
+            all_said.say("all");
+            Ok(())
+        });
+        root.on("broadcast", move |socket: Socket| -> switchboard::Result {
+            (0..EVENTS).try_for_each(|n| socket.namespace().emit("n", (n, long())))?;
+            said.say("broadcast");
+            Ok(())
         });
         root.on("echo", |switchboard::Data(text): switchboard::Data<String>| text);
     })
@@ -39,6 +47,8 @@ async fn the_oldest_events_make_room_and_acknowledgements_are_kept() {
     for (number, event) in ["all", "broadcast"].into_iter().enumerate() {
         let mut client = server.client().await;
         client.send(&format!(r#"42{number}["{event}"]"#)).await;
+        // A client that reads meanwhile may read as fast as it is sent to.
+        assert_eq!(told.next().await, event);
         let packets = client.until(&format!("43{number}[]")).await;
         let numbers = numbers(&packets);
         assert!(numbers.len() < EVENTS && numbers.is_sorted(), "{} events", numbers.len());
@@ -142,8 +152,9 @@ async fn an_event_with_a_key_takes_the_place_of_the_one_that_waits() {
 #[tokio::test]
 async fn a_client_whose_compressor_keeps_its_past_reads_what_is_left_of_a_backlog() {
     let deflate = DeflateOptions::default().context_takeover(true).threshold(0);
+    let (said, mut told) = log();
     let server = Server::start(builder(FullOutbox::DropOldest).per_message_deflate(deflate), |io| {
-        io.root().on("all", |socket: Socket| -> switchboard::Result {
+        io.root().on("all", move |socket: Socket| -> switchboard::Result {
             // Text that does not compress well, and that begins like the text before it.
             let mut seed = 1u32;
             let mut noise = || {
@@ -156,6 +167,7 @@ async fn a_client_whose_compressor_keeps_its_past_reads_what_is_left_of_a_backlo
                 socket.emit("n", (n, &same, more))?;
                 socket.conflate("key").emit("keyed", (n, &same))?;
             }
+            said.say("all");
             Ok(())
         });
     })
@@ -166,6 +178,7 @@ async fn a_client_whose_compressor_keeps_its_past_reads_what_is_left_of_a_backlo
     let mut client = WebSocketStream::connect(&url, &config).await.expect("a handshake");
     client.send("40").await.expect("it is read");
     client.send(r#"421["all"]"#).await.expect("it is read");
+    assert_eq!(told.next().await, "all");
     let mut packets = Vec::new();
     let reading = async {
         loop {
