@@ -1,5 +1,5 @@
-//! The code of socketioxide in docs/migrating.md, one part of it at a time: the suite `migrating` of interop/node
-//! plays an official client against each.
+//! The code of socketioxide in docs/migrating.md, one part of it at a time: the suite `migrating` of
+//! interop/node plays an official client against each.
 
 #![allow(unreachable_pub, reason = "the parts are written as in a module of their own")]
 

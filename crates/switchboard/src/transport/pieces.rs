@@ -42,7 +42,10 @@ impl AsyncRead for Pieces {
             let sender = sender.clone();
             Box::pin(async move { sender.closed().await })
         });
-        gone.as_mut().poll(cx).map(Ok)
+        ready!(gone.as_mut().poll(cx));
+        // A future that is done is not asked again.
+        (this.sender, this.room, this.gone) = (None, None, None);
+        Poll::Ready(Ok(()))
     }
 }
 
