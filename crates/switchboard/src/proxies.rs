@@ -8,14 +8,16 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use thiserror::Error;
 
 use crate::Peer;
 
-const FORWARDED_FOR: &str = "x-forwarded-for";
-const FORWARDED_PROTO: &str = "x-forwarded-proto";
-const FORWARDED_HOST: &str = "x-forwarded-host";
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// The headers of proxies that are read.
+pub(crate) const FORWARDED: [HeaderName; 3] = [FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST];
 
 /// The greatest number of elements read from one header. No chain of proxies is longer.
 const MAX_ELEMENTS: usize = 32;
@@ -156,7 +158,7 @@ pub(crate) fn forwarded_hosts(headers: &HeaderMap) -> impl Iterator<Item = &str>
 
 /// The elements of a list that may be spread over several header lines, last first, bounded in number. A
 /// header that is not text ends the list.
-fn from_the_right<'a>(headers: &'a HeaderMap, name: &'static str) -> impl Iterator<Item = &'a str> {
+fn from_the_right(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     let lines = headers.get_all(name).iter().rev();
     lines
         .map_while(|line| line.to_str().ok())

@@ -4,14 +4,15 @@
 
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
-    header::SEC_WEBSOCKET_PROTOCOL, request::Parts,
+    header::{COOKIE, HOST, SEC_WEBSOCKET_PROTOCOL},
+    request::Parts,
 };
 use switchboard_websocket::{
     OriginCheck, drafts,
     handshake::{
         accept_key,
         client::{ClientError, Handshake},
-        head::{Head, HeadError, HeadLimits},
+        head::{Head, HeadError, HeadLimits, HeaderNames},
         server::{HandshakeError, Upgrade},
     },
 };
@@ -299,6 +300,23 @@ fn a_head_may_come_in_any_pieces_and_the_bytes_behind_it_are_left() {
         assert_eq!(parts.headers["x-empty"], "");
         assert_eq!(parts.headers.get_all("cookie").iter().collect::<Vec<_>>(), ["a=b", "c=d"]);
     }
+}
+
+#[test]
+fn of_a_head_only_the_headers_that_are_asked_for_are_kept() {
+    let bytes = b"GET /a HTTP/1.1\r\nHOST: a\r\nX-Own: 1\r\ncookie: a=b\r\nHose: c\r\nCookie: c=d\r\n\r\n";
+    let names = HeaderNames::from_iter([HOST, COOKIE]);
+    let mut target = None;
+    let asked = Head::new(HeadLimits::default()).request_with(bytes, |uri| {
+        target = Some(uri.clone());
+        Some(|line: &str| names.get(line).cloned())
+    });
+    let (parts, len) = asked.unwrap().unwrap();
+    assert_eq!((target, len), (Some(parts.uri), bytes.len()));
+    let kept: Vec<_> = parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+    assert_eq!(kept, [("host", b"a".as_slice()), ("cookie", b"a=b"), ("cookie", b"c=d")]);
+    let all = Head::new(HeadLimits::default()).request_with(bytes, |_| None::<fn(&str) -> _>);
+    assert_eq!(all.unwrap().unwrap().0.headers.len(), 5);
 }
 
 #[test]

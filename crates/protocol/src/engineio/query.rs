@@ -34,12 +34,27 @@ impl<'a> Query<'a> {
             }
         } else {
             // A value without `%` and `+` needs no decoding.
-            for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
-                let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-                query.set(name, Cow::Borrowed(value));
+            for pair in raw.split('&') {
+                if let Some((name, value)) = split_name(pair) {
+                    query.set(name, Cow::Borrowed(value));
+                }
             }
         }
         query
+    }
+
+    /// Whether a raw query names a [session](Self::session), told at a glance. `true` is certain; `false` is not:
+    /// a query that is written in another way has to be [read](Self::parse).
+    pub fn has_session(raw: &str) -> bool {
+        let raw = raw.as_bytes();
+        let mut found = memchr::memmem::find_iter(raw, b"sid");
+        let (Some(at), None) = (found.next(), found.next()) else { return false };
+        let before = at.checked_sub(1).and_then(|before| raw.get(before));
+        let (equals, value) = (raw.get(at + 3), raw.get(at + 4));
+        matches!(before, None | Some(b'&'))
+            && equals == Some(&b'=')
+            && !matches!(value, None | Some(b'&'))
+            && memchr::memchr2(b'%', b'+', raw).is_none()
     }
 
     fn set(&mut self, name: &str, value: Cow<'a, str>) {
@@ -64,9 +79,37 @@ impl<'a> Query<'a> {
     }
 }
 
+/// The name and the value of a pair. `None`: a name longer than those that are read.
+fn split_name(pair: &str) -> Option<(&str, &str)> {
+    let longest = "transport".len();
+    let at = pair.bytes().take(longest + 1).position(|byte| byte == b'=');
+    let at = at.or((pair.len() <= longest).then_some(pair.len()))?;
+    Some((pair.get(..at)?, pair.get(at + 1..).unwrap_or_default()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_query_has_a_session_at_a_glance_only_if_it_names_one() {
+        for (raw, at_a_glance) in [
+            ("EIO=4&transport=polling&t=abc&sid=lv_VI97HAXpY6yYWAAAC", true),
+            ("sid=a", true),
+            ("sid=a&t=b", true),
+            ("sid=a&sid=", false),
+            ("sid=a&sid", false),
+            ("sid=a&%73id=", false),
+            ("sid=a%20b", false),
+            ("asid=a", false),
+            ("sid=", false),
+            ("sid=&t=a", false),
+            ("", false),
+        ] {
+            assert_eq!(Query::has_session(raw), at_a_glance, "{raw}");
+            assert!(Query::parse(raw).session().is_some() || !at_a_glance, "{raw}");
+        }
+    }
 
     #[test]
     fn a_query_without_escapes_is_read_as_one_with_escapes() {

@@ -1,11 +1,13 @@
 //! What Engine.IO decides on a request: its checks, in Node's order.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use http::header::{CONTENT_TYPE, ORIGIN, SEC_WEBSOCKET_PROTOCOL, SET_COOKIE};
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, ORIGIN, SEC_WEBSOCKET_PROTOCOL, SET_COOKIE};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use switchboard_hub::WorkerId;
 use switchboard_protocol::engineio::{ErrorCode, Query, SessionId, Version};
+use switchboard_websocket::handshake::head::HeaderNames;
+use switchboard_websocket::handshake::origin::ORIGIN_HEADERS;
 use switchboard_websocket::handshake::server::Upgrade;
 
 use super::answers::{RefusedAs, engine_error, engine_error_with, refuse_origin, too_many_sessions};
@@ -24,6 +26,10 @@ use crate::http::upgrade::WebSocketRequest;
 use crate::http::{Answer, plain};
 use crate::transport::wire::Wire;
 
+/// The headers that decide on a poll or a POST of a session.
+static READ_OF_POLLS: LazyLock<HeaderNames> =
+    LazyLock::new(|| ORIGIN_HEADERS.into_iter().chain([ACCEPT_ENCODING, CONTENT_TYPE]).collect());
+
 impl Mount for EngineServer {
     /// All that is below its path, as in Node, unless it is no request of a client of Engine.IO.
     fn takes(&self, rest: &str, target: &Uri) -> bool {
@@ -34,6 +40,12 @@ impl Mount for EngineServer {
     fn goes_on(&self, target: &Uri) -> bool {
         let query = Query::parse(target.query().unwrap_or_default());
         query.session().is_some() && query.transport.as_deref() == Some("polling")
+    }
+
+    /// Of the requests of a session, which are most, a few headers. Users' functions may read any.
+    fn reads(&self, target: &Uri) -> Option<&'static HeaderNames> {
+        let users = self.options.headers.is_some() || self.options.connection_error.is_some();
+        (!users && Query::has_session(target.query().unwrap_or_default())).then(|| &*READ_OF_POLLS)
     }
 
     fn decide(self: Arc<Self>, head: &RequestHead<'_>) -> Decision {

@@ -14,6 +14,7 @@ use http::request::Parts;
 use http::{Response, Uri};
 use switchboard_hub::{Hub, Worker, WorkerId};
 use switchboard_websocket::Limits;
+use switchboard_websocket::handshake::head::HeaderNames;
 use tokio::sync::oneshot;
 
 use super::Answer;
@@ -37,6 +38,12 @@ pub trait Mount: Send + Sync + 'static {
     /// refused with a 503. Default: no.
     fn goes_on(&self, _target: &Uri) -> bool {
         false
+    }
+
+    /// The names of the headers that [`decide`](Self::decide) reads of a request with this target. A way in that
+    /// reads heads itself need not keep the others. Default (`None`): any, so all are kept.
+    fn reads(&self, _target: &Uri) -> Option<&'static HeaderNames> {
+        None
     }
 
     /// Decides on a request by its head. Called on any thread; a panic in it is a 500 for that request.
@@ -321,6 +328,11 @@ impl Found {
     /// Whether the request goes on with a session that is there.
     pub(crate) fn goes_on(&self, target: &Uri) -> bool {
         self.mount.goes_on(target)
+    }
+
+    /// The names of the headers that the decision depends on; `None`: any.
+    pub(crate) fn reads(&self, target: &Uri) -> Option<&'static HeaderNames> {
+        self.mount.reads(target)
     }
 
     /// Lets the protocol decide on the request that it was found for.

@@ -7,18 +7,18 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, LazyLock};
 use std::task::{self, Context, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
-use http::{HeaderValue, Method, StatusCode, Version};
+use http::{HeaderValue, Method, StatusCode, Uri, Version};
 use http_body_util::Full;
 use switchboard_hub::Worker;
-use switchboard_websocket::handshake::head::{Head, HeadLimits};
+use switchboard_websocket::handshake::head::{Head, HeadLimits, HeaderNames};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
@@ -29,6 +29,7 @@ use crate::http::body::BodyKind;
 use crate::http::mount::{Found, Upgrade};
 use crate::http::wire::write_answer;
 use crate::http::{Answer, plain};
+use crate::proxies::FORWARDED;
 use crate::server::Server;
 use crate::server::options::ListenerOptions;
 use crate::transport::framing::{LAST_CHUNK, write_chunk};
@@ -36,6 +37,12 @@ use crate::transport::framing::{LAST_CHUNK, write_chunk};
 /// Bytes that a client may send behind a request before it has its answer. From there on they stay in the
 /// kernel, and with them the end of the connection.
 const AHEAD: usize = 8 << 10;
+
+/// The headers by which [`framing`] judges a request, and those by which proxies name its client.
+static OWN: LazyLock<HeaderNames> = LazyLock::new(|| {
+    let framing = [CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE];
+    framing.into_iter().chain(FORWARDED).collect()
+});
 
 /// The rest of a connection on which polls were served.
 pub(super) enum Left {
@@ -118,9 +125,15 @@ fn poll_of(server: &Server, bytes: &[u8]) -> Option<Poll> {
     }
     let options = &server.listener;
     let limits = HeadLimits::default().max_bytes(options.max_head_bytes).max_headers(options.max_headers);
-    let (parts, len) = Head::new(limits).request(bytes).ok()??;
-    let (length, is_last) = framing(&parts)?;
-    let found = server.mounts.load().find(&parts.uri)?;
+    let mounts = server.mounts.load();
+    let mut found = None;
+    let names = |target: &Uri| {
+        found = mounts.find(target);
+        let (names, own) = (found.as_ref()?.reads(target)?, &*OWN);
+        Some(|line: &str| names.get(line).or_else(|| own.get(line)).cloned())
+    };
+    let (parts, len) = Head::new(limits).request_with(bytes, names).ok()??;
+    let (found, (length, is_last)) = (found?, framing(&parts)?);
     let (body, behind) = bytes.get(len..)?.split_at_checked(length)?;
     let body = Full::new(Bytes::copy_from_slice(body));
     Some(Poll { found, parts: Box::new(parts), body, is_last, behind: behind.to_vec() })

@@ -151,6 +151,9 @@ async fn answers_have_the_headers_that_hooks_add_and_refused_requests_are_told()
         .headers(|headers, head| {
             let path = HeaderValue::from_str(head.uri.path()).unwrap();
             headers.insert(HeaderName::from_static("x-path"), path);
+            headers.extend(
+                head.headers.get("x-own").map(|own| (HeaderName::from_static("x-seen"), own.clone())),
+            );
         })
         .on_connection_error(move |refused| {
             seen.lock().unwrap().push((refused.status.as_u16(), refused.code, refused.message.to_owned()));
@@ -159,8 +162,10 @@ async fn answers_have_the_headers_that_hooks_add_and_refused_requests_are_told()
     let open = server.send(get(POLLING, "connection: close")).await.rest().await;
     let sid = session_id(&open);
     assert!(open.contains("\r\nx-initial: 1\r\n") && open.contains("\r\nx-path: /socket.io/\r\n"), "{open}");
-    let later =
-        server.send(post(&format!("{POLLING}&sid={sid}"), "connection: close", "40")).await.rest().await;
+    let mut later =
+        server.send(post(&format!("{POLLING}&sid={sid}"), "connection: close\r\nx-own: 7", "40")).await;
+    let later = later.rest().await;
+    assert!(later.contains("\r\nx-seen: 7\r\n"), "the hook sees all headers: {later}");
     assert!(!later.contains("x-initial") && later.contains("\r\nx-path: /socket.io/\r\n"), "{later}");
     let probe = server.send(upgrade(&format!("{WEBSOCKET}&sid={sid}"))).await.head().await;
     assert!(!probe.contains("x-initial") && probe.contains("\r\nx-path: /socket.io/\r\n"), "{probe}");

@@ -16,7 +16,7 @@ use crate::handshake::{
 pub const VERSIONS: &str = "13, 8, 7";
 
 /// The header in which a client before version 13 names the origin of its page.
-pub(super) const ORIGIN: HeaderName = HeaderName::from_static("sec-websocket-origin");
+pub(crate) const ORIGIN: HeaderName = HeaderName::from_static("sec-websocket-origin");
 
 /// Checks a request for RFC 6455 or one of these drafts.
 ///

@@ -92,6 +92,42 @@ const fn malformed(what: &'static str) -> HeadError {
     HeadError::Malformed { what }
 }
 
+/// Names of headers, made once to be looked up often: see [`Head::request_with`].
+#[derive(Clone, Debug, Default)]
+pub struct HeaderNames {
+    /// The names of each length, with the first byte beside them: a name of another header mostly differs in one
+    /// of the two.
+    by_length: Vec<Vec<(u8, HeaderName)>>,
+}
+
+impl HeaderNames {
+    /// The name that a header line has, in any case of letters.
+    pub fn get(&self, line: &str) -> Option<&HeaderName> {
+        let first = line.as_bytes().first()?.to_ascii_lowercase();
+        let mut names = self.by_length.get(line.len())?.iter();
+        let is_it =
+            |(begins, name): &&(u8, HeaderName)| *begins == first && name.as_str().eq_ignore_ascii_case(line);
+        names.find(is_it).map(|(_, name)| name)
+    }
+}
+
+impl FromIterator<HeaderName> for HeaderNames {
+    fn from_iter<I: IntoIterator<Item = HeaderName>>(names: I) -> Self {
+        let mut all = Self::default();
+        for name in names {
+            let length = name.as_str().len();
+            if all.by_length.len() <= length {
+                all.by_length.resize_with(length + 1, Vec::new);
+            }
+            let begins = name.as_str().as_bytes().first().copied().unwrap_or_default();
+            if let Some(names) = all.by_length.get_mut(length) {
+                names.push((begins, name));
+            }
+        }
+        all
+    }
+}
+
 /// Reads one head from a buffer that grows. Call it each time bytes were appended.
 ///
 /// ```
@@ -127,6 +163,27 @@ impl Head {
     /// A [`HeadError`] when the head is malformed or over a limit. A head over a limit is refused before its
     /// end.
     pub fn request(&mut self, buffer: &[u8]) -> Result<Option<(request::Parts, usize)>, HeadError> {
+        self.request_with(buffer, |_target| None::<fn(&str) -> Option<HeaderName>>)
+    }
+
+    /// As [`request`](Self::request), with some of the headers. `names` gets the request target and returns the
+    /// function that knows the names of those headers, such as [`HeaderNames::get`]; `None` keeps all headers. A
+    /// map of all headers is most of the cost of a head, so a server that knows which headers it reads should say
+    /// so.
+    ///
+    /// The lines of other headers are still checked and counted.
+    ///
+    /// # Errors
+    ///
+    /// As [`request`](Self::request).
+    pub fn request_with<N>(
+        &mut self,
+        buffer: &[u8],
+        names: impl FnOnce(&Uri) -> Option<N>,
+    ) -> Result<Option<(request::Parts, usize)>, HeadError>
+    where
+        N: Fn(&str) -> Option<HeaderName>,
+    {
         let Some(head) = self.whole(buffer)? else { return Ok(None) };
         let mut lines = [const { MaybeUninit::uninit() }; MAX_HEADERS];
         let mut request = httparse::Request::new(&mut []);
@@ -138,7 +195,10 @@ impl Head {
         parts.method = method.map_err(|_| malformed("method"))?;
         parts.uri = uri(&head, target)?;
         parts.version = version(request.version);
-        parts.headers = headers(&head, request.headers)?;
+        parts.headers = match names(&parts.uri) {
+            Some(names) => headers_named(&head, request.headers, names)?,
+            None => headers(&head, request.headers)?,
+        };
         Ok(Some((parts, head.len())))
     }
 
@@ -245,9 +305,27 @@ fn headers(head: &Bytes, lines: &[httparse::Header<'_>]) -> Result<HeaderMap, He
     let mut headers = HeaderMap::with_capacity(lines.len());
     for line in lines {
         let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| malformed("header name"))?;
-        let value = if line.value.is_empty() { Bytes::new() } else { head.slice_ref(line.value) };
-        let value = HeaderValue::from_maybe_shared(value).map_err(|_| malformed("header value"))?;
-        headers.append(name, value);
+        headers.append(name, value(head, line)?);
     }
     Ok(headers)
+}
+
+/// The headers whose names are known.
+fn headers_named(
+    head: &Bytes,
+    lines: &[httparse::Header<'_>],
+    name: impl Fn(&str) -> Option<HeaderName>,
+) -> Result<HeaderMap, HeadError> {
+    let mut headers = HeaderMap::new();
+    for line in lines {
+        if let Some(name) = name(line.name) {
+            headers.append(name, value(head, line)?);
+        }
+    }
+    Ok(headers)
+}
+
+fn value(head: &Bytes, line: &httparse::Header<'_>) -> Result<HeaderValue, HeadError> {
+    let value = if line.value.is_empty() { Bytes::new() } else { head.slice_ref(line.value) };
+    HeaderValue::from_maybe_shared(value).map_err(|_| malformed("header value"))
 }

@@ -8,15 +8,21 @@ use std::{fmt, sync::Arc};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{FORWARDED, HOST},
+    header::{FORWARDED, HOST, ORIGIN},
 };
 
 use super::list;
+use crate::drafts::hybi;
 use pattern::Origin;
 pub use pattern::{OriginError, OriginFault, OriginPattern};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// The headers that decide on the origin of a request: all that an [`OriginCheck`] reads, and
+/// [`drafts::origin`](crate::drafts::origin).
+pub const ORIGIN_HEADERS: [HeaderName; 6] =
+    [ORIGIN, hybi::ORIGIN, HOST, SEC_FETCH_SITE, X_FORWARDED_HOST, FORWARDED];
 
 type IsListed = dyn Fn(&str) -> bool + Send + Sync;
 type IsAllowed = dyn Fn(Option<&HeaderValue>) -> bool + Send + Sync;
