@@ -35,12 +35,14 @@ mod functions;
 mod handshake;
 mod http;
 mod interned;
+mod limits;
 mod listener;
 mod message;
 mod metrics;
 pub mod protocol;
 mod proxies;
 mod reason;
+mod refusals;
 mod rooms;
 mod server;
 mod service;
@@ -53,6 +55,7 @@ mod websocket;
 
 pub use api::ack::AckFuture;
 pub use api::answers::{Answers, AnswersFuture, NodeAnswers};
+pub use api::early::EarlyEvents;
 pub use api::emitter::{ConflatedEmitter, Emitter};
 pub use api::extract::{
     Ack, Auth, Connecting, Data, Disconnected, Event, EventContext, Extension, FromEvent, FromSocket,
@@ -81,10 +84,13 @@ pub use http::body::ResponseBody;
 pub use http::cors::Origins;
 pub use http::files::ClientFile;
 pub use http::hooks::{HeadersHook, RefusedHook, RefusedRequest};
+pub use limits::rate::Rate;
+pub use limits::{OverLimit, RateLimits};
 pub use listener::{ListenAddress, Listening};
 pub use message::{AsMessage, IntoResult, Message, OwnedMessage};
 pub use proxies::{InvalidNetwork, TrustedProxies};
 pub use reason::DisconnectReason;
+pub use refusals::{Refused, RefusedKind};
 pub use rooms::{Room, Rooms};
 pub use server::flash_policy::FlashPolicy;
 pub use server::options::{Http2Options, ListenerOptions};

@@ -24,6 +24,19 @@ impl LocalSocket {
     /// An event has come.
     #[inline]
     pub(crate) fn on_event(self: &Rc<Self>, worker: &Rc<Worker>, event: EventRef<'_>) {
+        if !self.queue.is_straight() {
+            self.on_event_by_detour(worker, event);
+        } else if let Some(stopped) = self.run(worker, &event, None) {
+            self.go_on_in_task(worker, event.keep(self), stopped);
+        }
+    }
+
+    /// An event that counts in rates, or that comes while a handler waits.
+    #[inline(never)]
+    fn on_event_by_detour(self: &Rc<Self>, worker: &Rc<Worker>, event: EventRef<'_>) {
+        if self.queue.is_metered() && !self.admit(worker, &event) {
+            return;
+        }
         if self.queue.is_busy() {
             self.queue.hold(event, self);
         } else if let Some(stopped) = self.run(worker, &event, None) {
@@ -36,7 +49,8 @@ impl LocalSocket {
         self.queue.set_busy(false);
         while !self.queue.is_busy() && !self.is_gone() {
             let Some(event) = self.queue.next(self, worker) else { break };
-            if let Some(stopped) = self.run(worker, &event.as_ref(), None) {
+            let from = event.is_early().then(|| Chain::of(self).at_its_end());
+            if let Some(stopped) = self.run(worker, &event.as_ref(), from) {
                 self.go_on_in_task(worker, event, stopped);
             }
         }
@@ -206,7 +220,13 @@ impl LocalSocket {
     }
 
     /// Answers with what an error has as its reply, or what the namespace makes of it.
-    fn send_error_reply(&self, worker: &Rc<Worker>, id: u64, context: &ErrorContext<'_>, error: &mut Error) {
+    pub(super) fn send_error_reply(
+        &self,
+        worker: &Rc<Worker>,
+        id: u64,
+        context: &ErrorContext<'_>,
+        error: &mut Error,
+    ) {
         let reply = error.take_reply().or_else(|| {
             let function = self.socket.shared.namespace.table.load().error_reply.clone()?;
             let written = guarded(|| function(context, error))?;
@@ -231,11 +251,12 @@ impl LocalSocket {
 
     /// Nobody reads this event: its syntax is held to all the same.
     fn on_unhandled(&self, worker: &Rc<Worker>, event: &EventRef<'_>) {
-        metrics::counter!("switchboard_events_unhandled_total").increment(1);
         if let Err(error) = self.check(event) {
             metrics::counter!("switchboard_parse_errors_total").increment(1);
             tracing::debug!(%error, "not a packet");
             self.close(worker, DisconnectReason::ParseError);
+        } else if !self.keep_early(worker, event) {
+            metrics::counter!("switchboard_events_unhandled_total").increment(1);
         }
     }
 }
@@ -307,6 +328,11 @@ impl Chain {
     /// For longer than a call.
     fn keep(self) -> Self {
         Self { table: arc_swap::Guard::from_inner(arc_swap::Guard::into_inner(self.table)), own: self.own }
+    }
+
+    /// The step of the event's own handler.
+    fn at_its_end(self) -> (usize, Self) {
+        (self.lists().iter().map(|(_, list)| list.len()).sum(), self)
     }
 
     /// Those that come before the event's own handler, in order: the namespace's, then the socket's.

@@ -89,7 +89,7 @@ impl LocalSocket {
         if let Some(key) = self.socket.shared.key.get() {
             worker.remove_member(*key);
         }
-        self.drop_own_handlers();
+        self.drop_own();
     }
 
     /// Drops the events that wait, and says so.

@@ -9,7 +9,6 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use hashbrown::HashMap;
 use switchboard_hub::{Asking, Endpoint, HubError, Key, ScopeId, Worker};
 use switchboard_protocol::socketio::Args;
 use tokio::sync::Notify;
@@ -18,8 +17,8 @@ use super::ack::{AckReply, Acks};
 use super::carrier::{Carrier, Head, Kind, Outgoing};
 use super::emitter::held_bytes;
 use super::handler::AnyEventHandler;
-use super::namespace::Registered;
 use super::options::SocketIoOptions;
+use super::own::Own;
 use super::queue::{AuthCharge, Queue};
 use super::remote::write_snapshot;
 use super::socket::Socket;
@@ -27,9 +26,6 @@ use super::sockets::Sockets;
 use crate::error::Reply;
 use crate::event::Event;
 use crate::{AckError, DisconnectReason};
-
-/// Handlers of one socket alone, by event; `true`: for one event only.
-type OwnHandlers = HashMap<Box<str>, (Registered, bool), foldhash::fast::RandomState>;
 
 /// Handlers of one socket alone that see all its events. Replaced as a whole when one is added: an event on
 /// its way keeps those it met.
@@ -65,8 +61,8 @@ pub(crate) struct LocalSocket {
     /// Events that wait for a handler to be done.
     pub(crate) queue: Queue,
     acks: RefCell<Option<Box<Acks>>>,
-    own: RefCell<Option<Box<OwnHandlers>>>,
-    own_early: RefCell<Option<Arc<EarlyHandlers>>>,
+    pub(super) own: RefCell<Option<Box<Own>>>,
+    pub(super) own_early: RefCell<Option<Arc<EarlyHandlers>>>,
     pub(crate) presence: Cell<Presence>,
     /// Told of each event that is handled after the socket's end.
     pub(crate) handled: RefCell<Option<Rc<Notify>>>,
@@ -279,29 +275,14 @@ impl LocalSocket {
         }
     }
 
-    /// Fails the acknowledgements whose time is over; returns when the next one's is.
-    pub(crate) fn expire_acks(&self, now: Instant) -> Option<Instant> {
-        self.acks.borrow_mut().as_mut()?.expire(now)
+    /// Fails the acknowledgements and drops the early events whose time is over; returns when the next one's
+    /// is.
+    pub(crate) fn expire(&self, now: Instant) -> Option<Instant> {
+        let acks = self.acks.borrow_mut().as_mut().and_then(|acks| acks.expire(now));
+        acks.into_iter().chain(self.expire_early(now)).min()
     }
 
-    // Handlers of its own.
-
-    pub(crate) fn register(&self, event: Box<str>, registered: Registered, once: bool) {
-        // What it replaces is a user's: dropped when nothing is borrowed any more.
-        let _before = self.own.borrow_mut().get_or_insert_default().insert(event, (registered, once));
-    }
-
-    pub(crate) fn unregister(&self, event: &str) {
-        let _removed = self.own.borrow_mut().as_mut().and_then(|own| own.remove(event));
-    }
-
-    /// The socket's own handler of an event; one for a single event is taken.
-    pub(crate) fn own_handler(&self, event: &str) -> Option<Registered> {
-        let mut own = self.own.borrow_mut();
-        let own = own.as_mut()?;
-        let (registered, once) = own.get(event)?;
-        if *once { own.remove(event).map(|(registered, _)| registered) } else { Some(registered.clone()) }
-    }
+    // Handlers of its own that see all events.
 
     /// The socket's own handlers that see all its events, as they are now.
     pub(crate) fn own_early(&self) -> Option<Arc<EarlyHandlers>> {
@@ -310,11 +291,6 @@ impl LocalSocket {
 
     pub(crate) fn change_own_early<R>(&self, change: impl FnOnce(&mut EarlyHandlers) -> R) -> R {
         change(Arc::make_mut(self.own_early.borrow_mut().get_or_insert_default()))
-    }
-
-    pub(crate) fn drop_own_handlers(&self) {
-        drop(self.own.take());
-        drop(self.own_early.take());
     }
 
     pub(crate) fn drop_acks(&self) {

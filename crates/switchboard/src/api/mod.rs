@@ -3,14 +3,16 @@
 //!
 //! Reading order: [`namespace`] (handlers and rooms), [`socket`] (a socket as users hold it), [`local`] (a
 //! socket on its worker), [`dispatch`] and [`queue`] (order, holding back), [`ending`], [`handler`] and
-//! [`extract`] (users' functions), [`report`] (their errors), [`emitter`] (an event to one), [`operator`]
-//! (broadcasts), [`ack`] and [`answers`] (what clients acknowledge), [`server_events`] (events between
-//! nodes), [`outgoing`] and [`room_events`] (what observers are told).
+//! [`extract`] (users' functions), [`report`] (their errors), [`rates`] and [`early`] (events that are refused
+//! or kept), [`emitter`] (an event to one), [`operator`] (broadcasts), [`ack`] and [`answers`] (what clients
+//! acknowledge), [`server_events`] (events between nodes), [`outgoing`] and [`room_events`] (what observers
+//! are told).
 
 pub(crate) mod ack;
 pub(crate) mod answers;
 pub(crate) mod carrier;
 pub(crate) mod dispatch;
+pub(crate) mod early;
 pub(crate) mod emitter;
 pub(crate) mod ending;
 pub(crate) mod extract;
@@ -22,8 +24,10 @@ pub(crate) mod namespaces;
 pub(crate) mod operator;
 pub(crate) mod options;
 mod outgoing;
+pub(crate) mod own;
 mod own_handlers;
 pub(crate) mod queue;
+mod rates;
 pub(crate) mod recovery;
 pub(crate) mod remote;
 pub(crate) mod report;

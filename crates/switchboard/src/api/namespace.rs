@@ -17,6 +17,7 @@ use super::handler::{
 use super::namespaces::Namespaces;
 use super::operator::BroadcastOperator;
 use super::options::SocketIoOptions;
+use super::rates::NamespaceRates;
 use super::recovery::{OnExpired, RecoveryOptions};
 use super::remote::RemoteSocket;
 use super::report::{ErrorContext, HandlerKind, LogLimit, check_registration};
@@ -70,6 +71,7 @@ pub(crate) struct NamespaceInner {
     pub(crate) events: Arc<EventScope>,
     pub(crate) options: Arc<SocketIoOptions>,
     pub(crate) ordered_broadcasts: AtomicBool,
+    pub(super) rates: ArcSwap<NamespaceRates>,
     /// Whether there are, or were, handlers of outgoing events.
     pub(super) tells_outgoing: AtomicBool,
     /// The server's namespaces whose rooms are watched.
@@ -100,6 +102,7 @@ impl NamespaceInner {
             table: ArcSwap::default(),
             options: Arc::clone(&server.options),
             ordered_broadcasts: AtomicBool::new(server.options.ordered_broadcasts),
+            rates: ArcSwap::default(),
             tells_outgoing: AtomicBool::new(false),
             rooms: Arc::clone(&server.rooms),
             recovery: OnceLock::new(),
@@ -203,6 +206,7 @@ impl Namespace {
         self.inner.change(|table| {
             table.events.insert(event.into(), registered);
         });
+        self.inner.hand_over_early(event);
         self
     }
 

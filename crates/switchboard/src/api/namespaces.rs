@@ -12,6 +12,7 @@ use super::room_events::WatchedRooms;
 use super::server_events;
 use crate::event::{Dialects, Event};
 use crate::functions::guarded;
+use crate::limits::network::AddressMeters;
 use crate::states::{SharedStates, States, replace};
 
 /// The namespaces of a server, and what they share.
@@ -19,6 +20,8 @@ pub(crate) struct Namespaces {
     pub(crate) options: Arc<SocketIoOptions>,
     pub(crate) dialects: Arc<Dialects>,
     pub(crate) states: Arc<SharedStates>,
+    /// The rates of addresses, if they have any.
+    pub(super) address_meters: Option<AddressMeters>,
     pub(super) hub: Arc<Hub>,
     pub(super) rooms: Arc<WatchedRooms>,
     by_name: ArcSwap<HashMap<Arc<str>, Arc<NamespaceInner>>>,
@@ -34,6 +37,7 @@ pub(crate) type OnNew = Arc<dyn Fn(&Namespace) + Send + Sync>;
 impl Namespaces {
     pub(crate) fn new(options: SocketIoOptions, hub: &Arc<Hub>, states: States) -> Arc<Self> {
         let namespaces = Arc::new(Self {
+            address_meters: options.address_limits.map(AddressMeters::new),
             options: Arc::new(options),
             dialects: Arc::default(),
             states: Arc::new(SharedStates::new(states)),

@@ -5,6 +5,10 @@ use std::time::Duration;
 use super::recovery::RecoveryOptions;
 use switchboard_protocol::socketio::Limits;
 
+use super::early::EarlyEvents;
+use crate::limits::RateLimits;
+use crate::refusals::Refusals;
+
 /// The options of the Socket.IO layer. Names and defaults are those of socket.io 4.8 unless it says
 /// otherwise.
 #[derive(Debug, Clone)]
@@ -49,6 +53,17 @@ pub struct SocketIoOptions {
     /// Acknowledgements that may be awaited of one socket. Default 10 000; further ones are
     /// [`AckError::TooMany`](crate::AckError::TooMany).
     pub max_pending_acks: usize,
+    /// The rates of each socket, and of the CONNECTs of each client. Default: none. See
+    /// [`Namespace::limit_sockets`](crate::Namespace::limit_sockets) for those of one namespace.
+    pub socket_limits: Option<RateLimits>,
+    /// The rates of all sockets from one address, on this node: that of the connection, or what a trusted
+    /// proxy says. Of an IPv6 address the first 64 bits count. Clients of a Unix-domain socket have no
+    /// address, and no such rates. Default: none.
+    pub address_limits: Option<RateLimits>,
+    /// Whether events that no handler waits for are kept until one is registered. Default: no; they are
+    /// dropped, and counted.
+    pub early_events: Option<EarlyEvents>,
+    pub(crate) refusals: Refusals,
     /// Whether broadcasts are ordered, unless a namespace
     /// [says otherwise](crate::Namespace::ordered_broadcasts). Default: no.
     pub ordered_broadcasts: bool,
@@ -72,6 +87,10 @@ impl Default for SocketIoOptions {
             held_events_timeout: Duration::from_secs(10),
             max_left_over_bytes: 64 << 20,
             max_pending_acks: 10_000,
+            socket_limits: None,
+            address_limits: None,
+            early_events: None,
+            refusals: Refusals::default(),
             ordered_broadcasts: false,
             recovery: None,
             confirmed_after: Duration::from_secs(75),

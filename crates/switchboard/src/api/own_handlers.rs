@@ -36,8 +36,9 @@ impl Socket {
     fn register(&self, event: &str, registered: Registered, once: bool) -> Result<(), EmitError> {
         check_event(&self.shared.namespace, event);
         let event: Box<str> = event.into();
-        self.on_worker(move |_, local| {
-            local.register(event, registered, once);
+        self.on_worker(move |worker, local| {
+            local.register(event.clone(), registered, once);
+            local.hand_over_early(worker, &event);
             Ok(())
         })
     }

@@ -1,7 +1,7 @@
 //! The events of a socket that wait for its handlers, and what its client may have under way in all
 //! namespaces.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -11,7 +11,9 @@ use switchboard_hub::Worker;
 
 use super::local::LocalSocket;
 use super::options::SocketIoOptions;
+use super::rates::ClientMeters;
 use super::sockets::Sockets;
+use crate::limits::meter::Meter;
 
 /// An event on its way to handlers.
 #[derive(Debug, Clone, Copy)]
@@ -25,11 +27,13 @@ pub(crate) struct EventRef<'a> {
 }
 
 impl EventRef<'_> {
-    fn size(&self) -> usize {
-        size_of::<HeldEvent>()
-            + self.name.len()
-            + self.data.len()
-            + self.attachments.iter().map(Bytes::len).sum::<usize>()
+    /// The bytes that the client sent.
+    pub(crate) fn bytes(&self) -> usize {
+        self.data.len() + self.attachments.iter().map(Bytes::len).sum::<usize>()
+    }
+
+    pub(crate) fn size(&self) -> usize {
+        size_of::<HeldEvent>() + self.name.len() + self.bytes()
     }
 
     /// The event with its own parts. They count for the socket's client until they are dropped.
@@ -41,6 +45,7 @@ impl EventRef<'_> {
             offset: self.offset,
             attachments: self.attachments.into(),
             ack: self.ack,
+            is_early: false,
             charge: sockets.map(|sockets| Charge::new(sockets.load(), self.size())),
         }
     }
@@ -53,6 +58,7 @@ pub(crate) struct HeldEvent {
     offset: usize,
     attachments: Box<[Bytes]>,
     ack: Option<u64>,
+    is_early: bool,
     charge: Option<Charge>,
 }
 
@@ -71,6 +77,15 @@ impl HeldEvent {
         self.as_ref().size()
     }
 
+    /// It has met all handlers but its own, which was not there.
+    pub(crate) fn set_early(&mut self) {
+        self.is_early = true;
+    }
+
+    pub(crate) fn is_early(&self) -> bool {
+        self.is_early
+    }
+
     /// A handler of the event waits.
     pub(crate) fn count_handler(&mut self) {
         if let Some(charge) = &mut self.charge {
@@ -83,22 +98,52 @@ impl HeldEvent {
 /// handlers.
 #[derive(Default)]
 pub(crate) struct Queue {
-    /// A handler waits.
-    busy: Cell<bool>,
+    /// Why events do not go straight to their handlers: [`BUSY`], [`METERED`].
+    detours: Cell<u8>,
     /// The client is held back because of this queue.
     full: Cell<bool>,
     bytes: Cell<usize>,
     held: RefCell<VecDeque<HeldEvent>>,
 }
 
+/// A handler waits.
+const BUSY: u8 = 1;
+
+/// Events count in rates.
+const METERED: u8 = 2;
+
 impl Queue {
     pub(crate) fn set_busy(&self, busy: bool) {
-        self.busy.set(busy);
+        let others = self.detours.get() & !BUSY;
+        self.detours.set(others | if busy { BUSY } else { 0 });
     }
 
     #[inline]
     pub(crate) fn is_busy(&self) -> bool {
-        self.busy.get()
+        self.detours.get() & BUSY != 0
+    }
+
+    /// From now on events count in rates.
+    pub(crate) fn set_metered(&self) {
+        self.detours.set(self.detours.get() | METERED);
+    }
+
+    pub(crate) fn is_metered(&self) -> bool {
+        self.detours.get() & METERED != 0
+    }
+
+    /// Whether an event goes straight to its handlers.
+    #[inline]
+    pub(crate) fn is_straight(&self) -> bool {
+        self.detours.get() == 0
+    }
+
+    /// Puts events before those that wait.
+    pub(crate) fn put_before(&self, events: Vec<HeldEvent>, socket: &LocalSocket) {
+        for event in events.into_iter().rev() {
+            self.add(event.size(), socket);
+            self.held.borrow_mut().push_front(event);
+        }
     }
 
     /// How many events wait.
@@ -171,6 +216,10 @@ pub(crate) struct Load {
     bytes: Cell<usize>,
     /// The client is held back because of them.
     full: Cell<bool>,
+    /// Rates that the client counts in, if there are any.
+    pub(super) meters: OnceCell<ClientMeters>,
+    /// Rates for which the client is held back.
+    pub(super) rate_waits: RefCell<Vec<Arc<Meter>>>,
     /// Set when the client has gone.
     left_over: RefCell<Option<Rc<LeftOver>>>,
 }
@@ -191,6 +240,8 @@ impl Load {
             handlers: Cell::new(0),
             bytes: Cell::new(0),
             full: Cell::new(false),
+            meters: OnceCell::new(),
+            rate_waits: RefCell::default(),
             left_over: RefCell::default(),
         })
     }

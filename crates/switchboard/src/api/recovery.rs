@@ -329,6 +329,7 @@ impl Joining {
         let (sockets, new) = self.both().ok_or(Gone)?;
         let socket = Socket { shared: shared.recovered(&claimed.state) };
         let local = LocalSocket::new(socket.clone(), &sockets.carrier, &sockets.me, self.auth.clone());
+        sockets.meter(&local);
         local.queue.set_busy(true);
         sockets.replace(&new, &local);
         (self.local, self.socket) = (Rc::downgrade(&local), socket);

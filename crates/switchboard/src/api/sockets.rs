@@ -19,6 +19,7 @@ use super::namespaces::Namespaces;
 use super::options::SocketIoOptions;
 use super::queue::{AuthCharge, EventRef, JoinCharge, Load, count_dropped};
 use super::socket::{Socket, SocketShared};
+use crate::refusals::{Refused, RefusedKind};
 use crate::{DisconnectReason, Error};
 
 /// The sockets of one client, on its worker: what the client sends comes here. Made by
@@ -26,7 +27,7 @@ use crate::{DisconnectReason, Error};
 ///
 /// It lives as long as the session that carries it, which tells it of its end.
 pub struct Sockets {
-    namespaces: Arc<Namespaces>,
+    pub(super) namespaces: Arc<Namespaces>,
     pub(super) carrier: Rc<dyn Carrier>,
     variant: Variant,
     pub(super) all: RefCell<SmallVec<[Rc<LocalSocket>; 1]>>,
@@ -119,6 +120,9 @@ impl Sockets {
             self.refuse(worker, name, &Error::new("Invalid namespace"));
             return Ok(());
         };
+        if !self.admit_connect(worker, &namespace) {
+            return Ok(());
+        }
         let joins = self.load.get().map_or(0, |load| load.joins());
         if self.all.borrow().len().max(joins) >= self.namespaces.options.max_namespaces {
             self.refuse(worker, name, &Error::new("too many namespaces"));
@@ -192,8 +196,8 @@ impl Sockets {
             self.close(worker, DisconnectReason::ForcedServerClose);
             return None;
         }
-        let acks = self.all.borrow().iter().filter_map(|socket| socket.expire_acks(now)).min();
-        self.join_by.get().into_iter().chain(acks).min()
+        let due = self.all.borrow().iter().filter_map(|socket| socket.expire(now)).min();
+        self.join_by.get().into_iter().chain(due).min()
     }
 
     // Its sockets.
@@ -275,6 +279,7 @@ impl Sockets {
         }
         let shared = SocketShared::new(namespace, id, self.carrier.handshake(), auth);
         let local = LocalSocket::new(Socket { shared }, &self.carrier, &self.me, charge.clone());
+        self.meter(&local);
         // Events wait until `on_connect` has returned.
         local.queue.set_busy(true);
         self.all.borrow_mut().push(Rc::clone(&local));
@@ -333,6 +338,13 @@ impl Sockets {
     pub(super) fn refuse(&self, worker: &Rc<Worker>, namespace: &str, error: &Error) {
         metrics::counter!("switchboard_connects_refused_total").increment(1);
         tracing::debug!(namespace, %error, "connect refused");
+        let refusals = &self.options().refusals;
+        if refusals.is_heard() {
+            let address = self.carrier.handshake().address().map(|address| address.ip());
+            let reason = error.public_message();
+            let refused = Refused::new(RefusedKind::Connect, reason, address);
+            refusals.tell(&Refused { namespace: Some(namespace), ..refused });
+        }
         Rc::clone(&self.carrier).refused(worker, namespace, error);
     }
 }

@@ -19,7 +19,8 @@ use http::{HeaderValue, StatusCode, Version};
 use crate::Peer;
 use crate::functions::{caught_future, guarded};
 use crate::http::mount::{Decision, Found, LaterDecision};
-use crate::http::{Answer, plain, refused};
+use crate::http::{Answer, RefusedFor, plain, refused};
+use crate::refusals::{Refusals, Refused, RefusedKind};
 use crate::server::Server;
 
 /// Decides on a request by its head.
@@ -32,6 +33,11 @@ pub(crate) fn decide(server: &Server, parts: &Parts, peer: Peer) -> Decision {
 
 /// As [`decide`], of a request whose protocol is found.
 fn decide_found(server: &Server, found: Found, parts: &Parts, peer: Peer) -> Decision {
+    let decision = decide_now(server, found, parts, peer);
+    if server.refusals.is_heard() { heard(&server.refusals, decision, peer) } else { decision }
+}
+
+fn decide_now(server: &Server, found: Found, parts: &Parts, peer: Peer) -> Decision {
     if server.closing.load(Ordering::Acquire) && (server.ends_idle() || !found.goes_on(&parts.uri)) {
         return Decision::Answer(shutting_down(parts.version));
     }
@@ -48,6 +54,28 @@ pub(crate) fn shutting_down(version: Version) -> Answer {
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     answer
+}
+
+/// Tells of a request that is refused, now or later. Each protocol's requests come by here.
+fn heard(refusals: &Refusals, decision: Decision, peer: Peer) -> Decision {
+    match decision {
+        Decision::Answer(answer) => {
+            let status = answer.status();
+            if status.is_client_error() || status.is_server_error() {
+                let reason = answer.extensions().get().map_or_else(
+                    || status.canonical_reason().unwrap_or_default(),
+                    |RefusedFor(reason)| reason,
+                );
+                refusals.tell(&Refused::new(RefusedKind::Request, reason, peer.ip()));
+            }
+            Decision::Answer(answer)
+        }
+        Decision::Later(later) => {
+            let refusals = refusals.clone();
+            Decision::Later(Box::pin(async move { heard(&refusals, later.await, peer) }))
+        }
+        decision => decision,
+    }
 }
 
 /// Awaits a decision that takes time, within the time that there is for it.

@@ -7,7 +7,7 @@ use http::StatusCode;
 use switchboard_protocol::engineio::ErrorCode;
 
 use super::TooManySessions;
-use crate::http::{Answer, answer, plain, refused};
+use crate::http::{Answer, RefusedFor, answer, plain, refused, refusing};
 
 /// The code and the message of an answer that refuses a request, for those who are told of it.
 #[derive(Clone)]
@@ -32,18 +32,20 @@ fn engine_answer(code: ErrorCode, body: Bytes, message: Cow<'static, str>) -> An
     let status = StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::BAD_REQUEST);
     let mut answer = answer(status, "application/json", body);
     answer.extensions_mut().insert(RefusedAs { code, message });
-    answer
+    refusing(answer, code.message())
 }
 
 /// There is no place for another session.
 pub(crate) fn too_many_sessions(bound: TooManySessions) -> Answer {
     refused("engine", bound.as_str());
-    plain(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", bound.as_str()))
+    refusing(plain(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", bound.as_str())), bound.as_str())
 }
 
 /// The answer to a page whose origin is not let in.
 pub(crate) fn refuse_origin(origin: &str) -> Answer {
     refused("http", "origin");
     let words = format!("origin {origin} is not allowed: see the option `origins`");
-    engine_error_with(ErrorCode::Forbidden, &words)
+    let mut answer = engine_error_with(ErrorCode::Forbidden, &words);
+    answer.extensions_mut().insert(RefusedFor("origin"));
+    answer
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::EngineOptions;
+use crate::limits::network::network;
 
 /// Counts the sessions of an endpoint and refuses those that are too many. A session on polling has no
 /// connection of its own that could be counted in its place.
@@ -90,7 +91,7 @@ impl SessionLimit {
 
     /// The address that a session is counted for, if it is. Clients of a Unix-domain socket have none.
     fn counted(&self, address: Option<IpAddr>) -> Option<IpAddr> {
-        address.filter(|_| self.max_per_address < usize::MAX)
+        address.filter(|_| self.max_per_address < usize::MAX).map(network)
     }
 }
 

@@ -15,6 +15,7 @@ use crate::http::admission::AllowRequest;
 use crate::http::cors::Origins;
 use crate::http::files::ClientFile;
 use crate::http::hooks::{HeadersHook, RefusedHook};
+use crate::refusals::Refusals;
 
 /// What becomes of a client whose outbox is full, and of the packet that is sent to it then.
 ///
@@ -23,7 +24,7 @@ use crate::http::hooks::{HeadersHook, RefusedHook};
 /// broadcasts, which have no error for it.
 ///
 /// `DropOldest` and `DropNewest` drop events whose acknowledgement nobody awaits, each with its attachments.
-/// `switchboard_packets_dropped_total` counts them.
+/// `switchboard_packets_dropped_total` counts them, and [`on_refused`](crate::Builder::on_refused) is told.
 /// Other packets are kept in their places, until twice [`max_outbox_bytes`](EngineOptions::max_outbox_bytes)
 /// wait: then the client is disconnected. Half of `max_outbox_bytes`, and 64 KiB at most, is on its way to the
 /// connection, and is not dropped.
@@ -119,9 +120,9 @@ pub struct EngineOptions {
     pub subprotocols: Vec<String>,
     /// Sessions at a time, on either transport. Default 1 000 000; a handshake beyond them gets a 503.
     pub max_sessions: usize,
-    /// Sessions at a time from one address: that of the connection, or what a trusted proxy says. Default: no
-    /// bound, as many clients may share an address; a handshake beyond it gets a 503. Clients of a
-    /// Unix-domain socket have no address.
+    /// Sessions at a time from one address: that of the connection, or what a trusted proxy says. Of an IPv6
+    /// address the first 64 bits count. Default: no bound, as many clients may share an address; a handshake
+    /// beyond it gets a 503. Clients of a Unix-domain socket have no address.
     pub max_sessions_per_address: usize,
     /// The cookie that the first answer on polling sets. Default: none.
     pub cookie: Option<SessionCookie>,
@@ -134,6 +135,7 @@ pub struct EngineOptions {
     /// session is not known is found where it would be, behind the request's head: such requests are counted
     /// only.)
     pub connection_error: Option<RefusedHook>,
+    pub(crate) refusals: Refusals,
     /// Pages of which origins may connect, and read what they are answered (CORS). Default: those of the
     /// server's own host.
     pub origins: Origins,
@@ -184,6 +186,7 @@ impl EngineOptions {
             initial_headers: None,
             headers: None,
             connection_error: None,
+            refusals: Refusals::default(),
             origins: Origins::default(),
             allow_request: None,
             keep_headers: KeepHeaders::default(),

@@ -52,6 +52,16 @@ pub(crate) fn body_refused(status: StatusCode) -> Answer {
     answer
 }
 
+/// The reason of an answer that refuses a request, for those who are told of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RefusedFor(pub(crate) &'static str);
+
+/// Gives the answer that refuses a request its reason, if it has none.
+pub(crate) fn refusing(mut answer: Answer, reason: &'static str) -> Answer {
+    answer.extensions_mut().get_or_insert_with(|| RefusedFor(reason));
+    answer
+}
+
 pub(crate) fn refused(layer: &'static str, reason: &'static str) {
     metrics::counter!("switchboard_requests_refused_total", "layer" => layer, "reason" => reason)
         .increment(1);

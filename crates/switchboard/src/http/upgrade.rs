@@ -12,7 +12,7 @@ use switchboard_websocket::handshake::server::{HandshakeError, Upgrade as Rfc645
 use super::hixie::DraftAnswer;
 use super::http2::connect_protocol;
 use super::mount::{RequestHead, Upgrade, UpgradeTarget};
-use super::{Answer, plain, refused};
+use super::{Answer, plain, refused, refusing};
 use crate::proxies::forwarded_hosts;
 use crate::transport::deflate::Compression;
 use crate::transport::wire::Wire;
@@ -34,7 +34,7 @@ impl<'a> WebSocketRequest<'a> {
     pub fn check(head: &RequestHead<'a>) -> Result<Self, Answer> {
         Self::judge(head).map_err(|error| {
             refused("websocket", "bad handshake");
-            error.response().map(Bytes::from).map(Into::into)
+            refusing(error.response().map(Bytes::from).map(Into::into), "bad handshake")
         })
     }
 
@@ -114,5 +114,6 @@ impl<'a> WebSocketRequest<'a> {
 /// The answer to a page whose origin is not let in, in plain words.
 pub(crate) fn refuse_origin(origin: &str) -> Answer {
     refused("http", "origin");
-    plain(StatusCode::FORBIDDEN, format!("origin {origin} is not allowed: see the option `origins`\n"))
+    let words = format!("origin {origin} is not allowed: see the option `origins`\n");
+    refusing(plain(StatusCode::FORBIDDEN, words), "origin")
 }

@@ -13,6 +13,7 @@ use super::ListenAddress;
 use super::connection::{self, Accepted};
 use super::sockets::{self, Bound, StdListener};
 use crate::Peer;
+use crate::refusals::{Refused, RefusedKind};
 use crate::server::Server;
 use crate::transport::connection::Executor;
 use crate::transport::stream::Stream;
@@ -88,6 +89,7 @@ fn admit(worker: &Rc<Worker>, server: &Arc<Server>, stream: Stream, peer: Peer, 
         Ok(permit) => permit,
         Err(refusal) => {
             refusal.count();
+            server.refusals.tell(&Refused::new(RefusedKind::Connection, refusal.as_str(), peer.ip()));
             return tracing::debug!(peer = %Shown(peer), reason = refusal.as_str(), "connection refused");
         }
     };

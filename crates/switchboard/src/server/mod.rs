@@ -18,6 +18,7 @@ use self::socket_file::SocketFile;
 use crate::http::body::Fallback;
 use crate::http::mount::{Mount, Mounts};
 use crate::proxies::TrustedProxies;
+use crate::refusals::Refusals;
 use crate::states::replace;
 use crate::transport::connection::cut_closing;
 use crate::transport::connection_limit::ConnectionLimit;
@@ -30,6 +31,8 @@ pub(crate) struct Server {
     pub(crate) listener: ListenerOptions,
     /// Whether the drafts before RFC 6455 are spoken.
     pub(crate) drafts: bool,
+    /// Is told of what is refused.
+    pub(crate) refusals: Refusals,
     pub(crate) connections: Arc<ConnectionLimit>,
     pub(crate) fallback: OnceLock<Fallback>,
     /// Set when the server is shutting down: nothing new begins. Requests of sessions that linger are served.

@@ -38,7 +38,7 @@ pub struct ListenerOptions {
     /// further one gets a 503.
     pub max_connections: usize,
     /// Connections that may be open from one address: that of the connection, or the one that the PROXY
-    /// protocol's header names. Default: no bound.
+    /// protocol's header names. Of an IPv6 address the first 64 bits count. Default: no bound.
     pub max_connections_per_address: usize,
     /// Whether connections begin with a PROXY protocol header (version 1 or 2), which names the client.
     /// Default: no. If on, a connection without one is closed; and if there are [trusted

@@ -18,6 +18,7 @@ use crate::api::queue::count_dropped;
 use crate::api::sockets::{Incoming, Membership, Sockets};
 use crate::engineio::application::Conversation;
 use crate::engineio::session::EngineSession;
+use crate::refusals::RefusedKind;
 
 /// The Socket.IO side of one session.
 pub(crate) struct Client {
@@ -146,6 +147,7 @@ impl Client {
             (kind, _) => {
                 metrics::counter!("switchboard_packets_out_of_place_total").increment(1);
                 tracing::debug!(?kind, namespace = packet.namespace, "a packet out of place");
+                self.session.tell_refused(RefusedKind::Packet, "out of place", 1);
                 EngineSession::close(&self.session, worker, DisconnectReason::ForcedServerClose);
             }
         }

@@ -13,6 +13,7 @@ use switchboard_websocket::deflate::DeflateOptions;
 use tokio::sync::watch;
 
 use super::Switchboard;
+use crate::api::early::EarlyEvents;
 use crate::api::namespaces::Namespaces;
 use crate::api::options::SocketIoOptions;
 use crate::api::recovery::RecoveryOptions;
@@ -22,7 +23,9 @@ use crate::http::admission::{AllowRequest, IntoAllowed};
 use crate::http::cors::Origins;
 use crate::http::files::ClientFile;
 use crate::http::hooks::{HeadersHook, RefusedHook, RefusedRequest};
+use crate::limits::RateLimits;
 use crate::proxies::TrustedProxies;
+use crate::refusals::{Refusals, Refused};
 use crate::server::Server;
 use crate::server::options::ListenerOptions;
 use crate::socketio09::OldClientOptions;
@@ -40,6 +43,7 @@ pub struct Builder {
     states: States,
     drafts: bool,
     old: OldClientOptions,
+    refusals: Refusals,
 }
 
 impl Default for Builder {
@@ -53,6 +57,7 @@ impl Default for Builder {
             states: States::default(),
             drafts: false,
             old: OldClientOptions::default(),
+            refusals: Refusals::default(),
         }
     }
 }
@@ -354,6 +359,43 @@ impl Builder {
         self
     }
 
+    /// Calls a function for whatever the server refuses or drops: connections, requests, CONNECTs, packets,
+    /// events beyond a rate or without a handler, events to clients that do not read. It runs on the thread
+    /// that refuses, and must not wait. (A request of a session that is not known is counted only.)
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let io = switchboard::Switchboard::builder()
+    ///     .on_refused(|refused| eprintln!("{:?} of {:?}: {}", refused.kind, refused.address, refused.reason))
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_refused(mut self, tell: impl Fn(&Refused<'_>) + Send + Sync + 'static) -> Self {
+        self.refusals = Refusals::new(tell);
+        self
+    }
+
+    /// Limits what each socket sends; the rate of CONNECTs is each client's. Default: no limit.
+    pub fn limit_sockets(mut self, limits: RateLimits) -> Self {
+        self.socketio.socket_limits = Some(limits);
+        self
+    }
+
+    /// Limits what all sockets from one address send together. Default: no limit. See
+    /// [`SocketIoOptions::address_limits`](crate::SocketIoOptions::address_limits).
+    pub fn limit_addresses(mut self, limits: RateLimits) -> Self {
+        self.socketio.address_limits = Some(limits);
+        self
+    }
+
+    /// Keeps events that no handler waits for, within bounds, until a handler is registered for them by
+    /// [`Socket::on`](crate::Socket::on) or [`Namespace::on`](crate::Namespace::on). Default: no.
+    pub fn early_events(mut self, bounds: EarlyEvents) -> Self {
+        self.socketio.early_events = Some(bounds);
+        self
+    }
+
     /// The headers of the request that a socket's handshake keeps.
     pub fn keep_headers(mut self, keep: KeepHeaders) -> Self {
         self.engine.keep_headers = keep;
@@ -436,6 +478,7 @@ impl Builder {
     /// sense, with a message that names them.
     pub fn build(mut self) -> io::Result<Switchboard> {
         self.check().map_err(senseless)?;
+        self.socketio.refusals = self.refusals.clone();
         // A ping that came just before the end, the next one, and the wait for its answer.
         self.socketio.confirmed_after =
             self.engine.ping_interval.saturating_mul(2).saturating_add(self.engine.ping_timeout);
@@ -450,6 +493,7 @@ impl Builder {
             proxies: self.proxies,
             listener: self.listener,
             drafts: self.drafts,
+            refusals: self.refusals,
             connections,
             fallback: std::sync::OnceLock::new(),
             closing: AtomicBool::new(false),

@@ -79,10 +79,11 @@ impl Switchboard {
     /// `beside`: a protocol that is served beside Engine.IO at its path, and takes a request before it.
     fn add_engine(
         &self,
-        options: EngineOptions,
+        mut options: EngineOptions,
         application: Arc<dyn Application>,
         beside: impl FnOnce(&Arc<EngineServer>) -> Option<Arc<dyn Mount>>,
     ) {
+        options.refusals = self.server.refusals.clone();
         let engine = Arc::new(EngineServer::new(options, application, Arc::clone(&self.server.hub)));
         let options = &engine.options;
         let files = Files { files: Arc::clone(&options.client_files), origins: options.origins.clone() };

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
+use crate::limits::network::network;
+
 /// Counts connections and refuses those beyond a limit.
 #[derive(Debug)]
 pub(crate) struct ConnectionLimit {
@@ -115,6 +117,7 @@ impl Permit {
         if self.limit.max_per_address == usize::MAX {
             return Ok(());
         }
+        let address = network(address);
         let mut addresses = self.limit.addresses.lock().unwrap_or_else(PoisonError::into_inner);
         let count = addresses.entry(address).or_default();
         if *count >= self.limit.max_per_address {

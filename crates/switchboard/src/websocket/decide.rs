@@ -10,8 +10,8 @@ use super::RawService;
 use crate::handshake::Handshake;
 use crate::http::admission::{Allowed, Asked, Refusal};
 use crate::http::mount::{Decision, Mount, OwnedHead, RequestHead, UpgradeTarget, Upgraded};
-use crate::http::refused;
 use crate::http::upgrade::{WebSocketRequest, refuse_origin};
+use crate::http::{refused, refusing};
 use crate::transport::connection::ConnectionTask;
 use crate::transport::wire::Wire;
 
@@ -52,7 +52,7 @@ impl RawService {
             Ok(allowed) => allowed,
             Err(refusal) => {
                 refused("websocket", "not allowed");
-                return Decision::Answer(refusal.answer());
+                return Decision::Answer(refusing(refusal.answer(), "not allowed"));
             }
         };
         let options = self.options();

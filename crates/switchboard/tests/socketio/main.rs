@@ -7,6 +7,7 @@ mod acks;
 mod bounds;
 mod connecting;
 mod disconnecting;
+mod early;
 mod errors;
 mod events;
 #[allow(dead_code, reason = "the tests of leaks use the rest")]
@@ -20,7 +21,9 @@ mod ordered;
 mod outbox;
 mod polling;
 mod queues;
+mod rates;
 mod recovery;
+mod refusals;
 mod rooms;
 mod shutting_down;
 mod threads;

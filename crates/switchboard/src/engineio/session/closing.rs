@@ -8,6 +8,7 @@ use switchboard_websocket::CloseCode;
 
 use super::{EngineSession, Registry, Transport};
 use crate::DisconnectReason;
+use crate::refusals::RefusedKind;
 
 /// How a session ends for a reason. Only a close by the server's own will waits for the client to be told.
 fn ending(reason: DisconnectReason) -> Ending {
@@ -65,6 +66,9 @@ impl EngineSession {
         tracing::debug!(sid = self.sid.as_str().get(..4), %reason, "session closed");
         metrics::counter!("switchboard_sessions_closed_total", "reason" => reason.as_str()).increment(1);
         metrics::gauge!("switchboard_sessions").decrement(1.0);
+        if reason == DisconnectReason::ParseError {
+            self.tell_refused(RefusedKind::Packet, reason.as_str(), 1);
+        }
         let conversation = self.conversation.take();
         if let Some(conversation) = conversation {
             conversation.closed(worker, reason);

@@ -13,6 +13,7 @@ use switchboard_websocket::{CloseCode, Opcode};
 use super::{EngineSession, Registry, Sending, Transport};
 use crate::DisconnectReason;
 use crate::engineio::FullOutbox;
+use crate::refusals::{Refused, RefusedKind};
 use crate::transport::connection::{Connection, ConnectionEnd, ConnectionOwner, Timeouts};
 
 impl Session for EngineSession {
@@ -57,6 +58,7 @@ impl Session for EngineSession {
 
     fn overflow(&self, worker: &Rc<Worker>) {
         let (bytes, full) = (self.outbox.bytes(), self.server.options.full_outbox);
+        self.tell_refused(RefusedKind::Delivery, "full outbox", 1);
         if full == FullOutbox::Refuse {
             tracing::debug!(bytes, "the outbox of a client is full: what was sent was refused");
             return;
@@ -73,6 +75,7 @@ impl Session for EngineSession {
     }
 
     fn dropped(&self, _worker: &Rc<Worker>, packets: usize) {
+        self.tell_refused(RefusedKind::Delivery, "dropped", packets);
         tracing::debug!(packets, "a client does not read as fast as it is sent to: packets were dropped");
     }
 
@@ -109,6 +112,15 @@ impl Session for EngineSession {
 }
 
 impl EngineSession {
+    /// Tells of something that was refused.
+    pub(crate) fn tell_refused(&self, kind: RefusedKind, reason: &str, count: usize) {
+        let refusals = &self.server.options.refusals;
+        if refusals.is_heard() {
+            let address = self.handshake.address().map(|address| address.ip());
+            refusals.tell(&Refused { count, ..Refused::new(kind, reason, address) });
+        }
+    }
+
     /// Carries out the actions that the session's rules ask for at this time.
     pub(in crate::engineio) fn keep_rules(self: &Rc<Self>, worker: &Rc<Worker>, now: Instant) {
         let elapsed = now.saturating_duration_since(worker.origin());
