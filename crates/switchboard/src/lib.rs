@@ -123,4 +123,6 @@ mod programs {
     struct Threads;
     #[doc = include_str!("../../../docs/axum.md")]
     struct Axum;
+    #[doc = include_str!("../../../docs/limits.md")]
+    struct Limits;
 }

@@ -14,8 +14,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use switchboard::{
-    Args, Auth, Data, DeflateOptions, Event, ListenAddress, Message, Origins, RecoveryOptions, Socket,
-    Switchboard, Tls, Value, WebSocket, WebSocketOptions,
+    Args, Auth, Data, DeflateOptions, Event, FullOutbox, ListenAddress, Message, Origins, Rate, RateLimits,
+    RecoveryOptions, Socket, Switchboard, Tls, Value, WebSocket, WebSocketOptions,
 };
 
 /// The conformance server of Switchboard.
@@ -49,6 +49,16 @@ struct Options {
     /// Serve polling by scripts.
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     jsonp: bool,
+    /// Events a second for each socket; those beyond are dropped, with an error to their acknowledgement.
+    #[arg(long)]
+    rate_limit: Option<u64>,
+    /// The bytes that may wait for a client.
+    #[arg(long, default_value_t = 16 << 20)]
+    max_outbox: usize,
+    /// What becomes of a client for which as much waits.
+    #[arg(long, default_value = "disconnect")]
+    #[arg(value_parser = ["disconnect", "refuse", "drop-oldest", "drop-newest"])]
+    full_outbox: String,
     /// Compress the messages of every WebSocket (permessage-deflate).
     #[arg(long)]
     deflate: bool,
@@ -127,6 +137,15 @@ fn build(options: &Options) -> std::io::Result<Switchboard> {
     if let Some(workers) = options.workers {
         builder = builder.workers(workers);
     }
+    if let Some(rate) = options.rate_limit {
+        builder = builder.limit_sockets(RateLimits::default().events(Rate::per_second(rate)));
+    }
+    builder = builder.max_outbox_bytes(options.max_outbox).full_outbox(match &*options.full_outbox {
+        "refuse" => FullOutbox::Refuse,
+        "drop-oldest" => FullOutbox::DropOldest,
+        "drop-newest" => FullOutbox::DropNewest,
+        _ => FullOutbox::Disconnect,
+    });
     if let Some(deflate) = options.deflate() {
         builder = builder.per_message_deflate(deflate);
     }
@@ -163,6 +182,7 @@ fn socketio(io: &Switchboard) {
     root.on("join", |socket: Socket, Data(room): Data<String>| socket.join(room));
     root.on("leave", |socket: Socket, Data(room): Data<String>| socket.leave(room));
     root.on("to", |socket: Socket, args: Args| to_room(&socket, &args));
+    root.on("conflate", |socket: Socket, args: Args| conflate(&socket, &args));
     io.of("/cast").on("cast", |socket: Socket, Event(event): Event, Data(text): Data<String>| {
         socket.namespace().emit(&event, text)
     });
@@ -176,6 +196,20 @@ fn to_room(socket: &Socket, args: &Args) -> switchboard::Result {
     };
     let rest = Args::from(values.collect::<Vec<_>>());
     Ok(socket.namespace().to(room).emit(&event, rest)?)
+}
+
+/// Takes a key, a room, the name of an event, and its arguments.
+fn conflate(socket: &Socket, args: &Args) -> switchboard::Result {
+    let mut values = args.values()?.into_iter();
+    let (Some(Value::String(key)), Some(Value::String(room)), Some(Value::String(event))) =
+        (values.next(), values.next(), values.next())
+    else {
+        return Err(switchboard::Error::new(
+            "`conflate` takes a key, a room, the name of an event and its arguments",
+        ));
+    };
+    let rest = Args::from(values.collect::<Vec<_>>());
+    Ok(socket.namespace().to(room).conflate(&key).emit(&event, rest)?)
 }
 
 /// Takes a flag, the name of a room (`null` for only the socket itself), the name of an event, and its
