@@ -68,13 +68,15 @@ pub enum Place {
     Kept,
     /// It belongs to the packet before it, and shares its fate: the bound is not checked again.
     Follows,
+    /// It is taken though the outbox is full, and is kept at the end of what waits: a close, a ping.
+    Always,
 }
 
 impl Place {
     /// The place of a ping. A session that refuses packets at its bound lets the ping pass it: there is one for
     /// each interval, and a peer whose outbox is full at that moment may well read.
     pub fn of_ping(when_full: WhenFull) -> Self {
-        if when_full == WhenFull::Refuse { Self::Follows } else { Self::Kept }
+        if when_full == WhenFull::Refuse { Self::Always } else { Self::Kept }
     }
 }
 

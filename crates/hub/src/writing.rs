@@ -44,7 +44,8 @@ impl Worker {
     /// session.
     ///
     /// # Errors
-    /// As [`write`](Self::write); none if the packet [follows](Place::Follows) another.
+    /// As [`write`](Self::write); none if the packet [follows](Place::Follows) another, or is
+    /// [always](Place::Always) taken.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "measured, with what it calls: 70 instructions of each event")]
     pub fn write_packet(
@@ -55,7 +56,7 @@ impl Worker {
         encode: impl FnOnce(&mut Vec<u8>),
     ) -> Result<(), HubError> {
         self.apply_deferred();
-        if place != Place::Follows && outbox.check().is_err() {
+        if !matches!(place, Place::Follows | Place::Always) && outbox.check().is_err() {
             self.make_room(&session(), place)?;
         }
         outbox.write(&self.pool, place, encode);

@@ -147,6 +147,20 @@ fn a_packet_with_a_key_takes_the_place_of_the_one_that_waits() {
 }
 
 #[test]
+fn a_packet_that_is_always_taken_stands_at_the_end_and_is_not_replaced_with_another() {
+    on_worker(&options(1), async |worker, _| {
+        let scope = worker.hub().scope("/");
+        let peer = slow(&worker, scope, WhenFull::Refuse, LINES);
+        write(&worker, &peer, Place::Kept, "on").expect("room");
+        write_keyed(&worker, &peer, scope, "a", "a1").expect("room");
+        write(&worker, &peer, Place::Always, "ping").expect("it is always taken");
+        write_keyed(&worker, &peer, scope, "a", "a2").expect("it replaces");
+        write(&worker, &peer, Place::Always, "close").expect("it is always taken");
+        assert_eq!(read(&worker, &peer).await, "on|a2|ping|close");
+    });
+}
+
+#[test]
 fn a_packet_with_a_key_is_taken_by_a_full_outbox_if_it_replaces_one() {
     on_worker(&options(1), async |worker, _| {
         let scope = worker.hub().scope("/");

@@ -70,7 +70,7 @@ impl Backlog {
     pub(super) fn buffer(&mut self, place: Place) -> &mut Vec<u8> {
         match place {
             Place::Droppable => self.add_droppable(Vec::new(), None, None),
-            Place::Kept => {
+            Place::Kept | Place::Always => {
                 let number = self.number();
                 self.kept.push_back(Waiting { number, own: Vec::new(), shared: None, key: None });
                 self.last = Last::Kept;

@@ -47,7 +47,7 @@ impl EngineSession {
     /// Queues a packet that was laid for polling. It was accepted while the session was open, so it goes out
     /// even if the session has closed since.
     fn send_again(self: &Rc<Self>, worker: &Rc<Worker>, packet: &str, plain: bool) {
-        let sending = Sending { compress: !plain, place: Place::Follows };
+        let sending = Sending { compress: !plain, place: Place::Always };
         let decoded = Packet::decode_text(packet);
         let (opcode, bytes) = match &decoded {
             Ok(Packet::Binary(bytes)) => (Opcode::Binary, &**bytes),

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use switchboard_hub::Worker;
+use switchboard_hub::{Place, Worker};
 use switchboard_websocket::{CloseCode, CloseFrame, Message};
 use tokio::sync::Notify;
 use tokio::time::sleep;
@@ -38,7 +38,10 @@ impl Connection {
         let Some(owner) = self.owner() else { return };
         // It may pass the bound: a peer that is disconnected because it did not read as fast as it was sent
         // to is told so, if it reads on.
-        worker.write_more(&owner.as_session(), |out| self.wire.encode_close(out, code, reason));
+        let session = owner.as_session();
+        let encode = |out: &mut Vec<u8>| self.wire.encode_close(out, code, reason);
+        let _always_taken =
+            worker.write_packet(session.outbox(), || Rc::clone(&session), Place::Always, encode);
         self.phase.set(Phase::Closing);
         if !self.wire.answers_closes() {
             self.set(Flag::PeerClosed, true);
