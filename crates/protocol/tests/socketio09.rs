@@ -151,6 +151,11 @@ fn packets_are_written_as_node_writes_them() {
         (written(|out| write_ack(out, "/", 4, b"", &[])), "6:::4"),
         (written(|out| write_ack(out, "/", 4, b"[]", &[])), "6:::4"),
         (written(|out| write_ack(out, "/chat", 4, b"[\"a\"]", &[])), "6::/chat:4+[\"a\"]"),
+        // The client reads the arguments up to the end of a line.
+        (
+            written(|out| write_ack(out, "/", 4, "[\"\u{2028}\u{2029}\"]".as_bytes(), &[])),
+            r#"6:::4+["\u2028\u2029"]"#,
+        ),
         (event(r#"["say"]"#, None, &[]), r#"5::/chat:{"name":"say"}"#),
         (event(r#"["say",1,"two"]"#, Some(3), &[]), r#"5:3+:/chat:{"name":"say","args":[1,"two"]}"#),
         (event(r#"["message","a\"b"]"#, None, &[]), r#"3::/chat:a"b"#),

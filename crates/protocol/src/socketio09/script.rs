@@ -13,7 +13,12 @@ pub const HTMLFILE_HEAD: &str = concat!(
 pub fn write_js_string(out: &mut Vec<u8>, text: &str) {
     let before = out.len();
     super::event::write_json_string(out, text);
-    replace(out, before, |rest| match rest {
+    escape_line_ends(out, before);
+}
+
+/// Escapes the two line ends in JSON that JavaScript knows beside those of ASCII, from `from` on.
+pub(super) fn escape_line_ends(out: &mut Vec<u8>, from: usize) {
+    replace(out, from, |rest| match rest {
         [0xe2, 0x80, 0xa8, ..] => Some((3, b"\\u2028")),
         [0xe2, 0x80, 0xa9, ..] => Some((3, b"\\u2029")),
         _ => None,

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::event::{Parts, parts, single_message, write_json_string, write_translated};
 use super::packet::PacketType;
+use super::script::escape_line_ends;
 
 /// A heartbeat.
 pub const HEARTBEAT: &str = "2::";
@@ -140,6 +141,9 @@ pub fn write_ack(out: &mut Vec<u8>, namespace: &str, id: u64, json: &[u8], attac
     out.extend_from_slice(itoa::Buffer::new().format(id).as_bytes());
     if !matches!(json.trim_ascii(), b"" | b"[]") {
         out.push(b'+');
+        let before = out.len();
         write_translated(out, json, attachments);
+        // Clients read up to the next end of a line, and take these two characters for one.
+        escape_line_ends(out, before);
     }
 }
