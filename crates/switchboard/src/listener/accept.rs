@@ -55,6 +55,7 @@ async fn run(worker: Rc<Worker>, server: Arc<Server>, socket: StdListener, tls: 
         Err(error) => return tracing::error!(%error, "a worker cannot listen"),
     };
     let mut closed = server.idle_end.subscribe();
+    let executor = worker.extension::<Executor>();
     let mut pause = FIRST_PAUSE;
     loop {
         let accepted = tokio::select! {
@@ -64,7 +65,8 @@ async fn run(worker: Rc<Worker>, server: Arc<Server>, socket: StdListener, tls: 
         match accepted {
             Ok((stream, peer)) => {
                 pause = FIRST_PAUSE;
-                admit(&worker, &server, stream, peer, tls.as_ref());
+                let executor = Rc::clone(&executor);
+                admit(&worker, &server, executor, stream, peer, tls.as_ref());
             }
             Err(error) if is_of_one_connection(&error) => {
                 metrics::counter!("switchboard_accept_errors_total", "reason" => "connection").increment(1);
@@ -84,7 +86,14 @@ async fn run(worker: Rc<Worker>, server: Arc<Server>, socket: StdListener, tls: 
     }
 }
 
-fn admit(worker: &Rc<Worker>, server: &Arc<Server>, stream: Stream, peer: Peer, tls: Option<&Arc<Acceptor>>) {
+fn admit(
+    worker: &Rc<Worker>,
+    server: &Arc<Server>,
+    executor: Rc<Executor>,
+    stream: Stream,
+    peer: Peer,
+    tls: Option<&Arc<Acceptor>>,
+) {
     let permit = match server.connections.enter() {
         Ok(permit) => permit,
         Err(refusal) => {
@@ -96,7 +105,6 @@ fn admit(worker: &Rc<Worker>, server: &Arc<Server>, stream: Stream, peer: Peer, 
     metrics::counter!("switchboard_connections_accepted_total").increment(1);
     let span = tracing::debug_span!("connection", peer = %Shown(peer), worker = %worker.id());
     let (worker, server, tls) = (Rc::clone(worker), Arc::clone(server), tls.cloned());
-    let executor = worker.extension::<Executor>();
     let accepted = Accepted { worker, server, stream, peer, permit };
     // Boxed, so that each of these tasks takes the same small block, which the next one takes again.
     let opening = Box::pin(connection::serve(accepted, tls));

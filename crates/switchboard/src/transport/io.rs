@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::stream::{Detached, Stream};
+use super::tcp::Tcp;
 use crate::transport::connection_limit::Permit;
 
 /// A byte stream of any kind.
@@ -48,6 +49,15 @@ impl Io {
     #[inline]
     pub(crate) fn is_read_out(&self, cx: &mut Context<'_>) -> bool {
         matches!(self, Io::Own(Stream::Tcp(stream), _) if stream.poll_read_ready(cx).is_pending())
+    }
+
+    /// The plain TCP socket, if it is one.
+    #[inline]
+    pub(super) fn as_tcp(&self) -> Option<Tcp<'_>> {
+        match self {
+            Io::Own(Stream::Tcp(stream), _) => Some(Tcp(stream)),
+            _ => None,
+        }
     }
 
     /// Whether our listener accepted the stream, or it is one of the same kind: a read that does not fill its

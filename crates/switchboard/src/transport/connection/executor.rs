@@ -1,32 +1,56 @@
 //! The executor of a worker's connections: one task of the runtime polls all that are ready.
 //!
 //! A task of tokio's for each connection would take 256 bytes of the heap, and some 300 instructions each time
-//! that it is woken. Here a connection has a place in a table, and a waker of 32 bytes that names this place.
+//! that it is woken. Here a connection has a place of 8 bytes in a table, and a waker of 32 that names it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-use slab::Slab;
+use switchboard_hub::Worker;
 use tokio::task::unconstrained;
 
-use super::{ConnectionTask, end_turn};
+use super::task::Running;
+use super::{Connection, ConnectionTask, end_turn};
 
 /// Connections that are polled in one turn at most. Then the other tasks have their turn, and the reactor.
 const CONNECTIONS_A_TURN: usize = 256;
 
 /// The connections of a worker, an extension of it.
 pub(crate) struct Executor {
-    /// A task is absent while it is polled.
-    tasks: RefCell<Slab<Option<ConnectionTask>>>,
+    table: RefCell<Table>,
+    worker: OnceCell<Weak<Worker>>,
     number: u32,
     afar: Arc<Afar>,
-    started: Cell<bool>,
+}
+
+/// The connections by their places.
+#[derive(Default)]
+struct Table {
+    places: Vec<Option<Running>>,
+    free: Vec<u32>,
+}
+
+impl Table {
+    fn insert(&mut self, connection: Running) -> u32 {
+        if let Some(place) = self.free.pop()
+            && let Some(slot) = self.places.get_mut(place as usize)
+        {
+            *slot = Some(connection);
+            return place;
+        }
+        self.places.push(Some(connection));
+        (self.places.len() - 1) as u32
+    }
+
+    fn remove(&mut self, place: u32) -> Option<Running> {
+        let removed = self.places.get_mut(place as usize)?.take()?;
+        self.free.push(place);
+        Some(removed)
+    }
 }
 
 /// What other threads tell an executor.
@@ -120,21 +144,22 @@ impl Here {
 impl Default for Executor {
     fn default() -> Self {
         let number = LAST_NUMBER.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
-        let (tasks, afar, started) = Default::default();
-        Self { tasks, number, afar, started }
+        Self { table: RefCell::default(), worker: OnceCell::new(), number, afar: Arc::default() }
     }
 }
 
 impl Executor {
-    /// Polls a task for the first time, and then whenever it is woken, until it ends. Called on the worker's
-    /// thread.
+    /// Polls a connection for the first time, and then whenever it is woken, until it ends. Called on the
+    /// worker's thread.
     pub(crate) fn run(self: &Rc<Self>, task: ConnectionTask) {
-        if !self.started.replace(true) {
+        let ConnectionTask { running, worker } = task;
+        if self.worker.set(Rc::downgrade(&worker)).is_ok() {
             self.start();
         }
-        let place = self.tasks.borrow_mut().insert(None) as u32;
+        let connection = running.connection();
+        let place = self.table.borrow_mut().insert(running);
         let waker = Waker::from(Arc::new(PlaceWaker { executor: self.number, place }));
-        self.poll(place, task, &waker);
+        self.poll(&worker, place, &connection, &waker);
     }
 
     fn start(self: &Rc<Self>) {
@@ -160,6 +185,7 @@ impl Executor {
         let (mut places, mut next) = (Vec::new(), 0);
         std::future::poll_fn(|cx| {
             let Some(executor) = executor.upgrade() else { return Poll::Ready(()) };
+            let Some(worker) = executor.worker.get().and_then(Weak::upgrade) else { return Poll::Ready(()) };
             if executor.afar.waker.get().is_none() {
                 let _unset_before = executor.afar.waker.set(cx.waker().clone());
                 HERE.with(|here| here.waker.replace(Some(cx.waker().clone())));
@@ -172,7 +198,7 @@ impl Executor {
             }
             let turn = places.iter().skip(next).take(CONNECTIONS_A_TURN);
             next += turn.len();
-            turn.for_each(|&place| executor.poll_again(place));
+            turn.for_each(|&place| executor.poll_again(&worker, place));
             // Only the first place that is woken after a take wakes this task.
             if next < places.len() || !takes {
                 return end_turn(cx);
@@ -182,38 +208,23 @@ impl Executor {
         .await;
     }
 
-    /// Polls the task that has been woken. A place may be woken twice, or have another task by now: a poll too
-    /// many does no harm.
-    fn poll_again(&self, place: u32) {
-        let task = self.tasks.borrow_mut().get_mut(place as usize).and_then(Option::take);
-        let Some(task) = task else { return };
-        let connection = Rc::clone(&task.connection);
+    /// Polls the connection that has been woken. A place may be woken twice, or have another connection by now: a
+    /// poll too many does no harm.
+    fn poll_again(&self, worker: &Rc<Worker>, place: u32) {
+        let connection = match self.table.borrow().places.get(place as usize) {
+            Some(Some(running)) => running.connection(),
+            _ => return,
+        };
         if let Some(waker) = connection.waker.get() {
-            self.poll(place, task, waker);
+            self.poll(worker, place, &connection, waker);
         }
     }
 
     #[inline]
-    fn poll(&self, place: u32, mut task: ConnectionTask, waker: &Waker) {
-        let polled = catch_unwind(AssertUnwindSafe(|| {
-            let mut context = Context::from_waker(waker);
-            Pin::new(&mut task).poll(&mut context)
-        }));
-        if let Ok(Poll::Pending) = polled {
-            if let Some(slot) = self.tasks.borrow_mut().get_mut(place as usize) {
-                *slot = Some(task);
-            }
-            return;
-        }
-        self.tasks.borrow_mut().remove(place as usize);
-        // A panic is the end of its connection, and of no other.
-        let end = AssertUnwindSafe(move || {
-            if polled.is_err() {
-                task.tell_panic();
-            }
-        });
-        if catch_unwind(end).is_err() {
-            tracing::error!("the end of a connection panicked");
+    fn poll(&self, worker: &Rc<Worker>, place: u32, connection: &Rc<Connection>, waker: &Waker) {
+        if connection.poll_guarded(worker, &mut Context::from_waker(waker)).is_ready() {
+            let ended = self.table.borrow_mut().remove(place);
+            drop(ended);
         }
     }
 }
@@ -236,8 +247,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_waker_of_an_idle_connection_is_small() {
+    fn the_executors_part_of_an_idle_connection_is_small() {
         // Two counts stand before it, and the allocator takes 8 bytes of each block.
         assert!(size_of::<PlaceWaker>() + 16 <= 24, "{} bytes", size_of::<PlaceWaker>());
+        assert!(size_of::<Option<Running>>() <= 8, "{} bytes", size_of::<Option<Running>>());
     }
 }

@@ -215,6 +215,8 @@ enum Flag {
 /// What few connections have.
 #[derive(Default)]
 struct Rare {
+    /// What its task waits for instead of reading. Taken while that is polled.
+    waiting: Cell<Option<task::Waiting>>,
     /// Compresses what is sent to this client alone, where that has a context.
     own_deflater: Option<Box<OwnDeflater>>,
     /// Bytes that came behind the handshake, and the rest of a read that a pause, or the end of a turn, has

@@ -48,18 +48,12 @@ impl Connection {
         turn: &mut Turn,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Received>> {
-        let mut decoder = self.decoder.borrow_mut();
-        turn.message_before = decoder.unfinished_message();
-        if let Some(room) = decoder.room() {
-            let room_for = room.len();
-            let n = ready!(self.io.borrow_mut().poll_read(cx, room))?;
-            decoder.fill(n);
-            drop(decoder);
-            let received = Received { bytes: n, full: n == room_for };
-            self.received(worker, turn, received, &mut []);
-            return Poll::Ready(Ok(received));
+        turn.message_before = None;
+        if !self.decoder.borrow().is_idle()
+            && let Some(received) = ready!(self.poll_receive_long(worker, turn, cx))
+        {
+            return Poll::Ready(received);
         }
-        drop(decoder);
         let mut buffer = worker.take_read_buffer();
         // No more than a turn handles: if the turn ends before the read is handled, the rest is copied.
         let room = buffer.get_mut(..TURN_BYTES).unwrap_or_default();
@@ -73,6 +67,30 @@ impl Connection {
         }
         worker.put_read_buffer(buffer);
         polled
+    }
+
+    /// As [`poll_receive`](Self::poll_receive), amid a message. `None` where the worker's buffer is to be read
+    /// into.
+    #[cold]
+    fn poll_receive_long(
+        self: &Rc<Self>,
+        worker: &Rc<Worker>,
+        turn: &mut Turn,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Received>>> {
+        let mut decoder = self.decoder.borrow_mut();
+        turn.message_before = decoder.unfinished_message();
+        let Some(room) = decoder.room() else { return Poll::Ready(None) };
+        let room_for = room.len();
+        let n = match ready!(self.io.borrow_mut().poll_read(cx, room)) {
+            Ok(n) => n,
+            Err(error) => return Poll::Ready(Some(Err(error))),
+        };
+        decoder.fill(n);
+        drop(decoder);
+        let received = Received { bytes: n, full: n == room_for };
+        self.received(worker, turn, received, &mut []);
+        Poll::Ready(Some(Ok(received)))
     }
 
     /// Handles what has come, of which `bytes` are not decoded yet.
@@ -96,7 +114,7 @@ impl Connection {
         // frame in a read of its own.
         let may_write = !received.full && self.io.borrow().is_own() && self.is_owned_by(&owner);
         if begun && worker.end_read(outbox, || Rc::clone(&owner).as_session(), may_write) {
-            self.flush(worker, outbox);
+            self.write_answers(worker, outbox);
         } else if !received.full {
             self.write_early(worker, outbox);
         }
@@ -175,6 +193,10 @@ impl Connection {
                 Err(error) => return Some(self.fail(worker, error)),
             };
             self.hand_over(worker, turn, message);
+            // Cheaper than a call that finds nothing, which is how nearly every read ends.
+            if *at == bytes.len() && decoder.is_idle() {
+                break;
+            }
         }
         if *at < bytes.len() && !decoder.is_idle() {
             // Frees the message that was handled last: the next one may wait for long.
