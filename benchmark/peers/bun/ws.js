@@ -1,6 +1,6 @@
-// Bun: echo on its own server's WebSockets, each message back as it came; with `--broadcast` each goes to all connections by
-// its `publish`, the sender's too. `--deflate` turns permessage-deflate on, with a
-// compressor for each connection; `--no-takeover` takes its shared one, which keeps no context. With `--tls-cert` and
+// Bun: echo on its own server's WebSockets, each message back as it came; with `--broadcast` each goes to all
+// connections by its `publish`, the sender's too. `--deflate` turns permessage-deflate on, with a compressor
+// for each connection; `--no-takeover` takes its shared one, which keeps no context. With `--tls-cert` and
 // `--tls-key` it is on its own TLS.
 const argument = (name) => {
   const at = process.argv.indexOf(name);
@@ -21,7 +21,8 @@ const server = Bun.serve({
   fetch: (request, server) => (server.upgrade(request) ? undefined : new Response("a WebSocket is expected", { status: 426 })),
   websocket: {
     perMessageDeflate: deflate ? { compress: kind, decompress: kind } : false,
-    // Large enough for all that a client of the benchmark has on the way; beyond it messages would be dropped.
+    // Large enough for all that a client of the benchmark has on the way; beyond it messages would be
+    // dropped.
     maxPayloadLength: 64 << 20,
     backpressureLimit: 1 << 30,
     open: (socket) => {

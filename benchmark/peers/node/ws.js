@@ -1,5 +1,6 @@
-// ws on Node: echo, each message back as it came. permessage-deflate is off, which is its default; `--deflate` turns it on
-// at its defaults. With `--tls-cert` and `--tls-key` it is on Node's own HTTPS server.
+// ws on Node: echo, each message back as it came. permessage-deflate is off, which is its default;
+// `--deflate` turns it on at its defaults. With `--tls-cert` and `--tls-key` it is on Node's own HTTPS
+// server.
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { createServer as createSecureServer } from "node:https";

@@ -1,6 +1,6 @@
-// uWebSockets.js on Node: echo, each message back as it came; with `--broadcast` each goes to all connections by its `publish`, the
-// sender's too. `--deflate` turns permessage-deflate on, with a compressor for each connection; `--no-takeover` takes its
-// shared one. With `--tls-cert` and `--tls-key` it is on its own TLS.
+// uWebSockets.js on Node: echo, each message back as it came; with `--broadcast` each goes to all connections
+// by its `publish`, the sender's too. `--deflate` turns permessage-deflate on, with a compressor for each
+// connection; `--no-takeover` takes its shared one. With `--tls-cert` and `--tls-key` it is on its own TLS.
 import { createRequire } from "node:module";
 import { address, argument, flag } from "../node/address.js";
 

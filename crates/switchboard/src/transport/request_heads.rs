@@ -220,6 +220,9 @@ fn number(digits: &[u8], radix: u32) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     /// The bytes as hyper reads them, if so many come with each read.
@@ -289,5 +292,59 @@ mod tests {
         }
         heads.encode(b"\r\n\r\n");
         assert_eq!(heads.at, Place::Method);
+    }
+
+    /// A request with a body that may look like anything, and the same with its target encoded.
+    fn request() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
+        let body = prop_oneof![vec(any::<u8>(), 0..40), Just(RAW.as_bytes().to_vec())];
+        ("[a-z\"<>=?&é]{0,20}", body, any::<bool>(), 1..20_usize).prop_map(|(target, body, chunked, size)| {
+            let with = |target: &[u8]| {
+                let mut bytes = [b"POST /", target, b" HTTP/1.1\r\nX: \"<\r\n"].concat();
+                if chunked {
+                    bytes.extend(b"transfer-encoding: chunked\r\n\r\n");
+                    for chunk in body.chunks(size) {
+                        bytes.extend(format!("{:X};\"<\r\n", chunk.len()).bytes());
+                        bytes.extend([chunk, b"\r\n"].concat());
+                    }
+                    bytes.extend(b"0\r\n\r\n");
+                } else {
+                    bytes.extend(format!("content-length: {}\r\n\r\n", body.len()).bytes());
+                    bytes.extend(&body);
+                }
+                bytes
+            };
+            (with(target.as_bytes()), with(&encode_target(target.as_bytes())))
+        })
+    }
+
+    /// The bytes as they are read, if they come in these pieces and then all at once.
+    fn read_in(pieces: &[usize], mut bytes: &[u8]) -> Vec<u8> {
+        let mut heads = RequestHeads::default();
+        let mut read = Vec::new();
+        for piece in pieces.iter().copied().chain([usize::MAX]) {
+            let (part, rest) = bytes.split_at(piece.min(bytes.len()));
+            read.extend(heads.encode(part).unwrap_or_else(|| part.to_vec()));
+            bytes = rest;
+        }
+        read
+    }
+
+    proptest! {
+        #[test]
+        fn targets_alone_change_in_any_requests_in_any_pieces(
+            requests in vec(request(), 1..5),
+            pieces in vec(0..60_usize, 0..20),
+        ) {
+            let (raw, right): (Vec<_>, Vec<_>) = requests.into_iter().unzip();
+            prop_assert_eq!(read_in(&pieces, &raw.concat()), right.concat());
+        }
+
+        #[test]
+        fn any_bytes_are_read_alike_in_any_pieces(
+            bytes in "(GET |POST /\"|[ -~]{0,9}|content-length: ?[0-9]|transfer-encoding: chunked|\r\n|0|[\0-\u{fff}]){0,40}",
+            pieces in vec(0..20_usize, 0..40),
+        ) {
+            prop_assert_eq!(read_in(&pieces, bytes.as_bytes()), read_in(&[], bytes.as_bytes()));
+        }
     }
 }
