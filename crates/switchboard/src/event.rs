@@ -47,8 +47,8 @@ fn parts(variant: Variant) -> (usize, u16) {
     ((variant.0 >> 16) as usize, (variant.0 & 0xFFFF) as u16)
 }
 
-/// A row of the table: a dialect, and the type that it is known by.
-type Row = (TypeId, Arc<dyn Dialect>);
+/// A row of the table: a dialect, and the type that it is known by, if there is but one of its type.
+type Row = (Option<TypeId>, Arc<dyn Dialect>);
 
 /// The dialects of a server. Rows are added, never taken away: a member's variant stays true.
 #[derive(Default)]
@@ -61,10 +61,18 @@ pub(crate) struct Dialects {
 impl Dialects {
     /// Adds a dialect, one of each type; returns its number.
     pub(crate) fn add<D: Dialect>(&self, dialect: D) -> DialectId {
+        self.add_row(Some(TypeId::of::<D>()), dialect)
+    }
+
+    /// Adds a dialect beside others of its type; returns its number.
+    pub(crate) fn add_another<D: Dialect>(&self, dialect: D) -> DialectId {
+        self.add_row(None, dialect)
+    }
+
+    fn add_row<D: Dialect>(&self, key: Option<TypeId>, dialect: D) -> DialectId {
         let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
         let rows = self.rows.load();
-        let key = TypeId::of::<D>();
-        let at = rows.iter().position(|row| row.0 == key).unwrap_or_else(|| {
+        let at = rows.iter().position(|row| key.is_some() && row.0 == key).unwrap_or_else(|| {
             let mut more = Vec::clone(&rows);
             more.push((key, Arc::new(dialect)));
             self.rows.store(Arc::new(more));

@@ -39,6 +39,7 @@ mod limits;
 mod listener;
 mod message;
 mod metrics;
+pub mod parser;
 pub mod protocol;
 mod proxies;
 mod reason;
@@ -95,6 +96,7 @@ pub use rooms::{Room, Rooms};
 pub use server::flash_policy::FlashPolicy;
 pub use server::options::{Http2Options, ListenerOptions};
 pub use service::{Service, ServiceSocket};
+pub use socketio::parser::msgpack::MsgPack;
 pub use socketio09::OldClientOptions;
 pub use switchboard::{Builder, Switchboard};
 #[doc(inline)]

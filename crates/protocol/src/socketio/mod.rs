@@ -34,9 +34,11 @@ mod binary;
 mod error;
 mod event;
 mod json;
+pub mod msgpack;
 mod packet;
 mod tree;
 mod value;
+mod whole;
 mod write;
 
 pub use args::Args;
@@ -49,4 +51,5 @@ pub use event::{event_name, is_reserved};
 pub use json::replace_unpaired_surrogates;
 pub use packet::{DEFAULT_MAX_DEPTH, Limits, Packet, PacketType, decode};
 pub use value::Value;
+pub use whole::WholePacket;
 pub use write::{connect, connect_error, connect_reply, connect_reply_with_pid, disconnect, write_head};

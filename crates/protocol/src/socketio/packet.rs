@@ -39,6 +39,18 @@ impl PacketType {
         }
     }
 
+    /// Whether a payload that begins with this character fits the type. `None`: there is no payload.
+    #[inline]
+    pub(super) const fn takes(self, first: Option<u8>) -> bool {
+        match self {
+            Self::Connect => matches!(first, None | Some(b'{')),
+            Self::Disconnect => first.is_none(),
+            Self::Event | Self::BinaryEvent => matches!(first, Some(b'[')),
+            Self::Ack | Self::BinaryAck => matches!(first, None | Some(b'[')),
+            Self::ConnectError => matches!(first, None | Some(b'{' | b'"')),
+        }
+    }
+
     /// The type's character on the wire.
     pub const fn digit(self) -> u8 {
         b'0' + self as u8
@@ -132,14 +144,7 @@ pub fn decode<'a>(text: &'a str, limits: &Limits) -> Result<Packet<'a>, DecodeEr
         ack = Some(id);
         rest = after;
     }
-    let fits = match (kind, rest.trim_ascii_start().as_bytes().first()) {
-        (PacketType::Connect, first) => matches!(first, None | Some(b'{')),
-        (PacketType::Disconnect, first) => first.is_none(),
-        (PacketType::Event | PacketType::BinaryEvent, first) => first == Some(&b'['),
-        (PacketType::Ack | PacketType::BinaryAck, first) => matches!(first, None | Some(b'[')),
-        (PacketType::ConnectError, first) => matches!(first, None | Some(b'{' | b'"')),
-    };
-    if !fits {
+    if !kind.takes(rest.trim_ascii_start().bytes().next()) {
         return Err(DecodeError::Payload);
     }
     Ok(Packet { kind, namespace, ack, attachments, data: rest })

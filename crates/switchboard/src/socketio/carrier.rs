@@ -24,7 +24,7 @@ fn packet_type(kind: Kind) -> PacketType {
 
 /// An event that is not to be acknowledged may be dropped.
 #[inline]
-fn place(head: Head<'_>) -> Place {
+pub(super) fn place(head: Head<'_>) -> Place {
     if head.kind == Kind::Event && head.id.is_none() { Place::Droppable } else { Place::Kept }
 }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use switchboard_hub::{ScopeId, Worker};
 use switchboard_protocol::socketio::{
-    Assembler, Limits, Packet, PacketType, Started, decode, replace_unpaired_surrogates,
+    Assembler, Limits, Packet, PacketType, Started, WholePacket, decode, replace_unpaired_surrogates,
 };
 
 use super::server::SocketIo;
@@ -33,28 +33,32 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn open(server: &SocketIo, session: &Rc<EngineSession>) -> Rc<Self> {
-        let carrier = Rc::clone(session) as Rc<dyn Carrier>;
-        Rc::new(Self {
+        Rc::new(Self::new(server, session, Rc::clone(session) as Rc<dyn Carrier>))
+    }
+
+    /// The same for sockets that a part of the session carries.
+    pub(super) fn new(server: &SocketIo, session: &Rc<EngineSession>, carrier: Rc<dyn Carrier>) -> Self {
+        Self {
             session: Rc::clone(session),
             sockets: Sockets::new(&server.namespaces, carrier, server.dialect.variant()),
             assembler: RefCell::default(),
             attachment_due: Cell::new(None),
             connecting: Cell::new(None),
-        })
+        }
     }
 
     fn limits(&self) -> &Limits {
         &self.sockets.options().packets
     }
 
-    fn parse_error(&self, worker: &Rc<Worker>, error: &dyn std::error::Error) {
+    pub(super) fn parse_error(&self, worker: &Rc<Worker>, error: &dyn std::error::Error) {
         tracing::debug!(%error, "not a packet");
         metrics::counter!("switchboard_parse_errors_total").increment(1);
         EngineSession::close(&self.session, worker, DisconnectReason::ParseError);
     }
 
-    /// An attachment is awaited.
-    fn await_attachment(&self, worker: &Rc<Worker>) {
+    /// An attachment is awaited, or another message of the same packet.
+    pub(super) fn await_message(&self, worker: &Rc<Worker>) {
         let due = self.session.message_timeout().map(Worker::deadline);
         self.attachment_due.set(due);
         if let Some(due) = due {
@@ -69,12 +73,23 @@ impl Client {
         }
         if self.session.is_unread() {
             // They cannot come.
-            return self.await_attachment(worker);
+            return self.await_message(worker);
         }
         self.attachment_due.set(None);
         metrics::counter!("switchboard_websocket_message_timeouts_total").increment(1);
         tracing::debug!("the attachments of a packet did not come in time");
         EngineSession::close(&self.session, worker, DisconnectReason::ParseError);
+    }
+
+    /// A packet that a parser has read.
+    pub(super) fn on_whole_packet(&self, worker: &Rc<Worker>, whole: WholePacket<'_>) {
+        self.attachment_due.set(None);
+        if let Err(error) = whole.check() {
+            return self.parse_error(worker, &error);
+        }
+        let WholePacket { kind, namespace, id: ack, data, attachments } = whole;
+        let packet = Packet { kind, namespace: &namespace, ack, attachments: attachments.len(), data: &data };
+        self.on_packet(worker, &packet, Some(attachments.into_owned()));
     }
 
     fn on_packet(&self, worker: &Rc<Worker>, packet: &Packet<'_>, attachments: Option<Vec<Bytes>>) {
@@ -165,7 +180,7 @@ impl Conversation for Client {
         let started = self.assembler.borrow_mut().start(&packet);
         match started {
             Ok(Started::Complete) => self.on_packet(worker, &packet, None),
-            Ok(Started::Waiting) => self.await_attachment(worker),
+            Ok(Started::Waiting) => self.await_message(worker),
             Err(error) => self.parse_error(worker, &error),
         }
     }
@@ -177,7 +192,7 @@ impl Conversation for Client {
                 self.attachment_due.set(None);
                 self.on_packet(worker, &assembled.packet.as_packet(), Some(assembled.attachments));
             }
-            Ok(None) => self.await_attachment(worker),
+            Ok(None) => self.await_message(worker),
             Err(error) => self.parse_error(worker, &error),
         }
     }

@@ -7,6 +7,9 @@ use switchboard_hub::Worker;
 
 use super::client::Client;
 use super::dialect::SocketIoDialect;
+use super::parser::Parser;
+use super::parser::client::ParsedClient;
+use super::parser::dialect::ParserDialect;
 use crate::api::namespaces::Namespaces;
 use crate::engineio::application::{Application, Conversation};
 use crate::engineio::session::EngineSession;
@@ -16,17 +19,25 @@ use crate::event::DialectId;
 pub(crate) struct SocketIo {
     pub(crate) namespaces: Arc<Namespaces>,
     pub(crate) dialect: DialectId,
+    /// `None`: the default one, which costs no call.
+    parser: Option<Arc<dyn Parser>>,
 }
 
 impl SocketIo {
-    pub(crate) fn new(namespaces: &Arc<Namespaces>) -> Self {
-        let dialect = namespaces.dialects.add(SocketIoDialect);
-        Self { namespaces: Arc::clone(namespaces), dialect }
+    pub(crate) fn new(namespaces: &Arc<Namespaces>, parser: Option<Arc<dyn Parser>>) -> Self {
+        let dialect = match &parser {
+            None => namespaces.dialects.add(SocketIoDialect),
+            Some(parser) => namespaces.dialects.add_another(ParserDialect(Arc::clone(parser))),
+        };
+        Self { namespaces: Arc::clone(namespaces), dialect, parser }
     }
 }
 
 impl Application for SocketIo {
     fn open(&self, _worker: &Rc<Worker>, session: &Rc<EngineSession>) -> Rc<dyn Conversation> {
-        Client::open(self, session)
+        match &self.parser {
+            None => Client::open(self, session),
+            Some(parser) => ParsedClient::open(self, session, parser),
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! The options of a server.
 
 use std::io;
-use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -28,6 +28,7 @@ use crate::proxies::TrustedProxies;
 use crate::refusals::{Refusals, Refused};
 use crate::server::Server;
 use crate::server::options::ListenerOptions;
+use crate::socketio::parser::Parser;
 use crate::socketio09::OldClientOptions;
 use crate::states::States;
 use crate::transport::connection_limit::ConnectionLimit;
@@ -44,6 +45,7 @@ pub struct Builder {
     drafts: bool,
     old: OldClientOptions,
     refusals: Refusals,
+    parser: Option<Arc<dyn Parser>>,
 }
 
 impl Default for Builder {
@@ -58,6 +60,7 @@ impl Default for Builder {
             drafts: false,
             old: OldClientOptions::default(),
             refusals: Refusals::default(),
+            parser: None,
         }
     }
 }
@@ -275,6 +278,14 @@ impl Builder {
     /// All options of the Socket.IO layer at once. Those that were set one by one before are replaced.
     pub fn socketio(mut self, options: SocketIoOptions) -> Self {
         self.socketio = options;
+        self
+    }
+
+    /// How Socket.IO's packets are written (the `parser` of Node's server). Default: as text, with binary
+    /// data as attachments. All clients of this path must have the same parser, such as
+    /// `socket.io-msgpack-parser` for [`MsgPack`](crate::MsgPack).
+    pub fn parser(mut self, parser: impl Parser) -> Self {
+        self.parser = Some(Arc::new(parser));
         self
     }
 
@@ -501,7 +512,7 @@ impl Builder {
             socket_files: Mutex::default(),
         };
         let old = self.engine.old_clients.then_some(self.old);
-        Ok(Switchboard::new(server, &namespaces, self.engine, old))
+        Ok(Switchboard::new(server, &namespaces, self.engine, self.parser, old))
     }
 
     fn check(&self) -> Result<(), String> {

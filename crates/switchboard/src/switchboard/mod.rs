@@ -29,6 +29,7 @@ use crate::http::files::Files;
 use crate::http::mount::Mount;
 use crate::listener::{ListenAddress, Listening};
 use crate::server::{KeepAlive, Server, shut_down};
+use crate::socketio::parser::Parser;
 use crate::socketio::server::SocketIo;
 use crate::socketio09::{OldClientOptions, OldClients};
 use crate::websocket::{RawService, WebSocketOptions, WebSocketService};
@@ -64,6 +65,7 @@ impl Switchboard {
         server: Server,
         namespaces: &Arc<Namespaces>,
         engine: EngineOptions,
+        parser: Option<Arc<dyn Parser>>,
         old: Option<OldClientOptions>,
     ) -> Self {
         let engine = Arc::new(engine);
@@ -72,7 +74,7 @@ impl Switchboard {
         let old = |engine: &Arc<EngineServer>| {
             Some(Arc::new(OldClients::new(engine, old?, namespaces)) as Arc<dyn Mount>)
         };
-        io.add_engine(EngineOptions::clone(&io.engine), Arc::new(SocketIo::new(namespaces)), old);
+        io.add_engine(EngineOptions::clone(&io.engine), Arc::new(SocketIo::new(namespaces, parser)), old);
         io
     }
 

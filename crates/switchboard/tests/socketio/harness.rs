@@ -133,6 +133,14 @@ impl Client {
         }
     }
 
+    /// The next message, which must be binary.
+    pub(crate) async fn binary(&mut self) -> Vec<u8> {
+        match soon("a binary message", self.stream.recv()).await {
+            Ok(Some(OwnedMessage::Binary(bytes))) => bytes,
+            other => panic!("not a binary message: {other:?}"),
+        }
+    }
+
     pub(crate) async fn expect(&mut self, packet: &str) {
         assert_eq!(self.text().await, packet);
     }

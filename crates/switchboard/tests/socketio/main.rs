@@ -19,6 +19,7 @@ mod observing;
 mod order;
 mod ordered;
 mod outbox;
+mod parsers;
 mod polling;
 mod queues;
 mod rates;
