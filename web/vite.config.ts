@@ -1,11 +1,23 @@
 // Builds the pages into `dist/`, which the server binary embeds. Nothing is inlined, so that the pages run under
 // `script-src 'self'; style-src 'self'`, and names under `assets/` carry a content hash, so that they may be cached for ever.
-import { copyFile, mkdir, readdir } from "node:fs/promises";
+import { copyFile, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
+import { promisify } from "node:util";
+import { brotliCompress, gzip } from "node:zlib";
 import { defineConfig, type Plugin } from "vite";
 
-/** Lays socket.io-client's own browser bundles beside the pages; the server answers `/socket.io/*.js` with them. */
+/** Lays two compressed forms beside a file, each as small as it gets. */
+async function compress(path: string): Promise<void> {
+  const content = await readFile(path);
+  await writeFile(`${path}.br`, await promisify(brotliCompress)(content));
+  await writeFile(`${path}.gz`, await promisify(gzip)(content, { level: 9 }));
+}
+
+/**
+ * Lays socket.io-client's own browser bundles beside the pages, compressed too; the server answers `/socket.io/*.js` with
+ * them.
+ */
 function socketIoBundles(): Plugin {
   let target = "";
   return {
@@ -19,7 +31,12 @@ function socketIoBundles(): Plugin {
       const source = dirname(entry);
       await mkdir(target, { recursive: true });
       const names = await readdir(source);
-      await Promise.all(names.map((name) => copyFile(join(source, name), join(target, name))));
+      await Promise.all(
+        names.map(async (name) => {
+          await copyFile(join(source, name), join(target, name));
+          await compress(join(target, name));
+        }),
+      );
     },
   };
 }

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use bytes::Bytes;
 use rust_embed::{EmbeddedFile, RustEmbed};
-use switchboard::ClientFile;
+use switchboard::ClientFiles;
 
 use crate::hex::hex;
 
@@ -41,21 +41,9 @@ pub fn routes() -> Router {
         .layer(axum::middleware::map_response(guard))
 }
 
-/// The bundles of the official client, for [`Builder::client_files`](switchboard::Builder::client_files):
-/// `socket.io.js`, its minified forms and their source maps.
-pub fn client_files() -> Vec<ClientFile> {
-    let bundles = Dist::iter().filter_map(|path| {
-        // Paths of embedded files are part of the binary. Paths read from the disk, in debug builds, are
-        // leaked.
-        let path: &'static str = match path {
-            Cow::Borrowed(path) => path,
-            Cow::Owned(path) => path.leak(),
-        };
-        let name = path.strip_prefix(BUNDLES)?;
-        let file = Dist::get(path)?;
-        Some(ClientFile { name, content_type: content_type(path), etag: etag(&file), body: body(file) })
-    });
-    bundles.collect()
+/// The bundles of the official client, for [`Builder::client_files`](switchboard::Builder::client_files).
+pub fn client_files() -> ClientFiles {
+    ClientFiles::new(|name| Dist::get(&format!("{BUNDLES}{name}")).map(body))
 }
 
 async fn page(request: Request) -> Response {
@@ -204,19 +192,13 @@ mod tests {
     }
 
     #[test]
-    fn the_client_is_there_whole_and_minified_with_its_source_maps() {
-        let files = client_files();
-        for name in ["socket.io.js", "socket.io.min.js", "socket.io.esm.min.js", "socket.io.msgpack.min.js"] {
-            for (name, kind) in [
-                (name.to_owned(), "text/javascript; charset=utf-8"),
-                (format!("{name}.map"), "application/json"),
-            ] {
-                let file = files.iter().find(|file| file.name == name).expect(&name);
-                assert!(
-                    file.content_type == kind && !file.body.is_empty() && file.etag.len() == 34,
-                    "{name}"
-                );
-            }
+    fn the_client_is_there_whole_and_minified_with_its_source_maps_and_compressed() {
+        let files: Vec<_> = client_files().into_iter().collect();
+        assert_eq!(files.iter().map(|file| file.name).collect::<Vec<_>>(), ClientFiles::NAMES);
+        for file in files {
+            let length = |form: Option<Bytes>| form.map_or(usize::MAX, |form| form.len());
+            let (whole, brotli, gzip) = (file.body.len(), length(file.brotli), length(file.gzip));
+            assert!(0 < brotli && brotli < gzip && gzip < whole / 2, "{}", file.name);
         }
     }
 }

@@ -83,7 +83,7 @@ pub use handshake::{Handshake, KeepHeaders, Peer};
 pub use http::admission::{AllowRequest, Allowed, IntoAllowed, Refusal};
 pub use http::body::ResponseBody;
 pub use http::cors::Origins;
-pub use http::files::ClientFile;
+pub use http::files::{ClientFile, ClientFiles};
 pub use http::hooks::{HeadersHook, RefusedHook, RefusedRequest};
 pub use limits::rate::Rate;
 pub use limits::{OverLimit, RateLimits};

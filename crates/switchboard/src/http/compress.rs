@@ -84,7 +84,23 @@ pub(super) fn compress(threshold: usize, coding: Coding, answer: &mut Answer) {
     }
 }
 
-fn write<W: Write>(
+/// The one of `codings` that a request likes best by its weight; of equals the first. `None`: it accepts none.
+pub(super) fn liked<'a, T>(
+    request: &HeaderMap,
+    codings: impl Iterator<Item = (&'a str, T)>,
+) -> Option<(&'a str, T)> {
+    let mut best: Option<(f32, (&str, T))> = None;
+    for coding in codings {
+        let Some(Liking { weight, .. }) = Liking::of(request, coding.0) else { continue };
+        if best.as_ref().is_none_or(|(best, _)| weight > *best) {
+            best = Some((weight, coding));
+        }
+    }
+    best.map(|(_, coding)| coding)
+}
+
+/// Writes all of a body through an encoder.
+pub(super) fn write<W: Write>(
     mut encoder: W,
     body: &[u8],
     finish: impl FnOnce(W) -> std::io::Result<Vec<u8>>,

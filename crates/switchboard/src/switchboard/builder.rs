@@ -413,7 +413,8 @@ impl Builder {
         self
     }
 
-    /// Files served below the path, such as `socket.io.js`. Default: none.
+    /// Files served below the path, such as `socket.io.js`: [`ClientFiles`](crate::ClientFiles), or any others.
+    /// Default: none.
     pub fn client_files(mut self, files: impl IntoIterator<Item = ClientFile>) -> Self {
         self.engine.client_files = files.into_iter().collect();
         self

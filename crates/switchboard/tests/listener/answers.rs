@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::HeaderValue;
-use switchboard::{Builder, ClientFile, Message, Origins, Switchboard, WebSocketOptions};
+use switchboard::{Builder, ClientFile, ClientFiles, Message, Origins, Switchboard, WebSocketOptions};
 
 use crate::harness::{SHORT, Server, eventually, get, metric, post, session_id, upgrade};
 
@@ -17,12 +16,9 @@ fn builder() -> Builder {
 }
 
 fn file() -> ClientFile {
-    ClientFile {
-        name: "socket.io.esm.min.js",
-        content_type: "text/javascript",
-        etag: HeaderValue::from_static("\"tag\""),
-        body: Bytes::from_static(b"export {}"),
-    }
+    let mut file = ClientFile::new("socket.io.esm.min.js", "export {}");
+    file.etag = HeaderValue::from_static("\"tag\"");
+    file
 }
 
 async fn answer(server: &Server, request: &str, headers: &str) -> String {
@@ -229,5 +225,66 @@ async fn a_kept_connection_that_is_idle_is_closed_in_time() {
     for path in [POLLING, "/nothing"] {
         let answers = server.send(get(path, "")).await.rest().await;
         assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{answers}");
+    }
+}
+
+#[tokio::test]
+async fn a_bundle_goes_in_the_form_that_its_client_likes_best_and_each_form_has_its_own_tag() {
+    let mut file = file();
+    (file.brotli, file.gzip) = (Some("as brotli".into()), Some("as gzip".into()));
+    let server = Server::start(builder().client_files([file])).await;
+    let request = get("/socket.io/socket.io.esm.min.js", "");
+    for (accepted, body, coding, tag) in [
+        ("gzip, deflate, br, zstd", "as brotli", Some("br"), "tag-br"),
+        ("gzip;q=1.0, br;q=0.9", "as gzip", Some("gzip"), "tag-gzip"),
+        ("gzip, br;q=0", "as gzip", Some("gzip"), "tag-gzip"),
+        ("*", "as brotli", Some("br"), "tag-br"),
+        ("deflate", "export {}", None, "tag"),
+        ("identity", "export {}", None, "tag"),
+    ] {
+        let accepted = format!("accept-encoding: {accepted}");
+        let whole = answer(&server, &request, &accepted).await;
+        let (head, sent) = whole.split_once("\r\n\r\n").expect("a head");
+        assert!(head.starts_with("HTTP/1.1 200 ") && sent == body, "{accepted}: {whole}");
+        let header = coding.map(|coding| format!("\r\ncontent-encoding: {coding}\r\n"));
+        assert_eq!(head.contains("\r\ncontent-encoding: "), coding.is_some(), "{accepted}: {whole}");
+        assert!(header.is_none_or(|header| head.contains(&header)), "{accepted}: {whole}");
+        for (tag, status) in [(tag, 304), ("tag-other", 200)] {
+            let headers = format!("{accepted}\r\nif-none-match: \"{tag}\"");
+            let again = answer(&server, &request, &headers).await;
+            assert!(again.starts_with(&format!("HTTP/1.1 {status} ")), "{accepted}: {again}");
+            assert!(again.contains("\r\nvary: accept-encoding\r\n"), "{accepted}: {again}");
+        }
+        assert!(head.contains(&format!("\r\netag: \"{tag}\"")), "{accepted}: {whole}");
+    }
+}
+
+#[tokio::test]
+async fn the_bundles_of_a_folder_are_served_by_their_names_alone() {
+    let folder = std::env::temp_dir().join(format!("switchboard-bundles-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    assert_eq!(ClientFiles::read(&folder).unwrap_err().kind(), std::io::ErrorKind::NotFound);
+    let long = "the bundle ".repeat(100);
+    for (name, content) in [("socket.io.js", &*long), ("socket.io.js.map", "{}"), ("index.js", "no bundle")] {
+        std::fs::write(folder.join(name), content).unwrap();
+    }
+    std::fs::write(folder.join("socket.io.js.br"), "as brotli").unwrap();
+    let files = ClientFiles::read(&folder).unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    let server = Server::start(builder().client_files(files)).await;
+    for (name, accepted, status, part) in [
+        ("socket.io.js", "", 200, &*long),
+        ("socket.io.js", "accept-encoding: br", 200, "as brotli"),
+        ("socket.io.js", "accept-encoding: gzip", 200, "\r\ncontent-encoding: gzip\r\n"),
+        ("socket.io.js.map", "", 200, "\r\ncontent-type: application/json\r\n"),
+        ("index.js", "", 404, ""),
+        ("socket.io.js.br", "", 404, ""),
+        ("socket.io.min.js", "", 404, ""),
+    ] {
+        let answer = answer(&server, &get(&format!("/socket.io/{name}"), ""), accepted).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.contains(part),
+            "{name}: {answer}"
+        );
     }
 }

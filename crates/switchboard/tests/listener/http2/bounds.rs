@@ -233,10 +233,5 @@ async fn answers_that_are_not_taken_are_bounded() {
 
 /// A server with a file of the given size.
 fn with_file(builder: Builder, bytes: usize) -> Builder {
-    builder.client_files([ClientFile {
-        name: "large.js",
-        content_type: "text/javascript",
-        etag: http::HeaderValue::from_static("\"large\""),
-        body: "x".repeat(bytes).into(),
-    }])
+    builder.client_files([ClientFile::new("large.js", "x".repeat(bytes))])
 }

@@ -53,12 +53,7 @@ async fn a_poll_that_its_client_takes_back_closes_its_session() {
 #[tokio::test]
 async fn files_of_the_client_are_served_with_their_etag() {
     let builder = Switchboard::builder().workers(1);
-    let file = ClientFile {
-        name: "socket.io.js",
-        content_type: "text/javascript",
-        etag: http::HeaderValue::from_static("\"1\""),
-        body: "the bundle".into(),
-    };
+    let file = ClientFile::new("socket.io.js", "the bundle");
     let server = Server::start(builder.client_files([file])).await;
     let mut client = Http2::connect(&server).await;
     let file = client.get("/socket.io/socket.io.js").await;
