@@ -8,6 +8,7 @@ import { createServer } from "node:http";
 import { parseArgs } from "node:util";
 import { Server as Engine } from "engine.io";
 import { Server as SocketIo } from "socket.io";
+import msgpack from "socket.io-msgpack-parser";
 import { WebSocketServer } from "ws";
 
 const RAW_LIMIT = 64 * 1024 * 1024;
@@ -39,28 +40,35 @@ const engineOptions = {
 
 const http = createServer((_request, response) => response.writeHead(404).end());
 
-const io = new SocketIo(http, {
-  ...engineOptions,
-  connectTimeout: Number(option["connect-timeout"]),
-  ...(option.recovery && { connectionStateRecovery: { maxDisconnectionDuration: Number(option.recovery) } }),
-});
-
 const sendAuth = (socket) => socket.emit("auth", socket.handshake.auth);
 
-io.on("connection", (socket) => {
-  sendAuth(socket);
-  socket.on("message", (...args) => socket.emit("message-back", ...args));
-  socket.on("message-with-ack", (...args) => args.pop()(...args));
-  socket.on("echo", (text) => socket.emit("echo", text));
-  socket.on("broadcast", (...args) => io.emit("broadcast", ...args));
-  socket.on("recovered", (ack) => ack(socket.recovered));
-  socket.on("join", (room) => socket.join(room));
-  socket.on("leave", (room) => socket.leave(room));
-  socket.on("compress", (flag, room, event, ...args) => (room === null ? socket : io.to(room)).compress(flag).emit(event, ...args));
-  socket.on("to", (room, event, ...args) => io.to(room).emit(event, ...args));
-});
+/** A server at a path, with the events of the conformance server. */
+function serve(options) {
+  const io = new SocketIo(http, {
+    ...engineOptions,
+    connectTimeout: Number(option["connect-timeout"]),
+    ...(option.recovery && { connectionStateRecovery: { maxDisconnectionDuration: Number(option.recovery) } }),
+    ...options,
+  });
+  io.on("connection", (socket) => {
+    sendAuth(socket);
+    socket.on("message", (...args) => socket.emit("message-back", ...args));
+    socket.on("message-with-ack", (...args) => args.pop()(...args));
+    socket.on("echo", (text) => socket.emit("echo", text));
+    socket.on("broadcast", (...args) => io.emit("broadcast", ...args));
+    socket.on("recovered", (ack) => ack(socket.recovered));
+    socket.on("join", (room) => socket.join(room));
+    socket.on("leave", (room) => socket.leave(room));
+    socket.on("compress", (flag, room, event, ...args) => (room === null ? socket : io.to(room)).compress(flag).emit(event, ...args));
+    socket.on("to", (room, event, ...args) => io.to(room).emit(event, ...args));
+  });
+  io.of("/custom").on("connection", sendAuth);
+  return io;
+}
 
-io.of("/custom").on("connection", sendAuth);
+const io = serve({});
+serve({ path: "/msgpack/", parser: msgpack });
+serve({ path: "/second/" });
 
 const engine = new Engine(engineOptions);
 engine.attach(http, { path: "/engine.io", destroyUpgrade: false });
@@ -97,7 +105,7 @@ http.on("upgrade", (request, socket, head) => {
   const endpoint = rawEndpoints[path];
   if (endpoint) {
     endpoint.handleUpgrade(request, socket, head, (client) => endpoint.emit("connection", client));
-  } else if (!path.startsWith("/socket.io/") && !path.startsWith("/engine.io/")) {
+  } else if (!["/socket.io/", "/engine.io/", "/msgpack/", "/second/"].some((served) => path.startsWith(served))) {
     socket.end("HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
   }
 });

@@ -85,6 +85,8 @@ impl Dialects {
 /// A namespace, as its events know it.
 pub(crate) struct EventScope {
     pub(crate) name: Arc<str>,
+    /// The hub's name of the namespace, which other nodes know it by.
+    key: Box<str>,
     pub(crate) dialects: Arc<Dialects>,
     /// The events that views show; view 0 is none of them.
     views: ArcSwap<Vec<Box<str>>>,
@@ -97,9 +99,10 @@ pub(crate) trait Outgoing: Send + Sync {
 }
 
 impl EventScope {
-    pub(crate) fn new(name: &Arc<str>, dialects: &Arc<Dialects>) -> Arc<Self> {
+    pub(crate) fn new(name: &Arc<str>, key: &str, dialects: &Arc<Dialects>) -> Arc<Self> {
         Arc::new(Self {
             name: Arc::clone(name),
+            key: key.into(),
             dialects: Arc::clone(dialects),
             views: ArcSwap::from_pointee(vec![Box::default()]),
             outgoing: OnceLock::new(),
@@ -264,7 +267,7 @@ impl Payload for Event {
 
     fn write(&self, out: &mut Vec<u8>) {
         out.push(u8::from(self.compress));
-        put_part(out, self.namespace().as_bytes());
+        put_part(out, self.scope.key.as_bytes());
         put_part(out, &self.json);
         for attachment in &self.attachments {
             put_part(out, attachment);

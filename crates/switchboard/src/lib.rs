@@ -127,4 +127,6 @@ mod programs {
     struct Axum;
     #[doc = include_str!("../../../docs/limits.md")]
     struct Limits;
+    #[doc = include_str!("../../../docs/parsers.md")]
+    struct Parsers;
 }

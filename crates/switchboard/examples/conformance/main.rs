@@ -14,8 +14,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use switchboard::{
-    Args, Auth, Data, DeflateOptions, Event, FullOutbox, ListenAddress, Message, Origins, Rate, RateLimits,
-    RecoveryOptions, Socket, Switchboard, Tls, Value, WebSocket, WebSocketOptions,
+    Args, Auth, Data, DeflateOptions, Event, FullOutbox, ListenAddress, Message, MsgPack, Origins, Rate,
+    RateLimits, RecoveryOptions, Socket, Switchboard, Tls, Value, WebSocket, WebSocketOptions,
 };
 
 /// The conformance server of Switchboard.
@@ -156,6 +156,9 @@ fn build(options: &Options) -> std::io::Result<Switchboard> {
     }
     let io = builder.build()?;
     socketio(&io);
+    io.parser_at("/msgpack", MsgPack::default())?;
+    // A server of its own on the same port.
+    socketio(&Switchboard::builder().path("/second").origins(Origins::any()).build_on(&io)?);
     io.engine("/engine.io").on_message(|socket, message| socket.send(message));
     let mut raw = WebSocketOptions::default();
     raw.origins = Origins::any();

@@ -91,10 +91,11 @@ impl std::fmt::Debug for NamespaceInner {
 
 impl NamespaceInner {
     pub(crate) fn new(name: &str, server: &Namespaces) -> Arc<Self> {
-        let scope = server.hub.scope(name);
+        let key = server.scope_name(name);
+        let scope = server.hub.scope(&key);
         let name = Arc::from(name);
         let namespace = Arc::new(Self {
-            events: EventScope::new(&name, &server.dialects),
+            events: EventScope::new(&name, &key, &server.dialects),
             name,
             scope,
             hub: Arc::clone(&server.hub),

@@ -23,6 +23,10 @@ pub(crate) struct Namespaces {
     /// The rates of addresses, if they have any.
     pub(super) address_meters: Option<AddressMeters>,
     pub(super) hub: Arc<Hub>,
+    /// What the hub's names of these namespaces begin with, beside those of other servers on one port.
+    prefix: String,
+    /// The namespaces of all servers on these ports.
+    servers: Servers,
     pub(super) rooms: Arc<WatchedRooms>,
     by_name: ArcSwap<HashMap<Arc<str>, Arc<NamespaceInner>>>,
     /// Held while the namespaces are replaced.
@@ -31,25 +35,63 @@ pub(crate) struct Namespaces {
     on_new: ArcSwap<Vec<OnNew>>,
 }
 
+/// The namespaces of each server on the same ports.
+type Servers = Arc<ArcSwap<Vec<Weak<Namespaces>>>>;
+
 /// A function that is told of each namespace that is made.
 pub(crate) type OnNew = Arc<dyn Fn(&Namespace) + Send + Sync>;
 
 impl Namespaces {
+    /// The namespaces of a process's first server.
     pub(crate) fn new(options: SocketIoOptions, hub: &Arc<Hub>, states: States) -> Arc<Self> {
+        Self::start(options, hub, states, String::new(), Arc::default())
+    }
+
+    /// The namespaces of a further server on the same ports, at a path of its own.
+    pub(crate) fn beside(&self, path: &str, options: SocketIoOptions, states: States) -> Arc<Self> {
+        // Names of namespaces begin with a slash, and no path has a `#`: the hub's names of two servers differ.
+        let prefix = format!("{}#", path.trim_matches('/'));
+        Self::start(options, &self.hub, states, prefix, Arc::clone(&self.servers))
+    }
+
+    fn start(
+        options: SocketIoOptions,
+        hub: &Arc<Hub>,
+        states: States,
+        prefix: String,
+        servers: Servers,
+    ) -> Arc<Self> {
         let namespaces = Arc::new(Self {
             address_meters: options.address_limits.map(AddressMeters::new),
             options: Arc::new(options),
             dialects: Arc::default(),
             states: Arc::new(SharedStates::new(states)),
             hub: Arc::clone(hub),
+            prefix,
+            servers,
             rooms: Arc::default(),
             by_name: ArcSwap::default(),
             writing: Mutex::new(()),
             on_new: ArcSwap::default(),
         });
+        replace(&namespaces.servers, |servers| servers.push(Arc::downgrade(&namespaces)));
         // As in Node, the main namespace is there though nobody asked for it.
         namespaces.of("/");
         namespaces
+    }
+
+    /// The hub's name of a namespace.
+    pub(super) fn scope_name(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// The namespace that has this name at the hub, of any server.
+    fn by_scope_name(&self, scope: &str) -> Option<Arc<NamespaceInner>> {
+        let servers = self.servers.load();
+        servers.iter().filter_map(Weak::upgrade).find_map(|server| {
+            let name = scope.strip_prefix(&*server.prefix)?;
+            server.namespace(name)
+        })
     }
 
     pub(crate) fn namespace(&self, name: &str) -> Option<Arc<NamespaceInner>> {
@@ -96,12 +138,12 @@ pub(crate) struct FromNodes(pub(crate) Weak<Namespaces>);
 impl Remote for FromNodes {
     fn read_payload(&self, bytes: &[u8]) -> Option<Arc<dyn Payload>> {
         let server = self.0.upgrade()?;
-        Some(Arc::new(Event::read(bytes, |name| Some(Arc::clone(&server.namespace(name)?.events)))?))
+        Some(Arc::new(Event::read(bytes, |name| Some(Arc::clone(&server.by_scope_name(name)?.events)))?))
     }
 
     fn on_event(&self, event: ServerEvent, reply: Option<ReplySender>) {
         let Some(server) = self.0.upgrade() else { return };
         let name = server.hub.scope_name(event.scope);
-        server_events::receive(name.and_then(|name| server.namespace(&name)), event.data, reply);
+        server_events::receive(name.and_then(|name| server.by_scope_name(&name)), event.data, reply);
     }
 }

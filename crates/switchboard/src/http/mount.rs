@@ -307,6 +307,12 @@ impl Mounts {
         self.mounts.sort_by_key(|mounted| std::cmp::Reverse(mounted.path.len));
     }
 
+    /// Whether a protocol is mounted at a path.
+    pub(crate) fn has(&self, path: &str) -> bool {
+        let path = MountPath::of(path);
+        self.mounts.iter().any(|mounted| mounted.path == path)
+    }
+
     /// The protocol that a request is for.
     pub(crate) fn find(&self, target: &Uri) -> Option<Found> {
         let requested = target.path();

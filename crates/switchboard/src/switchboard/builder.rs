@@ -46,6 +46,8 @@ pub struct Builder {
     old: OldClientOptions,
     refusals: Refusals,
     parser: Option<Arc<dyn Parser>>,
+    /// An option that was set and that all servers of a process share.
+    shared: Option<&'static str>,
 }
 
 impl Default for Builder {
@@ -61,6 +63,7 @@ impl Default for Builder {
             old: OldClientOptions::default(),
             refusals: Refusals::default(),
             parser: None,
+            shared: None,
         }
     }
 }
@@ -83,6 +86,7 @@ impl Builder {
 
     /// Worker threads, 1 to 256. Default: the number of cores.
     pub fn workers(mut self, workers: usize) -> Self {
+        self.shared = Some("workers");
         self.hub.workers = workers;
         self
     }
@@ -90,6 +94,7 @@ impl Builder {
     /// This process's number among the processes that a [bus](crate::Switchboard::attach_bus) connects.
     /// Default 0. Ids of sockets name it.
     pub fn node(mut self, node: u16) -> Self {
+        self.shared = Some("node");
         self.hub.node = NodeId(node);
         self
     }
@@ -186,6 +191,7 @@ impl Builder {
 
     /// Rooms that one socket may be in. Default 10 000.
     pub fn max_rooms(mut self, rooms: usize) -> Self {
+        self.shared = Some("max_rooms");
         self.hub.max_rooms = rooms;
         self
     }
@@ -271,6 +277,7 @@ impl Builder {
     /// bound. At the bound `emit` fails with [`HubError::InboxFull`](crate::HubError::InboxFull), and
     /// requests wait.
     pub fn inbox_bytes(mut self, bytes: usize) -> Self {
+        self.shared = Some("inbox_bytes");
         self.hub.inbox_bytes = bytes;
         self
     }
@@ -430,6 +437,7 @@ impl Builder {
     /// Proxies that the server believes about a client's address (`X-Forwarded-For`, `X-Forwarded-Proto`).
     /// Default: none.
     pub fn trusted_proxies(mut self, proxies: TrustedProxies) -> Self {
+        self.shared = Some("trusted_proxies");
         self.proxies = proxies;
         self
     }
@@ -467,6 +475,7 @@ impl Builder {
     /// as they have no pings, and their close has no code. The same checks of origin, path and
     /// [`allow_request`](Self::allow_request) hold for them all.
     pub fn drafts(mut self, drafts: bool) -> Self {
+        self.shared = Some("drafts");
         self.drafts = drafts;
         self
     }
@@ -479,6 +488,7 @@ impl Builder {
 
     /// The options of the server's own listener.
     pub fn listener(mut self, options: ListenerOptions) -> Self {
+        self.shared = Some("listener");
         self.listener = options;
         self
     }
@@ -514,6 +524,36 @@ impl Builder {
         };
         let old = self.engine.old_clients.then_some(self.old);
         Ok(Switchboard::new(server, &namespaces, self.engine, self.parser, old))
+    }
+
+    /// Adds a further Socket.IO server at another [path](Self::path) of a server's ports. It has namespaces,
+    /// rooms, handlers, values and options of its own. It shares the workers and the listeners, and ends with
+    /// the other server. Namespaces of two servers have nothing in common, even if their names are the same.
+    /// A [bus](Switchboard::attach_bus) carries the requests of all of them; nodes must have servers at the same
+    /// paths.
+    ///
+    /// ```
+    /// use switchboard::Switchboard;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let io = Switchboard::builder().workers(1).build()?;
+    /// let devices = Switchboard::builder().path("/devices").max_payload(4096).build_on(&io)?;
+    /// devices.root().on("reading", |switchboard::Data(value): switchboard::Data<f64>| value * 2.0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput): options that make no sense; a path that is taken; one of
+    /// the options of all servers (`workers`, `node`, `max_rooms`, `inbox_bytes`, `listener`,
+    /// `trusted_proxies`, `drafts`) was set here.
+    pub fn build_on(self, io: &Switchboard) -> io::Result<Switchboard> {
+        self.check().map_err(senseless)?;
+        if let Some(option) = self.shared {
+            return Err(senseless(format!("`{option}` is an option of the first server on a port")));
+        }
+        let old = self.engine.old_clients.then_some(self.old);
+        io.add_server(self.socketio, self.states, self.engine, self.parser, old)
     }
 
     fn check(&self) -> Result<(), String> {

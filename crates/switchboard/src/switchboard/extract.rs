@@ -15,7 +15,8 @@ use crate::{Error, Result};
 pub(super) struct WeakSwitchboard {
     server: WeakKeepAlive,
     namespaces: Weak<Namespaces>,
-    engine: Weak<EngineOptions>,
+    /// Nothing else keeps those of a server whose last handle was dropped, while others are on its ports.
+    engine: Arc<EngineOptions>,
 }
 
 impl WeakSwitchboard {
@@ -23,7 +24,7 @@ impl WeakSwitchboard {
         Self {
             server: io.server.downgrade(),
             namespaces: Arc::downgrade(&io.namespaces),
-            engine: Arc::downgrade(&io.engine),
+            engine: Arc::clone(&io.engine),
         }
     }
 
@@ -31,7 +32,7 @@ impl WeakSwitchboard {
         Some(Switchboard {
             server: self.server.upgrade()?,
             namespaces: self.namespaces.upgrade()?,
-            engine: self.engine.upgrade()?,
+            engine: Arc::clone(&self.engine),
         })
     }
 }

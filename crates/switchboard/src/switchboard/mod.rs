@@ -2,6 +2,7 @@
 
 mod builder;
 mod extract;
+mod servers;
 
 use std::borrow::Cow;
 use std::io;
@@ -68,8 +69,17 @@ impl Switchboard {
         parser: Option<Arc<dyn Parser>>,
         old: Option<OldClientOptions>,
     ) -> Self {
-        let engine = Arc::new(engine);
-        let io = Self { server: KeepAlive::new(server), namespaces: Arc::clone(namespaces), engine };
+        Self::with_namespaces(KeepAlive::new(server), namespaces, engine, parser, old)
+    }
+
+    fn with_namespaces(
+        server: KeepAlive,
+        namespaces: &Arc<Namespaces>,
+        engine: EngineOptions,
+        parser: Option<Arc<dyn Parser>>,
+        old: Option<OldClientOptions>,
+    ) -> Self {
+        let io = Self { server, namespaces: Arc::clone(namespaces), engine: Arc::new(engine) };
         namespaces.states.insert(WeakSwitchboard::new(&io));
         let old = |engine: &Arc<EngineServer>| {
             Some(Arc::new(OldClients::new(engine, old?, namespaces)) as Arc<dyn Mount>)

@@ -43,7 +43,12 @@ impl Server {
 
     /// The same, with more parameters in its query.
     pub(crate) async fn open_at(&self, query: &str) -> Client {
-        let url = format!("ws://{}/socket.io/?EIO=4&transport=websocket{query}", self.address);
+        self.open_path(&format!("/socket.io/?EIO=4&transport=websocket{query}")).await
+    }
+
+    /// The same at another path, which the query follows.
+    pub(crate) async fn open_path(&self, path: &str) -> Client {
+        let url = format!("ws://{}{path}", self.address);
         let stream = soon("a connection", WebSocketStream::connect(&url, &Config::default())).await;
         let mut client =
             Client { stream: stream.expect("the handshake is good"), pings: 0, last: VecDeque::new() };

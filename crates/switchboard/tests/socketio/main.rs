@@ -26,5 +26,6 @@ mod rates;
 mod recovery;
 mod refusals;
 mod rooms;
+mod servers;
 mod shutting_down;
 mod threads;

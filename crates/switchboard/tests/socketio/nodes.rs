@@ -422,3 +422,32 @@ async fn a_server_without_a_bus_has_no_other_node() {
     let answers = server.io.root().server_side_emit_with_ack::<u8>("x", ()).await.expect("nobody is there");
     assert!(answers.answers.is_empty() && answers.missing == 0);
 }
+
+#[tokio::test]
+async fn each_server_of_a_port_speaks_with_the_one_at_its_path_on_other_nodes() {
+    let servers = servers(|io| {
+        let second = Switchboard::builder().path("/second").build_on(io).expect("the path is free");
+        for io in [io, &second] {
+            io.root().on("all", |io: Switchboard, Data(word): Data<String>| io.root().emit("said", word));
+        }
+    })
+    .await;
+    for path in ["/socket.io/", "/second/"] {
+        let mut clients = Vec::new();
+        for (server, path) in [(0, path), (1, "/socket.io/"), (1, "/second/")] {
+            let mut client = servers[server].open_path(&format!("{path}?EIO=4&transport=websocket")).await;
+            client.join("/").await;
+            clients.push((path, client));
+        }
+        clients[0].1.send(&format!(r#"42["all","to {path}"]"#)).await;
+        for (of, client) in &mut clients {
+            // The last event of each is one that all servers answer.
+            client.send(r#"42["all","end"]"#).await;
+            if *of == path {
+                client.expect(&format!(r#"42["said","to {path}"]"#)).await;
+            }
+            let before = client.until(r#"42["said","end"]"#).await;
+            assert!(before.iter().all(|packet| !packet.contains("to /")), "{of}: {before:?}");
+        }
+    }
+}

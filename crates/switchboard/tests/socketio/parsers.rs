@@ -75,6 +75,30 @@ async fn with_msgpack_each_packet_is_one_binary_message_with_its_binary_data_in_
     assert_eq!(unpacked(&mut client).await, whole(PacketType::Disconnect, "/", None, ""));
 }
 
+#[tokio::test]
+async fn one_server_has_clients_of_each_parser_in_its_rooms_at_paths_of_their_own() {
+    for workers in [1, 4] {
+        let server = Server::workers(workers, |io| {
+            set_up(io);
+            io.parser_at("/packed", MsgPack::default()).expect("the path is free");
+            io.parser_at("parts/", Parts::default()).expect("the path is free");
+        })
+        .await;
+        let mut text = server.client().await;
+        let mut packed_one = server.open_path("/packed/?EIO=4&transport=websocket").await;
+        join(&mut packed_one, "/", "").await;
+        let mut parts = server.open_path("/parts/?EIO=4&transport=websocket").await;
+        parts.send("40|/||").await;
+        parts.send_binary(b"").await;
+        parts.text().await;
+        parts.binary().await;
+        text.send(r#"42["all",[1]]"#).await;
+        text.expect(r#"42["said",[1]]"#).await;
+        assert_eq!(unpacked(&mut packed_one).await.data, r#"["said",[1]]"#);
+        parts.expect(r#"42|/||["said",[1]]"#).await;
+    }
+}
+
 /// A binary packet in a payload of polling.
 fn base64(bytes: &[u8]) -> String {
     let mut out = Vec::new();
