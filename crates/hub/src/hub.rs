@@ -14,6 +14,7 @@ use crate::command::Command;
 use crate::history::Histories;
 use crate::inbox::{Inbox, InboxReceiver};
 use crate::member::ScopeId;
+use crate::stats::{Published, Totals};
 use crate::watch::Watches;
 use crate::worker::{Worker, WorkerId};
 use crate::{HubError, NodeId};
@@ -77,6 +78,8 @@ pub struct Hub {
     pub(crate) histories: Histories,
     /// Counts the connections and requests that were dealt out to workers in turn.
     turn: AtomicUsize,
+    /// What workers have counted.
+    pub(crate) published: Published,
 }
 
 impl Hub {
@@ -135,8 +138,14 @@ impl Hub {
             rooms_like_ids: AtomicBool::new(false),
             histories: Histories::default(),
             turn: AtomicUsize::new(0),
+            published: Published::default(),
         };
         (Arc::new(hub), receivers)
+    }
+
+    /// The messages and bytes of all peers since the beginning. Each worker adds its own once a second.
+    pub fn totals(&self) -> Totals {
+        self.published.totals()
     }
 
     /// How many workers there are.

@@ -60,7 +60,7 @@ pub use reply::{Reply, ReplySender, SocketInfo};
 pub use request::{Broadcast, Request, ServerEvent, Target};
 pub use rooms::RoomName;
 pub use sessions::{Session, SessionKey};
-pub use stats::{Count, Stats};
+pub use stats::{Count, Stats, Totals};
 pub use timers::Timers;
 pub use watch::Watch;
 pub use worker::{Worker, WorkerId};

@@ -1,6 +1,7 @@
 //! Counters of frequent events: each worker counts, and publishes its counters once a second.
 
 use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
@@ -37,6 +38,32 @@ pub struct Stats {
     pub packets_dropped: Count,
 }
 
+/// What all workers of a hub have published.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Totals {
+    /// Messages that peers sent.
+    pub messages_received: u64,
+    /// Messages queued for peers.
+    pub messages_sent: u64,
+    /// Bytes that peers sent.
+    pub bytes_received: u64,
+    /// Bytes written to peers.
+    pub bytes_sent: u64,
+}
+
+/// The sums of what workers publish, in the order of [`Totals`].
+#[derive(Debug, Default)]
+pub(crate) struct Published([AtomicU64; 4]);
+
+impl Published {
+    pub(crate) fn totals(&self) -> Totals {
+        let [messages_received, messages_sent, bytes_received, bytes_sent] =
+            self.0.each_ref().map(|sum| sum.load(Ordering::Relaxed));
+        Totals { messages_received, messages_sent, bytes_received, bytes_sent }
+    }
+}
+
 impl Stats {
     /// Makes sure that the next count will be published.
     #[inline]
@@ -58,7 +85,7 @@ impl Stats {
     }
 
     /// Publishes all counts since the last call.
-    pub(crate) fn publish(&self) {
+    pub(crate) fn publish(&self, published: &Published) {
         self.awake.set(false);
         let counts = [
             ("switchboard_messages_received_total", &self.messages_received),
@@ -68,10 +95,13 @@ impl Stats {
             ("switchboard_volatile_dropped_total", &self.volatile_dropped),
             ("switchboard_packets_dropped_total", &self.packets_dropped),
         ];
-        for (name, count) in counts {
+        for (at, (name, count)) in counts.into_iter().enumerate() {
             let counted = count.0.take();
             if counted > 0 {
                 metrics::counter!(name).increment(counted);
+                if let Some(sum) = published.0.get(at) {
+                    sum.fetch_add(counted, Ordering::Relaxed);
+                }
             }
         }
     }

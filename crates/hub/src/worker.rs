@@ -251,7 +251,7 @@ impl Worker {
         loop {
             self.stats.woken().await;
             tokio::time::sleep(PUBLISH_EVERY).await;
-            self.stats.publish();
+            self.stats.publish(&self.hub.published);
         }
     }
 
@@ -386,7 +386,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);
-        self.worker.stats.publish();
+        self.worker.stats.publish(&self.worker.hub.published);
         // Sessions may call the worker when they are dropped: nothing of the worker is borrowed then.
         drop(self.worker.deferred.take());
         drop(self.worker.dirty.take());

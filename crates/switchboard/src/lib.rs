@@ -25,6 +25,7 @@
 
 #![forbid(unsafe_code)]
 
+mod admin;
 mod api;
 mod check;
 mod door;
@@ -54,6 +55,7 @@ mod switchboard;
 mod transport;
 mod websocket;
 
+pub use admin::{AdminMode, AdminOptions};
 pub use api::ack::AckFuture;
 pub use api::answers::{Answers, AnswersFuture, NodeAnswers};
 pub use api::early::EarlyEvents;

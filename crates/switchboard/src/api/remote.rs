@@ -152,6 +152,24 @@ pub(super) fn read_data<T: DeserializeOwned>(data: Option<&RawValue>) -> Result<
 }
 
 impl RemoteHandshake {
+    /// The shape that `socket.handshake` has in Node, without `auth`.
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        let (_, query) = self.url.split_once('?').unwrap_or_default();
+        let query: serde_json::Map<_, _> = form_urlencoded::parse(query.as_bytes())
+            .map(|(name, value)| (name.into_owned(), value.into_owned().into()))
+            .collect();
+        serde_json::json!({
+            "headers": self.headers,
+            "time": httpdate::fmt_http_date(self.time()),
+            "address": self.address,
+            "xdomain": self.header("origin").is_some(),
+            "secure": self.secure,
+            "issued": self.issued,
+            "url": self.url,
+            "query": query,
+        })
+    }
+
     /// The path and query that were asked for.
     pub fn url(&self) -> &str {
         &self.url

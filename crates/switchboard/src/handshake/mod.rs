@@ -7,9 +7,10 @@ mod peer;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use http::Extensions;
@@ -155,6 +156,14 @@ impl Handshake {
     /// The value of this type that [`allow_request`](crate::AllowRequest) gave the session.
     pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
         self.inner.values.as_ref()?.get()
+    }
+
+    /// A name for the conversation that tells nothing of its secrets. Clones have the same, others have another.
+    pub(crate) fn tag(&self) -> String {
+        static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        let mut tag = format!("{:016x}", KEYS.hash_one((Arc::as_ptr(&self.inner).addr(), self.inner.time)));
+        tag.truncate(12);
+        tag
     }
 
     /// Whether a browser said that the request was a page's to its own origin.

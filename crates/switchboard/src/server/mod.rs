@@ -186,7 +186,7 @@ fn close_sessions(worker: &Rc<Worker>) -> bool {
 }
 
 /// Runs `f` on all workers. Returns what it gave, when they have done so.
-async fn on_each_worker<T: Send + 'static>(hub: &Hub, f: fn(&Rc<Worker>) -> T) -> Vec<T> {
+pub(crate) async fn on_each_worker<T: Send + 'static>(hub: &Hub, f: fn(&Rc<Worker>) -> T) -> Vec<T> {
     let mut all_done = Vec::with_capacity(hub.workers());
     for number in 0..hub.workers() {
         let (done, is_done) = oneshot::channel();

@@ -36,18 +36,18 @@ use crate::transport::connection_limit::ConnectionLimit;
 /// The options of a server, each with its default. Made by [`Switchboard::builder`].
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct Builder {
-    engine: EngineOptions,
-    socketio: SocketIoOptions,
+    pub(super) engine: EngineOptions,
+    pub(super) socketio: SocketIoOptions,
     hub: HubOptions,
     listener: ListenerOptions,
     proxies: TrustedProxies,
-    states: States,
+    pub(super) states: States,
     drafts: bool,
-    old: OldClientOptions,
+    pub(super) old: OldClientOptions,
     refusals: Refusals,
-    parser: Option<Arc<dyn Parser>>,
-    /// An option that was set and that all servers of a process share.
-    shared: Option<&'static str>,
+    pub(super) parser: Option<Arc<dyn Parser>>,
+    /// An option that was set, and that further servers share.
+    pub(super) shared: Option<&'static str>,
 }
 
 impl Default for Builder {
@@ -288,9 +288,8 @@ impl Builder {
         self
     }
 
-    /// How Socket.IO's packets are written (the `parser` of Node's server). Default: as text, with binary
-    /// data as attachments. All clients of this path must have the same parser, such as
-    /// `socket.io-msgpack-parser` for [`MsgPack`](crate::MsgPack).
+    /// How Socket.IO's packets are written (`parser`), such as [`MsgPack`](crate::MsgPack). All clients of
+    /// this path must have the same. Default: text, with attachments.
     pub fn parser(mut self, parser: impl Parser) -> Self {
         self.parser = Some(Arc::new(parser));
         self
@@ -390,6 +389,7 @@ impl Builder {
     /// # }
     /// ```
     pub fn on_refused(mut self, tell: impl Fn(&Refused<'_>) + Send + Sync + 'static) -> Self {
+        self.shared = Some("on_refused");
         self.refusals = Refusals::new(tell);
         self
     }
@@ -420,8 +420,7 @@ impl Builder {
         self
     }
 
-    /// Files served below the path, such as `socket.io.js`: [`ClientFiles`](crate::ClientFiles), or any others.
-    /// Default: none.
+    /// Files served below the path: [`ClientFiles`](crate::ClientFiles), or any others. Default: none.
     pub fn client_files(mut self, files: impl IntoIterator<Item = ClientFile>) -> Self {
         self.engine.client_files = files.into_iter().collect();
         self
@@ -500,10 +499,7 @@ impl Builder {
     /// sense, with a message that names them.
     pub fn build(mut self) -> io::Result<Switchboard> {
         self.check().map_err(senseless)?;
-        self.socketio.refusals = self.refusals.clone();
-        // A ping that came just before the end, the next one, and the wait for its answer.
-        self.socketio.confirmed_after =
-            self.engine.ping_interval.saturating_mul(2).saturating_add(self.engine.ping_timeout);
+        self.complete(self.refusals.clone());
         crate::metrics::describe();
         let hub = Hub::start(&self.hub)?;
         let namespaces = Namespaces::new(self.socketio, &hub, self.states);
@@ -526,37 +522,15 @@ impl Builder {
         Ok(Switchboard::new(server, &namespaces, self.engine, self.parser, old))
     }
 
-    /// Adds a further Socket.IO server at another [path](Self::path) of a server's ports. It has namespaces,
-    /// rooms, handlers, values and options of its own. It shares the workers and the listeners, and ends with
-    /// the other server. Namespaces of two servers have nothing in common, even if their names are the same.
-    /// A [bus](Switchboard::attach_bus) carries the requests of all of them; nodes must have servers at the same
-    /// paths.
-    ///
-    /// ```
-    /// use switchboard::Switchboard;
-    ///
-    /// # fn main() -> std::io::Result<()> {
-    /// let io = Switchboard::builder().workers(1).build()?;
-    /// let devices = Switchboard::builder().path("/devices").max_payload(4096).build_on(&io)?;
-    /// devices.root().on("reading", |switchboard::Data(value): switchboard::Data<f64>| value * 2.0);
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput): options that make no sense; a path that is taken; one of
-    /// the options of all servers (`workers`, `node`, `max_rooms`, `inbox_bytes`, `listener`,
-    /// `trusted_proxies`, `drafts`) was set here.
-    pub fn build_on(self, io: &Switchboard) -> io::Result<Switchboard> {
-        self.check().map_err(senseless)?;
-        if let Some(option) = self.shared {
-            return Err(senseless(format!("`{option}` is an option of the first server on a port")));
-        }
-        let old = self.engine.old_clients.then_some(self.old);
-        io.add_server(self.socketio, self.states, self.engine, self.parser, old)
+    /// Sets the options of Socket.IO that follow from others.
+    pub(super) fn complete(&mut self, refusals: Refusals) {
+        self.socketio.refusals = refusals;
+        // A ping that came just before the end, the next one, and the wait for its answer.
+        self.socketio.confirmed_after =
+            self.engine.ping_interval.saturating_mul(2).saturating_add(self.engine.ping_timeout);
     }
 
-    fn check(&self) -> Result<(), String> {
+    pub(super) fn check(&self) -> Result<(), String> {
         if self.hub.workers == 0 || self.hub.workers > 256 {
             return Err("`workers` must be from 1 to 256".to_owned());
         }
@@ -571,6 +545,6 @@ impl Builder {
 }
 
 /// The error for options that make no sense.
-pub(super) fn senseless(message: String) -> io::Error {
+pub(crate) fn senseless(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, message)
 }

@@ -12,7 +12,7 @@ use crate::server::WeakKeepAlive;
 use crate::{Error, Result};
 
 /// The server, as a value for handlers that does not keep it running.
-pub(super) struct WeakSwitchboard {
+pub(crate) struct WeakSwitchboard {
     server: WeakKeepAlive,
     namespaces: Weak<Namespaces>,
     /// Nothing else keeps those of a server whose last handle was dropped, while others are on its ports.
@@ -20,7 +20,7 @@ pub(super) struct WeakSwitchboard {
 }
 
 impl WeakSwitchboard {
-    pub(super) fn new(io: &Switchboard) -> Self {
+    pub(crate) fn new(io: &Switchboard) -> Self {
         Self {
             server: io.server.downgrade(),
             namespaces: Arc::downgrade(&io.namespaces),
@@ -28,7 +28,7 @@ impl WeakSwitchboard {
         }
     }
 
-    fn upgrade(&self) -> Option<Switchboard> {
+    pub(crate) fn upgrade(&self) -> Option<Switchboard> {
         Some(Switchboard {
             server: self.server.upgrade()?,
             namespaces: self.namespaces.upgrade()?,

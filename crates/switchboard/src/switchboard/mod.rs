@@ -1,7 +1,7 @@
 //! The server as users hold it, and its options.
 
 mod builder;
-mod extract;
+pub(crate) mod extract;
 mod servers;
 
 use std::borrow::Cow;
@@ -15,7 +15,7 @@ use switchboard_hub::{Bus, Hub};
 use tokio::net::ToSocketAddrs;
 
 pub use builder::Builder;
-use builder::senseless;
+pub(crate) use builder::senseless;
 use extract::WeakSwitchboard;
 
 use crate::api::carrier::Carrier;

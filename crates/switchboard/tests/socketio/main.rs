@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod acks;
+mod admin;
 mod bounds;
 mod connecting;
 mod disconnecting;

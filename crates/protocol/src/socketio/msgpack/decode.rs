@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::MsgPackError;
-use super::date::IsoDate;
 use super::read::{Reader, Token};
+use crate::socketio::date::iso_date;
 use crate::socketio::packet::{DEFAULT_MAX_DEPTH, PacketType};
 use crate::socketio::whole::WholePacket;
 use crate::socketio::write::write_string;
@@ -189,8 +189,8 @@ impl Data {
             Token::Float(number) => self.write_float(*number),
             Token::Text(text) => write_string(&mut self.json, text),
             Token::Binary(bytes) => self.attach(bytes, limits)?,
-            Token::Date(millis) => match IsoDate::of(*millis) {
-                Some(date) => write_string(&mut self.json, &date.to_string()),
+            Token::Date(millis) => match iso_date(*millis) {
+                Some(date) => write_string(&mut self.json, &date),
                 None => self.json.extend_from_slice(b"null"),
             },
             Token::Extension(kind, bytes) => {

@@ -32,11 +32,31 @@ use crate::transport::wire::write_own;
 #[derive(Default)]
 pub(crate) struct Registry {
     sessions: RefCell<HashMap<SessionId, Rc<EngineSession>, foldhash::fast::RandomState>>,
+    opened: Cell<u64>,
+}
+
+/// How many sessions a worker has.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct SessionCounts {
+    /// Open now.
+    pub(crate) open: usize,
+    /// Those of them that are on polling.
+    pub(crate) polling: usize,
+    /// Opened since the worker's beginning.
+    pub(crate) opened: u64,
 }
 
 impl Registry {
     pub(crate) fn get(&self, sid: &SessionId) -> Option<Rc<EngineSession>> {
         self.sessions.borrow().get(sid).cloned()
+    }
+
+    /// Counts the sessions of a worker.
+    pub(crate) fn counts(worker: &Rc<Worker>) -> SessionCounts {
+        let registry = worker.extension::<Self>();
+        let sessions = registry.sessions.borrow();
+        let polling = sessions.values().filter(|session| session.handshake.transport() == "polling").count();
+        SessionCounts { open: sessions.len(), polling, opened: registry.opened.get() }
     }
 }
 
@@ -146,6 +166,7 @@ impl EngineSession {
         session.key.set(Some(worker.add_session(Rc::clone(&session) as Rc<dyn Session>)));
         let registry = worker.extension::<Registry>();
         registry.sessions.borrow_mut().insert(session.sid, Rc::clone(&session));
+        registry.opened.set(registry.opened.get() + 1);
         metrics::counter!("switchboard_sessions_opened_total").increment(1);
         metrics::gauge!("switchboard_sessions").increment(1.0);
         Ok(session)
