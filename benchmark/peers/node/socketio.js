@@ -10,6 +10,10 @@ io.on("connection", (socket) => {
   socket.emit("auth", socket.handshake.auth);
   socket.on("echo", (text) => socket.emit("echo", text));
   socket.on("broadcast", (text) => io.emit("broadcast", text));
+  socket.on("join", (room) => socket.join(room));
+  socket.on("ack-all", (room, value, ack) => {
+    io.to(room).timeout(1000).emit("ask", value, (_error, answers) => ack([answers, []]));
+  });
 });
 
 const { host, port } = address();

@@ -58,11 +58,13 @@ const WS: &str = "switchboard-ws";
 const SIO: &str = "switchboard";
 const AXUM: &str = "switchboard-axum";
 const TWO: &str = "switchboard-2-workers";
+const RECOVERY: &str = "switchboard-recovery";
+const MIXED: &str = "switchboard-mixed";
 const RATE: Goal = Goal::High(Metric::PerSecond);
 const CPU: Goal = Goal::Low(Metric::CpuNs);
 
 #[rustfmt::skip]
-const BARS: [Bar; 18] = [
+const BARS: [Bar; 25] = [
     bar("raw WebSocket echo, 100 connections, 1 in flight", "echo-100x1", WS, RATE, Limit::Times(0.95, "floor-echo"), Limit::Times(1.0, "floor-echo")),
     bar("raw WebSocket echo, 50 connections, 64 in flight", "echo-50x64", WS, RATE, Limit::Times(0.7, "floor-echo"), Limit::Times(0.9, "floor-echo")),
     bar("Socket.IO echo, 100 connections, 1 in flight", "echo-100x1", SIO, RATE, Limit::Times(0.95, "floor-echo"), Limit::Times(1.0, "floor-echo")),
@@ -80,6 +82,13 @@ const BARS: [Bar; 18] = [
     bar("CPU for each message, 2 workers: echo, 64 in flight", "echo-50x64", TWO, CPU, Limit::Times(1.15, SIO), Limit::Times(1.05, SIO)),
     bar("CPU for each message, 2 workers: fan-out, 1 in flight", "fanout-x1", TWO, CPU, Limit::Times(1.15, SIO), Limit::Times(1.05, SIO)),
     bar("CPU for each message, 2 workers: fan-out, 16 in flight", "fanout-x16", TWO, CPU, Limit::Times(1.15, SIO), Limit::Times(1.05, SIO)),
+    bar("acknowledged broadcasts to 1000, against Node", "acks", SIO, RATE, Limit::Times(5.0, "socket.io"), Limit::Times(10.0, "socket.io")),
+    bar("acknowledged broadcasts to 1000, against socketioxide", "acks", SIO, RATE, Limit::Times(1.5, "socketioxide"), Limit::Times(3.0, "socketioxide")),
+    bar("fan-out with recovery, 1 in flight", "fanout-x1", RECOVERY, RATE, Limit::Times(0.9, SIO), Limit::Times(0.97, SIO)),
+    bar("fan-out with recovery, 16 in flight", "fanout-x16", RECOVERY, RATE, Limit::Times(0.9, SIO), Limit::Times(0.97, SIO)),
+    bar("RSS for each idle Socket.IO connection with recovery", "idle", RECOVERY, Goal::Low(Metric::RssBytes), Limit::Times(1.1, SIO), Limit::Times(1.0, SIO)),
+    bar("fan-out to a room of 4.x, 2.x and 0.9, 1 in flight", "fanout-x1", MIXED, RATE, Limit::Times(0.9, SIO), Limit::Times(1.0, SIO)),
+    bar("fan-out to a room of 4.x, 2.x and 0.9, 16 in flight", "fanout-x16", MIXED, RATE, Limit::Times(0.9, SIO), Limit::Times(1.0, SIO)),
     bar("RSS for each idle WebSocket (10 000)", "idle-ws", WS, Goal::Low(Metric::RssBytes), Limit::Absolute(768.0), Limit::Absolute(512.0)),
 ];
 

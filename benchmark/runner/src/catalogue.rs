@@ -37,6 +37,9 @@ impl Contender {
             (_, "bare-hyper") => "HTTP",
             (Wire::Tcp, _) => "TCP",
             (Wire::WebSocket { .. }, _) => "WebSocket",
+            (Wire::Mixed, _) => "Socket.IO 4, 2 and 0.9",
+            (Wire::SocketIo2, _) => "Socket.IO 2",
+            (Wire::SocketIo09, _) => "Socket.IO 0.9",
             (Wire::SocketIo, _) => "Socket.IO",
         }
     }
@@ -114,6 +117,8 @@ const SOCKET_IO: (&str, Wire) = ("switchboard", Wire::SocketIo);
 const SOCKET_IO_PEERS: [(&str, Wire); 2] = [("socketioxide", Wire::SocketIo), ("socket.io", Wire::SocketIo)];
 const MOUNTED: (&str, Wire) = ("switchboard-axum", Wire::SocketIo);
 const TWO_WORKERS: (&str, Wire) = ("switchboard-2-workers", Wire::SocketIo);
+const RECOVERING: (&str, Wire) = ("switchboard-recovery", Wire::SocketIo);
+const MIXED: (&str, Wire) = ("switchboard-mixed", Wire::Mixed);
 
 /// uWebSockets.js is on no registry under its own name; this package carries its binaries.
 const UWEBSOCKETS: &str = "@trufflesuite/uws-js-unofficial";
@@ -129,10 +134,11 @@ fn socketio_and_its_floor(programs: &Programs) -> Result<Vec<Workload>> {
     let with_floor = [&[FLOOR][..], &RAW].concat();
     let own_echoes = [FLOOR, RAW[0], SOCKET_IO, MOUNTED, TWO_WORKERS];
     let everybody = [&own_echoes[..], &RAW[1..], &SOCKET_IO_PEERS].concat();
-    let own_casts = [CASTS[0], SOCKET_IO, MOUNTED, TWO_WORKERS];
+    let own_casts = [CASTS[0], SOCKET_IO, MOUNTED, TWO_WORKERS, RECOVERING, MIXED];
     let fan_out = [&own_casts[..], &SOCKET_IO_PEERS].concat();
     let polling = [&[("bare-hyper", Wire::Tcp), SOCKET_IO][..], &SOCKET_IO_PEERS].concat();
-    let idle = [&[SOCKET_IO][..], &RAW[..2], &SOCKET_IO_PEERS].concat();
+    let idle = [&[SOCKET_IO, RECOVERING][..], &RAW[..2], &SOCKET_IO_PEERS].concat();
+    let acks = [&[SOCKET_IO][..], &SOCKET_IO_PEERS].concat();
     let idle_polling = [&[SOCKET_IO][..], &SOCKET_IO_PEERS].concat();
     let plain = |id, title, shape, names: &[(&'static str, Wire)]| {
         programs.workload(id, title, shape, Mode::Plain, names)
@@ -168,6 +174,12 @@ fn socketio_and_its_floor(programs: &Programs) -> Result<Vec<Workload>> {
             "Fan-out of 200 bytes to 1000 connections, 16 in flight",
             Shape::FanOut { receivers: 1000, in_flight: 16, payload: 200 },
             &fan_out,
+        )?,
+        plain(
+            "acks",
+            "Broadcasts that 1000 clients acknowledge, 1 in flight",
+            Shape::Acks { receivers: 1000 },
+            &acks,
         )?,
         plain(
             "polling",
@@ -320,13 +332,29 @@ impl Programs {
                 Role::Switchboard,
                 self.switchboard(&["--workers", "2"]),
             ),
+            "switchboard-recovery" => (
+                "Switchboard with recovery".to_owned(),
+                Role::Switchboard,
+                self.switchboard(&["--workers", "1", "--recovery", "120000"]),
+            ),
+            "switchboard-mixed" => (
+                "Switchboard, a room of old and new clients".to_owned(),
+                Role::Switchboard,
+                self.switchboard(&["--workers", "1", "--old-clients"]),
+            ),
             _ => anyhow::bail!("no server is called {id}"),
         };
         let both_cores = id == "switchboard-2-workers";
         let launch = launch
-            .filter(|_| role != Role::Switchboard || self.offers(mode))
+            .filter(|launch| role != Role::Switchboard || self.offers(mode) && self.has_options(launch))
             .map(|launch| self.in_mode(launch, id, mode));
         Ok(launch.map(|launch| Contender { id, name, role, wire, both_cores, launch }))
+    }
+
+    /// Whether the conformance server has the options of a launch.
+    fn has_options(&self, launch: &Launch) -> bool {
+        let mut options = launch.args.iter().filter(|arg| arg.starts_with("--"));
+        options.all(|option| self.conformance_help.contains(option.as_str()))
     }
 
     /// Whether the conformance server has a mode's options.

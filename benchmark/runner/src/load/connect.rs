@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use memchr::memmem;
 use rustix::io::Errno;
 use rustls::ClientConfig;
 
 use super::connection::Connection;
+use super::http::HttpConnection;
 use super::socket::Socket;
 use super::wire::{Frame, Wire, client_text};
 use super::{Poller, STALL};
@@ -99,19 +100,12 @@ pub(super) fn open(opening: Opening<'_>, n: usize) -> Result<Vec<Connection>> {
 /// Opens `n` connections: their sockets, and what was read beyond their handshakes.
 pub(super) fn open_sockets(opening: Opening<'_>, n: usize) -> Result<Vec<(Socket, Vec<u8>)>> {
     let mut poller = Poller::new()?;
-    let request = match opening.wire {
-        Wire::Tcp => Vec::new(),
-        Wire::WebSocket { path } => upgrade_request(opening.server, path, opening.deflate),
-        Wire::SocketIo => {
-            upgrade_request(opening.server, "/socket.io/?EIO=4&transport=websocket", opening.deflate)
-        }
-    };
-
     let mut ready = Vec::with_capacity(n);
     let mut begun: Vec<Option<Handshake>> = Vec::with_capacity(n);
     while ready.len() < n {
         while begun.len() < n && begun.len() - ready.len() < AT_ONCE {
-            let handshake = Handshake::start(opening, &request)?;
+            let opening = Opening { wire: opening.wire.of(begun.len()), ..opening };
+            let handshake = Handshake::start(opening, &request(opening)?)?;
             if handshake.step == Step::Ready {
                 ready.push((handshake.socket, Vec::new()));
                 begun.push(None);
@@ -138,6 +132,28 @@ pub(super) fn open_sockets(opening: Opening<'_>, n: usize) -> Result<Vec<(Socket
     }
     std::thread::sleep(SETTLE);
     Ok(ready)
+}
+
+/// The request that opens a connection.
+fn request(opening: Opening<'_>) -> Result<Vec<u8>> {
+    let engine = |version| format!("/socket.io/?EIO={version}&transport=websocket");
+    let path = match opening.wire {
+        Wire::Tcp => return Ok(Vec::new()),
+        Wire::WebSocket { path } => path.to_owned(),
+        Wire::SocketIo | Wire::Mixed => engine(4),
+        Wire::SocketIo2 => engine(3),
+        Wire::SocketIo09 => format!("/socket.io/1/websocket/{}", old_session(opening.server)?),
+    };
+    Ok(upgrade_request(opening.server, &path, opening.deflate))
+}
+
+/// Asks for a session of Socket.IO 0.9; its id.
+fn old_session(server: SocketAddr) -> Result<String> {
+    let request = format!("GET /socket.io/1/?t=1 HTTP/1.1\r\n{}\r\n", browser_headers(server));
+    let answer = HttpConnection::open(server)?.ask(request.as_bytes(), STALL)?;
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let (id, _) = answer.split_once(':').with_context(|| format!("no session of 0.9: {answer}"))?;
+    Ok(id.to_owned())
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -198,16 +214,25 @@ impl Handshake {
             let head = &self.received[..end];
             ensure!(head.starts_with(b"HTTP/1.1 101"), "the upgrade was refused: {}", head.escape_ascii());
             self.deflate.check(head)?;
-            self.step = if self.wire == Wire::SocketIo { Step::Open } else { Step::Ready };
+            self.step = match self.wire {
+                Wire::SocketIo | Wire::SocketIo2 => Step::Open,
+                Wire::SocketIo09 => Step::Connect,
+                _ => Step::Ready,
+            };
             return Ok(Some(end + 4));
         }
         let Some(frame) = Frame::parse(&self.received) else { return Ok(None) };
         match self.step {
             Step::Open if frame.payload.starts_with(b"0{") => {
-                say(&mut self.socket, b"40")?;
+                // Clients of Engine.IO 3 are connected without asking.
+                if self.wire == Wire::SocketIo {
+                    say(&mut self.socket, b"40")?;
+                }
                 self.step = Step::Connect;
             }
-            Step::Connect if frame.payload.starts_with(b"40{") => self.step = Step::Ready,
+            Step::Connect if frame.payload.starts_with(b"40") || frame.payload == b"1::" => {
+                self.step = Step::Ready;
+            }
             // socketioxide's first ping comes right after the open packet.
             Step::Connect if frame.payload == b"2" => say(&mut self.socket, b"3")?,
             // An event may overtake the answer to CONNECT.

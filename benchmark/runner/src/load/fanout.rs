@@ -14,6 +14,8 @@ use crate::sample::Sample;
 use crate::server::Server;
 
 const SENDER: usize = 0;
+/// How many connections in a row may each speak something else.
+const KINDS: usize = 4;
 
 /// The broadcasts on the way, oldest first.
 struct Broadcasts {
@@ -34,8 +36,9 @@ pub(super) fn run(
     server: &Server,
     timing: Timing,
 ) -> Result<Sample> {
-    let traffic = Traffic::new(opening.wire, "broadcast", payload);
     let recipients = receivers + 1;
+    let kinds: [Traffic; KINDS] =
+        std::array::from_fn(|index| Traffic::new(opening.wire.of(index), "broadcast", payload));
     let mut connections = connect::open(opening, recipients)?;
     let mut poller = Poller::new()?;
     for (index, connection) in connections.iter().enumerate() {
@@ -47,18 +50,18 @@ pub(super) fn run(
     let mut buffer = vec![0; RECEIVE_BUFFER];
     let mut meter = Meter::start_fan_out(server, timing, recipients)?;
     let mut last_message = Instant::now();
-    broadcasts.top_up(&mut connections[SENDER], &traffic, &mut meter)?;
+    broadcasts.top_up(&mut connections[SENDER], &kinds[SENDER], &mut meter)?;
     loop {
         for index in poller.wait(Duration::from_millis(100))? {
-            let connection = &mut connections[index];
-            connection.flush(&traffic)?;
-            let received = connection.receive(&traffic, &mut buffer)?;
+            let (connection, traffic) = (&mut connections[index], &kinds[index % KINDS]);
+            connection.flush(traffic)?;
+            let received = connection.receive(traffic, &mut buffer)?;
             if received > 0 {
                 last_message = Instant::now();
                 broadcasts.delivered(index, received, last_message, &mut meter)?;
             }
         }
-        broadcasts.top_up(&mut connections[SENDER], &traffic, &mut meter)?;
+        broadcasts.top_up(&mut connections[SENDER], &kinds[SENDER], &mut meter)?;
         if last_message.elapsed() > STALL {
             let missing: usize = broadcasts.sent.iter().map(|(_, missing)| missing).sum();
             bail!("no delivery for {STALL:?} and {missing} missing: the server lost some");

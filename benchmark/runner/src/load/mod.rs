@@ -5,6 +5,7 @@
 //! by frame only where that fails; latency is recorded by batch. Its own CPU time is measured beside the
 //! server's, so a run in which it was the slower of the two says so.
 
+mod acks;
 mod connect;
 mod connection;
 mod deflate;
@@ -46,6 +47,8 @@ pub enum Shape {
     /// One sender and `receivers` more; each broadcast goes to all of them, the sender too. A new one is sent
     /// once one of those in flight has reached everybody.
     FanOut { receivers: usize, in_flight: usize, payload: usize },
+    /// One client has the server ask `receivers` more, and awaits the acknowledgements of all, again and again.
+    Acks { receivers: usize },
     /// Connections that are opened and then silent; with compression, after one message of it.
     Idle { connections: usize, deflate: Deflate },
     /// Clients on HTTP long polling, each with a GET in waiting and otherwise silent.
@@ -86,6 +89,7 @@ pub fn run(
         Shape::FanOut { receivers, in_flight, payload } => {
             fanout::run(plain, receivers, in_flight, payload, server, timing)
         }
+        Shape::Acks { receivers } => acks::run(plain, receivers, server, timing),
         Shape::Idle { connections, deflate } => idle::run(opening(deflate), connections, server),
         Shape::IdlePolling { clients } => idle::run_polling(wire, clients, server),
         Shape::Polling { clients, payload } => polling::run(wire, clients, payload, server, timing),

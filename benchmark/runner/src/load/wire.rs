@@ -11,6 +11,24 @@ pub enum Wire {
     WebSocket { path: &'static str },
     /// Socket.IO events over Engine.IO 4, at `/socket.io/`.
     SocketIo,
+    /// The same over Engine.IO 3, as Socket.IO 2 speaks it.
+    SocketIo2,
+    /// Events of Socket.IO 0.9, at `/socket.io/1/`.
+    SocketIo09,
+    /// One room of clients of all three: half speak [`SocketIo`](Self::SocketIo), a quarter each the others.
+    Mixed,
+}
+
+impl Wire {
+    /// What one of the connections speaks.
+    pub fn of(self, index: usize) -> Self {
+        match (self, index % 4) {
+            (Self::Mixed, 1) => Self::SocketIo2,
+            (Self::Mixed, 3) => Self::SocketIo09,
+            (Self::Mixed, _) => Self::SocketIo,
+            (wire, _) => wire,
+        }
+    }
 }
 
 /// Any key does; what counts is that it is not zero, so that a server cannot skip the unmasking.
@@ -68,16 +86,22 @@ impl Traffic {
     pub(super) fn new(wire: Wire, event: &str, payload: usize) -> Self {
         let packet = match wire {
             Wire::Tcp | Wire::WebSocket { .. } => text(payload),
-            Wire::SocketIo => event_packet(event, payload),
+            Wire::SocketIo | Wire::SocketIo2 | Wire::Mixed => event_packet(event, payload),
+            Wire::SocketIo09 => old_event_packet(event, payload),
         };
         let (request, reply) = match wire {
             Wire::Tcp => (packet.clone(), packet),
-            Wire::WebSocket { .. } | Wire::SocketIo => {
-                (client_frame(TEXT, &packet), server_frame(TEXT, &packet))
-            }
+            _ => (client_frame(TEXT, &packet), server_frame(TEXT, &packet)),
         };
-        let pong = if wire == Wire::SocketIo { client_frame(TEXT, b"3") } else { client_frame(PONG, b"") };
-        let event_prefix = format!("42[\"{event}\",").into_bytes();
+        let pong = match wire {
+            Wire::SocketIo => client_frame(TEXT, b"3"),
+            Wire::SocketIo09 => client_frame(TEXT, b"2::"),
+            _ => client_frame(PONG, b""),
+        };
+        let event_prefix = match wire {
+            Wire::SocketIo09 => format!("5:::{{\"name\":\"{event}\",").into_bytes(),
+            _ => format!("42[\"{event}\",").into_bytes(),
+        };
         Self { wire, event_prefix, request: Run::new(&request), reply: Run::new(&reply), pong }
     }
 
@@ -161,9 +185,14 @@ impl Traffic {
             }
             (PING, Wire::WebSocket { .. }) => counted.pings += 1,
             (TEXT, Wire::SocketIo) if frame.payload == b"2" => counted.pings += 1,
-            (TEXT, Wire::SocketIo) if frame.payload.starts_with(&self.event_prefix) => counted.messages += 1,
+            (TEXT, Wire::SocketIo09) if frame.payload == b"2::" => counted.pings += 1,
+            (TEXT, Wire::SocketIo | Wire::SocketIo2 | Wire::SocketIo09)
+                if frame.payload.starts_with(&self.event_prefix) =>
+            {
+                counted.messages += 1;
+            }
             // Other packets, as the `auth` event on connection, are not what is measured.
-            (_, Wire::SocketIo) | (PONG, _) => {}
+            (_, Wire::SocketIo | Wire::SocketIo2 | Wire::SocketIo09) | (PONG, _) => {}
             _ => bail!("a reply differs from what was sent"),
         }
         Ok(())
@@ -177,6 +206,12 @@ fn text(payload: usize) -> Vec<u8> {
 /// A Socket.IO event with one string of `payload` bytes, as Engine.IO carries it on either transport.
 pub(super) fn event_packet(event: &str, payload: usize) -> Vec<u8> {
     [format!("42[\"{event}\",\"").as_bytes(), &text(payload), b"\"]"].concat()
+}
+
+/// The same event as Socket.IO 0.9 writes it.
+fn old_event_packet(event: &str, payload: usize) -> Vec<u8> {
+    let head = format!("5:::{{\"name\":\"{event}\",\"args\":[\"");
+    [head.as_bytes(), &text(payload), b"\"]}"].concat()
 }
 
 /// One frame from a server.
