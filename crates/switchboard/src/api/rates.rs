@@ -3,6 +3,7 @@
 
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use switchboard_hub::Worker;
@@ -16,6 +17,9 @@ use crate::limits::meter::{Input, Meter, Scope};
 use crate::limits::{OverLimit, RateLimits};
 use crate::refusals::RefusedKind;
 use crate::{DisconnectReason, Error};
+
+/// How often a wait looks whether its client is still there.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// What clients see of an input that passed a rate.
 const EXCEEDED: &str = "rate limit exceeded";
@@ -139,10 +143,10 @@ impl Sockets {
                 let now = Worker::clock();
                 let wait = load.rate_waits.borrow().iter().map(|meter| meter.wait(now)).max();
                 match wait {
-                    Some(wait) if !wait.is_zero() => tokio::time::sleep_until((now + wait).into()).await,
+                    Some(wait) if !wait.is_zero() => tokio::time::sleep(wait.min(LOOK_EVERY)).await,
                     _ => break,
                 }
-                // One who has gone waits for nothing.
+                // A client that has gone waits for nothing.
                 if me.strong_count() == 0 {
                     return;
                 }

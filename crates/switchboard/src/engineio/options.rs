@@ -242,7 +242,8 @@ impl EngineOptions {
     /// it is its answers that it has to take.
     pub(crate) fn hold_back_at(&self) -> usize {
         let dropping = self.outbox_limit() != self.max_outbox_bytes;
-        self.max_outbox_bytes / 2 * if dropping { 3 } else { 1 }
+        let more = if dropping { self.max_outbox_bytes } else { 0 };
+        (self.max_outbox_bytes / 2).saturating_add(more)
     }
 
     pub(crate) fn upgrades(&self) -> bool {
