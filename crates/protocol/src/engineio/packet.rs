@@ -41,6 +41,12 @@ pub enum DecodeError {
     /// The text after `b` is not base64.
     #[error("binary packet is not base64")]
     Base64,
+    /// A length before a packet of a payload of protocol 3 is no number, or not that of the packet.
+    #[error("malformed length in a payload")]
+    Length,
+    /// The text of a packet in a binary payload of protocol 3 is not UTF-8.
+    #[error("text of a payload is not UTF-8")]
+    Utf8,
     /// The data of an open packet is not the expected JSON.
     #[error("malformed open packet")]
     Open,
@@ -87,23 +93,24 @@ impl<'a> Packet<'a> {
             Self::Pong(data) => (b'3', *data),
             Self::Upgrade => (b'5', ""),
             Self::Noop => (b'6', ""),
-            Self::Binary(bytes) => return encode_binary(out, bytes),
+            Self::Binary(bytes) => return encode_base64(b"b", bytes, out),
         };
         out.push(kind);
         out.extend_from_slice(data.as_bytes());
     }
 }
 
-/// Appends `b` and the base64 of `bytes`.
-fn encode_binary(out: &mut Vec<u8>, bytes: &[u8]) {
+/// Appends `head` and the base64 of `bytes`.
+pub(super) fn encode_base64(head: &[u8], bytes: &[u8], out: &mut Vec<u8>) {
     let encoded = bytes.len().div_ceil(3).saturating_mul(4);
+    out.extend_from_slice(head);
     let start = out.len();
-    out.resize(start + 1 + encoded, b'b');
-    if let Some(room) = out.get_mut(start + 1..) {
+    out.resize(start + encoded, b'=');
+    if let Some(room) = out.get_mut(start..) {
         // There is exactly the room that padded base64 takes, so this cannot fail. If it failed, the written
         // part would be kept and the rest cut off.
         let written = general_purpose::STANDARD.encode_slice(bytes, room).unwrap_or(0);
-        out.truncate(start + 1 + written);
+        out.truncate(start + written);
     }
 }
 
@@ -114,7 +121,7 @@ const LENIENT_STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD
 
 /// Decodes base64 as Node does, as long as no data is lost: either alphabet, with or without padding, with
 /// white space in between. Node also skips all other characters, which would give a message that nobody sent.
-fn decode_base64(text: &str) -> Result<Vec<u8>, DecodeError> {
+pub(super) fn decode_base64(text: &str) -> Result<Vec<u8>, DecodeError> {
     if let Ok(bytes) = LENIENT_STANDARD.decode(text) {
         return Ok(bytes);
     }

@@ -1,4 +1,5 @@
-//! Socket.IO protocol 5: namespaces, events and acknowledgements over Engine.IO messages.
+//! Socket.IO protocol 5: namespaces, events and acknowledgements over Engine.IO messages. What protocols 3 and 4
+//! have otherwise is in [`v4`].
 //!
 //! The behaviour is that of socket.io-parser 4.2; see the protocol's document,
 //! `docs/socket.io-protocol/v5-current.md` in the `socketio/socket.io` repository.
@@ -38,6 +39,7 @@ mod json;
 pub mod msgpack;
 mod packet;
 mod tree;
+pub mod v4;
 mod value;
 mod whole;
 mod write;

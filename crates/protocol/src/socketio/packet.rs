@@ -130,7 +130,20 @@ pub fn decode<'a>(text: &'a str, limits: &Limits) -> Result<Packet<'a>, DecodeEr
     let mut attachments = 0;
     if kind.is_binary() {
         (attachments, rest) = split_attachments(rest, limits)?;
+        if attachments == 0 {
+            return Err(DecodeError::Attachments);
+        }
     }
+    decode_rest(kind, attachments, rest)
+}
+
+/// Decodes what stands behind the type and the number of attachments.
+#[inline]
+pub(super) fn decode_rest(
+    kind: PacketType,
+    attachments: usize,
+    mut rest: &str,
+) -> Result<Packet<'_>, DecodeError> {
     let mut namespace = "/";
     if rest.as_bytes().first() == Some(&b'/') {
         (namespace, rest) = match memchr::memchr(b',', rest.as_bytes()) {
@@ -151,12 +164,9 @@ pub fn decode<'a>(text: &'a str, limits: &Limits) -> Result<Packet<'a>, DecodeEr
 }
 
 /// Splits `<attachments>-` off.
-fn split_attachments<'a>(text: &'a str, limits: &Limits) -> Result<(usize, &'a str), DecodeError> {
+pub(super) fn split_attachments<'a>(text: &'a str, limits: &Limits) -> Result<(usize, &'a str), DecodeError> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     if digits == 0 || text.as_bytes().get(digits) != Some(&b'-') {
-        return Err(DecodeError::Attachments);
-    }
-    if text.as_bytes().iter().take(digits).all(|&digit| digit == b'0') {
         return Err(DecodeError::Attachments);
     }
     let limit = limits.max_attachments;

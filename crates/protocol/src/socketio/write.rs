@@ -35,7 +35,7 @@ pub fn write_head(
     }
 }
 
-fn write_number(out: &mut Vec<u8>, number: impl itoa::Integer) {
+pub(super) fn write_number(out: &mut Vec<u8>, number: impl itoa::Integer) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
