@@ -145,10 +145,20 @@ impl Hub {
         }
     }
 
+    /// Whether a name could be the id of a member of this node. If a room has such a name, names tell nothing any
+    /// more, which costs each broadcast to one id a command for each worker.
+    pub fn is_like_own_id(&self, name: &str) -> bool {
+        MemberId::parse(name).is_some_and(|id| self.is_own_id(id))
+    }
+
+    fn is_own_id(&self, id: MemberId) -> bool {
+        let (node, worker) = id.home();
+        node == self.node && usize::from(worker.0) < self.workers()
+    }
+
     /// A room of this name may have members on other workers than the one that the name says.
     pub(crate) fn note_room_like_id(&self, id: MemberId) {
-        let (node, worker) = id.home();
-        if node == self.node && usize::from(worker.0) < self.workers() {
+        if self.is_own_id(id) {
             self.rooms_like_ids.store(true, Ordering::Release);
         }
     }

@@ -20,6 +20,7 @@ use crate::{Compression, Sockets};
 /// Each option may also be set by an environment variable; the flag wins.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "switchboard", version)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
 pub struct Config {
     /// Address to listen on; `::` includes IPv6.
     #[arg(long, env = "SWITCHBOARD_ADDRESS", default_value = "0.0.0.0")]
@@ -78,6 +79,14 @@ pub struct Config {
     /// Flash players that ask for the socket policy.
     #[arg(long, env = "SWITCHBOARD_DRAFTS", value_name = "BOOLEAN", default_value_t = true, action = clap::ArgAction::Set)]
     pub drafts: bool,
+
+    /// Serve clients of Socket.IO 1 and 2 (Engine.IO protocol 3), in the same rooms.
+    #[arg(long, env = "SWITCHBOARD_OLD_CLIENTS", value_name = "BOOLEAN", default_value_t = true, action = clap::ArgAction::Set)]
+    pub old_clients: bool,
+
+    /// Serve long polling by scripts, for pages whose browsers cannot ask another origin otherwise.
+    #[arg(long, env = "SWITCHBOARD_JSONP", value_name = "BOOLEAN", default_value_t = true, action = clap::ArgAction::Set)]
+    pub jsonp: bool,
 
     /// Another port that answers only Flash players, which ask at port 843 first: 0.0.0.0:843 [default:
     /// none].
@@ -212,6 +221,8 @@ impl Config {
             .ping_interval(Duration::from_millis(self.ping_interval))
             .ping_timeout(Duration::from_millis(self.ping_timeout))
             .drafts(self.drafts)
+            .old_clients(self.old_clients)
+            .jsonp(self.jsonp)
             .max_sessions(bound(Some(self.max_sessions)))
             .max_sessions_per_address(bound(self.max_sessions_per_address))
             .max_payload(usize::try_from(self.max_payload).unwrap_or(usize::MAX))
@@ -351,6 +362,8 @@ mod tests {
             ("--max-sessions", "0"),
             ("--trusted-proxies", "10.0.0.0/8,proxy"),
             ("--drafts", "perhaps"),
+            ("--old-clients", "perhaps"),
+            ("--jsonp", "perhaps"),
             ("--flash-policy", "843"),
             ("--log-format", "xml"),
             ("--unix-mode", "888"),

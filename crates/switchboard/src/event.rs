@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use switchboard_hub::{Framing, Payload, Position, Target, Variant, Worker};
 use switchboard_protocol::socketio::{ArgsError, WriteError, event_name, from_args, write_args};
 
-use crate::transport::framing::{Layout, uncompressed, write_binary, write_text};
+use crate::transport::framing::{Layout, uncompressed, write_binary, write_binary_v3, write_text};
 
 /// How a protocol writes events for its members.
 pub trait Dialect: Send + Sync + 'static {
@@ -322,6 +322,12 @@ impl<'a> Messages<'a> {
     pub fn binary(&mut self, bytes: &[u8]) {
         self.separate();
         write_binary(self.framing, self.out, bytes);
+    }
+
+    /// Adds a binary message of Engine.IO protocol 3.
+    pub(crate) fn binary_v3(&mut self, bytes: &[u8]) {
+        self.separate();
+        write_binary_v3(self.framing, self.out, bytes);
     }
 
     /// Whether binary messages can be told from text. Those of the [drafts](crate::Builder::drafts) hixie-75

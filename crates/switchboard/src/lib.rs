@@ -123,6 +123,8 @@ mod programs {
     struct FromNode;
     #[doc = include_str!("../../../docs/migrating.md")]
     struct Migrating;
+    #[doc = include_str!("../../../docs/clients.md")]
+    struct Clients;
     #[doc = include_str!("../../../docs/threads.md")]
     struct Threads;
     #[doc = include_str!("../../../docs/axum.md")]

@@ -71,6 +71,13 @@ pub trait Carrier: 'static {
         self.connected(worker, namespace, id);
     }
 
+    /// Names that the client knows its socket by, beside [`SocketId`]: its protocol has no place for ours. The socket
+    /// joins a room of each. Default: none.
+    fn own_rooms(&self, namespace: &str) -> Vec<String> {
+        let _ = namespace;
+        Vec::new()
+    }
+
     /// Tells the client that it was refused. What it may know of the reason is [`Error::public_message`] and
     /// [`Error::data`].
     fn refused(self: Rc<Self>, worker: &Rc<Worker>, namespace: &str, error: &Error);

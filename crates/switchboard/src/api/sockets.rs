@@ -328,6 +328,10 @@ impl Sockets {
         let endpoint = Rc::clone(local) as Rc<dyn Endpoint>;
         let key = worker.add_member(namespace.scope, socket.id, self.variant, session, endpoint);
         let _unset_before = socket.key.set(key);
+        for room in self.carrier.own_rooms(&namespace.name) {
+            // A socket that may be in no room can be sent to by its id alone.
+            let _full = worker.join(key, &room);
+        }
         socket.connected.store(true, Ordering::Release);
         tracing::debug!(namespace = &*namespace.name, socket = %socket.id, "socket connected");
         metrics::counter!("switchboard_sockets_connected_total").increment(1);

@@ -16,6 +16,9 @@ pub(crate) trait Application: Send + Sync + 'static {
 
 /// The application's side of one session.
 pub(crate) trait Conversation: 'static {
+    /// The session takes what is sent now. Called in protocol 3 alone, whose clients are in namespace `/` without
+    /// asking.
+    fn opened(&self, _worker: &Rc<Worker>) {}
     /// A text message.
     fn text(&self, worker: &Rc<Worker>, text: &str);
     /// A binary message.

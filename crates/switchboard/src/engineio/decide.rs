@@ -2,17 +2,18 @@
 
 use std::sync::{Arc, LazyLock};
 
-use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, ORIGIN, SEC_WEBSOCKET_PROTOCOL, SET_COOKIE};
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, ORIGIN, REFERER, SEC_WEBSOCKET_PROTOCOL, SET_COOKIE};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use switchboard_hub::WorkerId;
-use switchboard_protocol::engineio::{ErrorCode, Query, SessionId, Version};
+use switchboard_protocol::engineio::{ErrorCode, Query, SessionId, Version, jsonp, v3};
 use switchboard_websocket::handshake::head::HeaderNames;
 use switchboard_websocket::handshake::origin::ORIGIN_HEADERS;
 use switchboard_websocket::handshake::server::Upgrade;
 
 use super::answers::{RefusedAs, engine_error, engine_error_with, refuse_origin, too_many_sessions};
-use super::exchange::{Get, Open, Post, ProbeTarget, SessionTarget};
-use super::session::new_id;
+use super::exchange::{Get, Open, Post, ProbeTarget, SessionTarget, is_refused};
+use super::polling::PostForm;
+use super::session::new_id_of;
 use super::{EngineServer, polling};
 use crate::handshake::Handshake;
 use crate::http::admission::{Allowed, Asked as Asking, Refusal};
@@ -30,6 +31,10 @@ use crate::transport::wire::Wire;
 static READ_OF_POLLS: LazyLock<HeaderNames> =
     LazyLock::new(|| ORIGIN_HEADERS.into_iter().chain([ACCEPT_ENCODING, CONTENT_TYPE]).collect());
 
+/// The same where a page may be known by its address alone: polls by scripts.
+static READ_OF_SCRIPTS: LazyLock<HeaderNames> =
+    LazyLock::new(|| ORIGIN_HEADERS.into_iter().chain([ACCEPT_ENCODING, CONTENT_TYPE, REFERER]).collect());
+
 impl Mount for EngineServer {
     /// All that is below its path, as in Node, unless it is no request of a client of Engine.IO.
     fn takes(&self, rest: &str, target: &Uri) -> bool {
@@ -45,7 +50,8 @@ impl Mount for EngineServer {
     /// Of the requests of a session, which are most, a few headers. Users' functions may read any.
     fn reads(&self, target: &Uri) -> Option<&'static HeaderNames> {
         let users = self.options.headers.is_some() || self.options.connection_error.is_some();
-        (!users && Query::has_session(target.query().unwrap_or_default())).then(|| &*READ_OF_POLLS)
+        let read = if self.options.jsonp { &READ_OF_SCRIPTS } else { &READ_OF_POLLS };
+        (!users && Query::has_session(target.query().unwrap_or_default())).then(|| &**read)
     }
 
     fn decide(self: Arc<Self>, head: &RequestHead<'_>) -> Decision {
@@ -105,7 +111,12 @@ impl<'a> Asked<'a> {
         let connect = parts.method == Method::CONNECT;
         let method = if connect { &Method::GET } else { &parts.method };
         let upgrade = connect || Upgrade::is_asked_for(&parts.headers);
-        let stranger = engine.options.origins.stranger(parts, head.peer);
+        let origins = &engine.options.origins;
+        let stranger = match query.j {
+            // A script's request does not say its origin as others do.
+            Some(_) if !upgrade => origins.stranger_by_script(parts, head.peer),
+            _ => origins.stranger(parts, head.peer),
+        };
         match stranger {
             Some(origin) if !upgrade || query.session().is_none() => Err(refuse_origin(origin)),
             _ => Ok(Self { engine, head, stranger, query, method, upgrade }),
@@ -131,6 +142,10 @@ impl<'a> Asked<'a> {
             Some("polling") if options.polling => false,
             _ => return Err(engine_error(ErrorCode::TransportUnknown)),
         };
+        if self.query.j.is_some() && !websocket && !options.jsonp {
+            let words = "polling by scripts is off: see the option `jsonp`";
+            return Err(engine_error_with(ErrorCode::BadRequest, words));
+        }
         match self.query.session() {
             None if *self.method != Method::GET => Err(engine_error(ErrorCode::BadHandshakeMethod)),
             _ if websocket != self.upgrade => Err(engine_error(ErrorCode::BadRequest)),
@@ -165,7 +180,8 @@ impl<'a> Asked<'a> {
             let answer = engine_error_with(ErrorCode::Forbidden, refusal.message());
             refusal.apply(answer)
         })?;
-        if self.query.version() != Version::V4 {
+        let version = self.query.version();
+        if version != Version::V4 && !options.old_clients {
             return Err(engine_error(ErrorCode::UnsupportedProtocolVersion));
         }
         engine.sessions.check(self.head.peer.ip()).map_err(too_many_sessions)?;
@@ -179,15 +195,20 @@ impl<'a> Asked<'a> {
         self.add_headers(&mut headers);
         let engine = Arc::clone(engine);
         if self.upgrade {
-            return self.websocket(headers, protocol, |wire| SessionTarget { engine, handshake, wire });
+            return self.websocket(headers, protocol, |wire| SessionTarget {
+                engine,
+                version,
+                handshake,
+                wire,
+            });
         }
         let worker = engine.hub.next_worker();
         let no_randomness = || plain(StatusCode::SERVICE_UNAVAILABLE, "no randomness\n");
-        let sid = new_id(worker).ok_or_else(no_randomness)?;
+        let sid = new_id_of(version, &engine.hub, worker).ok_or_else(no_randomness)?;
         let cookie = options.cookie.as_ref().and_then(|cookie| cookie.header(sid.as_str()));
         headers.extend(cookie.map(|cookie| (SET_COOKIE, cookie)));
         let (abandoned, finish) = (polling::abandoned_by(&sid), self.finish(true).headers(headers));
-        let exchange = exchange(Some(worker), Box::new(Open { engine, sid, handshake }));
+        let exchange = exchange(Some(worker), Box::new(Open { engine, sid, version, handshake }));
         Ok(Decision::Exchange(Exchange { abandoned, finish, ..exchange }))
     }
 
@@ -214,17 +235,20 @@ impl<'a> Asked<'a> {
                 })
             }
             Method::POST if !self.upgrade => {
-                // Protocol 4 has no binary payloads.
                 let kind = self.head.parts.headers.get(CONTENT_TYPE);
-                let binary = kind.is_some_and(|kind| kind.as_bytes() == b"application/octet-stream");
+                let form = match kind {
+                    Some(kind) if kind.as_bytes() == b"application/octet-stream" => PostForm::Binary,
+                    _ if self.query.j.is_some() => PostForm::Form,
+                    _ => PostForm::Text,
+                };
                 let limits = BodyLimits {
                     max_bytes: options.max_payload,
                     max_pieces: options.max_body_pieces,
                     timeout: options.body_timeout,
                 };
-                let exchange = exchange(Some(worker), Box::new(Post { sid, version, binary, begun: false }));
+                let exchange = exchange(Some(worker), Box::new(Post { sid, version, form, begun: false }));
                 let (abandoned, finish) = (polling::abandoned_by(&sid), self.finish(false).headers(headers));
-                let body = (!binary).then_some(limits);
+                let body = (!is_refused(version, form)).then_some(limits);
                 Ok(Decision::Exchange(Exchange { body, abandoned, finish, ..exchange }))
             }
             _ => Err(engine_error(ErrorCode::BadRequest)),
@@ -248,7 +272,21 @@ impl<'a> Asked<'a> {
     fn finish(&self, tells: bool) -> Finish {
         let (options, headers) = (&self.engine.options, &self.head.parts.headers);
         let threshold = options.http_compression.filter(|_| tells);
-        Finish::new(&options.origins, headers).compress(threshold, headers)
+        let finish = Finish::new(&options.origins, headers).compress(threshold, headers);
+        match &self.query.j {
+            Some(index) if tells => finish.script(jsonp::head(index), jsonp::FOOT),
+            None if tells && self.reads_binary() => {
+                finish.recode("application/octet-stream", v3::payload::to_binary)
+            }
+            _ => finish,
+        }
+    }
+
+    /// Whether the client reads payloads in the binary form, and may read no other: an early client of protocol 3
+    /// with binary support. Servers of its time sent it no other form.
+    fn reads_binary(&self) -> bool {
+        let query = self.head.parts.uri.query().unwrap_or_default();
+        self.query.version() == Version::V3 && !self.query.b64 && v3::is_early(query)
     }
 
     fn websocket<T: UpgradeTarget + 'static>(

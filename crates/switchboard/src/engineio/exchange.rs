@@ -9,7 +9,7 @@ use switchboard_hub::{Worker, WorkerId};
 use switchboard_protocol::engineio::{ErrorCode, SessionId, Version};
 
 use super::answers::{engine_error, refuse_origin, too_many_sessions};
-use super::polling::{self, Reply};
+use super::polling::{self, PostForm, Reply};
 use super::session::{EngineSession, Registry};
 use super::{EngineServer, probe};
 use crate::handshake::Handshake;
@@ -35,12 +35,13 @@ fn open(session: Rc<EngineSession>) -> Result<Rc<EngineSession>, ErrorCode> {
 pub(super) struct Open {
     pub(super) engine: Arc<EngineServer>,
     pub(super) sid: SessionId,
+    pub(super) version: Version,
     pub(super) handshake: Handshake,
 }
 
 impl ExchangeTarget for Open {
     fn run(self: Box<Self>, worker: &Rc<Worker>, _body: Bytes, reply: Reply) {
-        match EngineSession::open_polling(worker, &self.engine, self.sid, self.handshake) {
+        match EngineSession::open_polling(worker, &self.engine, self.sid, self.version, self.handshake) {
             Ok(session) => session.span_on("polling").in_scope(|| session.poll(worker, reply)),
             Err(bound) => drop(reply.send(too_many_sessions(bound))),
         }
@@ -62,12 +63,16 @@ impl ExchangeTarget for Get {
     }
 }
 
+/// Whether a POST of this form ends the session, and is not read: protocol 4 has no binary payloads.
+pub(super) fn is_refused(version: Version, form: PostForm) -> bool {
+    (version, form) == (Version::V4, PostForm::Binary)
+}
+
 /// A POST that brings packets.
 pub(super) struct Post {
     pub(super) sid: SessionId,
     pub(super) version: Version,
-    /// Its body is of a kind that ends the session.
-    pub(super) binary: bool,
+    pub(super) form: PostForm,
     /// The session was told that the body is on its way.
     pub(super) begun: bool,
 }
@@ -87,11 +92,11 @@ impl ExchangeTarget for Post {
             Ok(session) => session,
             Err(unfit) => return drop(reply.send(engine_error(unfit))),
         };
-        if self.binary {
+        if is_refused(self.version, self.form) {
             polling::on_refused_post(worker, &session);
             return drop(reply.send(body_refused(StatusCode::BAD_REQUEST)));
         }
-        session.span_on("polling").in_scope(|| session.post(worker, &body, self.begun, reply));
+        session.span_on("polling").in_scope(|| session.post(worker, &body, self.form, self.begun, reply));
     }
 
     fn refuse(self: Box<Self>, worker: &Rc<Worker>, refusal: BodyRefusal, reply: Reply) {
@@ -105,14 +110,15 @@ impl ExchangeTarget for Post {
 /// A WebSocket connection that opens a session.
 pub(super) struct SessionTarget {
     pub(super) engine: Arc<EngineServer>,
+    pub(super) version: Version,
     pub(super) handshake: Handshake,
     pub(super) wire: Wire,
 }
 
 impl UpgradeTarget for SessionTarget {
     fn start(self: Box<Self>, worker: &Rc<Worker>, upgraded: Upgraded<'_>) -> Option<ConnectionTask> {
-        let Self { engine, handshake, wire } = *self;
-        EngineSession::open_websocket(worker, &engine, handshake, upgraded.opened(wire))
+        let Self { engine, version, handshake, wire } = *self;
+        EngineSession::open_websocket(worker, &engine, version, handshake, upgraded.opened(wire))
     }
 }
 

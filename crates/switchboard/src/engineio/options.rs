@@ -102,8 +102,8 @@ pub struct EngineOptions {
     /// [`DeflateOptions`]; with context taken over, a compressor that was idle between two pings gives its
     /// own back.
     pub per_message_deflate: Option<DeflateOptions>,
-    /// Whether clients of older Socket.IO are served. Default: no. See
-    /// [`Builder::old_clients`](crate::Builder::old_clients). A bare service has none.
+    /// Whether clients of Engine.IO protocol 3 (Socket.IO 1 and 2, `allowEIO3`) are served, and older ones of
+    /// Socket.IO. Default: no. See [`Builder::old_clients`](crate::Builder::old_clients).
     pub old_clients: bool,
     /// Whether polling works by scripts, for pages whose browsers cannot ask another origin otherwise (JSONP).
     /// Default: no. See [`Builder::jsonp`](crate::Builder::jsonp).

@@ -6,7 +6,9 @@ use std::rc::Rc;
 use bytes::Bytes;
 use http::StatusCode;
 use switchboard_hub::{Session, Worker, WorkerId};
-use switchboard_protocol::engineio::{Admission, ErrorCode, GetAnswer, SessionId, payload};
+use switchboard_protocol::engineio::{
+    Admission, DecodeError, ErrorCode, GetAnswer, Packet, SessionId, Version, jsonp, payload, v3,
+};
 
 use super::answers::engine_error;
 use super::session::{EngineSession, Registry, Transport};
@@ -30,8 +32,8 @@ pub(super) struct Polling {
 
 impl Polling {
     /// Lets the GET that waits return with nothing, if one does.
-    pub(super) fn answer_noop(&self) {
-        self.answer_get(Bytes::from_static(b"6"), true);
+    pub(super) fn answer_noop(&self, version: Version) {
+        self.answer_get(of_version(version, b"6", b"1:6"), true);
     }
 
     /// Answers the GET that waits, if one does. `compress`: whether the answer may be compressed.
@@ -72,6 +74,21 @@ impl Polling {
     pub(super) fn take_plain(&self) -> usize {
         self.plain.take() as usize
     }
+}
+
+/// The form in which a POST brings its packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PostForm {
+    Text,
+    /// `application/octet-stream`, which protocol 3 has alone.
+    Binary,
+    /// A page's form: JSONP.
+    Form,
+}
+
+/// Bytes that depend on the version: of protocol 4, and of protocol 3.
+fn of_version(version: Version, v4: &'static [u8], v3: &'static [u8]) -> Bytes {
+    Bytes::from_static(if version == Version::V3 { v3 } else { v4 })
 }
 
 /// The answer to a request that came while another of its kind was under way: 400 with nothing, as Node has
@@ -120,7 +137,14 @@ impl EngineSession {
     }
 
     /// A POST with its whole body; `begun`: its head was announced by [`begin_post`](Self::begin_post).
-    pub(crate) fn post(self: &Rc<Self>, worker: &Rc<Worker>, body: &Bytes, begun: bool, reply: Reply) {
+    pub(crate) fn post(
+        self: &Rc<Self>,
+        worker: &Rc<Worker>,
+        body: &Bytes,
+        form: PostForm,
+        begun: bool,
+        reply: Reply,
+    ) {
         let admission = self.rules.borrow_mut().on_post(begun);
         if admission != Admission::Accept {
             let _gone = reply.send(not_admitted(admission));
@@ -130,10 +154,7 @@ impl EngineSession {
             return;
         }
         worker.stats().bytes_received.add(body.len() as u64);
-        let Ok(body) = std::str::from_utf8(body) else {
-            return self.refuse(worker, reply);
-        };
-        let (is_payload, full_inbox) = worker.handle_input(|| self.on_payload(worker, body));
+        let (is_payload, full_inbox) = worker.handle_input(|| self.on_body(worker, body, form));
         if !is_payload {
             return self.refuse(worker, reply);
         }
@@ -162,9 +183,29 @@ impl EngineSession {
         }
     }
 
-    /// Handles the packets of a payload. `false`: it is none.
-    fn on_payload(self: &Rc<Self>, worker: &Rc<Worker>, body: &str) -> bool {
-        for packet in payload::decode(body) {
+    /// Handles the packets of a POST's body. `false`: it is no payload.
+    fn on_body(self: &Rc<Self>, worker: &Rc<Worker>, body: &[u8], form: PostForm) -> bool {
+        match form {
+            PostForm::Text => std::str::from_utf8(body).is_ok_and(|body| self.on_text(worker, body)),
+            PostForm::Binary => self.on_payload(worker, v3::payload::decode_binary(body)),
+            PostForm::Form => jsonp::decode_form(body).is_some_and(|body| self.on_text(worker, &body)),
+        }
+    }
+
+    fn on_text(self: &Rc<Self>, worker: &Rc<Worker>, body: &str) -> bool {
+        match self.version() {
+            Version::V4 => self.on_payload(worker, payload::decode(body)),
+            Version::V3 => self.on_payload(worker, v3::payload::decode(body)),
+        }
+    }
+
+    /// Handles packets. `false`: one of them is none.
+    fn on_payload<'a>(
+        self: &Rc<Self>,
+        worker: &Rc<Worker>,
+        packets: impl Iterator<Item = Result<Packet<'a>, DecodeError>>,
+    ) -> bool {
+        for packet in packets {
             match packet {
                 Ok(packet) => {
                     worker.stats().messages_received.add(1);
@@ -191,15 +232,18 @@ impl EngineSession {
     /// Answers the GET that waits.
     pub(super) fn answer_get(&self, worker: &Rc<Worker>, answer: GetAnswer) {
         let Transport::Polling(polling) = &*self.transport.borrow() else { return };
+        let version = self.version();
         match answer {
             GetAnswer::Packets => {
                 let body = worker.take(&self.outbox);
                 let compress = polling.take_plain() != body.len();
                 polling.answer_get(body.into(), compress);
             }
-            GetAnswer::Noop => polling.answer_noop(),
-            GetAnswer::Close => polling.answer_get(Bytes::from_static(b"1"), true),
-            GetAnswer::NoopAndClose => polling.answer_get(Bytes::from_static(b"6\x1e1"), true),
+            GetAnswer::Noop => polling.answer_noop(version),
+            GetAnswer::Close => polling.answer_get(of_version(version, b"1", b"1:1"), true),
+            GetAnswer::NoopAndClose => {
+                polling.answer_get(of_version(version, b"6\x1e1", b"1:61:1"), true);
+            }
         }
     }
 

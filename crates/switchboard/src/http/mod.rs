@@ -12,6 +12,7 @@ pub(crate) mod hooks;
 pub(crate) mod http2;
 pub(crate) mod mount;
 pub(crate) mod request_body;
+mod script;
 pub(crate) mod streams;
 pub(crate) mod upgrade;
 pub(crate) mod wire;

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use switchboard_hub::{ScopeId, Worker};
+use switchboard_protocol::engineio::Version;
 use switchboard_protocol::socketio::{
     Assembler, Limits, Packet, PacketType, Started, WholePacket, decode, replace_unpaired_surrogates,
 };
@@ -18,6 +19,7 @@ use crate::api::queue::count_dropped;
 use crate::api::sockets::{Incoming, Membership, Sockets};
 use crate::engineio::application::Conversation;
 use crate::engineio::session::EngineSession;
+use crate::event::DialectId;
 use crate::refusals::RefusedKind;
 
 /// The Socket.IO side of one session.
@@ -33,21 +35,31 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn open(server: &SocketIo, session: &Rc<EngineSession>) -> Rc<Self> {
-        Rc::new(Self::new(server, session, Rc::clone(session) as Rc<dyn Carrier>))
+        let carrier = Rc::clone(session) as Rc<dyn Carrier>;
+        Rc::new(Self::new(server, session, carrier, server.dialect))
     }
 
-    /// The same for sockets that a part of the session carries.
-    pub(super) fn new(server: &SocketIo, session: &Rc<EngineSession>, carrier: Rc<dyn Carrier>) -> Self {
+    /// The same for sockets that a part of the session carries, and whose events are written in a dialect of theirs.
+    pub(super) fn new(
+        server: &SocketIo,
+        session: &Rc<EngineSession>,
+        carrier: Rc<dyn Carrier>,
+        dialect: DialectId,
+    ) -> Self {
         Self {
             session: Rc::clone(session),
-            sockets: Sockets::new(&server.namespaces, carrier, server.dialect.variant()),
+            sockets: Sockets::new(&server.namespaces, carrier, dialect.variant()),
             assembler: RefCell::default(),
             attachment_due: Cell::new(None),
             connecting: Cell::new(None),
         }
     }
 
-    fn limits(&self) -> &Limits {
+    pub(super) fn sockets(&self) -> &Sockets {
+        &self.sockets
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
         &self.sockets.options().packets
     }
 
@@ -90,6 +102,17 @@ impl Client {
         let WholePacket { kind, namespace, id: ack, data, attachments } = whole;
         let packet = Packet { kind, namespace: &namespace, ack, attachments: attachments.len(), data: &data };
         self.on_packet(worker, &packet, Some(attachments.into_owned()));
+    }
+
+    /// A packet has come, without its attachments.
+    #[inline]
+    pub(super) fn start(&self, worker: &Rc<Worker>, packet: &Packet<'_>) {
+        let started = self.assembler.borrow_mut().start(packet);
+        match started {
+            Ok(Started::Complete) => self.on_packet(worker, packet, None),
+            Ok(Started::Waiting) => self.await_message(worker),
+            Err(error) => self.parse_error(worker, &error),
+        }
     }
 
     fn on_packet(&self, worker: &Rc<Worker>, packet: &Packet<'_>, attachments: Option<Vec<Bytes>>) {
@@ -158,6 +181,17 @@ impl Client {
                     "a packet for a socket that was disconnected"
                 );
             }
+            // A client of 1.0 sends events before it is in a namespace, and servers of its time dropped them.
+            (PacketType::Event | PacketType::BinaryEvent | PacketType::Disconnect, _)
+            | (PacketType::Ack | PacketType::BinaryAck, None)
+                if self.session.speaks(Version::V3) =>
+            {
+                count_dropped(1, "not joined");
+                tracing::debug!(
+                    namespace = packet.namespace,
+                    "a packet for a namespace that the client is not in"
+                );
+            }
             // A namespace that was not joined, one that was already, or what only servers send.
             (kind, _) => {
                 metrics::counter!("switchboard_packets_out_of_place_total").increment(1);
@@ -173,14 +207,8 @@ impl Conversation for Client {
     fn text(&self, worker: &Rc<Worker>, text: &str) {
         // JavaScript may cut an emoji in half, which serde would not take.
         let text = &*replace_unpaired_surrogates(text);
-        let packet = match decode(text, self.limits()) {
-            Ok(packet) => packet,
-            Err(error) => return self.parse_error(worker, &error),
-        };
-        let started = self.assembler.borrow_mut().start(&packet);
-        match started {
-            Ok(Started::Complete) => self.on_packet(worker, &packet, None),
-            Ok(Started::Waiting) => self.await_message(worker),
+        match decode(text, self.limits()) {
+            Ok(packet) => self.start(worker, &packet),
             Err(error) => self.parse_error(worker, &error),
         }
     }

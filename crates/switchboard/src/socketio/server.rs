@@ -4,12 +4,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use switchboard_hub::Worker;
+use switchboard_protocol::engineio::Version;
 
 use super::client::Client;
 use super::dialect::SocketIoDialect;
 use super::parser::Parser;
 use super::parser::client::ParsedClient;
 use super::parser::dialect::ParserDialect;
+use super::v4::{ClientV4, DialectV4};
 use crate::api::namespaces::Namespaces;
 use crate::engineio::application::{Application, Conversation};
 use crate::engineio::session::EngineSession;
@@ -19,6 +21,8 @@ use crate::event::DialectId;
 pub(crate) struct SocketIo {
     pub(crate) namespaces: Arc<Namespaces>,
     pub(crate) dialect: DialectId,
+    /// The dialect of clients of Engine.IO protocol 3, which speak by the default parser.
+    pub(crate) dialect_v4: DialectId,
     /// `None`: the default one, which costs no call.
     parser: Option<Arc<dyn Parser>>,
 }
@@ -29,15 +33,17 @@ impl SocketIo {
             None => namespaces.dialects.add(SocketIoDialect),
             Some(parser) => namespaces.dialects.add_another(ParserDialect(Arc::clone(parser))),
         };
-        Self { namespaces: Arc::clone(namespaces), dialect, parser }
+        let dialect_v4 = namespaces.dialects.add(DialectV4);
+        Self { namespaces: Arc::clone(namespaces), dialect, dialect_v4, parser }
     }
 }
 
 impl Application for SocketIo {
     fn open(&self, _worker: &Rc<Worker>, session: &Rc<EngineSession>) -> Rc<dyn Conversation> {
-        match &self.parser {
-            None => Client::open(self, session),
-            Some(parser) => ParsedClient::open(self, session, parser),
+        match (session.version(), &self.parser) {
+            (Version::V3, _) => ClientV4::open(self, session),
+            (Version::V4, None) => Client::open(self, session),
+            (Version::V4, Some(parser)) => ParsedClient::open(self, session, parser),
         }
     }
 }

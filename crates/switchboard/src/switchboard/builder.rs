@@ -441,9 +441,11 @@ impl Builder {
         self
     }
 
-    /// Whether clients of Socket.IO 0.6 and of 0.7 to 0.9 are served, on the same path, in the same namespaces and
-    /// rooms: over WebSocket, htmlfile, xhr-multipart, xhr-polling and jsonp-polling, as far as
-    /// [`transports`](Self::transports) and [`jsonp`](Self::jsonp) have them on. Default: no.
+    /// Whether clients of older Socket.IO are served, on the same path, in the same namespaces and rooms. Default: no.
+    ///
+    /// - Those of Socket.IO 1 and 2: Engine.IO protocol 3 with Socket.IO protocols 3 and 4 (`allowEIO3`).
+    /// - Those of Socket.IO 0.6 and of 0.7 to 0.9: over WebSocket, htmlfile, xhr-multipart, xhr-polling and
+    ///   jsonp-polling, as far as [`transports`](Self::transports) and [`jsonp`](Self::jsonp) have them on.
     ///
     /// The same bounds, checks and hooks hold for them. Things that they cannot say have a translation, which
     /// [Clients](https://docs.rs/crate/switchboard/latest/source/docs/clients.md) has. Their times are

@@ -5,8 +5,8 @@ use std::io::Write;
 use std::sync::OnceLock;
 
 use switchboard_hub::Framing;
-use switchboard_protocol::engineio::Packet;
 use switchboard_protocol::engineio::payload::SEPARATOR;
+use switchboard_protocol::engineio::{Packet, v3};
 use switchboard_protocol::{socketio06, socketio09};
 use switchboard_websocket::deflate::{DeflateOptions, DeflateParameters};
 use switchboard_websocket::drafts::hixie;
@@ -32,6 +32,9 @@ pub(crate) const CHUNKS: Framing = Framing { id: 4, separator: None };
 
 /// The end of a body in chunks.
 pub(crate) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
+/// The payload of polling in protocol 3 of Engine.IO: packets as text, each with its length before it.
+pub(crate) const PAYLOAD_V3: Framing = Framing { id: 5, separator: None };
 
 /// The payload of Socket.IO 0.9's polling: packets with their lengths before them.
 pub(crate) const OLD_PAYLOAD: Framing = Framing { id: 32, separator: None };
@@ -138,6 +141,7 @@ pub(crate) enum Layout {
     Hixie,
     Bytes,
     Chunks,
+    PayloadV3,
     OldPayload,
     Page(Page),
     PageInChunks(Page),
@@ -154,13 +158,14 @@ impl Layout {
             2 => Some(Layout::Hixie),
             3 => Some(Layout::Bytes),
             4 => Some(Layout::Chunks),
+            5 => Some(Layout::PayloadV3),
             32 => Some(Layout::OldPayload),
             id @ 33..40 => {
                 let page = id - FIRST_PAGE;
                 let layout = if page < IN_CHUNKS { Layout::Page } else { Layout::PageInChunks };
                 Page::ALL.get(usize::from(page % IN_CHUNKS)).copied().map(layout)
             }
-            5..FIRST_DEFLATE => None,
+            6..FIRST_DEFLATE => None,
             form @ FIRST_DEFLATE.. => Some(Layout::Deflate(form - FIRST_DEFLATE)),
         }
     }
@@ -183,6 +188,7 @@ pub(crate) fn write_text(framing: Framing, out: &mut Vec<u8>, text: &[u8]) {
     match Layout::of(framing) {
         Some(Layout::WebSocket) => encode_frame(out, Opcode::Text, text),
         Some(Layout::Payload | Layout::Bytes) => out.extend_from_slice(text),
+        Some(Layout::PayloadV3) => v3::payload::encode(text, out),
         // The text is UTF-8. In other bytes, a byte could be taken for the end of the frame.
         Some(Layout::Hixie) => hixie::encode_text(out, &String::from_utf8_lossy(text)),
         Some(Layout::Chunks) => write_chunk(text, out),
@@ -211,6 +217,7 @@ pub(crate) fn write_binary(framing: Framing, out: &mut Vec<u8>, bytes: &[u8]) {
     match Layout::of(framing) {
         Some(Layout::WebSocket) => encode_frame(out, Opcode::Binary, bytes),
         Some(Layout::Payload) => Packet::Binary(bytes.into()).encode_text(out),
+        Some(Layout::PayloadV3) => write_binary_v3(framing, out, bytes),
         Some(Layout::Hixie | Layout::OldPayload | Layout::Page(_) | Layout::PageInChunks(_)) => {
             let mut packet = Vec::new();
             Packet::Binary(bytes.into()).encode_text(&mut packet);
@@ -234,6 +241,19 @@ pub(crate) fn write_chunk(piece: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// Appends a binary message of Engine.IO protocol 3 in a framing: as `b4` and base64 if the framing carries only
+/// text, else with the type's byte before it.
+pub(crate) fn write_binary_v3(framing: Framing, out: &mut Vec<u8>, bytes: &[u8]) {
+    let mut packet = Vec::new();
+    if let Some(Layout::Payload | Layout::PayloadV3 | Layout::Hixie) = Layout::of(framing) {
+        v3::encode_text(&Packet::Binary(bytes.into()), &mut packet);
+        write_text(framing, out, &packet);
+    } else {
+        v3::encode_binary(bytes, &mut packet);
+        write_binary(framing, out, &packet);
+    }
+}
+
 /// Does not write a message in an unknown framing: a frame of another kind would break the peer's stream.
 #[cold]
 fn unknown(framing: Framing) {
@@ -252,6 +272,7 @@ mod tests {
             (PAYLOAD, b"hi", b"bAP8="),
             (BYTES, b"hi", b"\x00\xFF"),
             (CHUNKS, b"2\r\nhi\r\n", b"2\r\n\x00\xFF\r\n"),
+            (PAYLOAD_V3, b"2:hi", b"6:b4AP8="),
             (OLD_PAYLOAD, "\u{fffd}2\u{fffd}hi".as_bytes(), "\u{fffd}5\u{fffd}bAP8=".as_bytes()),
             (
                 Page::Htmlfile09.framing(BYTES),
@@ -277,8 +298,19 @@ mod tests {
     }
 
     #[test]
+    fn a_binary_message_of_protocol_3_has_its_type() {
+        for (framing, binary) in
+            [(WEBSOCKET, &b"\x82\x03\x04\x00\xFF"[..]), (HIXIE, b"\x00b4AP8=\xFF"), (PAYLOAD_V3, b"6:b4AP8=")]
+        {
+            let mut out = Vec::new();
+            write_binary_v3(framing, &mut out, &[0, 0xFF]);
+            assert_eq!(out, binary, "{framing:?}");
+        }
+    }
+
+    #[test]
     fn a_message_without_a_framing_is_not_written() {
-        for id in [5, 63] {
+        for id in [6, 63] {
             let mut out = Vec::new();
             write_text(Framing { id, separator: None }, &mut out, b"hi");
             write_binary(Framing { id, separator: Some(b'|') }, &mut out, b"hi");
@@ -313,6 +345,7 @@ mod tests {
             HIXIE,
             BYTES,
             CHUNKS,
+            PAYLOAD_V3,
             OLD_PAYLOAD,
             Page::Htmlfile09.framing(BYTES),
             Page::Htmlfile06.framing(BYTES),

@@ -17,6 +17,7 @@ mod harness;
 mod misbehaving;
 mod nodes;
 mod observing;
+mod old_clients;
 mod order;
 mod ordered;
 mod outbox;

@@ -1,11 +1,15 @@
 //! An Engine.IO session over the hub: one conversation, which may begin on polling and go on over WebSocket.
 //!
 //! [Engine.IO protocol
-//! 4](https://github.com/socketio/socket.io/blob/main/docs/engine.io-protocol/v4-current.md).
+//! 4](https://github.com/socketio/socket.io/blob/main/docs/engine.io-protocol/v4-current.md), and [protocol
+//! 3](https://github.com/socketio/socket.io/blob/main/docs/engine.io-protocol/v3.md). The session's rules know
+//! its version. It decides on the framing of polling, on the form of binary messages ([`v3`]), and on nothing
+//! else here.
 
 mod closing;
 mod owner;
 mod upgrade;
+mod v3;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -13,7 +17,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hashbrown::HashMap;
-use switchboard_hub::{Framing, HubError, Key, Outbox, Place, Session, SessionKey, Worker, WorkerId};
+use switchboard_hub::{Framing, Hub, HubError, Key, Outbox, Place, Session, SessionKey, Worker, WorkerId};
 use switchboard_protocol::engineio::{
     Ending, OpenPacket, Packet, Received, ServerSession, SessionId, Version,
 };
@@ -21,11 +25,11 @@ use switchboard_websocket::Opcode;
 
 use super::application::Conversation;
 use super::polling::Polling;
-use super::{EngineServer, TooManySessions};
+use super::{EngineOptions, EngineServer, TooManySessions};
 use crate::DisconnectReason;
 use crate::handshake::Handshake;
 use crate::transport::connection::{Connection, ConnectionOwner, ConnectionTask, Opened};
-use crate::transport::framing::{PAYLOAD, uncompressed, write_binary, write_text};
+use crate::transport::framing::{PAYLOAD, PAYLOAD_V3, uncompressed, write_binary, write_text};
 use crate::transport::wire::write_own;
 
 /// The sessions of a worker by their ids.
@@ -70,6 +74,16 @@ pub(crate) fn new_id(worker: WorkerId) -> Option<SessionId> {
     Some(SessionId::new(worker.0, random))
 }
 
+/// An id for a session of a worker, of this version. A client of protocol 3 takes it for the id of its socket, so
+/// a room has its name: such an id is none that the hub could take for one of its own.
+pub(crate) fn new_id_of(version: Version, hub: &Hub, worker: WorkerId) -> Option<SessionId> {
+    let mut sid = new_id(worker)?;
+    while version == Version::V3 && hub.is_like_own_id(sid.as_str()) {
+        sid = new_id(worker)?;
+    }
+    Some(sid)
+}
+
 /// How a packet is sent.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sending {
@@ -111,12 +125,15 @@ impl EngineSession {
     pub(crate) fn open_websocket(
         worker: &Rc<Worker>,
         server: &Arc<EngineServer>,
+        version: Version,
         handshake: Handshake,
         opened: Opened<'_>,
     ) -> Option<ConnectionTask> {
         // The handshake has passed this bound; another one may have been faster since.
-        let sid = new_id(worker.id())?;
-        let session = Self::new(worker, server, sid, handshake, opened.wire.framing()).ok()?;
+        let sid = new_id_of(version, worker.hub(), worker.id())?;
+        let EngineOptions { ping_interval, ping_timeout, .. } = server.options;
+        let rules = ServerSession::websocket(worker.elapsed(), version, ping_interval, ping_timeout);
+        let session = Self::new(worker, server, sid, handshake, rules, opened.wire.framing()).ok()?;
         let limits = server.websocket_limits();
         let (connection, task) =
             Connection::start(worker, opened, limits, Rc::clone(&session) as Rc<dyn ConnectionOwner>);
@@ -130,9 +147,13 @@ impl EngineSession {
         worker: &Rc<Worker>,
         server: &Arc<EngineServer>,
         sid: SessionId,
+        version: Version,
         handshake: Handshake,
     ) -> Result<Rc<Self>, TooManySessions> {
-        let session = Self::new(worker, server, sid, handshake, PAYLOAD)?;
+        let EngineOptions { ping_interval, ping_timeout, .. } = server.options;
+        let rules = ServerSession::polling(worker.elapsed(), version, ping_interval, ping_timeout);
+        let framing = if version == Version::V3 { PAYLOAD_V3 } else { PAYLOAD };
+        let session = Self::new(worker, server, sid, handshake, rules, framing)?;
         *session.transport.borrow_mut() = Transport::Polling(Polling::default());
         let upgrades: &[&str] = if server.options.upgrades() { &["websocket"] } else { &[] };
         session.start(worker, upgrades);
@@ -144,18 +165,15 @@ impl EngineSession {
         server: &Arc<EngineServer>,
         sid: SessionId,
         handshake: Handshake,
+        rules: ServerSession,
         framing: Framing,
     ) -> Result<Rc<Self>, TooManySessions> {
         server.sessions.enter(handshake.address().map(|address| address.ip()))?;
-        let options = &server.options;
-        let (interval, timeout) = (options.ping_interval, options.ping_timeout);
-        let begin = if framing == PAYLOAD { ServerSession::polling } else { ServerSession::websocket };
-        let rules = begin(worker.elapsed(), Version::V4, interval, timeout);
-        handshake.set_on_websocket(framing != PAYLOAD);
+        handshake.set_on_websocket(!rules.is_polling());
         let session = Rc::new(Self {
             sid,
             key: Cell::new(None),
-            outbox: Outbox::new(options.outbox_limit(), framing),
+            outbox: Outbox::new(server.options.outbox_limit(), framing),
             server: Arc::clone(server),
             transport: RefCell::new(Transport::None),
             rules: RefCell::new(rules),
@@ -189,12 +207,18 @@ impl EngineSession {
         if !self.is_open() {
             return;
         }
+        let conversation = self.with_own_texts(conversation);
         let first = conversation.on_timer(worker, Worker::clock());
         *self.conversation.borrow_mut() = Some(conversation);
         if let Some(deadline) = first {
             self.arm(worker, deadline);
         }
         self.arm_deadline(worker);
+        if self.speaks(Version::V3)
+            && let Some(conversation) = self.conversation()
+        {
+            conversation.opened(worker);
+        }
     }
 
     fn conversation(&self) -> Option<Rc<dyn Conversation>> {
@@ -217,6 +241,11 @@ impl EngineSession {
         &self.handshake
     }
 
+    /// The session's id: a secret between the server and the client.
+    pub(crate) fn sid(&self) -> &str {
+        self.sid.as_str()
+    }
+
     /// Makes sure the application's timer is called at `deadline` at the latest.
     pub(crate) fn arm(&self, worker: &Worker, deadline: Instant) {
         if let Some(key) = self.key.get() {
@@ -226,7 +255,11 @@ impl EngineSession {
 
     /// Whether a request that names this version may be the session's.
     pub(crate) fn speaks(&self, version: Version) -> bool {
-        self.rules.borrow().version() == version
+        self.version() == version
+    }
+
+    pub(crate) fn version(&self) -> Version {
+        self.rules.borrow().version()
     }
 
     /// Whether the session still takes packets.
@@ -277,6 +310,9 @@ impl EngineSession {
         bytes: &[u8],
         sending: Sending,
     ) -> Result<(), HubError> {
+        if opcode == Opcode::Binary && self.speaks(Version::V3) {
+            return self.queue_binary_v3(worker, bytes, sending);
+        }
         if !sending.compress {
             return self.queue_plain(worker, opcode, bytes, sending);
         }

@@ -193,14 +193,11 @@ impl ConnectionOwner for EngineSession {
     fn on_message(self: Rc<Self>, worker: &Rc<Worker>, _link: &Rc<Connection>, message: Message<'_>) {
         match message {
             Message::Text(text) => match Packet::decode_text(text) {
-                Ok(packet) => self.on_packet(worker, packet),
-                Err(error) => {
-                    metrics::counter!("switchboard_parse_errors_total").increment(1);
-                    tracing::debug!(%error, "not a packet");
-                    self.close(worker, DisconnectReason::ParseError);
-                }
+                // What begins with `b` depends on the version.
+                Ok(packet) if !matches!(packet, Packet::Binary(_)) => self.on_packet(worker, packet),
+                odd => self.on_odd_text(worker, text, odd),
             },
-            Message::Binary(bytes) => self.on_packet(worker, Packet::Binary(bytes.into())),
+            Message::Binary(bytes) => self.on_binary(worker, bytes),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use switchboard_hub::{Place, Worker};
-use switchboard_protocol::engineio::{Packet, payload};
+use switchboard_protocol::engineio::{Packet, Version, payload, v3};
 use switchboard_websocket::Opcode;
 
 use super::{EngineSession, Sending, Transport};
@@ -21,7 +21,7 @@ impl EngineSession {
         let mut plain = 0;
         if let Transport::Polling(polling) = before {
             plain = polling.take_plain();
-            polling.answer_noop();
+            polling.answer_noop(self.version());
             polling.answer_post();
         }
         connection.set_owner(Rc::clone(self) as Rc<dyn ConnectionOwner>);
@@ -30,13 +30,23 @@ impl EngineSession {
         }
         // The packets that waited for a poll go on as frames.
         let waiting = std::str::from_utf8(&waiting).unwrap_or_default();
-        let mut at = 0;
-        for packet in waiting.split(char::from(payload::SEPARATOR)) {
-            let end = at + packet.len();
-            if !packet.is_empty() {
-                self.send_again(worker, packet, end <= plain);
+        match self.version() {
+            Version::V4 => {
+                let mut at = 0;
+                for packet in waiting.split(char::from(payload::SEPARATOR)) {
+                    let end = at + packet.len();
+                    if !packet.is_empty() {
+                        self.send_again(worker, packet, end <= plain);
+                    }
+                    at = end + 1;
+                }
             }
-            at = end + 1;
+            Version::V3 => {
+                let mut packets = v3::payload::split(waiting);
+                while let Some(Ok(packet)) = packets.next() {
+                    self.send_again(worker, packet, packets.read() <= plain);
+                }
+            }
         }
         metrics::counter!("switchboard_upgrades_total").increment(1);
         if self.rules.borrow().is_over() {
@@ -48,7 +58,10 @@ impl EngineSession {
     /// even if the session has closed since.
     fn send_again(self: &Rc<Self>, worker: &Rc<Worker>, packet: &str, plain: bool) {
         let sending = Sending { compress: !plain, place: Place::Always };
-        let decoded = Packet::decode_text(packet);
+        let decoded = match self.version() {
+            Version::V4 => Packet::decode_text(packet),
+            Version::V3 => v3::decode_text(packet),
+        };
         let (opcode, bytes) = match &decoded {
             Ok(Packet::Binary(bytes)) => (Opcode::Binary, &**bytes),
             _ => (Opcode::Text, packet.as_bytes()),

@@ -29,7 +29,7 @@ impl ParsedClient {
         let parser = Arc::clone(parser);
         let decoder = RefCell::new(parser.decoder(&server.namespaces.options.packets));
         let carrier = Rc::new(ParsedSession { session: Rc::clone(session), parser }) as Rc<dyn Carrier>;
-        Rc::new(Self { client: Client::new(server, session, carrier), decoder })
+        Rc::new(Self { client: Client::new(server, session, carrier, server.dialect), decoder })
     }
 
     fn message(&self, worker: &Rc<Worker>, message: Message<'_>) {
