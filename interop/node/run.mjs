@@ -1,9 +1,12 @@
 // Runs the suites against the server in the environment (see lib/server.mjs; interop/run sets it), and prints
 // a last line with the counts.
 //
-//   node run.mjs [--suite PART-OF-FILE-NAME] [--test PATTERN]
+//   node run.mjs [--folder FOLDER] [--suite PART-OF-FILE-NAME] [--test PATTERN]
+//
+// FOLDER has the suites, and its name is that of the run; by default that is `suites` here.
 
 import { readdirSync } from "node:fs";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { run } from "node:test";
@@ -15,6 +18,7 @@ const FILE_LIMIT = 180_000;
 
 const { values: option } = parseArgs({
   options: {
+    folder: { type: "string" },
     suite: { type: "string", default: "" },
     test: { type: "string" },
   },
@@ -22,9 +26,11 @@ const { values: option } = parseArgs({
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 
-const files = readdirSync(here("suites"))
+const folder = option.folder ?? here("suites");
+
+const files = readdirSync(folder)
   .filter((name) => name.endsWith(".test.mjs") && name.includes(option.suite))
-  .map((name) => here(`suites/${name}`));
+  .map((name) => join(folder, name));
 if (!files.length) throw new Error(`no suite has "${option.suite}" in its name`);
 
 const count = { passed: 0, failed: 0, skipped: 0 };
@@ -47,5 +53,5 @@ tests.compose(new spec()).pipe(process.stdout, { end: false });
 process.on("exit", () => {
   const skipped = count.skipped ? `, ${count.skipped} skipped` : "";
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
-  console.log(`node (${what}, ${seconds} s): ${count.passed} passed, ${count.failed} failed${skipped}`);
+  console.log(`${option.folder ? basename(folder) : "node"} (${what}, ${seconds} s): ${count.passed} passed, ${count.failed} failed${skipped}`);
 });
