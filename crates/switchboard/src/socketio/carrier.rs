@@ -52,7 +52,7 @@ impl EngineSession {
         write_head(&mut binary, packet_type(head.kind).with_attachments(), attachments.len(), "/", None);
         packet.splice(1..=1, binary);
         match key {
-            Some(key) => EngineSession::send_conflated(self, worker, key, packet, compress)?,
+            Some(key) => EngineSession::send_conflated(self, worker, key, Opcode::Text, packet, compress)?,
             None => {
                 EngineSession::send(
                     self,
@@ -107,7 +107,7 @@ impl Carrier for EngineSession {
         out: Outgoing<'_>,
     ) -> Result<(), HubError> {
         if out.attachments.is_empty() {
-            return EngineSession::send_conflated(&self, worker, key, out.packet, out.compress);
+            return EngineSession::send_conflated(&self, worker, key, Opcode::Text, out.packet, out.compress);
         }
         self.send_with_attachments(worker, out, Some(key))
     }

@@ -1,6 +1,6 @@
 //! Clients that read slowly, and whose events are dropped or replaced rather than wait.
 
-use switchboard::{Binary, EmitError, FullOutbox, HubError, Socket, Switchboard};
+use switchboard::{Binary, EmitError, FullOutbox, HubError, MsgPack, Socket, Switchboard};
 use switchboard_websocket::deflate::DeflateOptions;
 use switchboard_websocket::{Config, OwnedMessage, WebSocketStream};
 
@@ -194,4 +194,22 @@ async fn a_client_whose_compressor_keeps_its_past_reads_what_is_left_of_a_backlo
     assert!(numbers.is_sorted() && numbers.len() < EVENTS, "{} events", numbers.len());
     assert_eq!(numbers.last(), Some(&(EVENTS - 1)));
     assert!(packets.iter().any(|packet| packet.starts_with(&format!(r#"42["keyed",{},"#, EVENTS - 1))));
+}
+
+#[tokio::test]
+async fn a_parsers_event_with_a_key_takes_the_place_of_the_one_that_waits() {
+    let server = Server::start(Switchboard::builder().workers(1).parser(MsgPack::default()), |io| {
+        io.root().on("all", |socket: Socket| -> Result<(), EmitError> {
+            socket.emit("first", ())?;
+            (0..10).try_for_each(|n| socket.conflate("key").emit("n", n))
+        });
+    })
+    .await;
+    let client = Polling::open(&server).await;
+    // CONNECT, and the event `all`, as MessagePack.
+    client.post("bgqR0eXBlAKNuc3ChLw==").await;
+    client.get().await;
+    client.post("bg6R0eXBlAqNuc3ChL6RkYXRhkaNhbGw=").await;
+    let packets = client.get().await;
+    assert_eq!(packets.len(), 2, "{packets:?}");
 }

@@ -362,6 +362,7 @@ impl EngineSession {
         self: &Rc<Self>,
         worker: &Rc<Worker>,
         key: &Key,
+        opcode: Opcode,
         bytes: &[u8],
         compress: bool,
     ) -> Result<(), HubError> {
@@ -376,9 +377,12 @@ impl EngineSession {
         let session = Rc::clone(self) as Rc<dyn Session>;
         worker.write_conflated(&session, key, |out| {
             if compress {
-                write_own(own, &self.outbox, out, Opcode::Text, bytes);
-            } else {
-                write_text(uncompressed(self.outbox.framing()), out, bytes);
+                return write_own(own, &self.outbox, out, opcode, bytes);
+            }
+            let framing = uncompressed(self.outbox.framing());
+            match opcode {
+                Opcode::Text => write_text(framing, out, bytes),
+                _ => write_binary(framing, out, bytes),
             }
         })
     }

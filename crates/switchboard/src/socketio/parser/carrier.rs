@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use switchboard_hub::{HubError, Place, Session, Worker};
+use switchboard_hub::{HubError, Key, Place, Session, Worker};
 use switchboard_protocol::socketio::{
     self, PacketType, WholePacket, connect_error, connect_reply, connect_reply_with_pid,
 };
@@ -27,16 +27,18 @@ pub(crate) struct ParsedSession {
 }
 
 impl ParsedSession {
+    /// `key`: that of an event which takes the place of an older one.
     fn send_packet(
         &self,
         worker: &Rc<Worker>,
         packet: &WholePacket<'_>,
         mut sending: Sending,
+        mut key: Option<&Key>,
     ) -> Result<(), HubError> {
         let mut sent = Ok(());
         let mut send = |message: Message<'_>| {
             if sent.is_ok() {
-                sent = self.send_message(worker, message, sending);
+                sent = self.send_message(worker, message, sending, key.take());
             }
             sending.place = Place::Follows;
         };
@@ -44,21 +46,42 @@ impl ParsedSession {
         sent
     }
 
+    /// Queues an event or an acknowledgement.
+    fn send_event(&self, worker: &Rc<Worker>, out: &Outgoing<'_>, key: Option<&Key>) -> Result<(), HubError> {
+        let packet = WholePacket {
+            kind: match out.head.kind {
+                Kind::Event => PacketType::Event,
+                Kind::Ack => PacketType::Ack,
+            },
+            namespace: out.head.namespace.into(),
+            id: out.head.id,
+            data: String::from_utf8_lossy(out.json()),
+            attachments: out.attachments.into(),
+        };
+        let sending = Sending { compress: out.compress, place: place(out.head) };
+        self.send_packet(worker, &packet, sending, key)
+    }
+
     fn send_message(
         &self,
         worker: &Rc<Worker>,
         message: Message<'_>,
         sending: Sending,
+        key: Option<&Key>,
     ) -> Result<(), HubError> {
+        let send = |opcode, bytes: &[u8]| match key {
+            Some(key) => {
+                EngineSession::send_conflated(&self.session, worker, key, opcode, bytes, sending.compress)
+            }
+            None => EngineSession::send(&self.session, worker, opcode, bytes, sending),
+        };
         match message {
             Message::Text(text) => worker.with_scratch(|packet| {
                 begin_message(packet);
                 packet.extend_from_slice(text.as_bytes());
-                EngineSession::send(&self.session, worker, Opcode::Text, packet, sending)
+                send(Opcode::Text, packet)
             }),
-            Message::Binary(bytes) => {
-                EngineSession::send(&self.session, worker, Opcode::Binary, bytes, sending)
-            }
+            Message::Binary(bytes) => send(Opcode::Binary, bytes),
         }
     }
 
@@ -76,7 +99,7 @@ impl ParsedSession {
                 data,
                 attachments: [].as_slice().into(),
             };
-            let _full = self.send_packet(worker, &packet, Sending::default());
+            let _full = self.send_packet(worker, &packet, Sending::default(), None);
         });
     }
 }
@@ -102,18 +125,16 @@ impl Carrier for ParsedSession {
     fn begin(&self, _packet: &mut Vec<u8>, _head: Head<'_>) {}
 
     fn send(self: Rc<Self>, worker: &Rc<Worker>, out: Outgoing<'_>) -> Result<(), HubError> {
-        let packet = WholePacket {
-            kind: match out.head.kind {
-                Kind::Event => PacketType::Event,
-                Kind::Ack => PacketType::Ack,
-            },
-            namespace: out.head.namespace.into(),
-            id: out.head.id,
-            data: String::from_utf8_lossy(out.json()),
-            attachments: out.attachments.into(),
-        };
-        let sending = Sending { compress: out.compress, place: place(out.head) };
-        self.send_packet(worker, &packet, sending)
+        self.send_event(worker, &out, None)
+    }
+
+    fn send_conflated(
+        self: Rc<Self>,
+        worker: &Rc<Worker>,
+        key: &Key,
+        out: Outgoing<'_>,
+    ) -> Result<(), HubError> {
+        self.send_event(worker, &out, Some(key))
     }
 
     fn connected(self: Rc<Self>, worker: &Rc<Worker>, namespace: &str, id: SocketId) {
