@@ -18,8 +18,10 @@ const { values: option } = parseArgs({ options: { server: { type: "string" }, te
 const listen = ["--address", "127.0.0.1", "--port", "0", "--workers", "4"];
 // Over TLS, on the same port, the browser speaks HTTP/2.
 const more = ["--tls-self-signed", "--tls-plain-too", "--metrics", "--deflate", "--http-compression", "0"];
+// The user of the admin page, with the password `changeit`.
+const admin = ["--admin-user", "ada", "--admin-password-hash", "$2b$04$GQlV3JNqSxuxF28Uhh0.rueJby7L3eERrWXhUoo3jBG.N.6p0c7Oy"];
 const heartbeats = ["--ping-interval", "1000", "--ping-timeout", "1000"];
-const server = spawn(option.server, [...listen, ...more, ...heartbeats, "--log-level", "warn"], { stdio: ["ignore", "pipe", "inherit"] });
+const server = spawn(option.server, [...listen, ...more, ...admin, ...heartbeats, "--log-level", "warn"], { stdio: ["ignore", "pipe", "inherit"] });
 const ended = once(server, "exit");
 process.on("exit", () => server.kill("SIGKILL"));
 

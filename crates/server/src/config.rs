@@ -10,7 +10,7 @@ use switchboard::{
     TrustedProxies,
 };
 
-use crate::{Compression, Sockets};
+use crate::{Admin, Compression, Sockets};
 
 /// A realtime server: WebSocket, Engine.IO and Socket.IO on one port, and a chat to try them with.
 ///
@@ -37,6 +37,10 @@ pub struct Config {
     /// What is compressed.
     #[command(flatten, next_help_heading = "Compression")]
     pub compression: Compression,
+
+    /// Socket.IO's admin page.
+    #[command(flatten, next_help_heading = "Admin page")]
+    pub admin: Admin,
 
     /// Worker threads, 1 to 256 [default: the number of cores].
     #[arg(long, env = "SWITCHBOARD_WORKERS", value_parser = clap::value_parser!(u16).range(1..=256))]

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod admin;
 mod compression;
 mod config;
 pub mod demo;
@@ -17,6 +18,7 @@ pub mod pages;
 mod serve;
 mod sockets;
 
+pub use admin::Admin;
 pub use compression::{Compression, Threshold};
 pub use config::Config;
 pub use logging::start as start_logging;

@@ -36,6 +36,9 @@ pub fn run(config: &Config) -> io::Result<()> {
     let metrics = config.metrics.map(|at| numbers::install().map(|handle| (at, handle))).transpose()?;
     let io = config.builder().client_files(pages::client_files()).build()?;
     demo::chat::mount(&io)?;
+    if let Some(options) = config.admin.options() {
+        io.admin(options)?;
+    }
     // Workers have their own threads. This thread only waits.
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let mut pages = pages::routes();

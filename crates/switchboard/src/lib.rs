@@ -131,6 +131,8 @@ mod programs {
     struct Axum;
     #[doc = include_str!("../../../docs/limits.md")]
     struct Limits;
+    #[doc = include_str!("../../../docs/admin.md")]
+    struct Admin;
     #[doc = include_str!("../../../docs/parsers.md")]
     struct Parsers;
 }
