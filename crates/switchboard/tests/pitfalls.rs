@@ -27,6 +27,8 @@ const ROOMS: &str = "switchboard/tests/socketio/rooms.rs";
 const LEAKS: &str = "switchboard/tests/socketio_leaks.rs";
 const SESSION: &str = "protocol/tests/engineio_session/server.rs";
 const ENGINE_WIRE: &str = "protocol/tests/engineio_wire.rs";
+const ENGINE_V3: &str = "protocol/tests/engineio_v3.rs";
+const OLD_CLIENTS: &str = "switchboard/tests/socketio/old_clients.rs";
 const SOCKET_WIRE: &str = "protocol/tests/socketio_wire.rs";
 const BINARY: &str = "protocol/tests/socketio_binary.rs";
 const WORKER: &str = "hub/tests/worker.rs";
@@ -191,8 +193,38 @@ const SOCKET_IO: &[Pitfall] = &[
     ),
 ];
 
-/// Faults of socketioxide, by its log of 2026. Those of the older protocol belong to its own tests.
+/// Faults of socketioxide, by its log of 2026.
 const RUST: &[Pitfall] = &[
+    (
+        "a decoder of protocol 3 that goes on for ever on a malformed payload, or panics",
+        &[
+            (ENGINE_V3, "no_body_panics_or_goes_on_for_ever"),
+            (ENGINE_V3, "each_step_reads_some_of_the_body"),
+            (OLD_CLIENTS, "a_body_that_is_no_payload_ends_the_session_with_a_400"),
+        ],
+    ),
+    (
+        "base64 that begins with the digit 4 is misread",
+        &[
+            (ENGINE_V3, "base64_begins_with_b_and_the_type_of_a_message"),
+            (OLD_CLIENTS, "binary_comes_in_each_form_and_goes_out_as_base64_or_with_its_type"),
+        ],
+    ),
+    (
+        "lengths of protocol 3 that do not count UTF-16 units",
+        &[
+            (ENGINE_V3, "a_length_counts_utf_16_units"),
+            (OLD_CLIENTS, "json_goes_out_in_ascii_and_lengths_count_utf_16_units"),
+        ],
+    ),
+    ("the parameter b64 is read otherwise than by Node", &[(ENGINE_WIRE, "a_query_is_read")]),
+    (
+        "an encoder of protocol 3 that merges binary and text packets",
+        &[
+            (ENGINE_V3, "packets_survive_in_both_forms"),
+            (OLD_CLIENTS, "what_waits_for_a_poll_goes_on_as_frames_after_an_upgrade"),
+        ],
+    ),
     (
         "a payload over the bound of its reader",
         &[

@@ -110,7 +110,6 @@ for (const version of Object.keys(OLD_CLIENTS)) {
         const custom = main.io.socket("/custom");
         const connects = within(new Promise((resolve) => custom.on("connect", resolve)), "connect");
         custom.on("error", () => {});
-        if (version >= "1.0.6") custom.connect();
         await connects;
         custom.disconnect();
         assert.deepEqual(await asked(main, "message-with-ack", "main"), ["main"]);
@@ -169,7 +168,8 @@ describe("socket.io-client 3.1.3", together, () => {
   }
 });
 
-it("all versions hear each other in one room, each transport", { timeout: TEST_LIMIT }, async (t) => {
+const decodes = referenceDeviates("does not decode texts that were encoded twice");
+it("all versions hear each other in one room, each transport", { timeout: TEST_LIMIT, ...decodes }, async (t) => {
   const room = "all of them";
   const joined = [];
   const join = async (name, client) => {
