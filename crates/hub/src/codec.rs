@@ -11,7 +11,7 @@ use crate::hub::Hub;
 use crate::question::{Answer, NoAnswer};
 use crate::reply::{Reply, SocketInfo};
 use crate::request::{Broadcast, Request, ServerEvent, Target};
-use crate::{MemberId, RoomName, ScopeId};
+use crate::{Framing, MemberId, Payload, RoomName, ScopeId, Variant};
 
 const VOLATILE: u8 = 1;
 const ORDERED: u8 = 2;
@@ -74,13 +74,14 @@ impl Hub {
     /// `None`: the bytes are no request.
     pub fn decode_request(&self, scope: &str, bytes: &[u8]) -> Option<Request> {
         let mut reader = Reader(bytes);
-        let scope = self.scope(scope);
+        // What is about a scope that is not here is about nobody.
+        let scope = self.find_scope(scope).unwrap_or(ScopeId::EMPTY);
         let request = match reader.byte()? {
             0 => {
                 let flags = reader.byte()?;
                 let target = reader.target(scope)?;
                 let key = if flags & KEYED == 0 { None } else { Some(Arc::from(reader.text()?)) };
-                let payload = self.read_payload(reader.rest())?;
+                let payload = self.read_payload_for(scope, reader.rest())?;
                 let (volatile, ordered) = (flags & VOLATILE != 0, flags & ORDERED != 0);
                 Request::Broadcast(Arc::new(Broadcast { target, payload, volatile, key, ordered }))
             }
@@ -96,7 +97,7 @@ impl Hub {
             7 => {
                 let timeout = Duration::from_nanos(reader.number()?);
                 let target = reader.target(scope)?;
-                let payload = self.read_payload(reader.rest())?;
+                let payload = self.read_payload_for(scope, reader.rest())?;
                 let broadcast = Broadcast { target, payload, volatile: false, key: None, ordered: false };
                 Request::Ask { broadcast: Arc::new(broadcast), timeout }
             }
@@ -104,6 +105,29 @@ impl Hub {
         };
         reader.is_empty().then_some(request)
     }
+}
+
+impl Hub {
+    /// Reads the payload of a message for a scope. If nobody is in that scope, it is not read: such a request
+    /// is answered all the same.
+    fn read_payload_for(&self, scope: ScopeId, bytes: &[u8]) -> Option<Arc<dyn Payload>> {
+        if scope == ScopeId::EMPTY { Some(Arc::new(ForNobody)) } else { self.read_payload(bytes) }
+    }
+}
+
+/// A message that no member gets.
+struct ForNobody;
+
+impl Payload for ForNobody {
+    fn encode(&self, _variant: Variant, _framing: Framing, _out: &mut Vec<u8>) -> bool {
+        false
+    }
+
+    fn bytes(&self) -> usize {
+        0
+    }
+
+    fn write(&self, _out: &mut Vec<u8>) {}
 }
 
 impl Reply {
@@ -377,7 +401,9 @@ mod tests {
         fn a_request_is_read_as_it_was_written(request in requests()) {
             let (mut out, mut again) = (Vec::new(), Vec::new());
             request.encode(&mut out);
-            let read = hub().decode_request("/", &out).expect("a request");
+            let here = hub();
+            here.scope("/");
+            let read = here.decode_request("/", &out).expect("a request");
             read.encode(&mut again);
             prop_assert_eq!(out, again);
             prop_assert_eq!(read.target(), request.target());

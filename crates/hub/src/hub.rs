@@ -1,19 +1,16 @@
 //! The hub: a set of workers, and the ways to reach them from any thread.
 
-use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock, RwLock};
 use std::time::Duration;
-
-use arc_swap::ArcSwap;
 
 use crate::bus::Attached;
 use crate::command::Command;
 use crate::history::Histories;
 use crate::inbox::{Inbox, InboxReceiver};
-use crate::member::ScopeId;
+use crate::scopes::Scopes;
 use crate::stats::{Published, Totals};
 use crate::watch::Watches;
 use crate::worker::{Worker, WorkerId};
@@ -62,9 +59,7 @@ const STACK: usize = 8 << 20;
 #[derive(Debug)]
 pub struct Hub {
     pub(crate) inboxes: Box<[Inbox]>,
-    scopes: Mutex<HashMap<Arc<str>, ScopeId>>,
-    /// The scopes' names, by their numbers. Replaced as a whole while the scopes are locked.
-    scope_names: ArcSwap<Vec<Arc<str>>>,
+    pub(crate) scopes: RwLock<Scopes>,
     pub(crate) max_rooms: usize,
     pub(crate) node: NodeId,
     pub(crate) reply_timeout: Duration,
@@ -128,8 +123,7 @@ impl Hub {
             .unzip();
         let hub = Self {
             inboxes: inboxes.into_boxed_slice(),
-            scopes: Mutex::default(),
-            scope_names: ArcSwap::default(),
+            scopes: RwLock::default(),
             max_rooms: options.max_rooms,
             node: options.node,
             reply_timeout: options.reply_timeout,
@@ -151,25 +145,6 @@ impl Hub {
     /// How many workers there are.
     pub fn workers(&self) -> usize {
         self.inboxes.len()
-    }
-
-    /// The scope of this name, made at the first call.
-    pub fn scope(&self, name: &str) -> ScopeId {
-        let mut scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(&scope) = scopes.get(name) {
-            return scope;
-        }
-        let (scope, name) = (ScopeId(scopes.len() as u32), Arc::<str>::from(name));
-        let mut names = Vec::clone(&self.scope_names.load());
-        names.push(Arc::clone(&name));
-        self.scope_names.store(Arc::new(names));
-        scopes.insert(name, scope);
-        scope
-    }
-
-    /// The name of a scope, if it is this hub's.
-    pub fn scope_name(&self, scope: ScopeId) -> Option<Arc<str>> {
-        self.scope_names.load().get(scope.0 as usize).cloned()
     }
 
     /// This thread's worker, if it is one of this hub's. A process may hold several hubs: a thread of another

@@ -9,11 +9,7 @@ use smallvec::SmallVec;
 use crate::question::Asking;
 use crate::sessions::Session;
 use crate::worker::Worker;
-use crate::{MemberId, Variant, WorkerId};
-
-/// A namespace of ids and rooms, made by [`Hub::scope`](crate::Hub::scope).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ScopeId(pub(crate) u32);
+use crate::{MemberId, ScopeId, Variant, WorkerId};
 
 /// Finds a member again, on its worker. A key may outlive its member; it finds nothing then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
@@ -208,12 +208,12 @@ pub struct Question {
     /// Workers and nodes that say whom they ask.
     expected: usize,
     nodes: Option<AskedNodes>,
-    timeout: Duration,
+    deadline: Instant,
 }
 
 impl std::fmt::Debug for Question {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Question").field("timeout", &self.timeout).finish_non_exhaustive()
+        f.debug_struct("Question").field("deadline", &self.deadline).finish_non_exhaustive()
     }
 }
 
@@ -226,6 +226,7 @@ impl Hub {
     /// # Errors
     /// As [`request`](Self::request): the other workers and nodes have been sent to.
     pub fn ask_members(&self, broadcast: Broadcast, timeout: Duration) -> Result<Question, HubError> {
+        let deadline = Worker::deadline(timeout);
         let collected = Arc::new(Collected::default());
         let (sender, replies) = ReplySender::channel();
         let sender = sender.with_answers(Arc::new(ToQuestion(Arc::downgrade(&collected))));
@@ -235,7 +236,7 @@ impl Hub {
         self.request_workers(request, Some(sender))?;
         let nodes = nodes?;
         let expected = here + nodes.as_ref().map_or(0, |nodes| nodes.nodes);
-        Ok(Question { collected, replies, expected, nodes, timeout })
+        Ok(Question { collected, replies, expected, nodes, deadline })
     }
 }
 
@@ -246,7 +247,7 @@ impl Question {
     /// The workers of this node keep the time of their own members. If there are other nodes, a tokio runtime
     /// with time is needed. Cancel safe: if the future is dropped, the answers are dropped as they come.
     pub async fn answers(self) -> Answered {
-        let Self { collected, mut replies, expected, nodes, timeout } = self;
+        let Self { collected, mut replies, expected, nodes, deadline } = self;
         let mut told = None;
         let all = async {
             let replies = (&mut replies).await.unwrap_or_default();
@@ -255,7 +256,7 @@ impl Question {
             collected.complete.notified().await;
         };
         if let Some(nodes) = nodes {
-            let _over = tokio::time::timeout_at(Worker::deadline(timeout).into(), all).await;
+            let _over = tokio::time::timeout_at(deadline.into(), all).await;
             // From here on other nodes are not awaited.
             drop(nodes);
         } else {

@@ -129,7 +129,12 @@ impl Request {
     pub fn scope(&self) -> ScopeId {
         match self {
             Request::Emit(event) => event.scope,
-            _ => self.target().map_or(ScopeId(0), |target| target.scope),
+            Request::Broadcast(broadcast) | Request::Ask { broadcast, .. } => broadcast.target.scope,
+            Request::Join(target, _)
+            | Request::Leave(target, _)
+            | Request::Disconnect { target, .. }
+            | Request::Fetch(target)
+            | Request::Count(target) => target.scope,
         }
     }
 

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use slab::Slab;
 
-use crate::member::{Endpoint, Member, MemberKey, RoomEntry, ScopeId};
+use crate::member::{Endpoint, Member, MemberKey, RoomEntry};
+use crate::scopes::ScopeId;
 use crate::sessions::Session;
 use crate::worker::Worker;
 use crate::{HubError, MemberId, SocketInfo, Target, Variant};
@@ -23,6 +24,8 @@ struct Room {
 
 #[derive(Debug, Default)]
 struct Scope {
+    /// Whose members they are: scopes that were removed leave their place to others.
+    generation: u32,
     members: Vec<u32>,
     ids: HashMap<MemberId, u32, foldhash::fast::RandomState>,
     names: HashMap<RoomName, u32, foldhash::fast::RandomState>,
@@ -38,15 +41,35 @@ pub(crate) struct Rooms {
 }
 
 impl Rooms {
+    /// The place for members of a scope.
+    fn scope_for(&mut self, id: ScopeId) -> Option<&mut Scope> {
+        if id == ScopeId::EMPTY {
+            return None;
+        }
+        let at = id.index as usize;
+        if self.scopes.len() <= at {
+            self.scopes.resize_with(at + 1, Scope::default);
+        }
+        let scope = self.scopes.get_mut(at)?;
+        if scope.generation != id.generation.get() && scope.members.is_empty() {
+            *scope = Scope { generation: id.generation.get(), ..Scope::default() };
+        }
+        (scope.generation == id.generation.get()).then_some(scope)
+    }
+
+    fn scope(&self, id: ScopeId) -> Option<&Scope> {
+        self.scopes.get(id.index as usize).filter(|scope| scope.generation == id.generation.get())
+    }
+
+    fn scope_mut(&mut self, id: ScopeId) -> Option<&mut Scope> {
+        self.scopes.get_mut(id.index as usize).filter(|scope| scope.generation == id.generation.get())
+    }
+
     pub(crate) fn insert(&mut self, make: impl FnOnce(u32) -> Member) -> (u32, u32) {
         self.next_generation = self.next_generation.wrapping_add(1);
         let mut member = make(self.next_generation);
         let index = self.members.vacant_key() as u32;
-        let slot = member.scope.0 as usize;
-        if self.scopes.len() <= slot {
-            self.scopes.resize_with(slot + 1, Scope::default);
-        }
-        if let Some(scope) = self.scopes.get_mut(slot) {
+        if let Some(scope) = self.scope_for(member.scope) {
             member.position = scope.members.len() as u32;
             scope.members.push(index);
             scope.ids.insert(member.id, index);
@@ -74,7 +97,7 @@ impl Rooms {
             self.remove_entry(scope, entry, &mut left);
         }
         let member = self.members.try_remove(index as usize)?;
-        if let Some(scope) = self.scopes.get_mut(member.scope.0 as usize) {
+        if let Some(scope) = self.scope_mut(member.scope) {
             if scope.ids.get(&member.id) == Some(&index) {
                 scope.ids.remove(&member.id);
             }
@@ -99,7 +122,7 @@ impl Rooms {
         let Self { members, scopes, .. } = self;
         let member = members.get_mut(index as usize).filter(|member| member.generation == generation);
         let member = member.ok_or(HubError::Gone)?;
-        let scope = scopes.get_mut(member.scope.0 as usize).ok_or(HubError::Gone)?;
+        let scope = scopes.get_mut(member.scope.index as usize).ok_or(HubError::Gone)?;
         let number = match scope.names.get(room) {
             Some(&number) if member.entries.iter().any(|entry| entry.room == number) => return Ok(None),
             Some(&number) => number,
@@ -129,7 +152,7 @@ impl Rooms {
     ) -> Result<Option<bool>, HubError> {
         let member = self.get(index, generation).ok_or(HubError::Gone)?;
         let scope_id = member.scope;
-        let number = self.scopes.get(scope_id.0 as usize).and_then(|scope| scope.names.get(room).copied());
+        let number = self.scope(scope_id).and_then(|scope| scope.names.get(room).copied());
         let Some(at) = number.and_then(|number| member.entries.iter().position(|entry| entry.room == number))
         else {
             return Ok(None);
@@ -142,7 +165,7 @@ impl Rooms {
 
     /// Takes a member out of a room's list. The caller has removed the entry from the member's own list.
     fn remove_entry(&mut self, scope: ScopeId, entry: RoomEntry, left: &mut impl FnMut(&RoomName, bool)) {
-        let Some(scope) = self.scopes.get_mut(scope.0 as usize) else { return };
+        let Some(scope) = self.scope_mut(scope) else { return };
         let Some(room) = scope.rooms.get_mut(entry.room as usize) else { return };
         room.members.swap_remove(entry.position as usize);
         let moved = room.members.get(entry.position as usize).copied();
@@ -159,20 +182,19 @@ impl Rooms {
     }
 
     pub(crate) fn rooms_in(&self, scope: ScopeId) -> Vec<RoomName> {
-        let scope = self.scopes.get(scope.0 as usize);
-        scope.map_or_else(Vec::new, |scope| scope.names.keys().cloned().collect())
+        self.scope(scope).map_or_else(Vec::new, |scope| scope.names.keys().cloned().collect())
     }
 
     pub(crate) fn rooms_of(&self, index: u32, generation: u32) -> Option<Vec<RoomName>> {
         let member = self.get(index, generation)?;
-        let scope = self.scopes.get(member.scope.0 as usize)?;
+        let scope = self.scope(member.scope)?;
         let names = member.entries.iter().filter_map(|entry| scope.rooms.get(entry.room as usize));
         Some(names.map(|room| Arc::clone(&room.name)).collect())
     }
 
     /// Calls `visit` once for each member that the target names. `mark` must be new for each call.
     pub(crate) fn visit(&self, target: &Target, mark: u64, mut visit: impl FnMut(u32, &Member)) {
-        let Some(scope) = self.scopes.get(target.scope.0 as usize) else { return };
+        let Some(scope) = self.scope(target.scope) else { return };
         let mut first_visit = |index: u32| {
             if let Some(member) = self.members.get(index as usize)
                 && member.mark.replace(mark) != mark
@@ -265,7 +287,7 @@ impl Worker {
     /// The endpoint of the member of this id.
     pub(crate) fn find_member(&self, scope: ScopeId, id: MemberId) -> Option<Rc<dyn Endpoint>> {
         let rooms = self.rooms.borrow();
-        let index = *rooms.scopes.get(scope.0 as usize)?.ids.get(&id)?;
+        let index = *rooms.scope(scope)?.ids.get(&id)?;
         Some(Rc::clone(&rooms.members.get(index as usize)?.endpoint))
     }
 

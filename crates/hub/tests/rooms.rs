@@ -281,3 +281,35 @@ proptest! {
         });
     }
 }
+
+#[test]
+fn what_is_on_its_way_to_a_removed_scope_reaches_nobody_of_a_later_one() {
+    on_worker(&options(1), async |worker, _| {
+        let hub = worker.hub();
+        let kept = hub.scope("/kept");
+        let _stays = Peer::add(&worker, kept, 1000);
+        for round in 0..100 {
+            let before = hub.scope("/child");
+            assert_eq!(hub.find_scope("/child"), Some(before));
+            let peer = Peer::add(&worker, before, round);
+            worker.join(peer.key, "room").expect("room");
+            worker.remove_member(peer.key);
+            hub.remove_scope(before);
+            hub.remove_scope(before);
+            assert_eq!((hub.find_scope("/child"), hub.scope_name(before)), (None, None));
+            let after = hub.scope("/child");
+            assert_ne!(before, after);
+            let peer = Peer::add(&worker, after, round);
+            worker.join(peer.key, "room").expect("room");
+            for (scope, reached) in [(before, 0), (after, 1), (kept, 1)] {
+                assert_eq!(worker.fan_out(broadcast(Target::all(scope), &Text::new("x"))), reached);
+            }
+            assert_eq!(worker.rooms_in(before), [] as [std::sync::Arc<str>; 0]);
+            assert_eq!(worker.count(&target(before, &["room"], &[])), 0);
+            assert_eq!(worker.count(&target(after, &["room"], &[])), 1);
+            worker.remove_member(peer.key);
+            hub.remove_scope(after);
+        }
+        assert_eq!(hub.scope_name(kept).as_deref(), Some("/kept"));
+    });
+}

@@ -70,6 +70,8 @@ pub use api::handler::{
 pub use api::namespace::Namespace;
 pub use api::operator::BroadcastOperator;
 pub use api::options::SocketIoOptions;
+pub use api::parents::NamespaceRequest;
+pub use api::pattern::{InvalidPattern, NamespacePattern};
 pub use api::recovery::{ExpiredSession, RecoveryOptions};
 pub use api::remote::{RemoteHandshake, RemoteSocket};
 pub use api::report::ErrorContext;

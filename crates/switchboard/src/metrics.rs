@@ -102,6 +102,7 @@ const METRICS: &[Metric] = &[
     // Between workers and on them.
     counter("switchboard_joins_refused_total", &[], "Rooms not joined because the socket was in as many as may be."),
     counter("switchboard_inbox_full_total", &[], "Commands refused because a worker's inbox was full."),
+    counter("switchboard_child_namespaces_refused_total", &[], "Namespaces that clients asked for beyond the bound."),
     counter("switchboard_bus_full_total", &[], "Requests and replies not sent to other nodes because the bus was full."),
     counter("switchboard_server_events_dropped_total", &[], "Events of other nodes' servers that could not be read, or met a full inbox."),
     counter("switchboard_server_events_unhandled_total", &[], "Events of other nodes' servers that no handler waits for."),

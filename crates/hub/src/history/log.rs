@@ -138,7 +138,7 @@ mod tests {
 
     fn to(rooms: &[&str], bytes: usize) -> Arc<Broadcast> {
         let rooms = rooms.iter().map(|room| RoomName::from(*room)).collect();
-        let target = Target { rooms, ..Target::all(ScopeId(0)) };
+        let target = Target { rooms, ..Target::all(ScopeId::EMPTY) };
         Arc::new(Broadcast {
             target,
             payload: Arc::new(Text(bytes)),
@@ -204,7 +204,7 @@ mod tests {
         let target = |rooms: &[&str], except: &[&str]| Target {
             rooms: rooms.iter().map(|room| RoomName::from(*room)).collect(),
             except: except.iter().map(|room| RoomName::from(*room)).collect(),
-            ..Target::all(ScopeId(0))
+            ..Target::all(ScopeId::EMPTY)
         };
         for (rooms, except, named) in [
             (&[][..], &[][..], true),

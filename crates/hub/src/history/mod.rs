@@ -130,12 +130,12 @@ impl Hub {
         let begin = Position { epoch: unix_millis() / 1000, number: 0 };
         let history = Arc::new(History {
             scope,
-            home: WorkerId((scope.0 as usize % self.workers()) as u8),
+            home: WorkerId((scope.index as usize % self.workers()) as u8),
             options,
             begin,
             held_up_by: AtomicUsize::new(0),
         });
-        let at = scope.0 as usize;
+        let at = scope.index as usize;
         let mut added = false;
         self.histories.by_scope.rcu(|all| {
             let mut all = Vec::clone(all);
@@ -160,7 +160,8 @@ impl Hub {
         if !self.histories.any.load(Ordering::Acquire) {
             return None;
         }
-        self.histories.by_scope.load().get(scope.0 as usize).cloned().flatten()
+        let history = self.histories.by_scope.load().get(scope.index as usize).cloned().flatten();
+        history.filter(|history| history.scope == scope)
     }
 
     /// Sends a request by the home of its scope.

@@ -14,8 +14,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use switchboard::{
-    Args, Auth, Data, DeflateOptions, Event, FullOutbox, ListenAddress, Message, MsgPack, Origins, Rate,
-    RateLimits, RecoveryOptions, Socket, Switchboard, Tls, Value, WebSocket, WebSocketOptions,
+    Args, Auth, Data, DeflateOptions, Event, FullOutbox, InvalidPattern, ListenAddress, Message, MsgPack,
+    NamespacePattern, Origins, Rate, RateLimits, RecoveryOptions, RemoteSocket, Socket, SocketId,
+    Switchboard, Tls, Value, WebSocket, WebSocketOptions,
 };
 
 /// The conformance server of Switchboard.
@@ -133,6 +134,7 @@ fn build(options: &Options) -> std::io::Result<Switchboard> {
         .drafts(true)
         .old_clients(options.old_clients)
         .jsonp(options.jsonp)
+        .cleanup_empty_child_namespaces(true)
         .origins(Origins::any());
     if let Some(workers) = options.workers {
         builder = builder.workers(workers);
@@ -155,10 +157,11 @@ fn build(options: &Options) -> std::io::Result<Switchboard> {
         builder = builder.recovery(recovery);
     }
     let io = builder.build()?;
-    socketio(&io);
+    socketio(&io).map_err(std::io::Error::other)?;
     io.parser_at("/msgpack", MsgPack::default())?;
     // A server of its own on the same port.
-    socketio(&Switchboard::builder().path("/second").origins(Origins::any()).build_on(&io)?);
+    let second = Switchboard::builder().path("/second").origins(Origins::any()).build_on(&io)?;
+    socketio(&second).map_err(std::io::Error::other)?;
     io.engine("/engine.io").on_message(|socket, message| socket.send(message));
     let mut raw = WebSocketOptions::default();
     raw.origins = Origins::any();
@@ -171,7 +174,7 @@ fn build(options: &Options) -> std::io::Result<Switchboard> {
     Ok(io)
 }
 
-fn socketio(io: &Switchboard) {
+fn socketio(io: &Switchboard) -> Result<(), InvalidPattern> {
     let root = io.root();
     for namespace in [&root, &io.of("/custom")] {
         namespace.on_connect(|socket: Socket, Auth(auth): Auth<Value>| socket.emit("auth", auth));
@@ -186,9 +189,37 @@ fn socketio(io: &Switchboard) {
     root.on("leave", |socket: Socket, Data(room): Data<String>| socket.leave(room));
     root.on("to", |socket: Socket, args: Args| to_room(&socket, &args));
     root.on("conflate", |socket: Socket, args: Args| conflate(&socket, &args));
+    root.on_concurrent("ack-all", ack_all);
+    root.on_concurrent(
+        "sockets",
+        async |socket: Socket, Data(room): Data<String>| -> switchboard::Result<_> {
+            let sockets = socket.namespace().to(room).fetch_sockets().await?;
+            Ok(sockets.iter().map(RemoteSocket::id).collect::<Vec<_>>())
+        },
+    );
+    io.of_pattern(NamespacePattern::regex(r"^/dynamic-\d+$")?)
+        .on("message", |socket: Socket, args: Args| socket.emit("message-back", args));
     io.of("/cast").on("cast", |socket: Socket, Event(event): Event, Data(text): Data<String>| {
         socket.namespace().emit(&event, text)
     });
+    Ok(())
+}
+
+/// Takes a room and a value: emits `ask` with the value to the room, and collects the acknowledgements for a
+/// second. Returns, as one argument, the answers and the ids of those who did not answer.
+async fn ack_all(
+    socket: Socket,
+    Data((room, value)): Data<(String, Value)>,
+) -> switchboard::Result<((Vec<Value>, Vec<SocketId>),)> {
+    let room = socket.namespace().to(room).timeout(Duration::from_secs(1));
+    let (mut answers, mut silent) = (Vec::new(), Vec::new());
+    for (id, answer) in room.emit_with_ack("ask", value).await? {
+        match answer {
+            Ok(answer) => answers.push(answer),
+            Err(_) => silent.push(id),
+        }
+    }
+    Ok(((answers, silent),))
 }
 
 /// Takes a room, the name of an event, and its arguments.

@@ -14,9 +14,9 @@ use switchboard_protocol::socketio::{ArgsError, validate_within};
 use super::extract::EventContext;
 use super::handler::{AnyEventHandler, HandlerCall, Outcome, Waiting};
 use super::local::{EarlyHandlers, LocalSocket};
-use super::namespace::Table;
 use super::queue::{EventRef, HeldEvent};
 use super::report::{ErrorContext, HandlerKind};
+use super::table::Table;
 use crate::functions::{caught, caught_future, guarded, poll_caught};
 use crate::{DisconnectReason, Error};
 

@@ -9,12 +9,12 @@ use super::dispatch::holding_back;
 use super::extract::Connecting;
 use super::handler::{AnySocketHandler, Extracted, HandlerCall, Outcome};
 use super::local::LocalSocket;
-use super::namespace::Table;
 use super::queue::AuthCharge;
 use super::recovery::Claimed;
 use super::report::{ErrorContext, HandlerKind};
 use super::socket::Socket;
 use super::sockets::Sockets;
+use super::table::Table;
 use crate::Error;
 use crate::functions::{caught, caught_future};
 

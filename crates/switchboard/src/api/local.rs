@@ -310,6 +310,13 @@ impl LocalSocket {
     }
 }
 
+/// Its namespace may be empty then.
+impl Drop for LocalSocket {
+    fn drop(&mut self) {
+        self.socket.shared.namespace.exit();
+    }
+}
+
 impl Endpoint for LocalSocket {
     fn disconnect(&self, close: bool) {
         let Some(worker) = Worker::current() else { return };

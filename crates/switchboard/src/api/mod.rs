@@ -1,7 +1,8 @@
 //! What users hold: namespaces, sockets, handlers and their extractors, rooms, acknowledgements. It names no
 //! protocol: a protocol carries sockets, and brings their events here.
 //!
-//! Reading order: [`namespace`] (handlers and rooms), [`socket`] (a socket as users hold it), [`local`] (a
+//! Reading order: [`namespace`] (handlers and rooms), [`table`], [`family`] and
+//! [`namespaces`] (the functions of a namespace, those of its parent, and all namespaces of a server), [`socket`] (a socket as users hold it), [`local`] (a
 //! socket on its worker), [`dispatch`] and [`queue`] (order, holding back), [`ending`], [`handler`] and
 //! [`extract`] (users' functions), [`report`] (their errors), [`rates`] and [`early`] (events that are refused
 //! or kept), [`emitter`] (an event to one), [`operator`] (broadcasts), [`ack`] and [`answers`] (what clients
@@ -16,6 +17,7 @@ pub(crate) mod early;
 pub(crate) mod emitter;
 pub(crate) mod ending;
 pub(crate) mod extract;
+mod family;
 pub(crate) mod handler;
 pub(crate) mod joining;
 pub(crate) mod local;
@@ -26,6 +28,8 @@ pub(crate) mod options;
 mod outgoing;
 pub(crate) mod own;
 mod own_handlers;
+pub(crate) mod parents;
+pub(crate) mod pattern;
 pub(crate) mod queue;
 mod rates;
 pub(crate) mod recovery;
@@ -35,3 +39,4 @@ pub(crate) mod room_events;
 pub(crate) mod server_events;
 pub(crate) mod socket;
 pub(crate) mod sockets;
+mod table;

@@ -1,16 +1,16 @@
 //! Namespaces: handlers, middleware, and the start of broadcasts.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashSet;
 use serde::Serialize;
 use switchboard_hub::{Command, Hub, RoomName, ScopeId};
-use switchboard_protocol::socketio::WriteError;
 use tokio::sync::mpsc;
 
 use super::extract::{Connecting, Disconnected};
+use super::family::Family;
 use super::handler::{
     AnyEventHandler, AnySocketHandler, EventHandler, SocketHandler, event_handler, socket_handler,
 };
@@ -18,48 +18,17 @@ use super::namespaces::Namespaces;
 use super::operator::BroadcastOperator;
 use super::options::SocketIoOptions;
 use super::rates::NamespaceRates;
-use super::recovery::{OnExpired, RecoveryOptions};
+use super::recovery::RecoveryOptions;
 use super::remote::RemoteSocket;
 use super::report::{ErrorContext, HandlerKind, LogLimit, check_registration};
-use super::room_events::{OnRoomEvent, WatchedRooms};
-use super::server_events::ServerEvent;
+use super::room_events::WatchedRooms;
 use super::socket::Socket;
+use super::table::{Registered, Table};
 use crate::error::Reply;
 use crate::event::EventScope;
 use crate::rooms::Rooms;
 use crate::states::SharedStates;
 use crate::{EmitError, Error};
-
-/// What is told of errors.
-type OnError = Arc<dyn Fn(&ErrorContext<'_>, &Error) + Send + Sync>;
-
-/// What makes replies of errors.
-type OnErrorReply = Arc<dyn Fn(&ErrorContext<'_>, &Error) -> Result<Reply, WriteError> + Send + Sync>;
-
-/// A handler of one event.
-#[derive(Clone)]
-pub(crate) struct Registered {
-    pub(crate) handler: AnyEventHandler,
-    /// Events of a socket do not wait for one another.
-    pub(crate) concurrent: bool,
-}
-
-/// The functions of a namespace. Replaced as a whole when one is added, so that reading takes no lock.
-#[derive(Clone, Default)]
-pub(crate) struct Table {
-    pub(crate) middleware: Vec<AnySocketHandler<Connecting>>,
-    pub(crate) connect: Vec<AnySocketHandler<Connecting>>,
-    pub(crate) disconnect: Vec<AnySocketHandler<Disconnected>>,
-    pub(crate) event_middleware: Vec<AnyEventHandler>,
-    pub(crate) any: Vec<AnyEventHandler>,
-    pub(crate) events: HashMap<Box<str>, Registered, foldhash::fast::RandomState>,
-    pub(crate) outgoing: Vec<AnyEventHandler>,
-    pub(crate) room_events: Vec<OnRoomEvent>,
-    pub(crate) server_events: HashMap<Box<str>, AnySocketHandler<ServerEvent>, foldhash::fast::RandomState>,
-    pub(crate) expired: Vec<OnExpired>,
-    pub(crate) error: Option<OnError>,
-    pub(crate) error_reply: Option<OnErrorReply>,
-}
 
 pub(crate) struct NamespaceInner {
     pub(crate) name: Arc<str>,
@@ -78,9 +47,9 @@ pub(crate) struct NamespaceInner {
     pub(super) rooms: Arc<WatchedRooms>,
     /// Set if connection state is recovered.
     pub(crate) recovery: OnceLock<RecoveryOptions>,
-    pub(crate) log: LogLimit,
-    /// Held while the table is replaced.
-    writing: Mutex<()>,
+    /// Of a child, its parent's: clients that make namespaces cannot fill the log.
+    pub(crate) log: Arc<LogLimit>,
+    pub(super) family: Family,
 }
 
 impl std::fmt::Debug for NamespaceInner {
@@ -90,9 +59,31 @@ impl std::fmt::Debug for NamespaceInner {
 }
 
 impl NamespaceInner {
-    pub(crate) fn new(name: &str, server: &Namespaces) -> Arc<Self> {
+    pub(super) fn new(name: &str, server: &Namespaces) -> Arc<Self> {
+        Self::with(name, server.scope(name), server, Family::default(), Arc::default())
+    }
+
+    /// A parent: no client can be in it.
+    pub(super) fn new_parent(name: &str, server: &Namespaces) -> Arc<Self> {
+        Self::with(name, ScopeId::EMPTY, server, Family::parent(), Arc::default())
+    }
+
+    /// A child, with its parent's functions.
+    pub(super) fn new_child(name: &str, server: &Namespaces, parent: &Arc<Self>) -> Arc<Self> {
+        let family = Family::child(parent, server.cleanup());
+        let child = Self::with(name, server.scope(name), server, family, Arc::clone(&parent.log));
+        child.begin_as_child();
+        child
+    }
+
+    fn with(
+        name: &str,
+        scope: ScopeId,
+        server: &Namespaces,
+        family: Family,
+        log: Arc<LogLimit>,
+    ) -> Arc<Self> {
         let key = server.scope_name(name);
-        let scope = server.hub.scope(&key);
         let name = Arc::from(name);
         let namespace = Arc::new(Self {
             events: EventScope::new(&name, &key, &server.dialects),
@@ -107,28 +98,21 @@ impl NamespaceInner {
             tells_outgoing: AtomicBool::new(false),
             rooms: Arc::clone(&server.rooms),
             recovery: OnceLock::new(),
-            log: LogLimit::default(),
-            writing: Mutex::new(()),
+            log,
+            family,
         });
         if let Some(recovery) = &server.options.recovery {
             namespace.keep_history(recovery.clone());
         }
         namespace
     }
-
-    pub(super) fn change(&self, change: impl FnOnce(&mut Table)) {
-        let writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut table = Table::clone(&self.table.load());
-        change(&mut table);
-        let before = self.table.swap(Arc::new(table));
-        // A handler that was replaced is a user's: dropped when nothing is locked any more.
-        drop(writing);
-        drop(before);
-    }
 }
 
 /// A namespace: a path of its own for events, with its own sockets, handlers and rooms. Cloning gives another
 /// handle to it.
+///
+/// A *parent* stands for all namespaces of a [pattern](crate::Switchboard::of_pattern), its children, which
+/// clients make by connecting. Its handlers serve them all, and what is sent to it goes to them all.
 ///
 /// Handlers are registered once, for all its sockets; sockets that are connected already have those that are
 /// added later, too.
@@ -207,7 +191,9 @@ impl Namespace {
         self.inner.change(|table| {
             table.events.insert(event.into(), registered);
         });
-        self.inner.hand_over_early(event);
+        for namespace in self.inner.members() {
+            namespace.hand_over_early(event);
+        }
         self
     }
 
@@ -350,7 +336,9 @@ impl Namespace {
     /// Until then what the thread asks of its own sockets goes that way as well; errors of theirs, such as a
     /// full outbox, are not the caller's then.
     pub fn ordered_broadcasts(&self, ordered: bool) -> &Self {
-        self.inner.ordered_broadcasts.store(ordered, Ordering::Relaxed);
+        for namespace in self.inner.members().iter().chain([&self.inner]) {
+            namespace.ordered_broadcasts.store(ordered, Ordering::Relaxed);
+        }
         self
     }
 
@@ -411,18 +399,20 @@ impl Namespace {
     /// # Errors
     /// [`EmitError::Hub`]: a worker's inbox is full, or it has stopped.
     pub async fn rooms(&self) -> Result<Vec<RoomName>, EmitError> {
-        let (reply, mut rooms) = mpsc::unbounded_channel();
-        let scope = self.inner.scope;
-        self.inner.hub.send_all(|| {
-            let reply = reply.clone();
-            Command::run(move |worker| {
-                let _gone = reply.send(worker.rooms_in(scope));
-            })
-        })?;
-        drop(reply);
         let mut all = HashSet::new();
-        while let Some(some) = rooms.recv().await {
-            all.extend(some);
+        for namespace in self.inner.members() {
+            let (reply, mut rooms) = mpsc::unbounded_channel();
+            let scope = namespace.scope;
+            namespace.hub.send_all(|| {
+                let reply = reply.clone();
+                Command::run(move |worker| {
+                    let _gone = reply.send(worker.rooms_in(scope));
+                })
+            })?;
+            drop(reply);
+            while let Some(some) = rooms.recv().await {
+                all.extend(some);
+            }
         }
         Ok(all.into_iter().collect())
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use switchboard_hub::{Broadcast, Command, MemberId, Question, Reply, Request, Target};
+use switchboard_hub::{Answered, Broadcast, Command, MemberId, Question, Reply, Request, Target};
 use tokio::sync::mpsc;
 
 use super::answers::{Answers, AnswersFuture};
@@ -21,7 +21,8 @@ use crate::rooms::Rooms;
 /// A broadcast in the making: to whom, and how. Made by [`Namespace`](crate::Namespace)'s and [`Socket`]'s
 /// `to`, `except` and so on.
 ///
-/// A socket that is in several of the rooms gets one copy.
+/// A socket that is in several of the rooms gets one copy. Of a [parent](crate::Switchboard::of_pattern) it
+/// goes to the sockets of all its children that are on this node, and to those children on other nodes.
 #[derive(Debug, Clone)]
 #[must_use = "nothing is sent until `emit` is called"]
 pub struct BroadcastOperator {
@@ -100,7 +101,14 @@ impl BroadcastOperator {
     /// [`EmitError::Arguments`]: nothing was sent. [`EmitError::Hub`]: a worker's inbox is full; the sockets
     /// of the other workers are sent to.
     pub fn emit<T: Serialize>(self, event: &str, args: T) -> Result<(), EmitError> {
-        let payload = Event::new(&self.namespace.events, event, &args, self.compress)?;
+        if self.namespace.is_parent() {
+            return self.each_child(|child| child.emit_one(event, &args));
+        }
+        self.emit_one(event, &args)
+    }
+
+    fn emit_one<T: Serialize>(self, event: &str, args: &T) -> Result<(), EmitError> {
+        let payload = Event::new(&self.namespace.events, event, args, self.compress)?;
         let broadcast = Broadcast {
             target: self.target,
             payload: Arc::new(payload),
@@ -149,8 +157,16 @@ impl BroadcastOperator {
         args: impl Serialize,
     ) -> AnswersFuture<R> {
         let timeout = self.timeout;
-        let asked = self.ask(event, &args);
-        Box::pin(async move { Ok(Answers::read(asked?.answers().await, timeout)) })
+        let asked: Result<Vec<_>, _> = self.each().map(|one| one.ask(event, &args)).collect();
+        Box::pin(async move {
+            let mut all = Answered::default();
+            for asked in asked? {
+                let Answered { answers, missing } = asked.answers().await;
+                all.answers.extend(answers);
+                all.missing = all.missing.max(missing);
+            }
+            Ok(Answers::read(all, timeout))
+        })
     }
 
     fn ask<T: Serialize>(self, event: &str, args: &T) -> Result<Question, EmitError> {
@@ -160,13 +176,34 @@ impl BroadcastOperator {
         Ok(self.namespace.hub.ask_members(broadcast, self.timeout)?)
     }
 
+    /// The operators that it stands for: of a parent, one for each child.
+    fn each(self) -> impl Iterator<Item = Self> {
+        self.namespace.members().into_iter().map(move |namespace| {
+            let target = Target { scope: namespace.scope, ..self.target.clone() };
+            Self { namespace, target, ..self.clone() }
+        })
+    }
+
+    /// Sends a request for each child; returns the first error. The others are sent to all the same.
+    fn each_child(self, send: impl Fn(Self) -> Result<(), EmitError>) -> Result<(), EmitError> {
+        let mut sent = Ok(());
+        for child in self.each() {
+            sent = sent.and(send(child));
+        }
+        sent
+    }
+
+    fn request(self, request: impl Fn(Target) -> Request) -> Result<(), EmitError> {
+        self.each_child(|one| Ok(one.namespace.hub.request(request(one.target))?))
+    }
+
     /// Lets the sockets join rooms (`socketsJoin`).
     ///
     /// # Errors
     /// As [`emit`](Self::emit).
     pub fn join(self, rooms: impl Rooms) -> Result<(), EmitError> {
         let rooms: Vec<_> = rooms.into_rooms().collect();
-        Ok(self.namespace.hub.request(Request::Join(self.target, rooms))?)
+        self.request(|target| Request::Join(target, rooms.clone()))
     }
 
     /// Lets the sockets leave rooms (`socketsLeave`).
@@ -175,7 +212,7 @@ impl BroadcastOperator {
     /// As [`emit`](Self::emit).
     pub fn leave(self, rooms: impl Rooms) -> Result<(), EmitError> {
         let rooms: Vec<_> = rooms.into_rooms().collect();
-        Ok(self.namespace.hub.request(Request::Leave(self.target, rooms))?)
+        self.request(|target| Request::Leave(target, rooms.clone()))
     }
 
     /// Disconnects the sockets (`disconnectSockets`); `close` closes their connections too.
@@ -183,7 +220,7 @@ impl BroadcastOperator {
     /// # Errors
     /// As [`emit`](Self::emit).
     pub fn disconnect(self, close: bool) -> Result<(), EmitError> {
-        Ok(self.namespace.hub.request(Request::Disconnect { target: self.target, close })?)
+        self.request(|target| Request::Disconnect { target, close })
     }
 
     /// How many sockets there are, each counted once. Cancel safe.
@@ -191,10 +228,13 @@ impl BroadcastOperator {
     /// # Errors
     /// As [`fetch_sockets`](Self::fetch_sockets).
     pub async fn count(self) -> Result<u64, EmitError> {
-        match self.namespace.hub.ask(Request::Count(self.target)).await? {
-            Reply::Count(count) => Ok(count),
-            _ => Ok(0),
+        let mut all = 0;
+        for one in self.each() {
+            if let Reply::Count(count) = one.namespace.hub.ask(Request::Count(one.target)).await? {
+                all += count;
+            }
         }
+        Ok(all)
     }
 
     /// The sockets of all workers and nodes (`fetchSockets`), as they are now. Cancel safe.
@@ -202,13 +242,13 @@ impl BroadcastOperator {
     /// # Errors
     /// [`EmitError::Hub`]: a worker's inbox is full, or one has stopped, or a node did not answer.
     pub async fn fetch_sockets(self) -> Result<Vec<RemoteSocket>, EmitError> {
-        let namespace = self.namespace;
-        match namespace.hub.ask(Request::Fetch(self.target)).await? {
-            Reply::Sockets(found) => {
-                Ok(found.into_iter().filter_map(|info| RemoteSocket::new(&namespace, info)).collect())
+        let mut all = Vec::new();
+        for Self { namespace, target, .. } in self.each() {
+            if let Reply::Sockets(found) = namespace.hub.ask(Request::Fetch(target)).await? {
+                all.extend(found.into_iter().filter_map(|info| RemoteSocket::new(&namespace, info)));
             }
-            _ => Ok(Vec::new()),
         }
+        Ok(all)
     }
 
     /// The sockets of this node, as handles: for what [`RemoteSocket`] has not, such as acknowledgements and
@@ -218,13 +258,16 @@ impl BroadcastOperator {
     /// [`EmitError::Hub`]: a worker's inbox is full, or it has stopped.
     pub async fn local_sockets(self) -> Result<Vec<Socket>, EmitError> {
         let (reply, mut sockets) = mpsc::unbounded_channel();
-        self.namespace.hub.send_all(|| {
-            let (target, reply) = (self.target.clone(), reply.clone());
-            Command::run(move |worker| {
-                let found = worker.matching(&target).into_iter().filter_map(|key| Socket::find(worker, key));
-                let _gone = reply.send(found.collect::<Vec<_>>());
-            })
-        })?;
+        for Self { namespace, target, .. } in self.each() {
+            namespace.hub.send_all(|| {
+                let (target, reply) = (target.clone(), reply.clone());
+                Command::run(move |worker| {
+                    let found = worker.matching(&target).into_iter();
+                    let found = found.filter_map(|key| Socket::find(worker, key));
+                    let _gone = reply.send(found.collect::<Vec<_>>());
+                })
+            })?;
+        }
         drop(reply);
         let mut all = Vec::new();
         while let Some(mut some) = sockets.recv().await {

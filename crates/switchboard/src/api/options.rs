@@ -23,6 +23,14 @@ pub struct SocketIoOptions {
     /// `on_connect` handlers that wait count on their own, up to the same number, until they are done: also
     /// those of sockets that have left meanwhile.
     pub max_namespaces: usize,
+    /// Namespaces that clients may make by connecting: the children of all
+    /// [parents](crate::Switchboard::of_pattern). Default 100 000; a client that would make a further one
+    /// gets a `CONNECT_ERROR`.
+    pub max_child_namespaces: usize,
+    /// Bytes of the name of such a namespace. Default 256; a longer name is an `Invalid namespace`.
+    pub max_child_name_bytes: usize,
+    /// Whether such a namespace is removed when its last socket has gone. Default: no, as in Node.
+    pub cleanup_empty_child_namespaces: bool,
     /// Bytes of `auth` that the sockets of one client may keep in all. Default 4 MiB; a socket that would
     /// pass them gets a `CONNECT_ERROR`. A socket's `auth` counts until it has left, and its middleware and
     /// `on_connect` are done.
@@ -79,6 +87,9 @@ impl Default for SocketIoOptions {
             connect_timeout: Duration::from_secs(45),
             packets: Limits::default(),
             max_namespaces: 1000,
+            max_child_namespaces: 100_000,
+            max_child_name_bytes: 256,
+            cleanup_empty_child_namespaces: false,
             max_auth_bytes: 4 << 20,
             max_held_bytes: 1 << 20,
             held_warning: Duration::from_secs(5),

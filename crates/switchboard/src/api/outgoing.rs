@@ -45,7 +45,7 @@ impl Namespace {
     pub fn on_any_outgoing<M>(&self, handler: impl EventHandler<M>) -> &Self {
         let handler = self.early(HandlerKind::AnyOutgoing, handler);
         self.inner.change(|table| table.outgoing.push(handler));
-        self.inner.tell_outgoing();
+        self.inner.begin_telling_outgoing();
         self
     }
 
@@ -53,7 +53,7 @@ impl Namespace {
     pub fn prepend_any_outgoing<M>(&self, handler: impl EventHandler<M>) -> &Self {
         let handler = self.early(HandlerKind::AnyOutgoing, handler);
         self.inner.change(|table| table.outgoing.insert(0, handler));
-        self.inner.tell_outgoing();
+        self.inner.begin_telling_outgoing();
         self
     }
 
@@ -101,7 +101,7 @@ impl Socket {
     ) -> Result<(), EmitError> {
         self.on_worker(move |_, local| {
             local.change_own_early(|own| add(&mut own.outgoing, handler));
-            local.socket.shared.namespace.tell_outgoing();
+            local.socket.shared.namespace.begin_telling_outgoing();
             Ok(())
         })
     }
@@ -109,7 +109,10 @@ impl Socket {
 
 impl NamespaceInner {
     /// There are handlers of outgoing events from now on.
-    pub(super) fn tell_outgoing(&self) {
+    pub(super) fn begin_telling_outgoing(&self) {
+        for child in self.children() {
+            child.begin_telling_outgoing();
+        }
         self.events.set_outgoing(Box::new(ToEachSocket));
         self.tells_outgoing.store(true, Ordering::Relaxed);
     }

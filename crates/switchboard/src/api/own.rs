@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 
 use super::early::Early;
 use super::local::LocalSocket;
-use super::namespace::Registered;
+use super::table::Registered;
 use crate::limits::meter::Meter;
 
 /// Handlers of one socket alone, by event; `true`: for one event only.

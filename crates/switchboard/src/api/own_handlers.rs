@@ -1,9 +1,9 @@
 //! Handlers of one socket alone.
 
 use super::handler::{EventHandler, event_handler};
-use super::namespace::Registered;
 use super::report::check_event;
 use super::socket::Socket;
+use super::table::Registered;
 use crate::EmitError;
 
 impl Socket {

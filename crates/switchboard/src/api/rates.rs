@@ -35,10 +35,12 @@ pub(crate) struct NamespaceRates {
 
 impl Namespace {
     /// Limits what all sockets of the namespace send together, on this node. Default: no limit. To be set
-    /// before clients come; what was set before is replaced.
+    /// before clients come; what was set before is replaced. Of a parent, it limits all its children together.
     pub fn limit(&self, limits: RateLimits) -> &Self {
         let meter = Arc::new(Meter::new(Scope::Namespace, limits, Worker::clock()));
-        change(&self.inner.rates, |rates| rates.all = Some(Arc::clone(&meter)));
+        for namespace in self.inner.members().iter().chain([&self.inner]) {
+            change(&namespace.rates, |rates| rates.all = Some(Arc::clone(&meter)));
+        }
         self
     }
 
@@ -46,7 +48,9 @@ impl Namespace {
     /// [`Builder::limit_sockets`](crate::Builder::limit_sockets). To be set before clients come. The rate of
     /// CONNECTs is the server's, as it is one for all namespaces of a client.
     pub fn limit_sockets(&self, limits: RateLimits) -> &Self {
-        change(&self.inner.rates, |rates| rates.sockets = Some(limits));
+        for namespace in self.inner.members().iter().chain([&self.inner]) {
+            change(&namespace.rates, |rates| rates.sockets = Some(limits));
+        }
         self
     }
 }
@@ -100,17 +104,34 @@ impl Sockets {
     }
 
     /// Counts a CONNECT. Returns whether it is heard.
-    pub(super) fn admit_connect(&self, worker: &Rc<Worker>, namespace: &NamespaceInner) -> bool {
+    ///
+    /// `namespace` is `None` if it is still to be made: see [`admit_to_child`](Self::admit_to_child).
+    pub(super) fn admit_connect(
+        &self,
+        worker: &Rc<Worker>,
+        name: &str,
+        namespace: Option<&NamespaceInner>,
+    ) -> bool {
         let ClientMeters { own, address } = self.client_meters();
+        let all = namespace.and_then(|namespace| namespace.rates.load().all.clone());
+        self.admit_by(worker, name, [own, address, all])
+    }
+
+    /// Counts a CONNECT, which its client's rates have admitted, in those of a namespace that was made for it.
+    pub(super) fn admit_to_child(&self, worker: &Rc<Worker>, namespace: &NamespaceInner) -> bool {
         let all = namespace.rates.load().all.clone();
-        let meters = [own, address, all].into_iter().flatten();
+        self.admit_by(worker, &namespace.name, [None, None, all])
+    }
+
+    fn admit_by(&self, worker: &Rc<Worker>, name: &str, meters: [Option<Arc<Meter>>; 3]) -> bool {
+        let meters = meters.into_iter().flatten();
         for meter in meters.filter(|meter| meter.limits.connects.is_some()) {
             match meter.admit(Input::Connect, Worker::clock()) {
                 Some(wait) if wait.is_zero() => {}
                 Some(_) => self.hold_back_by(worker, &meter),
                 None => {
                     count(&meter, "connect refused");
-                    self.refuse(worker, &namespace.name, &Error::new(EXCEEDED));
+                    self.refuse(worker, name, &Error::new(EXCEEDED));
                     if meter.limits.over == OverLimit::Disconnect {
                         self.close(worker, DisconnectReason::ForcedServerClose);
                     }

@@ -145,6 +145,14 @@ impl NamespaceInner {
         if self.recovery.get().is_some() {
             return;
         }
+        if self.is_parent() {
+            for child in self.children() {
+                child.keep_history(recovery.clone());
+            }
+            // Children that come take the options from here.
+            let _set_before = self.recovery.set(recovery);
+            return;
+        }
         let mut options = HistoryOptions::default();
         options.window = recovery.window;
         options.confirmed_after = self.options.confirmed_after;

@@ -98,7 +98,9 @@ impl Namespace {
     ) -> &Self {
         let function: OnRoomEvent = Arc::new(function);
         self.inner.change(|table| table.room_events.push(function));
-        self.inner.rooms.watch(&self.inner);
+        for namespace in self.inner.members() {
+            namespace.rooms.watch(&namespace);
+        }
         self
     }
 }
@@ -112,9 +114,16 @@ pub(crate) struct WatchedRooms {
 
 impl WatchedRooms {
     /// Tells the namespace's functions of its rooms from now on.
-    fn watch(&self, namespace: &Arc<NamespaceInner>) {
+    pub(super) fn watch(&self, namespace: &Arc<NamespaceInner>) {
         let watch = self.watch.get_or_init(|| RoomWatch::start(&namespace.hub));
         watch.add(namespace);
+    }
+
+    /// The scope was removed.
+    pub(super) fn forget(&self, scope: ScopeId) {
+        if let Some(watch) = self.watch.get() {
+            watch.scopes.write().unwrap_or_else(PoisonError::into_inner).remove(&scope);
+        }
     }
 }
 

@@ -60,7 +60,10 @@ impl Namespace {
     /// # Errors
     /// [`EmitError::Arguments`]; [`EmitError::Hub`]: the bus is full. Nothing was sent.
     pub fn server_side_emit<T: Serialize>(&self, event: &str, args: T) -> Result<(), EmitError> {
-        Ok(self.inner.hub.request(self.server_event(event, &args)?)?)
+        self.inner
+            .members()
+            .iter()
+            .try_for_each(|namespace| Ok(namespace.hub.request(server_event(namespace, event, &args)?)?))
     }
 
     /// As [`server_side_emit`](Self::server_side_emit), and awaits the answers of the other nodes
@@ -88,21 +91,16 @@ impl Namespace {
         event: &str,
         args: impl Serialize,
     ) -> Result<NodeAnswers<R>, EmitError> {
-        let (reply, missing) = self.inner.hub.ask_some(self.server_event(event, &args)?).await?;
-        let answers = match reply {
-            Some(Reply::Values(values)) => values.iter().map(read_value).collect(),
-            _ => Vec::new(),
-        };
-        Ok(NodeAnswers { answers, missing })
-    }
-
-    fn server_event<T: Serialize>(&self, event: &str, args: &T) -> Result<Request, EmitError> {
-        let (mut json, mut attachments) = (Vec::new(), Vec::new());
-        write_args(&mut json, &mut attachments, Some(event), args)?;
-        let mut data = Vec::with_capacity(json.len() + 8);
-        write_parts(&mut data, &json, &attachments);
-        let scope = self.inner.scope;
-        Ok(Request::Emit(switchboard_hub::ServerEvent { scope, data: data.into() }))
+        let mut all = NodeAnswers { answers: Vec::new(), missing: 0 };
+        for namespace in self.inner.members() {
+            let request = server_event(&namespace, event, &args)?;
+            let (reply, missing) = namespace.hub.ask_some(request).await?;
+            if let Some(Reply::Values(values)) = reply {
+                all.answers.extend(values.iter().map(read_value));
+            }
+            all.missing = all.missing.max(missing);
+        }
+        Ok(all)
     }
 
     /// Handles an event that another node's server has sent to this namespace with
@@ -142,6 +140,19 @@ impl Namespace {
         });
         self
     }
+}
+
+fn server_event<T: Serialize>(
+    namespace: &NamespaceInner,
+    event: &str,
+    args: &T,
+) -> Result<Request, EmitError> {
+    let (mut json, mut attachments) = (Vec::new(), Vec::new());
+    write_args(&mut json, &mut attachments, Some(event), args)?;
+    let mut data = Vec::with_capacity(json.len() + 8);
+    write_parts(&mut data, &json, &attachments);
+    let scope = namespace.scope;
+    Ok(Request::Emit(switchboard_hub::ServerEvent { scope, data: data.into() }))
 }
 
 const VALUE: u8 = 0;

@@ -1,6 +1,7 @@
 //! The sockets of one client: the namespaces it is in, and what it has under way there.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,7 +9,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
-use switchboard_hub::{Endpoint, ScopeId, Variant, Worker};
+use switchboard_hub::{Endpoint, Variant, Worker};
 use switchboard_protocol::socketio::{DecodeError, event_name};
 
 use super::carrier::Carrier;
@@ -17,8 +18,10 @@ use super::local::LocalSocket;
 use super::namespace::NamespaceInner;
 use super::namespaces::Namespaces;
 use super::options::SocketIoOptions;
+use super::parents::AskingForChild;
 use super::queue::{AuthCharge, EventRef, JoinCharge, Load, count_dropped};
 use super::socket::{Socket, SocketShared};
+use crate::handshake::Handshake;
 use crate::refusals::{Refused, RefusedKind};
 use crate::{DisconnectReason, Error};
 
@@ -37,10 +40,17 @@ pub struct Sockets {
     held_back: Cell<usize>,
     /// What its sockets have under way; made when one first has.
     load: OnceCell<Rc<Load>>,
-    /// Namespaces that the server has disconnected it from, and that it has not joined again.
-    #[expect(clippy::box_collection, reason = "most clients need no more than the pointer")]
-    left: RefCell<Option<Box<Vec<ScopeId>>>>,
+    /// What most clients have not.
+    rare: RefCell<Option<Box<Rare>>>,
     pub(super) me: Weak<Sockets>,
+}
+
+#[derive(Default)]
+struct Rare {
+    /// Namespaces that the server has disconnected it from, and that it has not joined again.
+    left: VecDeque<Arc<str>>,
+    /// Namespaces that it asks for, and that are not there yet.
+    asking: Vec<Box<str>>,
 }
 
 impl std::fmt::Debug for Sockets {
@@ -85,7 +95,7 @@ impl Sockets {
             join_by: Cell::new(Some(join_by)),
             held_back: Cell::new(0),
             load: OnceCell::new(),
-            left: RefCell::default(),
+            rare: RefCell::default(),
             me: Weak::clone(me),
         })
     }
@@ -101,6 +111,7 @@ impl Sockets {
         match self.socket(namespace) {
             Some(socket) if socket.socket.is_connected() => Membership::Joined,
             Some(_) => Membership::Joining,
+            None if self.is_asking(namespace) => Membership::Joining,
             None if self.has_left(namespace) => Membership::Left,
             None => Membership::None,
         }
@@ -113,14 +124,15 @@ impl Sockets {
     /// # Errors
     /// `auth` is no JSON.
     pub fn connect(&self, worker: &Rc<Worker>, name: &str, auth: &str) -> Result<(), serde_json::Error> {
-        if self.socket(name).is_some() {
+        if self.socket(name).is_some() || self.is_asking(name) {
             return Ok(());
         }
-        let Some(namespace) = self.namespaces.namespace(name) else {
+        let namespace = self.namespaces.namespace(name);
+        if namespace.is_none() && !self.namespaces.has_parents() {
             self.refuse(worker, name, &Error::new("Invalid namespace"));
             return Ok(());
-        };
-        if !self.admit_connect(worker, &namespace) {
+        }
+        if !self.admit_connect(worker, name, namespace.as_deref()) {
             return Ok(());
         }
         let joins = self.load.get().map_or(0, |load| load.joins());
@@ -134,7 +146,12 @@ impl Sockets {
             self.refuse(worker, name, &Error::new("too much auth"));
             return Ok(());
         }
-        self.join(worker, &namespace, auth, charge);
+        if let Some(namespace) = namespace {
+            self.join(worker, &namespace, auth, charge);
+        } else {
+            self.rare.borrow_mut().get_or_insert_default().asking.push(name.into());
+            AskingForChild::start(worker, self, name, auth, charge);
+        }
         Ok(())
     }
 
@@ -179,11 +196,14 @@ impl Sockets {
         if let Some(socket) = self.socket(namespace) {
             self.remove(&socket);
             socket.leave(worker, DisconnectReason::ClientNamespaceDisconnect);
+        } else {
+            self.end_asking(namespace);
         }
     }
 
     /// The session has ended: so have its sockets.
     pub fn closed(&self, worker: &Rc<Worker>, reason: DisconnectReason) {
+        drop(self.rare.take());
         for socket in self.all.take() {
             socket.leave(worker, reason);
         }
@@ -216,13 +236,43 @@ impl Sockets {
     /// it.
     pub(crate) fn remove_disconnected(&self, socket: &LocalSocket) {
         self.remove(socket);
-        self.left.borrow_mut().get_or_insert_default().push(socket.scope());
+        let mut rare = self.rare.borrow_mut();
+        let left = &mut rare.get_or_insert_default().left;
+        if left.len() >= self.options().max_namespaces {
+            left.pop_front();
+        }
+        left.push_back(Arc::clone(&socket.socket.shared.namespace.name));
     }
 
     fn has_left(&self, namespace: &str) -> bool {
-        let left = self.left.borrow();
-        let namespace = self.namespaces.namespace(namespace);
-        left.as_ref().zip(namespace).is_some_and(|(left, namespace)| left.contains(&namespace.scope))
+        let rare = self.rare.borrow();
+        rare.as_ref().is_some_and(|rare| rare.left.iter().any(|left| **left == *namespace))
+    }
+
+    fn is_asking(&self, namespace: &str) -> bool {
+        let rare = self.rare.borrow();
+        rare.as_ref().is_some_and(|rare| rare.asking.iter().any(|asking| **asking == *namespace))
+    }
+
+    /// The client asks for a namespace no more. Returns whether it did.
+    pub(super) fn end_asking(&self, namespace: &str) -> bool {
+        let mut rare = self.rare.borrow_mut();
+        let Some(rare) = rare.as_mut() else { return false };
+        let before = rare.asking.len();
+        rare.asking.retain(|asking| **asking != *namespace);
+        rare.asking.len() < before
+    }
+
+    pub(super) fn namespaces(&self) -> &Arc<Namespaces> {
+        &self.namespaces
+    }
+
+    pub(super) fn handshake(&self) -> &Handshake {
+        self.carrier.handshake()
+    }
+
+    pub(super) fn weak(&self) -> Weak<Self> {
+        Weak::clone(&self.me)
     }
 
     /// What its sockets have under way.
@@ -264,7 +314,7 @@ impl Sockets {
 
     // Joining a namespace.
 
-    fn join(
+    pub(super) fn join(
         &self,
         worker: &Rc<Worker>,
         namespace: &Arc<NamespaceInner>,
@@ -274,8 +324,14 @@ impl Sockets {
         let Some(id) = worker.new_member_id() else {
             return self.close(worker, DisconnectReason::ForcedServerClose);
         };
-        if let Some(left) = self.left.borrow_mut().as_mut() {
-            left.retain(|scope| *scope != namespace.scope);
+        if let Some(rare) = self.rare.borrow_mut().as_mut() {
+            rare.left.retain(|left| **left != *namespace.name);
+        }
+        if !namespace.enter() {
+            // It was removed this moment. Its `auth` was checked.
+            drop(charge);
+            let _made_anew = self.connect(worker, &namespace.name, auth);
+            return;
         }
         let shared = SocketShared::new(namespace, id, self.carrier.handshake(), auth);
         let local = LocalSocket::new(Socket { shared }, &self.carrier, &self.me, charge.clone());

@@ -168,6 +168,11 @@ impl Client {
                 }
             }
             (PacketType::Disconnect, Some(_)) => self.sockets.leave(worker, packet.namespace),
+            (PacketType::Disconnect, None)
+                if self.sockets.membership(packet.namespace) == Membership::Joining =>
+            {
+                self.sockets.leave(worker, packet.namespace);
+            }
             (kind, None)
                 if kind != PacketType::ConnectError
                     && self.sockets.membership(packet.namespace) == Membership::Left =>

@@ -202,6 +202,21 @@ impl Builder {
         self
     }
 
+    /// Namespaces that clients may make by connecting, where there is a
+    /// [pattern](crate::Switchboard::of_pattern) for them. Default 100 000.
+    pub fn max_child_namespaces(mut self, namespaces: usize) -> Self {
+        self.socketio.max_child_namespaces = namespaces;
+        self
+    }
+
+    /// Whether a namespace that a client has made by connecting is removed when its last socket has gone
+    /// (`cleanupEmptyChildNamespaces`). Functions that were registered for it alone go with it. A namespace
+    /// whose connection state is recovered stays. Default: no.
+    pub fn cleanup_empty_child_namespaces(mut self, cleanup: bool) -> Self {
+        self.socketio.cleanup_empty_child_namespaces = cleanup;
+        self
+    }
+
     /// Bytes of events of one socket that may wait for its handlers; then the client is not read for a while.
     /// Default 1 MiB.
     pub fn max_held_bytes(mut self, bytes: usize) -> Self {

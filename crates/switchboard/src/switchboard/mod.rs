@@ -2,6 +2,7 @@
 
 mod builder;
 pub(crate) mod extract;
+mod namespaces;
 mod servers;
 
 use std::borrow::Cow;
@@ -19,8 +20,7 @@ pub(crate) use builder::senseless;
 use extract::WeakSwitchboard;
 
 use crate::api::carrier::Carrier;
-use crate::api::namespace::Namespace;
-use crate::api::namespaces::{FromNodes, Namespaces, OnNew};
+use crate::api::namespaces::{FromNodes, Namespaces};
 use crate::api::sockets::Sockets;
 use crate::door::service::{NotFound, SwitchboardLayer, SwitchboardService};
 use crate::engineio::{Application, EngineOptions, EngineServer, EngineService};
@@ -119,39 +119,6 @@ impl Switchboard {
     /// The workers, as a bus and other crates of Switchboard know them.
     pub fn hub(&self) -> &Arc<Hub> {
         &self.server.hub
-    }
-
-    /// The namespace of this name, made at the first call. A missing leading slash is added.
-    pub fn of(&self, name: &str) -> Namespace {
-        Namespace { inner: self.namespaces.of(name) }
-    }
-
-    /// The namespace `/`.
-    pub fn root(&self) -> Namespace {
-        self.of("/")
-    }
-
-    /// All namespaces that there are now, in no order.
-    pub fn namespaces(&self) -> Vec<Namespace> {
-        self.namespaces.all().into_iter().map(|inner| Namespace { inner }).collect()
-    }
-
-    /// Calls the function with each namespace that is made from now on (`new_namespace` of Node), on the
-    /// thread that makes it. A namespace is made by the first call of [`of`](Self::of) with its name. `/` is
-    /// there from the beginning.
-    ///
-    /// ```
-    /// # fn main() -> std::io::Result<()> {
-    /// let io = switchboard::Switchboard::builder().workers(1).build()?;
-    /// io.on_new_namespace(|namespace| println!("{} is new", namespace.name()));
-    /// io.of("/chat");
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn on_new_namespace(&self, function: impl Fn(&Namespace) + Send + Sync + 'static) -> &Self {
-        let function: OnNew = Arc::new(function);
-        self.namespaces.on_new(&function);
-        self
     }
 
     /// Gives a value that handlers get with [`State`](crate::State), one of each type. It does what

@@ -182,6 +182,7 @@ impl Service<WebSocket> {
     /// unless [`on_message`](Self::on_message) is set to do otherwise. They may [join](WebSocket::join) the
     /// namespace's rooms.
     pub fn share(&self, namespace: &Namespace, event: &str) -> &Self {
+        namespace.inner.keep();
         let dialect = namespace.inner.events.dialects.add(RawDialect);
         let bridge = Bridge {
             namespace: Arc::clone(&namespace.inner),

@@ -8,6 +8,7 @@ mod admin;
 mod bounds;
 mod connecting;
 mod disconnecting;
+mod dynamic;
 mod early;
 mod errors;
 mod events;

@@ -3,8 +3,8 @@
 use std::sync::{Arc, OnceLock, Weak};
 
 use switchboard::{
-    AckError, Args, Binary, BroadcastOperator, Data, Error, Event, Namespace, RemoteSocket, Socket, SocketId,
-    State, Switchboard,
+    AckError, Args, Binary, BroadcastOperator, Data, Error, Event, Namespace, NamespacePattern, RemoteSocket,
+    Socket, SocketId, State, Switchboard,
 };
 use switchboard_hub::{Bus, BusFull, Hub, Reply, ReplyTo, Request};
 
@@ -450,4 +450,29 @@ async fn each_server_of_a_port_speaks_with_the_one_at_its_path_on_other_nodes() 
             assert!(before.iter().all(|packet| !packet.contains("to /")), "{of}: {before:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_namespace_that_only_one_server_has_is_empty_on_the_other() {
+    let servers = servers(|io| {
+        io.of_pattern(NamespacePattern::prefix("/child-"));
+    })
+    .await;
+    let mut client = servers[0].open().await;
+    let id = client.join("/child-1").await;
+    let child = servers[0].io.of("/child-1");
+    child.emit("all", ()).expect("room");
+    client.expect(r#"42/child-1,["all"]"#).await;
+    let answers = child.all().emit_with_ack::<u8>("ask", ());
+    client.ask_back(r#"42/child-1,0["ask"]"#, "43/child-1,0[7]").await;
+    let answers = soon("an answer", answers).await.expect("room");
+    assert_eq!((answers.len(), answers.missing()), (1, 0));
+    assert_eq!(child.count().await.expect("both answer"), 1);
+    assert_eq!(child.fetch_sockets().await.expect("both answer").len(), 1);
+    let none = child.server_side_emit_with_ack::<u8>("x", ()).await.expect("room");
+    assert_eq!((none.answers.len(), none.missing), (0, 0));
+    assert_eq!(servers[1].io.hub().find_scope("/child-1"), None);
+    // The other server reaches it by its name.
+    servers[1].io.of("/child-1").to(id).emit("from afar", ()).expect("room");
+    client.expect(r#"42/child-1,["from afar"]"#).await;
 }
