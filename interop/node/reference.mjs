@@ -49,6 +49,7 @@ function serve(options) {
   const io = new SocketIo(http, {
     ...engineOptions,
     connectTimeout: Number(option["connect-timeout"]),
+    cleanupEmptyChildNamespaces: true,
     ...(option.recovery && { connectionStateRecovery: { maxDisconnectionDuration: Number(option.recovery) } }),
     ...options,
   });
@@ -63,8 +64,23 @@ function serve(options) {
     socket.on("leave", (room) => socket.leave(room));
     socket.on("compress", (flag, room, event, ...args) => (room === null ? socket : io.to(room)).compress(flag).emit(event, ...args));
     socket.on("to", (room, event, ...args) => io.to(room).emit(event, ...args));
+    socket.on("sockets", async (room, answer) => answer((await io.in(room).fetchSockets()).map(({ id }) => id)));
+    socket.on("ack-all", async (room, value, answer) => {
+      const [answers, silent] = [[], []];
+      const ask = (one) =>
+        one
+          .timeout(1000)
+          .emitWithAck("ask", value)
+          .then((acked) => answers.push(acked))
+          .catch(() => silent.push(one.id));
+      await Promise.all((await io.in(room).fetchSockets()).map(ask));
+      answer([answers, silent]);
+    });
   });
   io.of("/custom").on("connection", sendAuth);
+  io.of(/^\/dynamic-\d+$/).on("connection", (socket) => {
+    socket.on("message", (...args) => socket.emit("message-back", ...args));
+  });
   return io;
 }
 

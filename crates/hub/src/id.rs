@@ -35,6 +35,11 @@ impl MemberId {
     pub fn random(node: NodeId, worker: WorkerId) -> Option<Self> {
         let mut random = [0; 12];
         getrandom::fill(&mut random).ok()?;
+        Some(Self::with_random(node, worker, random))
+    }
+
+    /// The id of a member of this worker on this node, with these bytes as its random part.
+    pub fn with_random(node: NodeId, worker: WorkerId, random: [u8; 12]) -> Self {
         let [high, low] = node.0.to_be_bytes();
         let groups = [[high, low, worker.0]].into_iter().chain(random.as_chunks().0.iter().copied());
         let mut characters = [0; LENGTH];
@@ -45,7 +50,7 @@ impl MemberId {
                 *character = ALPHABET.get(six as usize).copied().unwrap_or_default();
             }
         }
-        Self::new(characters)
+        Self(characters)
     }
 
     /// The id of these characters; `None` if one of them is not an ASCII letter, a digit, `-` or `_`.

@@ -329,6 +329,11 @@ impl Worker {
         self.rooms.borrow().rooms_in(scope)
     }
 
+    /// Whether this worker has a member of this id in a scope.
+    pub fn has_member(&self, scope: ScopeId, id: MemberId) -> bool {
+        self.rooms.borrow().scope(scope).is_some_and(|scope| scope.ids.contains_key(&id))
+    }
+
     /// The members of this worker that a target names.
     pub fn matching(&self, target: &Target) -> Vec<MemberKey> {
         let mut keys = Vec::new();

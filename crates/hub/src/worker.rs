@@ -213,6 +213,11 @@ impl Worker {
         MemberId::random(self.hub.node, self.id)
     }
 
+    /// The id of a member of this worker with these bytes as its random part.
+    pub fn member_id_with(&self, random: [u8; 12]) -> MemberId {
+        MemberId::with_random(self.hub.node, self.id, random)
+    }
+
     /// The hub that it belongs to.
     pub fn hub(&self) -> &Arc<Hub> {
         &self.hub

@@ -58,6 +58,7 @@ mod websocket;
 pub use admin::{AdminMode, AdminOptions};
 pub use api::ack::AckFuture;
 pub use api::answers::{Answers, AnswersFuture, NodeAnswers};
+pub use api::disconnecting::DISCONNECT_REASON;
 pub use api::early::EarlyEvents;
 pub use api::emitter::{ConflatedEmitter, Emitter};
 pub use api::extract::{
@@ -78,10 +79,13 @@ pub use api::report::ErrorContext;
 pub use api::room_events::RoomEvent;
 pub use api::server_events::ServerEvent;
 pub use api::socket::Socket;
+pub use api::socket_ids::GenerateSocketId;
 #[doc(hidden)]
 pub use check::__check;
 pub use door::service::{NotFound, SwitchboardLayer, SwitchboardService};
-pub use engineio::{EngineOptions, EngineService, EngineSocket, FullOutbox, SameSite, SessionCookie};
+pub use engineio::{
+    EngineOptions, EngineService, EngineSocket, FullOutbox, GenerateId, SameSite, SessionCookie,
+};
 pub use error::{AckError, EmitError, Error, EventsDropped, Reply, Result};
 pub use handshake::{Handshake, KeepHeaders, Peer};
 pub use http::admission::{AllowRequest, Allowed, IntoAllowed, Refusal};
@@ -127,6 +131,8 @@ mod programs {
     struct Migrating;
     #[doc = include_str!("../../../docs/clients.md")]
     struct Clients;
+    #[doc = include_str!("../../../docs/namespaces.md")]
+    struct Namespaces;
     #[doc = include_str!("../../../docs/threads.md")]
     struct Threads;
     #[doc = include_str!("../../../docs/axum.md")]

@@ -12,6 +12,7 @@
 pub(crate) mod ack;
 pub(crate) mod answers;
 pub(crate) mod carrier;
+pub(crate) mod disconnecting;
 pub(crate) mod dispatch;
 pub(crate) mod early;
 pub(crate) mod emitter;
@@ -38,5 +39,6 @@ pub(crate) mod report;
 pub(crate) mod room_events;
 pub(crate) mod server_events;
 pub(crate) mod socket;
+pub(crate) mod socket_ids;
 pub(crate) mod sockets;
 mod table;

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::recovery::RecoveryOptions;
 use switchboard_protocol::socketio::Limits;
 
 use super::early::EarlyEvents;
+use super::recovery::RecoveryOptions;
+use super::socket_ids::GenerateSocketId;
 use crate::limits::RateLimits;
 use crate::refusals::Refusals;
 
@@ -72,6 +73,9 @@ pub struct SocketIoOptions {
     /// dropped, and counted.
     pub early_events: Option<EarlyEvents>,
     pub(crate) refusals: Refusals,
+    /// Makes the part of sockets' ids that is random by default. Default: the system's randomness. See
+    /// [`Builder::generate_socket_id`](crate::Builder::generate_socket_id).
+    pub generate_socket_id: Option<GenerateSocketId>,
     /// Whether broadcasts are ordered, unless a namespace
     /// [says otherwise](crate::Namespace::ordered_broadcasts). Default: no.
     pub ordered_broadcasts: bool,
@@ -102,6 +106,7 @@ impl Default for SocketIoOptions {
             address_limits: None,
             early_events: None,
             refusals: Refusals::default(),
+            generate_socket_id: None,
             ordered_broadcasts: false,
             recovery: None,
             confirmed_after: Duration::from_secs(75),

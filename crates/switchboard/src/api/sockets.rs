@@ -21,6 +21,7 @@ use super::options::SocketIoOptions;
 use super::parents::AskingForChild;
 use super::queue::{AuthCharge, EventRef, JoinCharge, Load, count_dropped};
 use super::socket::{Socket, SocketShared};
+use super::socket_ids::new_socket_id;
 use crate::handshake::Handshake;
 use crate::refusals::{Refused, RefusedKind};
 use crate::{DisconnectReason, Error};
@@ -321,7 +322,7 @@ impl Sockets {
         auth: &str,
         charge: Option<Rc<AuthCharge>>,
     ) {
-        let Some(id) = worker.new_member_id() else {
+        let Some(id) = new_socket_id(worker, namespace, self.carrier.handshake()) else {
             return self.close(worker, DisconnectReason::ForcedServerClose);
         };
         if let Some(rare) = self.rare.borrow_mut().as_mut() {

@@ -12,8 +12,8 @@ use switchboard_websocket::handshake::server::Upgrade;
 
 use super::answers::{RefusedAs, engine_error, engine_error_with, refuse_origin, too_many_sessions};
 use super::exchange::{Get, Open, Post, ProbeTarget, SessionTarget, is_refused};
+use super::ids::new_id;
 use super::polling::PostForm;
-use super::session::new_id_of;
 use super::{EngineServer, polling};
 use crate::handshake::Handshake;
 use crate::http::admission::{Allowed, Asked as Asking, Refusal};
@@ -204,7 +204,8 @@ impl<'a> Asked<'a> {
         }
         let worker = engine.hub.next_worker();
         let no_randomness = || plain(StatusCode::SERVICE_UNAVAILABLE, "no randomness\n");
-        let sid = new_id_of(version, &engine.hub, worker).ok_or_else(no_randomness)?;
+        let made = new_id(options.generate_id.as_ref(), version, &engine.hub, worker, &handshake);
+        let sid = made.ok_or_else(no_randomness)?;
         let cookie = options.cookie.as_ref().and_then(|cookie| cookie.header(sid.as_str()));
         headers.extend(cookie.map(|cookie| (SET_COOKIE, cookie)));
         let (abandoned, finish) = (polling::abandoned_by(&sid), self.finish(true).headers(headers));

@@ -18,11 +18,13 @@ pub(crate) struct SessionLimit {
     addresses: Mutex<HashMap<IpAddr, usize>>,
 }
 
-/// Which bound was met.
+/// Why a session is refused on its worker: which bound was met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TooManySessions {
     Total,
     Address,
+    /// A user's function made an id that another session has.
+    IdTaken,
 }
 
 impl TooManySessions {
@@ -30,6 +32,7 @@ impl TooManySessions {
         match self {
             TooManySessions::Total => "too many sessions",
             TooManySessions::Address => "too many sessions from one address",
+            TooManySessions::IdTaken => "the id of the session is taken",
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use switchboard_hub::{Outbox, WhenFull};
 use switchboard_websocket::deflate::DeflateOptions;
 
-use super::SessionCookie;
+use super::{GenerateId, SessionCookie};
 use crate::error::more_than_nothing;
 use crate::handshake::KeepHeaders;
 use crate::http::admission::AllowRequest;
@@ -131,6 +131,9 @@ pub struct EngineOptions {
     /// Headers of each answer to a request of a session, the first and those of WebSocket handshakes among
     /// them (`headers`). Default: none.
     pub headers: Option<HeadersHook>,
+    /// Makes the part of sessions' ids that is random by default. Default: the system's randomness. See
+    /// [`Builder::generate_id`](crate::Builder::generate_id).
+    pub generate_id: Option<GenerateId>,
     /// Is told of each request that is refused by its head (`connection_error`). Default: nobody. (That a
     /// session is not known is found where it would be, behind the request's head: such requests are counted
     /// only.)
@@ -184,6 +187,7 @@ impl EngineOptions {
             max_sessions_per_address: usize::MAX,
             cookie: None,
             initial_headers: None,
+            generate_id: None,
             headers: None,
             connection_error: None,
             refusals: Refusals::default(),

@@ -13,7 +13,7 @@ use super::exchange::{Disconnect, Get, Handshake09, Open06, OpenStream, OpenWebS
 use super::request::{Asked, Transport, is_old, is_poll, read_id};
 use super::session::abandoned_by;
 use super::{OldClients, Version};
-use crate::engineio::session::new_id;
+use crate::engineio::ids::random_id;
 use crate::handshake::Handshake;
 use crate::http::admission::{Allowed, Asked as Asking, Refusal};
 use crate::http::finish::Finish;
@@ -195,7 +195,7 @@ impl<'a> Request<'a> {
         let engine = &self.old.engine;
         engine.sessions.check(self.head.peer.ip()).map_err(crate::engineio::too_many_sessions)?;
         let no_randomness = || plain(StatusCode::SERVICE_UNAVAILABLE, "no randomness\n");
-        new_id(engine.hub.next_worker()).ok_or_else(no_randomness)
+        random_id(engine.hub.next_worker()).ok_or_else(no_randomness)
     }
 
     fn handshake(&self, index: Option<&str>, leave: Option<Leave>) -> Result<Decision, Answer> {

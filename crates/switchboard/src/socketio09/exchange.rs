@@ -14,7 +14,7 @@ use super::request::{Transport, write_id};
 use super::session::{OldSession, find};
 use super::{OldClients, Version, refused};
 use crate::DisconnectReason;
-use crate::engineio::session::new_id;
+use crate::engineio::ids::random_id;
 use crate::engineio::too_many_sessions;
 use crate::handshake::Handshake;
 use crate::http::mount::{Check, ExchangeTarget, Reply, UpgradeTarget, Upgraded};
@@ -212,7 +212,7 @@ impl UpgradeTarget for OpenStream {
 /// Opens a session of 0.6 whose connection is there. Its request has passed the bounds; another one may have been
 /// faster since.
 fn begin_06(worker: &Rc<Worker>, old: &Arc<OldClients>, handshake: Handshake) -> Option<Rc<OldSession>> {
-    let sid = new_id(worker.id())?;
+    let sid = random_id(worker.id())?;
     OldSession::open(worker, old, Version::V06, sid, handshake).ok()
 }
 

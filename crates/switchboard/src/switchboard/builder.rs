@@ -1,5 +1,7 @@
 //! The options of a server.
 
+mod namespaces;
+
 use std::io;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -199,21 +201,6 @@ impl Builder {
     /// Namespaces that one client may be in. Default 1000.
     pub fn max_namespaces(mut self, namespaces: usize) -> Self {
         self.socketio.max_namespaces = namespaces;
-        self
-    }
-
-    /// Namespaces that clients may make by connecting, where there is a
-    /// [pattern](crate::Switchboard::of_pattern) for them. Default 100 000.
-    pub fn max_child_namespaces(mut self, namespaces: usize) -> Self {
-        self.socketio.max_child_namespaces = namespaces;
-        self
-    }
-
-    /// Whether a namespace that a client has made by connecting is removed when its last socket has gone
-    /// (`cleanupEmptyChildNamespaces`). Functions that were registered for it alone go with it. A namespace
-    /// whose connection state is recovered stays. Default: no.
-    pub fn cleanup_empty_child_namespaces(mut self, cleanup: bool) -> Self {
-        self.socketio.cleanup_empty_child_namespaces = cleanup;
         self
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use switchboard::{DisconnectReason, EmitError, Socket, Switchboard};
+use switchboard::{Data, DisconnectReason, EmitError, Socket, Switchboard};
 
 use crate::harness::{Log, Server, Told, log, soon};
 
@@ -210,4 +210,44 @@ async fn a_disconnected_client_that_takes_nothing_is_cut_when_its_time_is_over()
     // Its connection is the last, and ends though the client has read nothing.
     assert!(soon("the end", server.io.shutdown(Duration::from_secs(3600))).await);
     drop(client);
+}
+
+#[tokio::test]
+async fn a_client_is_told_why_it_is_disconnected_before_it_is() {
+    for close in [false, true] {
+        let (said, mut told) = log();
+        let server = Server::workers(2, |io| {
+            io.root().on("ban", move |socket: Socket| socket.disconnect_with(close, ("banned", 7)));
+            io.root().on_disconnect(move |reason: DisconnectReason| said.say(reason.as_str()));
+            io.root().on("join", |socket: Socket, Data(room): Data<String>| socket.join(room));
+        })
+        .await;
+        let mut clients = Vec::new();
+        for _ in 0..3 {
+            clients.push(server.client().await);
+        }
+        let mut last = server.open().await;
+        let id = last.join("/").await;
+        clients[0].send(r#"42["ban"]"#).await;
+        for client in &mut clients[1..3] {
+            client.ask(r#"420["join","hall"]"#, "430[]").await;
+        }
+        server.io.root().to("hall").disconnect_with(close, vec!["maintenance"]).expect("room");
+        let reasons = [r#""banned",7"#, r#"["maintenance"]"#, r#"["maintenance"]"#];
+        for (client, reason) in clients.iter_mut().zip(reasons) {
+            client.expect(&format!(r#"42["disconnect_reason",{reason}]"#)).await;
+            client.expect("41").await;
+            assert_eq!(told.next().await, "server namespace disconnect");
+            if close {
+                assert_eq!(client.ended().await.len(), 0);
+            } else {
+                client.join("/").await;
+            }
+        }
+        // The last one is as it was.
+        let found = server.io.root().to(id).fetch_sockets().await.expect("sockets");
+        found[0].disconnect_with(close, ()).expect("room");
+        last.expect(r#"42["disconnect_reason"]"#).await;
+        last.expect("41").await;
+    }
 }

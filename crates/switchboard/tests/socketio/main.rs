@@ -15,6 +15,7 @@ mod events;
 #[allow(dead_code, reason = "the tests of leaks use the rest")]
 mod full_inbox;
 mod harness;
+mod ids;
 mod misbehaving;
 mod nodes;
 mod observing;

@@ -17,13 +17,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hashbrown::HashMap;
-use switchboard_hub::{Framing, Hub, HubError, Key, Outbox, Place, Session, SessionKey, Worker, WorkerId};
+use switchboard_hub::{Framing, HubError, Key, Outbox, Place, Session, SessionKey, Worker};
 use switchboard_protocol::engineio::{
     Ending, OpenPacket, Packet, Received, ServerSession, SessionId, Version,
 };
 use switchboard_websocket::Opcode;
 
 use super::application::Conversation;
+use super::ids::new_id;
 use super::polling::Polling;
 use super::{EngineOptions, EngineServer, TooManySessions};
 use crate::DisconnectReason;
@@ -62,26 +63,6 @@ impl Registry {
         let polling = sessions.values().filter(|session| session.handshake.transport() == "polling").count();
         SessionCounts { open: sessions.len(), polling, opened: registry.opened.get() }
     }
-}
-
-/// An id for a session of a worker; `None` where the system has no randomness.
-pub(crate) fn new_id(worker: WorkerId) -> Option<SessionId> {
-    let mut random = [0; 14];
-    if let Err(error) = getrandom::fill(&mut random) {
-        tracing::error!(%error, "no randomness for a session id");
-        return None;
-    }
-    Some(SessionId::new(worker.0, random))
-}
-
-/// An id for a session of a worker, of this version. A client of protocol 3 takes it for the id of its socket, so
-/// a room has its name: such an id is none that the hub could take for one of its own.
-pub(crate) fn new_id_of(version: Version, hub: &Hub, worker: WorkerId) -> Option<SessionId> {
-    let mut sid = new_id(worker)?;
-    while version == Version::V3 && hub.is_like_own_id(sid.as_str()) {
-        sid = new_id(worker)?;
-    }
-    Some(sid)
 }
 
 /// How a packet is sent.
@@ -130,7 +111,8 @@ impl EngineSession {
         opened: Opened<'_>,
     ) -> Option<ConnectionTask> {
         // The handshake has passed this bound; another one may have been faster since.
-        let sid = new_id_of(version, worker.hub(), worker.id())?;
+        let generate = server.options.generate_id.as_ref();
+        let sid = new_id(generate, version, worker.hub(), worker.id(), &handshake)?;
         let EngineOptions { ping_interval, ping_timeout, .. } = server.options;
         let rules = ServerSession::websocket(worker.elapsed(), version, ping_interval, ping_timeout);
         let session = Self::new(worker, server, sid, handshake, rules, opened.wire.framing()).ok()?;
@@ -168,6 +150,10 @@ impl EngineSession {
         rules: ServerSession,
         framing: Framing,
     ) -> Result<Rc<Self>, TooManySessions> {
+        if worker.extension::<Registry>().get(&sid).is_some() {
+            tracing::error!("`generate_id` made the id of another session: the new session is refused");
+            return Err(TooManySessions::IdTaken);
+        }
         server.sessions.enter(handshake.address().map(|address| address.ip()))?;
         handshake.set_on_websocket(!rules.is_polling());
         let session = Rc::new(Self {
