@@ -31,7 +31,8 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 fn both_ways(json: &str) {
-    let values: Vec<Box<serde_json::value::RawValue>> = serde_json::from_str(json).expect("an event is a list");
+    let values: Vec<Box<serde_json::value::RawValue>> =
+        serde_json::from_str(json).expect("an event is a list");
     assert!(!values.is_empty());
     let mut out = Vec::new();
     if !socketio09::write_event(&mut out, "/a", Some(1), json, &[]) {

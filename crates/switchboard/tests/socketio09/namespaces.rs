@@ -77,7 +77,7 @@ async fn a_client_that_may_not_be_in_the_main_endpoint_has_no_session() {
 async fn events_that_come_before_their_endpoint_is_joined_wait_in_order() {
     let (gate, (said, mut told)) = (Signal::new(), log());
     let passed = gate.clone();
-    let server = Server::start(builder().max_held_bytes(400), |io| {
+    let server = Server::start(builder().max_held_bytes(1000), |io| {
         let slow = io.of("/slow");
         slow.middleware(async move |_: Socket| passed.passed().await);
         let word = said.clone();
@@ -85,6 +85,19 @@ async fn events_that_come_before_their_endpoint_is_joined_wait_in_order() {
         io.root().on("say", move |Data(n): Data<u32>| said.say(format!("root {n}")));
     })
     .await;
+    let mut client = Socket09::open(&server).await;
+    client.send("1::/slow").await;
+    for n in 0..3 {
+        client.send(&format!(r#"5::/slow:{{"name":"say","args":[{n}]}}"#)).await;
+    }
+    // What came behind them for another namespace is handled: they are there, and wait.
+    client.send(r#"5:::{"name":"say","args":[0]}"#).await;
+    assert_eq!(told.next().await, "root 0");
+    gate.open();
+    for n in 0..3 {
+        assert_eq!(told.next().await, n.to_string());
+    }
+    client.close().await;
     // More than may wait: the client is not read for a while, and nothing is lost.
     let mut client = Socket09::open(&server).await;
     client.send("1::/slow").await;
