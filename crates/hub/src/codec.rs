@@ -208,19 +208,19 @@ fn put_length(out: &mut Vec<u8>, length: usize) {
     out.extend(u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
 }
 
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put_length(out, bytes.len());
     out.extend_from_slice(bytes);
 }
 
-fn put_names(out: &mut Vec<u8>, names: &[RoomName]) {
+pub(crate) fn put_names(out: &mut Vec<u8>, names: &[RoomName]) {
     put_length(out, names.len());
     for name in names {
         put_bytes(out, name.as_bytes());
     }
 }
 
-fn put_target(out: &mut Vec<u8>, target: &Target) {
+pub(crate) fn put_target(out: &mut Vec<u8>, target: &Target) {
     put_names(out, &target.rooms);
     put_names(out, &target.except);
     let member = target.except_member.as_ref().map_or(&[][..], |id| id.as_str().as_bytes());
@@ -253,18 +253,18 @@ fn put_answer(out: &mut Vec<u8>, answer: &Answer) {
 }
 
 /// The bytes that are still to be read.
-struct Reader<'a>(&'a [u8]);
+pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Reader<'a> {
     fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    fn rest(&mut self) -> &'a [u8] {
+    pub(crate) fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.0)
     }
 
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (array, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         Some(*array)
@@ -282,7 +282,7 @@ impl<'a> Reader<'a> {
         usize::try_from(u32::from_le_bytes(self.array()?)).ok()
     }
 
-    fn bytes(&mut self) -> Option<&'a [u8]> {
+    pub(crate) fn bytes(&mut self) -> Option<&'a [u8]> {
         let length = self.length()?;
         let (bytes, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
@@ -293,12 +293,12 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(self.bytes()?).ok()
     }
 
-    fn names(&mut self) -> Option<SmallVec<[RoomName; 1]>> {
+    pub(crate) fn names(&mut self) -> Option<SmallVec<[RoomName; 1]>> {
         let count = self.length()?;
         (0..count).map(|_| self.text().map(RoomName::from)).collect()
     }
 
-    fn target(&mut self, scope: ScopeId) -> Option<Target> {
+    pub(crate) fn target(&mut self, scope: ScopeId) -> Option<Target> {
         let (rooms, except) = (self.names()?, self.names()?);
         let except_member = match self.bytes()? {
             [] => None,

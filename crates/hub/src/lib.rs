@@ -47,8 +47,8 @@ pub use command::{Command, Work};
 pub use error::HubError;
 pub use fanout::{Payload, Variant};
 pub use history::{
-    AtHome, Claimed, Events, HistoryOptions, NotAPosition, OnExpired, Opened, Position, SessionState,
-    SessionToken,
+    AtHome, Change, Claimed, Events, HistoryOptions, Kept, MemoryStore, NotAPosition, OnExpired, Opened,
+    Position, ReadPayload, SessionState, SessionToken, Store, StoreError, StoreWriter,
 };
 pub use hub::{Hub, HubOptions};
 pub use id::{MemberId, NodeId};

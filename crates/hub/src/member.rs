@@ -31,6 +31,12 @@ pub trait Endpoint: 'static {
         self.disconnect(true);
     }
 
+    /// Appends the application's data of the member's session, as
+    /// [`SessionState::data`](crate::SessionState::data) holds it. Default: none.
+    fn session_data(&self, out: &mut Vec<u8>) {
+        let _ = out;
+    }
+
     /// Appends the bytes that describe the member to other workers and nodes: see
     /// [`SocketInfo`](crate::SocketInfo). Nothing of the worker is borrowed meanwhile. Default: none.
     fn snapshot(&self, out: &mut Vec<u8>) {

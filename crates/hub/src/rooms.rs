@@ -304,6 +304,7 @@ impl Worker {
         }
         let Some(first) = joined? else { return Ok(false) };
         self.tell_watch_of(key, |watch, scope, id| watch.joined(self, scope, room, id, first));
+        self.save_session(key)?;
         Ok(true)
     }
 
@@ -316,6 +317,7 @@ impl Worker {
         let left = self.rooms.borrow_mut().leave(key.index, key.generation, room)?;
         let Some(last) = left else { return Ok(false) };
         self.tell_watch_of(key, |watch, scope, id| watch.left(self, scope, room, id, last));
+        self.save_session(key)?;
         Ok(true)
     }
 

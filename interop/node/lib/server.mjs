@@ -48,6 +48,13 @@ export function serverWith(options = CALM) {
   return running.get(key);
 }
 
+/** A server of its own with these options, for a test that kills it. It is stopped after the test. */
+export async function ownServer(t, options) {
+  const server = await start(options);
+  t.after(() => server.stop());
+  return server;
+}
+
 async function start(options) {
   const flags = Object.entries(options).flatMap(([name, value]) =>
     value === true ? [`--${name}`] : [`--${name}`, String(value)],

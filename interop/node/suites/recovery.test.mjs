@@ -1,12 +1,15 @@
 // Recovery of connection state, by socket.io-client behind the test's TCP proxy.
 
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, it } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { connectedClient, connection, MODES, newClient, received, upgraded } from "../lib/clients.mjs";
 import { once, TEST_LIMIT, until } from "../lib/deadline.mjs";
 import { Proxy } from "../lib/proxy.mjs";
-import { CALM, referenceDeviates, serverWith, STEADY } from "../lib/server.mjs";
+import { CALM, ownServer, referenceDeviates, serverWith, STEADY } from "../lib/server.mjs";
 
 const RECOVERY = 60_000;
 
@@ -99,6 +102,91 @@ it("an old connection that is still open under the same pid is ended", reference
   await until(() => client.connected, "reconnection");
   assert.ok(client.recovered && client.id === id);
   assert.equal(await client.emitWithAck("recovered"), true);
+});
+
+/** A server with a store that can be killed and started again. It is what proxies connect to. */
+class Killable {
+  static async start(t) {
+    const killable = new Killable();
+    const store = mkdtempSync(join(tmpdir(), "switchboard-recovery-"));
+    t.after(() => rmSync(store, { recursive: true, force: true }));
+    killable.begin = async () => (killable.server = await ownServer(t, { ...STEADY, recovery: RECOVERY, store }));
+    await killable.begin();
+    return killable;
+  }
+
+  get host() {
+    return this.server.host;
+  }
+
+  get port() {
+    return this.server.port;
+  }
+
+  /** Kills it by SIGKILL, and starts another one on the same store. */
+  async killed() {
+    const gone = once(this.server.process, "exit");
+    this.server.stop();
+    await gone;
+    await this.begin();
+  }
+}
+
+const storeOnly = referenceDeviates("has no store");
+
+it("clients are recovered after the server was killed, each with its room", storeOnly, async (t) => {
+  const server = await Killable.start(t);
+  const proxy = await Proxy.open(t, server);
+  const all = await Promise.all(
+    Object.entries(MODES).map(async ([mode, transport]) => {
+      const client = await connectedClient(t, proxy, { ...transport, ...reconnecting });
+      client.emit("join", mode);
+      await settled(client);
+      return { mode, client, id: client.id, got: texts(client, "news") };
+    }),
+  );
+  for (const round of [1, 2]) {
+    await server.killed();
+    for (const { client, id } of all) {
+      await settled(client);
+      assert.ok(client.recovered && client.id === id, `round ${round}`);
+    }
+    for (const { mode } of all) all[0].client.emit("to", mode, "news", `${round} for ${mode}`);
+    for (const { mode, got } of all) await until(() => got.at(-1) === `${round} for ${mode}`, `news of ${mode}`);
+  }
+  for (const { mode, got } of all) assert.deepEqual(got, [`1 for ${mode}`, `2 for ${mode}`]);
+});
+
+it("a server that is killed at any moment has lost nothing that it has acknowledged", storeOnly, async (t) => {
+  const server = await Killable.start(t);
+  const proxy = await Proxy.open(t, server);
+  const clients = await Promise.all(
+    Array.from({ length: 8 }, (_, n) =>
+      connectedClient(t, proxy, { ...Object.values(MODES)[n % 4], ...reconnecting }),
+    ),
+  );
+  const heard = clients.map((client) => texts(client, "broadcast"));
+  const speaker = await connectedClient(t, proxy, { transports: ["websocket"], ...reconnecting });
+  const [kept, rounds] = [[], 6];
+  let killing = true;
+  const killer = (async () => {
+    for (let round = 0; round < rounds; round += 1) {
+      await until(() => kept.length >= (round + 1) * 100, "acknowledged broadcasts");
+      await server.killed();
+    }
+    killing = false;
+  })();
+  for (let n = 0; killing; n += 1) {
+    const sent = speaker.timeout(2000).emitWithAck("broadcast", n);
+    if (await sent.then(() => true, () => false)) kept.push(n);
+  }
+  await killer;
+  for (const got of heard) {
+    await until(() => got.at(-1) >= kept.at(-1), "the last broadcast");
+    assert.ok(got.every((n, at) => at === 0 || n > got[at - 1]), "in order, and none twice");
+    const all = new Set(got);
+    assert.deepEqual(kept.filter((n) => !all.has(n)), [], "all that was acknowledged");
+  }
 });
 
 // RECOVERY_LOAD=whole: 10 000 broadcasts to 200 clients, each cut every two seconds. Else a sample of it.

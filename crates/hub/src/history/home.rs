@@ -9,13 +9,15 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 
 use super::log::{Absent, Log};
+use super::outgoing::{Outgoing, To};
 use super::position::Position;
-use super::sessions::{Absence, SessionState, SessionToken, Sessions};
+use super::saving::Saving;
+use super::sessions::{Absence, Parked, SessionState, SessionToken, Sessions};
 use super::{History, unix_millis};
 use crate::command::Command;
 use crate::reply::ReplySender;
 use crate::worker::{Worker, WorkerId};
-use crate::{Broadcast, HubError, MemberId, Request, RoomName, ScopeId};
+use crate::{Broadcast, MemberId, Request, RoomName, ScopeId};
 
 /// A message to the home of a history.
 pub struct AtHome {
@@ -39,6 +41,8 @@ pub(crate) enum What {
     Request(Request, Option<ReplySender>),
     /// For one worker, in the home's order.
     Run(WorkerId, Command),
+    /// A session of this state has changed.
+    Save(SessionState),
     /// For the home itself.
     Home(HomeWork),
 }
@@ -48,6 +52,7 @@ impl AtHome {
         match &self.what {
             What::Request(request, _) => request.bytes(),
             What::Run(_, command) => command.bytes(),
+            What::Save(state) => state.bytes(),
             What::Home(_) => 0,
         }
     }
@@ -86,24 +91,12 @@ pub struct Events {
     pub complete: bool,
 }
 
-/// What goes out from the home, in its order.
-struct Outgoing {
-    from: Option<WorkerId>,
-    to: To,
-    /// The workers that have it already: this one first, then the others by their numbers.
-    sent: usize,
-}
-
-enum To {
-    All(Request, Option<ReplySender>),
-    One(WorkerId, Option<Command>),
-}
-
 /// The home of one history, on its worker.
 pub(crate) struct Home {
-    history: Arc<History>,
-    log: RefCell<Log>,
-    sessions: RefCell<Sessions>,
+    pub(super) history: Arc<History>,
+    pub(super) log: RefCell<Log>,
+    pub(super) sessions: RefCell<Sessions>,
+    pub(super) saving: Option<Saving>,
     /// Claims that wait for the end of an old connection.
     claims: RefCell<HashMap<MemberId, Vec<Claim>>>,
     waiting: RefCell<VecDeque<Outgoing>>,
@@ -111,7 +104,7 @@ pub(crate) struct Home {
     started: Instant,
     started_at: u64,
     /// There is something whose time will be over.
-    expiring: Notify,
+    pub(super) expiring: Notify,
 }
 
 /// The homes of a worker.
@@ -126,7 +119,7 @@ impl Worker {
         known.unwrap_or_else(|| {
             let home = Home::new(history);
             homes.0.borrow_mut().insert(history.scope, Rc::clone(&home));
-            tokio::task::spawn_local(Home::keep_time(Rc::clone(&home), Rc::clone(self)));
+            home.start(self);
             home
         })
     }
@@ -137,6 +130,9 @@ impl Worker {
     }
 }
 
+/// Messages that may wait for the store before their senders are held back.
+const WAITING_UP_TO: usize = 65_536;
+
 fn millis(duration: Duration) -> u64 {
     duration.as_millis().try_into().unwrap_or(u64::MAX)
 }
@@ -144,22 +140,33 @@ fn millis(duration: Duration) -> u64 {
 impl Home {
     fn new(history: &Arc<History>) -> Rc<Self> {
         let options = &history.options;
+        let saving = Saving::new(history);
         let keep = millis(options.window).saturating_add(millis(options.confirmed_after));
-        Rc::new(Self {
+        let home = Rc::new(Self {
             log: RefCell::new(Log::new(history.begin, keep, options.max_bytes)),
             sessions: RefCell::new(Sessions::new(millis(options.window), options.max_session_bytes)),
             history: Arc::clone(history),
+            saving,
             claims: RefCell::default(),
             waiting: RefCell::default(),
             is_sending: Cell::new(false),
             started: Worker::clock(),
             started_at: unix_millis(),
             expiring: Notify::new(),
-        })
+        });
+        home.restore();
+        home
+    }
+
+    fn start(self: &Rc<Self>, worker: &Rc<Worker>) {
+        tokio::task::spawn_local(Self::keep_time(Rc::clone(self), Rc::clone(worker)));
+        if self.saving.is_some() {
+            tokio::task::spawn_local(Self::send_when_saved(Rc::clone(self), Rc::clone(worker)));
+        }
     }
 
     /// The time in milliseconds since 1970. It does not jump with the system's clock.
-    fn now(&self) -> u64 {
+    pub(super) fn now(&self) -> u64 {
         self.started_at.saturating_add(millis(Worker::clock().saturating_duration_since(self.started)))
     }
 
@@ -167,7 +174,8 @@ impl Home {
 
     /// Takes a message of this thread. If this worker's own members get it later only, the thread waits for it.
     pub(super) fn take_here(self: &Rc<Self>, worker: &Rc<Worker>, what: What, comes_back: bool) {
-        let later = comes_back && (self.is_sending.get() || !self.waiting.borrow().is_empty());
+        let waits = self.saving.is_some() || self.is_sending.get() || !self.waiting.borrow().is_empty();
+        let later = comes_back && waits;
         if later {
             worker.own_ordered.set(worker.own_ordered.get() + 1);
         }
@@ -185,6 +193,12 @@ impl Home {
                 To::All(request, reply)
             }
             What::Run(to, command) => To::One(to, Some(command)),
+            What::Save(state) => {
+                self.save_session(&state, 0);
+                // The thread that changed it says nothing of it before it is stored.
+                let Some(from) = from else { return };
+                To::One(from, Some(Command::run(|_| {})))
+            }
             What::Home(work) => return work(worker, self),
         };
         self.send(worker, to, from);
@@ -196,13 +210,16 @@ impl Home {
         let was_empty = log.next_expiry().is_none();
         let position = log.append(self.now(), Arc::clone(broadcast));
         broadcast.payload.placed(position);
+        drop(log);
+        self.save_event(position, broadcast);
         if was_empty {
             self.expiring.notify_one();
         }
     }
 
     fn send(self: &Rc<Self>, worker: &Rc<Worker>, to: To, from: Option<WorkerId>) {
-        self.waiting.borrow_mut().push_back(Outgoing { from, to, sent: 0 });
+        let ticket = self.saving.as_ref().map_or(0, Saving::ticket);
+        self.waiting.borrow_mut().push_back(Outgoing { ticket, from, to, sent: 0 });
         self.send_waiting(worker);
     }
 
@@ -216,20 +233,22 @@ impl Home {
     }
 
     /// Sends what waits, in order, until an inbox is full.
-    fn send_waiting(self: &Rc<Self>, worker: &Rc<Worker>) {
+    pub(super) fn send_waiting(self: &Rc<Self>, worker: &Rc<Worker>) {
         if self.is_sending.replace(true) {
             // What this thread sends while it delivers comes behind.
             return;
         }
         let full = loop {
-            let Some(mut first) = self.waiting.borrow_mut().pop_front() else { break None };
+            let Some(mut first) = self.next_waiting() else { break None };
             if let Err(full) = first.send(worker) {
                 self.waiting.borrow_mut().push_front(first);
                 break Some(full);
             }
         };
         self.is_sending.set(false);
-        self.history.set_held_up(full);
+        // A store that is too slow holds the history up as a full inbox does.
+        let too_many = self.waiting.borrow().len() > WAITING_UP_TO;
+        self.history.set_held_up(full.or(too_many.then_some(self.history.home)));
         if let Some(full) = full {
             let (home, worker) = (Rc::clone(self), Rc::clone(worker));
             tokio::task::spawn_local(async move {
@@ -237,6 +256,14 @@ impl Home {
                 home.send_waiting(&worker);
             });
         }
+    }
+
+    /// The next message, if the store has all that comes before it.
+    fn next_waiting(&self) -> Option<Outgoing> {
+        let saved = self.saving.as_ref().map_or(u64::MAX, Saving::saved);
+        let mut waiting = self.waiting.borrow_mut();
+        waiting.front().filter(|first| first.ticket <= saved)?;
+        waiting.pop_front()
     }
 
     // Sessions.
@@ -296,19 +323,27 @@ impl Home {
         on: WorkerId,
         token: SessionToken,
         claimed: Option<Position>,
+        data: Vec<u8>,
         open: Open,
     ) {
         let opened = match claimed {
             None => {
                 self.sessions.borrow_mut().begin(token, self.log.borrow().head(), on);
+                let state = SessionState { id: token.id(), rooms: Vec::new(), data, values: None };
+                self.save_session(&state, 0);
                 Some(Opened { missed: Vec::new() })
             }
-            Some(after) => self.sessions.borrow_mut().resume(&token, on).map(|parked| {
+            Some(after) => self.resume(&token, on).map(|parked| {
+                self.save_session(&parked.state, 0);
                 let absent = Absent { id: token.id(), rooms: &parked.state.rooms };
                 Opened { missed: self.events_after(after, |broadcast| absent.is_in(&broadcast.target)) }
             }),
         };
         self.run_on(worker, on, move |worker| open(worker, opened));
+    }
+
+    fn resume(&self, token: &SessionToken, on: WorkerId) -> Option<Parked> {
+        self.sessions.borrow_mut().resume(token, on)
     }
 
     fn events_after(
@@ -344,15 +379,19 @@ impl Home {
     }
 
     pub(super) fn park(self: &Rc<Self>, worker: &Rc<Worker>, on: WorkerId, state: SessionState) {
-        let id = state.id;
-        if self.sessions.borrow_mut().park(on, state, self.now()) {
+        let (id, now) = (state.id, self.now());
+        if self.sessions.borrow().worker_of(id) == Some(on) {
+            self.save_session(&state, now);
+            self.sessions.borrow_mut().park(on, state, now);
             self.expiring.notify_one();
         }
         self.claim_again(worker, id);
     }
 
     pub(super) fn end(self: &Rc<Self>, worker: &Rc<Worker>, id: MemberId) {
-        self.sessions.borrow_mut().forget(id);
+        if self.sessions.borrow_mut().forget(id) {
+            self.save_end(id);
+        }
         self.claim_again(worker, id);
     }
 
@@ -383,6 +422,7 @@ impl Home {
         loop {
             let expired = self.sessions.borrow_mut().expire(now);
             let Some(state) = expired else { break };
+            self.save_end(state.id);
             metrics::counter!("switchboard_sessions_expired_total").increment(1);
             if let Some(on_expired) = &self.history.options.on_expired {
                 worker.catch_panic("a function for expired sessions", || on_expired(state));
@@ -390,82 +430,9 @@ impl Home {
         }
         let mut log = self.log.borrow_mut();
         log.forget_old(now);
+        self.save_forgotten(log.forgotten(), 1);
         // Events need not be forgotten on time.
         let log = log.next_expiry().map(|next| next.max(now.saturating_add(1000)));
         self.sessions.borrow().next_expiry().into_iter().chain(log).min()
-    }
-}
-
-impl Outgoing {
-    /// Sends to the workers that do not have it yet.
-    ///
-    /// # Errors
-    /// The worker whose inbox is full.
-    fn send(&mut self, worker: &Rc<Worker>) -> Result<(), WorkerId> {
-        let hub = worker.hub();
-        let workers = match &self.to {
-            To::All(..) => hub.workers(),
-            To::One(..) => 1,
-        };
-        while self.sent < workers {
-            let (to, command) = match &mut self.to {
-                To::All(request, reply) => {
-                    let to = nth(worker.id(), self.sent);
-                    (to, Command::Request(request.clone(), reply.clone()))
-                }
-                To::One(to, command) => {
-                    let Some(command) = command.take() else { return Ok(()) };
-                    (*to, command)
-                }
-            };
-            let command = if self.from == Some(to) { Command::FromHome(Box::new(command)) } else { command };
-            if to == worker.id() {
-                self.sent += 1;
-                worker.execute(command);
-                continue;
-            }
-            match hub.offer(to, command) {
-                Err((HubError::InboxFull(full), command)) => {
-                    self.give_back(command);
-                    return Err(full);
-                }
-                // One that has stopped needs nothing more.
-                _ => self.sent += 1,
-            }
-        }
-        Ok(())
-    }
-
-    fn give_back(&mut self, command: Option<Command>) {
-        if let To::One(_, place) = &mut self.to {
-            *place = command.map(|command| match command {
-                Command::FromHome(command) => *command,
-                command => command,
-            });
-        }
-    }
-}
-
-/// The workers in the order in which a home sends to them: itself, then the others.
-fn nth(home: WorkerId, nth: usize) -> WorkerId {
-    match nth {
-        0 => home,
-        nth if nth <= usize::from(home.0) => WorkerId((nth - 1) as u8),
-        nth => WorkerId(nth as u8),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_home_sends_to_itself_first_and_to_each_worker_once() {
-        for home in 0..4 {
-            let mut all: Vec<_> = (0..4).map(|n| nth(WorkerId(home), n).0).collect();
-            assert_eq!(all.first(), Some(&home));
-            all.sort_unstable();
-            assert_eq!(all, [0, 1, 2, 3]);
-        }
     }
 }

@@ -49,6 +49,21 @@ impl Log {
         self.head
     }
 
+    /// The last event that is held no more, and its time.
+    pub(crate) fn forgotten(&self) -> (Position, u64) {
+        self.forgotten
+    }
+
+    /// What an earlier life of the server had forgotten.
+    pub(crate) fn set_forgotten(&mut self, forgotten: (Position, u64)) {
+        self.forgotten = forgotten;
+    }
+
+    /// The time of the last event that is held.
+    pub(crate) fn last_time(&self) -> Option<u64> {
+        self.entries.back().map(|last| last.time)
+    }
+
     /// Adds an event, and forgets those that the bounds leave no room for. Returns its position.
     pub(crate) fn append(&mut self, now: u64, broadcast: Arc<Broadcast>) -> Position {
         self.head = self.head.next();

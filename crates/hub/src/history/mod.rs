@@ -13,17 +13,25 @@
 //!
 //! Scopes without a history pay for all this with the look at one flag for each request.
 //!
-//! Reading order: [`position`], [`log`] and [`sessions`] (plain data), [`home`] (what the home worker does).
+//! With a [`Store`] a history outlives the process: nothing goes out from the home before the store has what came
+//! before it ([`saving`]).
+//!
+//! Reading order: [`position`], [`log`] and [`sessions`] (plain data), [`home`] (what the home worker does),
+//! [`store`], [`records`] and [`saving`].
 
 mod home;
 mod log;
+mod outgoing;
 mod position;
+mod records;
+mod saving;
 mod sessions;
+mod store;
 
 use std::fmt;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -32,7 +40,9 @@ use tokio::sync::oneshot;
 pub use home::{AtHome, Claimed, Events, Opened};
 use home::{Claim, Home, What};
 pub use position::{NotAPosition, Position};
+pub use records::ReadPayload;
 pub use sessions::{SessionState, SessionToken};
+pub use store::{Change, Kept, MemoryStore, Store, StoreError, StoreWriter};
 
 use crate::command::Command;
 use crate::hub::Hub;
@@ -61,6 +71,10 @@ pub struct HistoryOptions {
     pub max_missed_bytes: usize,
     /// Called on the home worker with each session that expires.
     pub on_expired: Option<OnExpired>,
+    /// Where the history outlives the process. Default: nowhere.
+    pub store: Option<StoreWriter>,
+    /// Reads the payloads of events that the store has kept.
+    pub read_payload: Option<ReadPayload>,
 }
 
 impl Default for HistoryOptions {
@@ -72,6 +86,8 @@ impl Default for HistoryOptions {
             max_session_bytes: 64 << 20,
             max_missed_bytes: 8 << 20,
             on_expired: None,
+            store: None,
+            read_payload: None,
         }
     }
 }
@@ -91,8 +107,12 @@ pub(crate) struct History {
     scope: ScopeId,
     home: WorkerId,
     options: HistoryOptions,
+    /// The scope's name.
+    name: Arc<str>,
     /// The position that the home begins with.
     begin: Position,
+    /// What the store has kept, until the home takes it.
+    kept: Mutex<Option<Kept>>,
     /// A worker whose full inbox holds the history up, and 1; 0: none.
     held_up_by: AtomicUsize,
 }
@@ -125,14 +145,24 @@ fn unix_millis() -> u64 {
 impl Hub {
     /// Keeps a history of a scope from now on. `false`: it has one, which stays.
     ///
-    /// To be called before the scope has members.
-    pub fn keep_history(&self, scope: ScopeId, options: HistoryOptions) -> bool {
-        let begin = Position { epoch: unix_millis() / 1000, number: 0 };
+    /// To be called before the scope has members. What a [store](HistoryOptions::store) has kept of the scope is
+    /// read before this returns.
+    ///
+    /// # Errors
+    /// Those of [`Store::load`]: no history is kept.
+    pub fn keep_history(&self, scope: ScopeId, options: HistoryOptions) -> Result<bool, StoreError> {
+        let name = self.scope_name(scope).unwrap_or_default();
+        let kept = options.store.as_ref().map(|store| store.load(&name)).transpose()?;
+        let last = kept.as_ref().map_or(0, |kept| kept.epoch);
+        let begin = Position { epoch: last.saturating_add(1).max(unix_millis() / 1000), number: 0 };
+        let stored = options.store.is_some();
         let history = Arc::new(History {
             scope,
             home: WorkerId((scope.index as usize % self.workers()) as u8),
             options,
+            name,
             begin,
+            kept: Mutex::new(kept),
             held_up_by: AtomicUsize::new(0),
         });
         let at = scope.index as usize;
@@ -147,7 +177,11 @@ impl Hub {
             all
         });
         self.histories.any.store(true, Ordering::Release);
-        added
+        if stored && added {
+            // Sessions of the last life may expire.
+            self.tell_home(scope, |_, _| {});
+        }
+        Ok(added)
     }
 
     /// Whether a scope has a history.
@@ -156,8 +190,13 @@ impl Hub {
     }
 
     #[inline]
+    fn has_any_history(&self) -> bool {
+        self.histories.any.load(Ordering::Acquire)
+    }
+
+    #[inline]
     pub(crate) fn history(&self, scope: ScopeId) -> Option<Arc<History>> {
-        if !self.histories.any.load(Ordering::Acquire) {
+        if !self.has_any_history() {
             return None;
         }
         let history = self.histories.by_scope.load().get(scope.index as usize).cloned().flatten();
@@ -264,7 +303,7 @@ impl Hub {
 
     /// Begins a session, or goes on with a [claimed](Self::claim_session) one, on a worker. `open` is called
     /// there, before the next event of the scope comes to that worker: a member that it adds misses none and
-    /// gets none twice. It is called with `None` if another connection has got the claimed session meanwhile.
+    /// gets none twice. `data` is that of a new session. It is called with `None` if another connection has got the claimed session meanwhile.
     ///
     /// # Errors
     /// [`HubError::InboxFull`], [`HubError::Stopped`]; [`HubError::Gone`] if the scope has no history.
@@ -274,10 +313,11 @@ impl Hub {
         on: WorkerId,
         token: SessionToken,
         claimed: Option<Position>,
+        data: Vec<u8>,
         open: impl FnOnce(&Rc<Worker>, Option<Opened>) + Send + 'static,
     ) -> Result<(), HubError> {
         let open = Box::new(open);
-        self.at_home(scope, move |worker, home| home.open(worker, on, token, claimed, open))
+        self.at_home(scope, move |worker, home| home.open(worker, on, token, claimed, data, open))
             .unwrap_or(Err(HubError::Gone))
     }
 
@@ -307,6 +347,22 @@ impl Hub {
                 let _stopped = hub.send_when_room(home, command).await;
             });
         }
+    }
+
+    /// Returns when the events that this thread has sent in the scope before are with its workers, and in its
+    /// store if it has one. Cancel safe.
+    ///
+    /// # Errors
+    /// [`HubError::InboxFull`]; [`HubError::Stopped`].
+    pub async fn saved(&self, scope: ScopeId) -> Result<(), HubError> {
+        let Some(history) = self.history(scope) else { return Ok(()) };
+        let home = history.home;
+        let (told, saved) = oneshot::channel();
+        let work = Command::run(move |_| {
+            let _gone = told.send(());
+        });
+        self.send_by_home(history, What::Run(home, work), false, true)?;
+        saved.await.map_err(|_| HubError::Stopped(home))
     }
 
     /// Reads what came to these rooms (all of the scope if there are none) after a position. `read` is called on

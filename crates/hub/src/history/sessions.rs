@@ -79,7 +79,7 @@ pub struct SessionState {
 }
 
 impl SessionState {
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.data.len() + self.rooms.iter().map(|room| room.len() + size_of::<RoomName>()).sum::<usize>()
     }
 }
@@ -151,6 +151,26 @@ impl Sessions {
     pub(crate) fn begin(&mut self, token: SessionToken, start: Position, worker: WorkerId) {
         let known = Known { secret: token.secret, start, place: Place::Here(worker) };
         self.known.insert(token.id, known);
+    }
+
+    /// Adds a session of an earlier life of the server, whose client has the whole window from now. `since`: a
+    /// moment at which it was surely there.
+    pub(crate) fn restore(
+        &mut self,
+        token: SessionToken,
+        start: Position,
+        state: SessionState,
+        since: u64,
+        now: u64,
+    ) {
+        self.begin(token, start, WorkerId(0));
+        self.park_anyhow(state, since, now);
+    }
+
+    /// The token of a session, and the position at which it began.
+    pub(crate) fn token(&self, id: MemberId) -> Option<(SessionToken, Position)> {
+        let known = self.known.get(&id)?;
+        Some((SessionToken { id, secret: known.secret }, known.start))
     }
 
     /// The worker of a session whose member is there.

@@ -7,6 +7,7 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
@@ -18,6 +19,7 @@ use switchboard::{
     NamespacePattern, Origins, Rate, RateLimits, RecoveryOptions, RemoteSocket, Socket, SocketId,
     Switchboard, Tls, Value, WebSocket, WebSocketOptions,
 };
+use switchboard_store::DiskStore;
 
 /// The conformance server of Switchboard.
 #[derive(Debug, Parser)]
@@ -60,6 +62,9 @@ struct Options {
     #[arg(long, default_value = "disconnect")]
     #[arg(value_parser = ["disconnect", "refuse", "drop-oldest", "drop-newest"])]
     full_outbox: String,
+    /// Keep events and sessions in this folder, so that clients are recovered after a restart.
+    #[arg(long, requires = "recovery")]
+    store: Option<PathBuf>,
     /// Compress the messages of every WebSocket (permessage-deflate).
     #[arg(long)]
     deflate: bool,
@@ -125,7 +130,7 @@ impl Options {
     }
 }
 
-fn build(options: &Options) -> std::io::Result<Switchboard> {
+fn build(options: &Options) -> Result<Switchboard, Box<dyn std::error::Error>> {
     let mut builder = Switchboard::builder()
         .ping_interval(Duration::from_millis(options.ping_interval))
         .ping_timeout(Duration::from_millis(options.ping_timeout))
@@ -154,6 +159,9 @@ fn build(options: &Options) -> std::io::Result<Switchboard> {
     if let Some(window) = options.recovery {
         let mut recovery = RecoveryOptions::default();
         recovery.window = Duration::from_millis(window);
+        if let Some(folder) = &options.store {
+            recovery = recovery.store(Arc::new(DiskStore::open(folder)?));
+        }
         builder = builder.recovery(recovery);
     }
     let io = builder.build()?;

@@ -331,6 +331,12 @@ impl Endpoint for LocalSocket {
         }
     }
 
+    fn session_data(&self, out: &mut Vec<u8>) {
+        if let Some(data) = self.socket.shared_data() {
+            out.extend_from_slice(data.0.get().as_bytes());
+        }
+    }
+
     fn supersede(&self) {
         if let Some(worker) = Worker::current() {
             self.close(&worker, DisconnectReason::ForcedServerClose);

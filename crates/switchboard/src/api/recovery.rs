@@ -16,7 +16,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use switchboard_hub::{
-    Broadcast, HistoryOptions, Opened, Position, RoomName, SessionState, SessionToken, Target, Worker,
+    Broadcast, HistoryOptions, Opened, Position, RoomName, SessionState, SessionToken, Store, StoreWriter,
+    Target, Worker,
 };
 use switchboard_protocol::socketio::ArgsError;
 use tokio::sync::oneshot;
@@ -69,6 +70,22 @@ pub struct RecoveryOptions {
     /// Whether a client that comes back passes by [`middleware`](Namespace::middleware) (`skipMiddlewares`).
     /// Default: yes. Handlers of [`on_connect`](Namespace::on_connect) are called at all times.
     pub skip_middleware: bool,
+    /// Where events and sessions outlive the process. Default: nowhere.
+    pub(crate) store: Option<StoreWriter>,
+}
+
+impl RecoveryOptions {
+    /// Keeps events and sessions in a store too, so that clients are recovered after the server was started again,
+    /// also if it was killed. A store may be shared by all namespaces of one server, but not by two servers that run
+    /// at once.
+    ///
+    /// No event goes out, and no handler's acknowledgement behind it, before the store has it. Rooms and
+    /// [data](Socket::set_data) of sockets are stored when they change; values of other types are not.
+    #[must_use]
+    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(StoreWriter::new(store));
+        self
+    }
 }
 
 impl Default for RecoveryOptions {
@@ -79,6 +96,7 @@ impl Default for RecoveryOptions {
             max_session_bytes: 64 << 20,
             max_missed_bytes: 8 << 20,
             skip_middleware: true,
+            store: None,
         }
     }
 }
@@ -131,6 +149,15 @@ impl Namespace {
         self
     }
 
+    /// Returns when the events that this thread has sent in this namespace so far are on their way to all sockets
+    /// of this node and, if there is a [store](RecoveryOptions::store), stored. Cancel safe.
+    ///
+    /// # Errors
+    /// [`EmitError::Hub`]: a worker's inbox is full, or it has stopped.
+    pub async fn saved(&self) -> Result<(), EmitError> {
+        Ok(self.inner.hub.saved(self.inner.scope).await?)
+    }
+
     /// Calls the function with each session whose client has not come back in time, so that it is over. (Its
     /// `on_disconnect` was called when its connection was lost.) Sessions that were ended on purpose, by the
     /// client or by the server, do not expire. It is called on a worker's thread, and must not block.
@@ -168,8 +195,19 @@ impl NamespaceInner {
                 function(&session);
             }
         }));
-        self.hub.keep_history(self.scope, options);
-        let _set_before = self.recovery.set(recovery);
+        options.store = recovery.store.clone();
+        let events = Arc::clone(&self.events);
+        options.read_payload = Some(Arc::new(move |bytes| {
+            let event = Event::read(bytes, |_| Some(Arc::clone(&events)))?;
+            Some(Arc::new(event))
+        }));
+        match self.hub.keep_history(self.scope, options) {
+            Ok(_) => drop(self.recovery.set(recovery)),
+            Err(error) => {
+                metrics::counter!("switchboard_store_errors_total").increment(1);
+                tracing::error!(%error, namespace = &*self.name, "no connection state is recovered");
+            }
+        }
     }
 
     pub(super) fn skips_middleware(&self) -> bool {
@@ -217,6 +255,15 @@ impl LocalSocket {
 }
 
 impl Socket {
+    /// The data of the socket has changed.
+    pub(super) fn save_data(&self) {
+        let is_stored = self.shared.namespace.recovery.get().is_some_and(|recovery| recovery.store.is_some());
+        if let Some(&key) = self.shared.key.get().filter(|_| is_stored) {
+            // A socket that is not connected any more has been stored.
+            let _gone = self.on_worker(move |worker, _| Ok(worker.save_session(key)?));
+        }
+    }
+
     fn session_state(&self, rooms: Vec<RoomName>) -> SessionState {
         let data = self.shared_data().map(|data| data.0.get().as_bytes().to_vec());
         let values = self.shared.data.get().map(|values| {
@@ -368,6 +415,7 @@ impl Joining {
             self.worker.id(),
             token,
             after,
+            self.socket.session_state(Vec::new()).data,
             move |worker, opened| Openings::finish(worker, number, opened),
         );
         if sent.is_err() {

@@ -193,6 +193,7 @@ impl Socket {
     pub fn set_data<T: Serialize>(&self, data: T) -> Result<(), WriteError> {
         let data = serde_json::value::to_raw_value(&data).map_err(WriteError::Serialize)?;
         self.insert(SharedData(data));
+        self.save_data();
         Ok(())
     }
 

@@ -1,9 +1,12 @@
 //! Recovery of connection state, by what stands on the wire: a client shows its `pid` and the offset of the last
 //! event that it has got, and gets what it has missed, in order, and then the answer to its CONNECT.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use switchboard::{Builder, Data, DisconnectReason, RecoveryOptions, Socket, Switchboard};
+
+use switchboard_hub::{MemoryStore, Store};
 
 use crate::harness::{Client, Server, log};
 
@@ -314,4 +317,49 @@ async fn the_application_is_told_when_the_window_of_a_client_closes() {
     let mut client = server.open().await;
     client.send(&place.connect(None)).await;
     assert_ne!(Place::read(&client.text().await).sid, place.sid);
+}
+
+/// The server is killed, and another one goes on with what its store had at that moment.
+#[tokio::test]
+async fn a_client_is_recovered_by_the_server_that_goes_on_with_the_store() {
+    let start = async |store: &Arc<MemoryStore>| {
+        let options = RecoveryOptions::default().store(Arc::clone(store) as Arc<dyn Store>);
+        Server::start(Switchboard::builder().workers(2).recovery(options), |io| {
+            let root = io.root();
+            root.middleware(|socket: Socket| socket.set_data("early"));
+            root.on("join", |socket: Socket, Data(room): Data<String>| socket.join(room));
+            root.on("name", |socket: Socket, Data(name): Data<String>| socket.set_data(name));
+            root.on("who", |socket: Socket| socket.data::<String>());
+            root.on("say", |socket: Socket, Data(word): Data<String>| {
+                socket.namespace().to("hall").emit("said", word)
+            });
+        })
+        .await
+    };
+    let mut store = Arc::new(MemoryStore::default());
+    let mut server = start(&store).await;
+    let (mut client, place) = enter(&server).await;
+    client.ask(r#"420["who"]"#, r#"430["early"]"#).await;
+    client.ask(r#"420["join","hall"]"#, "430[]").await;
+    client.ask(r#"420["name","Ada"]"#, "430[]").await;
+    let mut seen = None;
+    for n in 0..3 {
+        // Its own word comes before the acknowledgement, and both when the store has it.
+        let (mut other, _) = enter(&server).await;
+        other.ask(r#"420["say","one"]"#, "430[]").await;
+        let said = client.text().await;
+        assert!(said.starts_with(r#"42["said","one","#), "{n}: {said}");
+        seen = Some(offset(&said)).or(seen);
+        other.ask(r#"420["say","two"]"#, "430[]").await;
+        // From here on nothing of what the first server does counts.
+        store = Arc::new(store.copy());
+        server = start(&store).await;
+        client = server.open().await;
+        client.send(&place.connect(seen.as_deref())).await;
+        let said = client.text().await;
+        assert!(said.starts_with(r#"42["said","two","#), "{n}: {said}");
+        seen = Some(offset(&said));
+        assert_eq!(Place::read(&client.text().await), place);
+        client.ask(r#"420["who"]"#, r#"430["Ada"]"#).await;
+    }
 }
