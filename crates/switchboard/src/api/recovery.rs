@@ -195,7 +195,7 @@ impl NamespaceInner {
                 function(&session);
             }
         }));
-        options.store = recovery.store.clone();
+        options.store.clone_from(&recovery.store);
         let events = Arc::clone(&self.events);
         options.read_payload = Some(Arc::new(move |bytes| {
             let event = Event::read(bytes, |_| Some(Arc::clone(&events)))?;
