@@ -135,6 +135,8 @@ mod programs {
     struct Namespaces;
     #[doc = include_str!("../../../docs/threads.md")]
     struct Threads;
+    #[doc = include_str!("../../../docs/recovery.md")]
+    struct Recovery;
     #[doc = include_str!("../../../docs/axum.md")]
     struct Axum;
     #[doc = include_str!("../../../docs/limits.md")]

@@ -3,8 +3,8 @@
 use std::sync::{Arc, OnceLock, Weak};
 
 use switchboard::{
-    AckError, Args, Binary, BroadcastOperator, Data, Error, Event, Namespace, NamespacePattern, RemoteSocket,
-    Socket, SocketId, State, Switchboard,
+    AckError, Args, Binary, BroadcastOperator, Builder, Data, Error, Event, Namespace, NamespacePattern,
+    RemoteSocket, Socket, SocketId, State, Switchboard,
 };
 use switchboard_hub::{Bus, BusFull, Hub, Reply, ReplyTo, Request};
 
@@ -43,7 +43,12 @@ impl Bus for Bytewise {
 }
 
 async fn servers(set_up: fn(&Switchboard)) -> [Server; 2] {
-    let start = async |node| Server::start(Switchboard::builder().workers(2).node(node), set_up).await;
+    servers_of(|| Switchboard::builder().workers(2), set_up).await
+}
+
+/// Two servers of these options, connected.
+pub(crate) async fn servers_of(builder: fn() -> Builder, set_up: fn(&Switchboard)) -> [Server; 2] {
+    let start = async |node| Server::start(builder().node(node), set_up).await;
     let servers = [start(1).await, start(2).await];
     let [one, two] = &servers;
     for (here, there) in [(one, two), (two, one)] {

@@ -363,3 +363,66 @@ async fn a_client_is_recovered_by_the_server_that_goes_on_with_the_store() {
         client.ask(r#"420["who"]"#, r#"430["Ada"]"#).await;
     }
 }
+
+/// A client that reads up to so many numbers, and is cut after each few of them.
+async fn follow(
+    server: &Server,
+    (mut client, place): (Client, Place),
+    count: usize,
+    cut_after: usize,
+) -> Vec<usize> {
+    let mut numbers = Vec::new();
+    while numbers.len() < count {
+        let packet = client.text().await;
+        if packet.starts_with("40") {
+            assert_eq!(Place::read(&packet), place);
+            continue;
+        }
+        let number = packet.strip_prefix(r#"42["n","#).and_then(|rest| rest.split(',').next());
+        numbers.push(number.and_then(|number| number.parse().ok()).expect("a number"));
+        let seen = offset(&packet);
+        if numbers.len() % cut_after == 0 {
+            client.reset();
+            client = server.open().await;
+            client.send(&place.connect(Some(&seen))).await;
+        }
+    }
+    numbers
+}
+
+/// Sends numbers, by each server in turn, while clients of all of them are cut again and again.
+async fn send_and_follow(servers: &[Server]) -> Vec<Vec<usize>> {
+    const NUMBERS: usize = 600;
+    let mut readers = tokio::task::JoinSet::new();
+    for (number, server) in servers.iter().cycle().take(12).enumerate() {
+        let client = enter(server).await;
+        let server = Server { io: server.io.clone(), address: server.address };
+        readers.spawn(async move { follow(&server, client, NUMBERS, 20 + 7 * number).await });
+    }
+    for number in 0..NUMBERS {
+        servers[number % servers.len()].io.root().emit("n", number).expect("room");
+        if number % 5 == 0 {
+            servers[0].io.root().saved().await.expect("room");
+        }
+    }
+    readers.join_all().await
+}
+
+#[tokio::test]
+async fn clients_that_are_cut_again_and_again_get_each_event_once_and_in_order() {
+    let server = Server::start(recovering(4), |_| {}).await;
+    for numbers in send_and_follow(&[server]).await {
+        assert!(numbers.into_iter().eq(0..600));
+    }
+}
+
+#[tokio::test]
+async fn clients_of_two_nodes_get_the_events_of_both_once_and_each_nodes_in_order() {
+    let servers = crate::nodes::servers_of(|| recovering(2), |_| {}).await;
+    for numbers in send_and_follow(&servers).await {
+        for node in 0..2 {
+            let of_node = numbers.iter().copied().filter(|number| number % 2 == node);
+            assert!(of_node.eq((node..600).step_by(2)), "node {node}");
+        }
+    }
+}
