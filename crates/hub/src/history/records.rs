@@ -86,7 +86,7 @@ mod tests {
         fn bytes_of_any_kind_are_a_record_or_none(bytes: Vec<u8>) {
             let id = MemberId::parse("AAAAAAAAAAAAAAAAAAAA").expect("an id");
             let nothing: ReadPayload = Arc::new(|_| None);
-            prop_assert!(read_event(&bytes, ScopeId(0), &nothing).is_none());
+            prop_assert!(read_event(&bytes, ScopeId::EMPTY, &nothing).is_none());
             let _none_or_some = SessionRecord::read(id, &bytes);
         }
     }

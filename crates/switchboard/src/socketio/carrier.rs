@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use switchboard_hub::{HubError, Key, Place, Session, Worker};
+use switchboard_protocol::engineio::Version;
 use switchboard_protocol::socketio::{
     self, PacketType, connect_error, connect_reply, connect_reply_with_pid, write_head,
 };
@@ -117,7 +118,8 @@ impl Carrier for EngineSession {
     }
 
     fn can_recover(&self) -> bool {
-        true
+        // Clients of Socket.IO 1 and 2 know nothing of it.
+        self.speaks(Version::V4)
     }
 
     fn connected_with_token(self: Rc<Self>, worker: &Rc<Worker>, namespace: &str, id: SocketId, token: &str) {
