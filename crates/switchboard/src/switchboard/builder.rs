@@ -1,6 +1,8 @@
 //! The options of a server.
 
+mod bounds;
 mod namespaces;
+mod requests;
 
 use std::io;
 use std::sync::atomic::AtomicBool;
@@ -8,26 +10,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::HeaderMap;
-use http::request::Parts;
 use switchboard_hub::{Hub, HubOptions, NodeId};
 use switchboard_websocket::deflate::DeflateOptions;
 use tokio::sync::watch;
 
 use super::Switchboard;
-use crate::api::early::EarlyEvents;
 use crate::api::namespaces::Namespaces;
 use crate::api::options::SocketIoOptions;
 use crate::api::recovery::RecoveryOptions;
-use crate::engineio::{EngineOptions, FullOutbox, SessionCookie};
-use crate::handshake::{KeepHeaders, Peer};
-use crate::http::admission::{AllowRequest, IntoAllowed};
-use crate::http::cors::Origins;
+use crate::engineio::EngineOptions;
 use crate::http::files::ClientFile;
-use crate::http::hooks::{HeadersHook, RefusedHook, RefusedRequest};
-use crate::limits::RateLimits;
 use crate::proxies::TrustedProxies;
-use crate::refusals::{Refusals, Refused};
+use crate::refusals::Refusals;
 use crate::server::Server;
 use crate::server::options::ListenerOptions;
 use crate::socketio::parser::Parser;
@@ -146,12 +140,6 @@ impl Builder {
         self
     }
 
-    /// Bytes of a POST's body or of a WebSocket message (`maxHttpBufferSize`). Default 1 000 000.
-    pub fn max_payload(mut self, bytes: usize) -> Self {
-        self.engine.max_payload = bytes;
-        self
-    }
-
     /// The size in bytes from which the answer of a long poll is compressed, for clients that accept gzip or
     /// deflate (`httpCompression`). `None`: never. Default 1024.
     pub fn http_compression(mut self, threshold: Option<usize>) -> Self {
@@ -163,99 +151,6 @@ impl Builder {
     /// (`perMessageDeflate`). Default: no. A broadcast is compressed once for all.
     pub fn per_message_deflate(mut self, options: DeflateOptions) -> Self {
         self.engine.per_message_deflate = Some(options);
-        self
-    }
-
-    /// Attachments of one packet. Default 10.
-    pub fn max_attachments(mut self, attachments: usize) -> Self {
-        self.socketio.packets.max_attachments = attachments;
-        self
-    }
-
-    /// Levels of arrays and objects that an argument of an event or an acknowledgement may nest. Default 512,
-    /// at most 2000; deeper ones close the session with `parse error`, as malformed ones do.
-    pub fn max_depth(mut self, levels: usize) -> Self {
-        self.socketio.packets.max_depth = levels;
-        self
-    }
-
-    /// Bytes that may wait to be written to one client. Default 16 MiB.
-    pub fn max_outbox_bytes(mut self, bytes: usize) -> Self {
-        self.engine.max_outbox_bytes = bytes;
-        self
-    }
-
-    /// What the server does with a client whose outbox has no room for more. Default: it is disconnected.
-    pub fn full_outbox(mut self, full: FullOutbox) -> Self {
-        self.engine.full_outbox = full;
-        self
-    }
-
-    /// Rooms that one socket may be in. Default 10 000.
-    pub fn max_rooms(mut self, rooms: usize) -> Self {
-        self.shared = Some("max_rooms");
-        self.hub.max_rooms = rooms;
-        self
-    }
-
-    /// Namespaces that one client may be in. Default 1000.
-    pub fn max_namespaces(mut self, namespaces: usize) -> Self {
-        self.socketio.max_namespaces = namespaces;
-        self
-    }
-
-    /// Bytes of events of one socket that may wait for its handlers; then the client is not read for a while.
-    /// Default 1 MiB.
-    pub fn max_held_bytes(mut self, bytes: usize) -> Self {
-        self.socketio.max_held_bytes = bytes;
-        self
-    }
-
-    /// Bytes of events of one client that may wait for handlers, or be with handlers that wait, in all its
-    /// namespaces; then it is not read for a while. Default 16 MiB.
-    pub fn max_client_held_bytes(mut self, bytes: usize) -> Self {
-        self.socketio.max_client_held_bytes = bytes;
-        self
-    }
-
-    /// Handlers of events of one client that may wait at once; then it is not read for a while. Default 10
-    /// 000.
-    pub fn max_waiting_handlers(mut self, handlers: usize) -> Self {
-        self.socketio.max_waiting_handlers = handlers;
-        self
-    }
-
-    /// Bytes of `auth` that the sockets of one client may keep in all. Default 4 MiB; a socket that would
-    /// pass them gets a `CONNECT_ERROR`.
-    pub fn max_auth_bytes(mut self, bytes: usize) -> Self {
-        self.socketio.max_auth_bytes = bytes;
-        self
-    }
-
-    /// How long events may wait for a handler after the end of their socket, before they are dropped. Default
-    /// 10 s; see [`SocketIoOptions::held_events_timeout`](crate::SocketIoOptions::held_events_timeout).
-    pub fn held_events_timeout(mut self, timeout: Duration) -> Self {
-        self.socketio.held_events_timeout = timeout;
-        self
-    }
-
-    /// Bytes of events that may be with a worker after the end of their connections. Default 64 MiB; see
-    /// [`SocketIoOptions::max_left_over_bytes`](crate::SocketIoOptions::max_left_over_bytes).
-    pub fn max_left_over_bytes(mut self, bytes: usize) -> Self {
-        self.socketio.max_left_over_bytes = bytes;
-        self
-    }
-
-    /// After how long a handler that waits, while events of its socket wait behind it, is named in the log.
-    /// Default 5 s.
-    pub fn held_warning(mut self, after: Duration) -> Self {
-        self.socketio.held_warning = after;
-        self
-    }
-
-    /// Acknowledgements that may be awaited of one socket. Default 10 000.
-    pub fn max_pending_acks(mut self, acks: usize) -> Self {
-        self.socketio.max_pending_acks = acks;
         self
     }
 
@@ -271,16 +166,6 @@ impl Builder {
     /// namespaces there is [`Namespace::recovery`](crate::Namespace::recovery).
     pub fn recovery(mut self, options: RecoveryOptions) -> Self {
         self.socketio.recovery = Some(options);
-        self
-    }
-
-    /// Bytes that may be on their way to one worker's thread from others: messages of broadcasts, bodies of
-    /// requests, events that other threads send to its sockets. Default 64 MiB. One message may pass the
-    /// bound. At the bound `emit` fails with [`HubError::InboxFull`](crate::HubError::InboxFull), and
-    /// requests wait.
-    pub fn inbox_bytes(mut self, bytes: usize) -> Self {
-        self.shared = Some("inbox_bytes");
-        self.hub.inbox_bytes = bytes;
         self
     }
 
@@ -306,119 +191,6 @@ impl Builder {
     /// Whether a session may go from polling to WebSocket. Default: yes.
     pub fn allow_upgrades(mut self, allow: bool) -> Self {
         self.engine.allow_upgrades = allow;
-        self
-    }
-
-    /// The origins of pages that may connect, and read the answers (CORS). Default: the server's own host.
-    pub fn origins(mut self, origins: Origins) -> Self {
-        self.engine.origins = origins;
-        self
-    }
-
-    /// Sessions at a time, on either transport. Default 1 000 000; a handshake beyond them gets a 503.
-    pub fn max_sessions(mut self, sessions: usize) -> Self {
-        self.engine.max_sessions = sessions;
-        self
-    }
-
-    /// Sessions at a time from one address: that of the connection, or what a trusted proxy says. Default: no
-    /// bound, as many clients may share an address; a handshake beyond it gets a 503.
-    pub fn max_sessions_per_address(mut self, sessions: usize) -> Self {
-        self.engine.max_sessions_per_address = sessions;
-        self
-    }
-
-    /// The cookie that the first answer on polling sets: it holds the session's id, for balancers that keep a
-    /// client's requests on one server. Default: none.
-    pub fn cookie(mut self, cookie: SessionCookie) -> Self {
-        self.engine.cookie = Some(cookie);
-        self
-    }
-
-    /// A check on each session before it opens. It returns `Ok(())`, or [`Allowed`](crate::Allowed) with
-    /// values that handlers get by [`Extension`](crate::Extension). Its error is the message of a 403, or a
-    /// [`Refusal`](crate::Refusal) with any status and headers. Default: none.
-    pub fn allow_request<R: IntoAllowed>(
-        mut self,
-        check: impl Fn(&Parts, Peer) -> R + Send + Sync + 'static,
-    ) -> Self {
-        self.engine.allow_request = Some(AllowRequest::new(check));
-        self
-    }
-
-    /// As [`allow_request`](Self::allow_request), of a check that takes time. The request waits for it, up to
-    /// [`decision_timeout`](ListenerOptions::decision_timeout).
-    pub fn allow_request_async<R, F>(
-        mut self,
-        check: impl Fn(Parts, Peer) -> F + Send + Sync + 'static,
-    ) -> Self
-    where
-        R: IntoAllowed,
-        F: Future<Output = R> + Send + 'static,
-    {
-        self.engine.allow_request = Some(AllowRequest::from_async(check));
-        self
-    }
-
-    /// Adds headers to the answer that opens a session (`initial_headers`).
-    pub fn initial_headers(mut self, add: impl Fn(&mut HeaderMap, &Parts) + Send + Sync + 'static) -> Self {
-        self.engine.initial_headers = Some(HeadersHook::new(add));
-        self
-    }
-
-    /// Adds headers to each answer to a request of a session, the first among them (`headers`).
-    pub fn headers(mut self, add: impl Fn(&mut HeaderMap, &Parts) + Send + Sync + 'static) -> Self {
-        self.engine.headers = Some(HeadersHook::new(add));
-        self
-    }
-
-    /// Calls a function for each request that is refused by its head (`connection_error`).
-    pub fn on_connection_error(mut self, tell: impl Fn(&RefusedRequest<'_>) + Send + Sync + 'static) -> Self {
-        self.engine.connection_error = Some(RefusedHook::new(tell));
-        self
-    }
-
-    /// Calls a function for whatever the server refuses or drops: connections, requests, CONNECTs, packets,
-    /// events beyond a rate or without a handler, events to clients that do not read. It runs on the thread
-    /// that refuses, and must not wait. (A request of a session that is not known is counted only.)
-    ///
-    /// ```
-    /// # fn main() -> std::io::Result<()> {
-    /// let io = switchboard::Switchboard::builder()
-    ///     .on_refused(|refused| eprintln!("{:?} of {:?}: {}", refused.kind, refused.address, refused.reason))
-    ///     .build()?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn on_refused(mut self, tell: impl Fn(&Refused<'_>) + Send + Sync + 'static) -> Self {
-        self.shared = Some("on_refused");
-        self.refusals = Refusals::new(tell);
-        self
-    }
-
-    /// Limits what each socket sends; the rate of CONNECTs is each client's. Default: no limit.
-    pub fn limit_sockets(mut self, limits: RateLimits) -> Self {
-        self.socketio.socket_limits = Some(limits);
-        self
-    }
-
-    /// Limits what all sockets from one address send together. Default: no limit. See
-    /// [`SocketIoOptions::address_limits`](crate::SocketIoOptions::address_limits).
-    pub fn limit_addresses(mut self, limits: RateLimits) -> Self {
-        self.socketio.address_limits = Some(limits);
-        self
-    }
-
-    /// Keeps events that no handler waits for, within bounds, until a handler is registered for them by
-    /// [`Socket::on`](crate::Socket::on) or [`Namespace::on`](crate::Namespace::on). Default: no.
-    pub fn early_events(mut self, bounds: EarlyEvents) -> Self {
-        self.socketio.early_events = Some(bounds);
-        self
-    }
-
-    /// The headers of the request that a socket's handshake keeps.
-    pub fn keep_headers(mut self, keep: KeepHeaders) -> Self {
-        self.engine.keep_headers = keep;
         self
     }
 
