@@ -91,6 +91,18 @@ fn a_full_inbox_holds_the_history_up_and_nothing_is_lost_or_overtaken() {
     });
 }
 
+#[test]
+fn a_scope_in_the_place_of_a_removed_one_has_a_history_of_its_own() {
+    on_worker(&options(1), async |worker, _inboxes| {
+        let hub = worker.hub();
+        let removed = scope(hub, HistoryOptions::default());
+        hub.remove_scope(removed);
+        let scope = scope(hub, HistoryOptions::default());
+        assert!(hub.has_history(scope) && !hub.has_history(removed));
+        assert!(!hub.keep_history(scope, HistoryOptions::default()).expect("no store fails"), "it has one");
+    });
+}
+
 fn member() -> (MemberId, SessionToken) {
     let id = MemberId::parse("AAAAAAAAAAAAAAAAAAAA").expect("an id");
     (id, SessionToken::random(id).expect("randomness"))

@@ -171,8 +171,11 @@ impl Hub {
             let mut all = Vec::clone(all);
             all.resize(all.len().max(at + 1), None);
             if let Some(place) = all.get_mut(at) {
-                added = place.is_none();
-                place.get_or_insert_with(|| Arc::clone(&history));
+                // A scope that was removed may have left its history here.
+                added = place.as_ref().is_none_or(|known| known.scope != scope);
+                if added {
+                    *place = Some(Arc::clone(&history));
+                }
             }
             all
         });
