@@ -168,8 +168,8 @@ impl Namespace {
     /// The handler's return value is the acknowledgement, which is sent whenever the client asks for one:
     ///
     /// - a value is the one argument of the client's callback, and what `emitWithAck` gives;
-    /// - a tuple is several arguments; **`emitWithAck` gives the first of them only**. A list as one argument
-    ///   is an array or a `Vec`, or a tuple within a tuple: `((a, b),)`;
+    /// - a tuple or an array is several arguments; **`emitWithAck` gives the first of them only**. A list as one
+    ///   argument is a `Vec`, or a tuple within a tuple: `((a, b),)`;
     /// - nothing (`()`) is a callback without arguments;
     /// - an `Err` goes to [`on_error`](Self::on_error). The client gets no acknowledgement, and meets its
     ///   time-out, unless the error has a [reply](crate::Error::with_reply) or the namespace [makes
