@@ -11,7 +11,7 @@ use switchboard_websocket::{
     CloseCode, CloseFrame, Config, Decoder, Error, FrameHeader, Limits, Message, Opcode, OriginCheck,
     OwnedCloseFrame, OwnedMessage, Prepared, ProtocolError, Reader, Role, Split, WebSocketStream, WhenFull,
     Writer, client, deflate, drafts,
-    handshake::{self, head::HeadLimits, server},
+    handshake::{self, head::{HeadLimits, HeaderNames}, server},
 };
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 
@@ -50,6 +50,7 @@ const CODEC: () = {
 
 const HANDSHAKE: () = {
     free::<HeadLimits>();
+    free::<HeaderNames>();
     free::<OriginCheck>();
     free::<handshake::origin::OriginFault>();
     free::<handshake::origin::OriginPattern>();

@@ -130,10 +130,10 @@ impl BroadcastOperator {
     ///
     /// The answers are there when all sockets have answered or have left, and at the
     /// [time-out](Self::timeout) at the latest: then they are those that have come so far, and each socket
-    /// that did not answer has [`AckError::Timeout`]. They are in no order. Sockets of other nodes are asked
-    /// too, unless the broadcast is [local](Self::local); a Tokio runtime with time is needed then. The event
-    /// is never [volatile](Self::volatile). Members that are no sockets, such as raw WebSockets, are not
-    /// asked.
+    /// that did not answer has [`AckError::Timeout`](crate::AckError::Timeout). They are in no order. Sockets of
+    /// other nodes are asked too, unless the broadcast is [local](Self::local); a Tokio runtime with time is
+    /// needed then. The event is never [volatile](Self::volatile). Members that are no sockets, such as raw
+    /// WebSockets, are not asked.
     ///
     /// ```
     /// # async fn run(io: switchboard::Switchboard) -> Result<(), switchboard::EmitError> {

@@ -234,7 +234,8 @@ impl Builder {
     ///
     /// [`origins`](Self::origins) holds for scripts too. Browsers send no `Origin` with them, so a page is known by
     /// `Sec-Fetch-Site: same-origin` or by its `Referer`. A request without either is refused, unless every origin
-    /// is let in. A browser sends its cookies with a script, whatever [`Origins::credentials`] says.
+    /// is let in. A browser sends its cookies with a script, whatever
+    /// [`Origins::credentials`](crate::Origins::credentials) says.
     pub fn jsonp(mut self, served: bool) -> Self {
         self.engine.jsonp = served;
         self

@@ -24,7 +24,7 @@ impl Builder {
     }
 
     /// As [`allow_request`](Self::allow_request), of a check that takes time. The request waits for it, up to
-    /// [`decision_timeout`](ListenerOptions::decision_timeout).
+    /// [`decision_timeout`](crate::ListenerOptions::decision_timeout).
     pub fn allow_request_async<R, F>(
         mut self,
         check: impl Fn(Parts, Peer) -> F + Send + Sync + 'static,
