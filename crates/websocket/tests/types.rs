@@ -11,7 +11,11 @@ use switchboard_websocket::{
     CloseCode, CloseFrame, Config, Decoder, Error, FrameHeader, Limits, Message, Opcode, OriginCheck,
     OwnedCloseFrame, OwnedMessage, Prepared, ProtocolError, Reader, Role, Split, WebSocketStream, WhenFull,
     Writer, client, deflate, drafts,
-    handshake::{self, head::{HeadLimits, HeaderNames}, server},
+    handshake::{
+        self,
+        head::{HeadLimits, HeaderNames},
+        server,
+    },
 };
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 
