@@ -97,10 +97,12 @@ pub(super) fn open(opening: Opening<'_>, n: usize) -> Result<Vec<Connection>> {
     Ok(opened.into_iter().map(|(socket, tail)| Connection::new(socket, tail)).collect())
 }
 
-/// Opens `n` connections: their sockets, and what was read beyond their handshakes.
+/// Opens `n` connections: their sockets, and what was read beyond their handshakes, in the order of
+/// [`Wire::of`].
 pub(super) fn open_sockets(opening: Opening<'_>, n: usize) -> Result<Vec<(Socket, Vec<u8>)>> {
     let mut poller = Poller::new()?;
     let mut ready = Vec::with_capacity(n);
+    let mut indices = Vec::with_capacity(n);
     let mut begun: Vec<Option<Handshake>> = Vec::with_capacity(n);
     while ready.len() < n {
         while begun.len() < n && begun.len() - ready.len() < AT_ONCE {
@@ -108,6 +110,7 @@ pub(super) fn open_sockets(opening: Opening<'_>, n: usize) -> Result<Vec<(Socket
             let handshake = Handshake::start(opening, &request(opening)?)?;
             if handshake.step == Step::Ready {
                 ready.push((handshake.socket, Vec::new()));
+                indices.push(begun.len());
                 begun.push(None);
             } else {
                 poller.add(handshake.socket.tcp(), begun.len())?;
@@ -124,6 +127,7 @@ pub(super) fn open_sockets(opening: Opening<'_>, n: usize) -> Result<Vec<(Socket
             let Some(mut handshake) = begun[index].take() else { continue };
             if handshake.advance()? {
                 ready.push((handshake.socket, handshake.received));
+                indices.push(index);
             } else {
                 begun[index] = Some(handshake);
             }
@@ -131,7 +135,10 @@ pub(super) fn open_sockets(opening: Opening<'_>, n: usize) -> Result<Vec<(Socket
         ensure!(woken, "no answer to a handshake within {STALL:?}; {before} of {n} connections are open");
     }
     std::thread::sleep(SETTLE);
-    Ok(ready)
+    // They are ready in an order of their own.
+    let mut opened: Vec<_> = indices.into_iter().zip(ready).collect();
+    opened.sort_by_key(|(index, _)| *index);
+    Ok(opened.into_iter().map(|(_, connection)| connection).collect())
 }
 
 /// The request that opens a connection.
