@@ -4,12 +4,31 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use switchboard_websocket::Opcode;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::super::Phase;
-use super::{frame, run, until_idle};
+use super::{Bench, frame, run, until_idle};
 use crate::transport::io::Io;
 use crate::transport::wire::Wire;
+
+/// Connections that each have a message to read, none of which has had its turn; and how many are handled.
+async fn all_ready(bench: &Bench, connections: usize) -> (Rc<Cell<usize>>, Vec<DuplexStream>) {
+    let handled = Rc::new(Cell::new(0));
+    let mut clients = Vec::new();
+    for _ in 0..connections {
+        let handled = Rc::clone(&handled);
+        let (_owner, client) = bench.open(100, Wire::Rfc6455, move |_, _, _| handled.set(handled.get() + 1));
+        clients.push(client);
+    }
+    until_idle().await;
+    tokio::task::unconstrained(async {
+        for client in &mut clients {
+            client.write_all(&frame(Opcode::Text, b"hi")).await.unwrap();
+        }
+    })
+    .await;
+    (handled, clients)
+}
 
 #[test]
 fn another_thread_may_wake_a_connection() {
@@ -29,19 +48,7 @@ fn another_thread_may_wake_a_connection() {
 fn many_connections_that_are_ready_let_others_have_their_turn() {
     run(|bench| async move {
         const CONNECTIONS: usize = 1000;
-        let handled = Rc::new(Cell::new(0));
-        let mut clients = Vec::new();
-        for _ in 0..CONNECTIONS {
-            let handled = Rc::clone(&handled);
-            clients.push(bench.open(100, Wire::Rfc6455, move |_, _, _| handled.set(handled.get() + 1)));
-        }
-        until_idle().await;
-        tokio::task::unconstrained(async {
-            for (_, client) in &mut clients {
-                client.write_all(&frame(Opcode::Text, b"hi")).await.unwrap();
-            }
-        })
-        .await;
+        let (handled, _clients) = all_ready(&bench, CONNECTIONS).await;
         let mut turns = vec![handled.get()];
         while handled.get() < CONNECTIONS {
             tokio::task::yield_now().await;
@@ -56,22 +63,10 @@ fn many_connections_that_are_ready_let_others_have_their_turn() {
 fn a_connection_that_is_woken_while_others_wait_for_their_turn_is_not_forgotten() {
     run(|bench| async move {
         const CONNECTIONS: usize = 600;
-        let handled = Rc::new(Cell::new(0));
-        let mut clients = Vec::new();
-        for _ in 0..CONNECTIONS {
-            let handled = Rc::clone(&handled);
-            clients.push(bench.open(100, Wire::Rfc6455, move |_, _, _| handled.set(handled.get() + 1)));
-        }
-        until_idle().await;
-        tokio::task::unconstrained(async {
-            for (_, client) in &mut clients {
-                client.write_all(&frame(Opcode::Text, b"hi")).await.unwrap();
-            }
-        })
-        .await;
+        let (handled, mut clients) = all_ready(&bench, CONNECTIONS).await;
         tokio::task::yield_now().await;
         assert!((1..CONNECTIONS).contains(&handled.get()), "{} are handled, others wait", handled.get());
-        clients[0].1.write_all(&frame(Opcode::Text, b"and you")).await.unwrap();
+        clients[0].write_all(&frame(Opcode::Text, b"and you")).await.unwrap();
         for _ in 0..10 {
             tokio::task::yield_now().await;
         }
